@@ -1,0 +1,1 @@
+"""mtl_bert: fine-tune one encoder on several tasks of very unequal size."""

@@ -1,0 +1,210 @@
+"""From checked settings to the parts of a run, for every entry point alike."""
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from mtl_bert.config import (
+    ConfigError,
+    Settings,
+    make,
+    make_encoder_source,
+    make_sampler,
+    make_source,
+    make_surgery,
+    make_tasks,
+)
+from mtl_bert.data import Corpus, Table, load
+from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.model import MultiTaskModel
+from mtl_bert.reporting.results import DataRecord
+from mtl_bert.training.datamodule import PlanDataModule
+from mtl_bert.training.freeze import frozen_names
+from mtl_bert.training.module import MultiTaskModule
+
+log = logging.getLogger(__name__)
+
+# Lightning tells its users about devices and its makers' services; ours have results to read.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+
+UNLIMITED = 10**9  # tokenizers without a limit of their own answer with something astronomical
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a run.
+
+    Attributes:
+        corpus: the texts.
+        module: the model and how a step changes it.
+        datamodule: the plan and the tokens.
+        encoder: the encoder's name.
+        data: what results say about the data.
+    """
+
+    corpus: Corpus
+    module: MultiTaskModule
+    datamodule: PlanDataModule
+    encoder: str
+    data: DataRecord
+
+
+def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> Assembly:
+    """Read, encode and build everything that a run needs, checking as early as possible.
+
+    Raises:
+        ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
+    """
+    tasks = make_tasks(settings)
+    sampler, surgery = make_sampler(settings), make_surgery(settings)
+    optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
+    encoder_source = make_encoder_source(settings)
+    if settings.trainer.threads is not None:
+        torch.set_num_threads(settings.trainer.threads)
+    corpus = load(make_source(settings), tasks, settings.data.max_bad_share, splits)
+    tokenizer = encoder_source.tokenizer()
+
+    torch.manual_seed(settings.seed)
+    model = MultiTaskModel(
+        tasks,
+        encoder_source,
+        joint_pairs=settings.model.pairs == "joint",
+        dropout=settings.model.dropout,
+        encoder_per_task=sampler.encoder_per_task,
+    ).to(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
+
+    longest = _longest(settings, tokenizer, model)
+    joint = settings.model.pairs == "joint"
+    train = _encode(corpus.train, tokenizer, longest, joint)
+    dev = _encode(corpus.dev, tokenizer, longest, joint)
+    assert isinstance(tokenizer.pad_token_id, int)
+    datamodule = PlanDataModule(
+        sampler,
+        train,
+        dev,
+        {task.name: task.head.label_type for task in tasks},
+        tokenizer.pad_token_id,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        eval_batch_size=settings.trainer.eval_batch_size,
+        workers=settings.trainer.workers,
+    )
+    steps = 0
+    if train:
+        steps = datamodule.total_steps()
+        _check_freezing(datamodule, model)
+    module = MultiTaskModule(
+        model,
+        surgery,
+        optimizer,
+        lambda made: scheduler(made, steps),
+        seed=settings.seed,
+        clip=settings.trainer.clip,
+        log_every=settings.trainer.log_every,
+    )
+    data = _data_record(corpus, train, dev)
+    return Assembly(corpus, module, datamodule, encoder_source.name, data)
+
+
+def make_trainer(
+    settings: Settings, directory: Path, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    """Lightning's trainer, with everything off that would decide something.
+
+    Raises:
+        ConfigError: a device or precision that is not there.
+    """
+    try:
+        return Trainer(
+            accelerator=settings.trainer.accelerator,
+            devices=settings.trainer.devices,
+            precision=settings.trainer.precision,
+            max_epochs=settings.epochs,
+            default_root_dir=directory,
+            logger=list(loggers),
+            callbacks=list(callbacks),
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=any("Bar" in type(c).__name__ for c in callbacks),
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"trainer: expected a device and precision of this machine, found "
+            f"accelerator={settings.trainer.accelerator} precision={settings.trainer.precision} "
+            f"({first}); write trainer.accelerator=auto trainer.precision=32-true"
+        ) from error
+
+
+def _longest(settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> int:
+    positions = getattr(model.encoder_config, "max_position_embeddings", None)
+    limits = (tokenizer.model_max_length, positions)
+    limit = min(value for value in limits if value is not None and value > 0)
+    wanted = settings.model.max_length or min(limit, UNLIMITED)
+    if wanted > limit:
+        raise ConfigError(
+            f"model.max_length: expected at most the encoder's {limit} tokens, found {wanted}; "
+            f"write model.max_length={limit}"
+        )
+    return int(wanted)
+
+
+def _encode(
+    tables: Mapping[str, Table], tokenizer: PreTrainedTokenizerBase, longest: int, joint: bool
+) -> dict[str, Encoded]:
+    if not tables:
+        return {}
+    began = time.perf_counter()
+    encoded = {
+        task: encode(table, tokenizer, longest, joint=joint) for task, table in tables.items()
+    }
+    examples = sum(len(table) for table in tables.values())
+    log.info("encoded %s examples in %.1f s", f"{examples:,}", time.perf_counter() - began)
+    for task, part in encoded.items():
+        if part.truncated:
+            log.warning("%s: %d texts were cut at %d tokens", task, part.truncated, longest)
+    return encoded
+
+
+def _check_freezing(datamodule: PlanDataModule, model: nn.Module) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for phase, _ in datamodule.plan(1).phases():
+        frozen_names(phase.frozen, names)
+
+
+def _data_record(
+    corpus: Corpus, train: Mapping[str, Encoded], dev: Mapping[str, Encoded]
+) -> DataRecord:
+    splits = {"train": corpus.train, "dev": corpus.dev}
+    return DataRecord(
+        name=corpus.name,
+        synthetic=corpus.synthetic,
+        sizes={
+            task: {split: len(tables[task]) for split, tables in splits.items() if tables}
+            for task in corpus.dev
+        },
+        skipped={
+            table.origin: len(table.skipped)
+            for tables in splits.values()
+            for table in tables.values()
+            if table.skipped
+        },
+        truncated={
+            task: sum(part[task].truncated for part in (train, dev) if part) for task in dev
+        },
+    )

@@ -1,0 +1,119 @@
+"""Row numbers to padded tensors.
+
+Shapes: B examples, S sequences (B or 2 B), T tokens of the longest sequence.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtl_bert.data.encode import Encoded
+from mtl_bert.sampling.plan import Phase, Rows, Step
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one task in one step.
+
+    Attributes:
+        tokens: token numbers, padded: [S, T] int64.
+        mask: True at real tokens: [S, T] bool.
+        types: segments, or None where the encoder knows none: [S, T] int64.
+        labels: [B], or None.
+        per_example: sequences of one example, 1 or 2 (then a pair's stand next to each other).
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    types: Tensor | None
+    labels: Tensor | None
+    per_example: int
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self.tokens) // self.per_example
+
+    def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
+        """The same batch on a device."""
+        return _map(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory."""
+        return _map(self, Tensor.pin_memory)
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """A plan's step with its rows' tensors.
+
+    Attributes:
+        epoch: counted from 1.
+        number: of the step in its epoch, from 0.
+        phase: as planned.
+        tasks: a batch for each represented task.
+    """
+
+    epoch: int
+    number: int
+    phase: Phase
+    tasks: Mapping[str, Batch]
+
+    def to(self, device: torch.device, non_blocking: bool = True) -> "StepBatch":
+        """The same step on a device."""
+        return replace(self, tasks={t: b.to(device, non_blocking) for t, b in self.tasks.items()})
+
+    def pin_memory(self) -> "StepBatch":
+        """The same step in page-locked memory."""
+        return replace(self, tasks={t: b.pin_memory() for t, b in self.tasks.items()})
+
+
+def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> Batch:
+    """Gather and pad the sequences of some rows."""
+    S = encoded.per_example
+    sequences = (rows[:, None] * S + np.arange(S)).reshape(-1)
+    starts = encoded.offsets[sequences]
+    lengths = encoded.offsets[sequences + 1] - starts
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    # Positions of all the tokens in the flat array: each sequence's start, counted on.
+    begins = np.cumsum(lengths) - lengths
+    flat = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+    tokens = np.full(mask.shape, pad, np.int64)
+    tokens[mask] = encoded.tokens[flat]
+    types = None
+    if encoded.types is not None:
+        types = np.zeros(mask.shape, np.int64)
+        types[mask] = encoded.types[flat]
+    labels = None if encoded.labels is None else torch.from_numpy(encoded.labels[rows])
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.from_numpy(mask),
+        None if types is None else torch.from_numpy(types),
+        None if labels is None else labels.to(label_type),
+        S,
+    )
+
+
+def collate_step(
+    epoch: int,
+    number: int,
+    step: Step,
+    encoded: Mapping[str, Encoded],
+    label_types: Mapping[str, torch.dtype],
+    pad: int,
+) -> StepBatch:
+    """Turn a planned step into tensors."""
+    batches = {t: collate(encoded[t], rows, label_types[t], pad) for t, rows in step.rows.items()}
+    return StepBatch(epoch, number, step.phase, batches)
+
+
+def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    return replace(
+        batch,
+        tokens=change(batch.tokens),
+        mask=change(batch.mask),
+        types=None if batch.types is None else change(batch.types),
+        labels=None if batch.labels is None else change(batch.labels),
+    )

@@ -1,0 +1,112 @@
+"""All the tasks' tables together, from wherever each task's data come."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mtl_bert.data.delimited import Delimited
+from mtl_bert.data.table import DataError, Table
+from mtl_bert.tasks import Task
+
+log = logging.getLogger(__name__)
+
+SHOWN = 3  # bad rows that a message spells out
+
+
+class Source(Protocol):
+    """Somewhere that tables come from."""
+
+    @property
+    def name(self) -> str:
+        """The key under a task's ``sources``, and the name that results give the data."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the text is made up, which every number from it has to say."""
+        ...
+
+    def read(self, task: Task, split: str) -> Table:
+        """Read one split (train, dev or test) of a task."""
+        ...
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The tables that a run uses.
+
+    Attributes:
+        name: of the source.
+        synthetic: whether any of the text is made up.
+        train: a table per task, in the order of the tasks; empty where only dev was asked for.
+        dev: likewise.
+    """
+
+    name: str
+    synthetic: bool
+    train: Mapping[str, Table]
+    dev: Mapping[str, Table]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Training examples of each task."""
+        return {task: len(table) for task, table in self.train.items()}
+
+
+def source_of(task: Task, source: Source) -> Source:
+    """The run's source where the task knows it, else the task's own files (``sources.csv``).
+
+    Raises:
+        DataError: the task has neither.
+    """
+    if source.name in task.sources:
+        return source
+    if "csv" in task.sources:
+        return Delimited("csv", ".", ",")
+    raise DataError(
+        f"task {task.name}: expected sources.{source.name} or sources.csv in its file, found "
+        f"{', '.join(task.sources) or 'no sources'}; add one of them or leave the task out"
+    )
+
+
+def load(
+    source: Source,
+    tasks: Sequence[Task],
+    max_bad_share: float,
+    splits: Sequence[str] = ("train", "dev"),
+) -> Corpus:
+    """Read the splits of all tasks, counting and reporting the rows that cannot be used.
+
+    Raises:
+        DataError: a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
+    """
+    tables: dict[str, dict[str, Table]] = {"train": {}, "dev": {}}
+    sources = {task.name: source_of(task, source) for task in tasks}
+    for split in splits:
+        for task in tasks:
+            table = sources[task.name].read(task, split)
+            _report(table, max_bad_share)
+            tables[split][task.name] = table
+    return Corpus(
+        source.name,
+        any(used.synthetic for used in sources.values()),
+        tables["train"],
+        tables["dev"],
+    )
+
+
+def _report(table: Table, max_bad_share: float) -> None:
+    bad = len(table.skipped)
+    if not bad:
+        return
+    total = bad + len(table)
+    examples = "; ".join(str(row) for row in table.skipped[:SHOWN])
+    message = f"{table.origin}: {bad:,} of {total:,} rows cannot be used ({examples}"
+    message += "; …)" if bad > SHOWN else ")"
+    if bad / total > max_bad_share:
+        raise DataError(
+            f"{message}; expected at most {max_bad_share:.2%} of them; mend the file or write "
+            f"data.max_bad_share={bad / total + 0.005:.2f}"
+        )
+    log.warning("%s; they are skipped", message)

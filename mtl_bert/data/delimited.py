@@ -1,0 +1,130 @@
+"""Comma- or tab-separated files, as people really have them.
+
+Read with quoting on. What real files hold and this reader survives, reporting each row that it
+cannot use by line: a byte-order mark, CRLF, bytes that are not UTF-8, too few or too many
+fields, an index column without a name, a quote that is opened and never closed.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mtl_bert.data.rows import Columns, build_table
+from mtl_bert.data.table import DataError, Table
+from mtl_bert.tasks import Task
+
+# A quoted field may hold line breaks; one that goes on for longer is a quote nobody closed.
+LONGEST_RECORD = 20
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """A directory of delimited files, the splits of each task named in the task's file.
+
+    Attributes:
+        name: the key under a task's ``sources`` that says its files and columns.
+        dir: the directory that file names are relative to; None stands for one not given.
+        separator: between the fields; a task's own ``separator`` goes before it.
+    """
+
+    synthetic: ClassVar[bool] = False
+
+    name: str
+    dir: str | None
+    separator: str = "\t"
+
+    def __post_init__(self) -> None:
+        """Check that the directory is there."""
+        if self.dir is None:
+            raise DataError(
+                f"data.dir: expected the directory of the {self.name} files, found nothing; "
+                "write data.dir=DIR"
+            )
+        if not Path(self.dir).is_dir():
+            found = "a file" if Path(self.dir).exists() else "nothing"
+            raise DataError(
+                f"data.dir: expected a directory, found {found} at {self.dir}; write data.dir=DIR"
+            )
+
+    def read(self, task: Task, split: str) -> Table:
+        """Read and check one split of a task.
+
+        Raises:
+            DataError: a file that is missing, empty, binary, lacks a column or has no usable row.
+        """
+        source = dict(task.sources[self.name])
+        files: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
+        separator = source.pop("separator", self.separator)
+        columns = Columns(**source)
+        if files[split] is None:
+            raise DataError(
+                f"task {task.name}: expected a file for {split}, found none; add "
+                f"sources.{self.name}.{split} to the task's file"
+            )
+        path = Path(self.dir or ".") / files[split]
+        labelled = split != "test"
+        header, records = _open(path, separator, task.name)
+        columns.check(task, header, str(path), labelled=labelled)
+        return build_table(task, columns, records, str(path), labelled=labelled)
+
+
+def _open(
+    path: Path, separator: str, task: str
+) -> tuple[list[str], Iterator[tuple[str, Mapping[str, object] | str]]]:
+    """The header of a file and its records, each with its place."""
+    if not path.is_file():
+        raise DataError(
+            f"{path}: expected a data file of task {task}, found nothing; put it there or write "
+            "another data.dir"
+        )
+    raw = path.read_bytes()
+    if b"\0" in raw:
+        raise DataError(
+            f"{path}: expected text, found binary data; name a file separated by {separator!r}"
+        )
+    # Bytes that are not UTF-8 become lone surrogates, which mark the rows that have them.
+    lines = raw.decode("utf-8-sig", errors="surrogateescape").split("\n")
+    lines = [line.rstrip("\r") for line in lines]
+    if not lines[0].strip():
+        raise DataError(
+            f"{path}: expected a header line with column names, found "
+            f"{'an empty line' if any(lines) else 'an empty file'}; name another file"
+        )
+    header = next(csv.reader(lines[:1], delimiter=separator))
+    return header, _records(path, lines, header, separator)
+
+
+def _records(
+    path: Path, lines: list[str], header: list[str], separator: str
+) -> Iterator[tuple[str, Mapping[str, object] | str]]:
+    at = 1
+    while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+            continue
+        fields, used = _record(lines, at, separator)
+        text = separator.join(fields)
+        if used > 1 and len(fields) != len(header):
+            used, found = 1, "a quote is opened and not closed"
+        elif len(fields) != len(header):
+            found = f"expected {len(header)} fields, found {len(fields)}"
+        elif not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text):
+            found = "the text is not UTF-8"
+        else:
+            found = ""
+        yield f"{path.name} line {at + 1}", found or dict(zip(header, fields, strict=True))
+        at += used
+
+
+def _record(lines: list[str], at: int, separator: str) -> tuple[list[str], int]:
+    """The fields of the record that begins in a line, and how many lines it takes."""
+    if '"' not in lines[at]:
+        return lines[at].split(separator), 1
+    window = [line + "\n" for line in lines[at : at + LONGEST_RECORD]]
+    reader = csv.reader(window, delimiter=separator)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error:
+        return [], 1

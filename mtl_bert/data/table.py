@@ -1,0 +1,45 @@
+"""Rows of one split of one task, as read and checked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DataError(Exception):
+    """Data that cannot be used: one line that says where, what was expected, found, and to do."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not be used."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Place and reason."""
+        return f"{self.place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The usable rows of a split, in the file's order, N in number.
+
+    Attributes:
+        origin: the file or data set it came from.
+        ids: what the file calls each row: [N].
+        texts: one text or a pair for each row: [N].
+        labels: [N] float64, or None where the split is unlabelled.
+        skipped: the rows that could not be used.
+    """
+
+    origin: str
+    ids: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...]
+    labels: NDArray[np.float64] | None
+    skipped: tuple[BadRow, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of usable rows."""
+        return len(self.ids)

@@ -1,0 +1,152 @@
+"""Where an encoder and its tokenizer come from."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from mtl_bert.hub import require_hub
+
+
+class ModelError(Exception):
+    """An encoder that cannot be had: one line that says what was expected, found, and to do."""
+
+
+class EncoderSource(Protocol):
+    """Something that gives a tokenizer and, as often as asked, a fresh encoder."""
+
+    @property
+    def name(self) -> str:
+        """What results call the encoder."""
+        ...
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The encoder's tokenizer."""
+        ...
+
+    def encoder(self) -> PreTrainedModel:
+        """A new encoder in float32; random weights come from torch's generator."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A small BERT with random weights and a small vocabulary, for demonstrations and tests.
+
+    Attributes:
+        settings: of transformers' ``BertConfig``.
+        name: what results call it.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    name: str = "tiny"
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """WordPiece over the vocabulary that ships with the package."""
+        lines = (files("mtl_bert.model.tiny") / "vocab.txt").read_text("utf-8").splitlines()
+        vocabulary = {token: number for number, token in enumerate(lines)}
+        return BertTokenizer(
+            vocab=vocabulary,
+            do_lower_case=True,
+            model_max_length=self._config(len(lines)).max_position_embeddings,
+        )
+
+    def encoder(self) -> PreTrainedModel:
+        """A new encoder with random weights."""
+        return BertModel(self._config(len(self.tokenizer())))
+
+    def _config(self, vocabulary: int) -> BertConfig:
+        return BertConfig(vocab_size=vocabulary, **self.settings)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained transformers encoder, from a directory or a model hub.
+
+    Attributes:
+        path: a directory, or a model's name on the hub; None stands for one not given.
+        local: only ever a directory.
+        settings: changes to the encoder's own configuration (its dropout, say).
+    """
+
+    path: str | None
+    local: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that a directory is one."""
+        if not self.local:
+            return
+        if self.path is None or not (Path(self.path) / "config.json").is_file():
+            found = "nothing" if self.path is None else f"no config.json in {self.path}"
+            raise ModelError(
+                f"model.path: expected the directory of a transformers encoder, found {found}; "
+                "write model.path=DIR"
+            )
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return Path(str(self.path)).name
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer beside the encoder."""
+        tokenizer = self._load(AutoTokenizer)
+        assert isinstance(tokenizer, PreTrainedTokenizerBase)
+        return tokenizer
+
+    def encoder(self) -> PreTrainedModel:
+        """The pretrained encoder, in float32 whatever it was saved in."""
+        config = self._load(AutoConfig)
+        for name, value in self.settings.items():
+            if not hasattr(config, name):
+                raise ModelError(
+                    f"model.settings: expected settings of {type(config).__name__}, found {name}; "
+                    "leave it out"
+                )
+            setattr(config, name, value)
+        encoder = self._load(AutoModel, config=config, dtype=torch.float32)
+        assert isinstance(encoder, PreTrainedModel)
+        return encoder
+
+    def _load(self, loader: Any, **settings: Any) -> Any:
+        """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""
+        if self._is_cached:
+            return self._open(loader, local_files_only=True, **settings)
+        require_hub(f"model {self.path}", "write model=tiny, or model=local model.path=DIR")
+        return self._open(loader, **settings)
+
+    @cached_property
+    def _is_cached(self) -> bool:
+        path = str(self.path)
+        if Path(path).is_dir():
+            return True
+        try:
+            AutoConfig.from_pretrained(path, local_files_only=True)
+            AutoTokenizer.from_pretrained(path, local_files_only=True)
+        except OSError:
+            return False
+        return True
+
+    def _open(self, loader: Any, **settings: Any) -> Any:
+        try:
+            return loader.from_pretrained(self.path, **settings)
+        except (OSError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ModelError(
+                f"model.path: expected a transformers encoder with its tokenizer, found "
+                f"{self.path}, which does not load ({first}); write another model.path"
+            ) from error

@@ -1,0 +1,72 @@
+"""One encoder, pooled, with a linear head for each task (docs/paper.md, 11).
+
+Shapes: B examples, S sequences (B, or 2 B), T tokens, D features.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mtl_bert.data.collate import Batch
+from mtl_bert.model.encoder import EncoderSource
+from mtl_bert.tasks import Task
+
+
+class MultiTaskModel(nn.Module):
+    """The model that is trained; parameters are named ``encoder.…`` and ``heads.TASK.…``.
+
+    Args:
+        tasks: each gets a head.
+        source: gives the encoder.
+        joint_pairs: a pair is one sequence; else each text is encoded alone and the head sees
+            (u, v, |u − v|) as in Reimers and Gurevych 2019, section 3.
+        dropout: on the pooled output.
+        encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        source: EncoderSource,
+        *,
+        joint_pairs: bool = True,
+        dropout: float = 0.1,
+        encoder_per_task: bool = False,
+    ) -> None:
+        super().__init__()
+        self.tasks = {task.name: task for task in tasks}
+        encoder = source.encoder()
+        self.encoder_config = encoder.config
+        if encoder_per_task:  # all start from the same weights, pretrained or random
+            self.encoders = nn.ModuleDict({task.name: copy.deepcopy(encoder) for task in tasks})
+        else:
+            self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        features = encoder.config.hidden_size
+        self.heads = nn.ModuleDict()
+        for task in tasks:
+            parts = 3 if task.pair and not joint_pairs else 1
+            self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
+
+    def forward(self, task: str, batch: Batch) -> Tensor:
+        """The outputs of a task's head, in the form that its loss expects: [B, …]."""
+        features = self.dropout(self._features(task, batch))
+        with torch.autocast(features.device.type, enabled=False):
+            return self.tasks[task].head.shape(
+                self.heads[task](features.to(self.heads[task].weight.dtype))
+            )
+
+    def _features(self, task: str, batch: Batch) -> Tensor:
+        """One vector for each example: [B, D], or [B, 3 D]."""
+        encoder = self.encoders[task] if hasattr(self, "encoders") else self.encoder
+        segments = {} if batch.types is None else {"token_type_ids": batch.types}
+        output = encoder(input_ids=batch.tokens, attention_mask=batch.mask, **segments)
+        pooled = getattr(output, "pooler_output", None)
+        if pooled is None:  # an encoder without a pooler: the first token's vector
+            pooled = output.last_hidden_state[:, 0]
+        if batch.per_example == 1:
+            return torch.as_tensor(pooled)
+        u, v = pooled[0::2], pooled[1::2]
+        return torch.cat([u, v, (u - v).abs()], dim=-1)

@@ -1,0 +1,112 @@
+"""Show what each epoch will see, without training: ``python -m mtl_bert.plan sampler=rr``."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from mtl_bert import cli
+from mtl_bert.config import (
+    ConfigError,
+    Settings,
+    make_sampler,
+    make_source,
+    make_tasks,
+    read_settings,
+    sampler_name,
+)
+from mtl_bert.files import replacing
+from mtl_bert.sampling import Epoch
+from mtl_bert.sampling.plan import Sizes, rows_used
+
+
+def main() -> None:
+    """The command."""
+    cli.run("plan", run)
+
+
+def run(config: DictConfig, directory: Path) -> None:
+    """Print the plan of every epoch; write its steps where ``plan.out`` says."""
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    options = plain.pop("plan")
+    settings = read_settings(plain)
+    sizes, origin = _sizes(settings, options["sizes"])
+    sampler = make_sampler(settings)
+    plans = (
+        sampler(sizes, epoch, settings.epochs, settings.seed)
+        for epoch in range(1, settings.epochs + 1)
+    )
+    console = Console(highlight=False)
+    title = f"sampler={sampler_name(settings)}, batch_size={settings.batch_size}, {origin}"
+    if options["out"] is None:
+        console.print(plan_table(plans, sizes, title))
+        return
+    out = Path(options["out"])
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+
+        def written() -> Iterator[Epoch]:
+            for plan in plans:
+                file.writelines(step_lines(plan))
+                yield plan
+
+        console.print(plan_table(written(), sizes, title))
+    console.print(f"steps written to {out}", soft_wrap=True)
+
+
+def plan_table(plans: Iterator[Epoch], sizes: Sizes, title: str) -> Table:
+    """A row per epoch, phase and task: steps, examples, unique examples, share of training set."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("epoch", "phase", "steps", "task", "examples", "unique", "% of training set"):
+        table.add_column(heading, justify="left" if heading in ("phase", "task") else "right")
+    notes: list[str] = []
+    for plan in plans:
+        for phase, steps in plan.phases():
+            lead = (str(plan.number), phase.name, f"{len(steps):,}")
+            for task, size in sizes.items():
+                rows = rows_used(steps, task)
+                if len(rows):
+                    unique = len(np.unique(rows))
+                    share = f"{100 * unique / size:.1f}"
+                    table.add_row(*lead, task, f"{len(rows):,}", f"{unique:,}", share)
+                    lead = ("", "", "")
+        if not plan.steps:
+            table.add_row(str(plan.number), "nothing is trained", "0")
+        table.add_section()
+        notes += [f"epoch {plan.number}: {note}" for note in plan.notes]
+    table.caption = "\n".join(notes) or None
+    table.caption_justify = "left"
+    return table
+
+
+def step_lines(plan: Epoch) -> Iterator[str]:
+    """Each step as a line of JSON: epoch from 1, step and rows from 0."""
+    for number, step in enumerate(plan.steps):
+        rows = {task: numbers.tolist() for task, numbers in step.rows.items()}
+        record = {"epoch": plan.number, "step": number, "phase": step.phase.name, "rows": rows}
+        yield json.dumps(record) + "\n"
+
+
+def _sizes(settings: Settings, given: Any) -> tuple[Sizes, str]:
+    """Training examples of each task, as given or as counted in the data."""
+    if given is None:
+        from mtl_bert.data import load  # torch takes seconds to import
+
+        source = make_source(settings)
+        corpus = load(source, make_tasks(settings), settings.data.max_bad_share, ["train"])
+        return corpus.sizes, f"data={corpus.name}"
+    numbers = given.values() if isinstance(given, dict) else ()
+    if not numbers or not all(type(n) is int and n > 0 for n in numbers):
+        raise ConfigError(
+            f"plan.sizes: expected whole numbers ≥ 1 for each task, found {given!r}; write for "
+            "example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
+        )
+    return given, "sizes as given"
+
+
+if __name__ == "__main__":
+    main()

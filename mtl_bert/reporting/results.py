@@ -1,0 +1,92 @@
+"""``results.json``: what a finished run leaves for people and for other programs.
+
+The models below are the schema; ``docs/results.schema.json`` is made from them.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of all records: nothing unknown is accepted, nothing changes after it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskScore(Record):
+    """One task's metric on its dev set."""
+
+    metric: str = Field(description="name of the metric, for example accuracy")
+    value: float = Field(description="the metric; 0 where it is undefined")
+    n: int = Field(description="dev examples that it was measured on")
+
+
+class Scores(Record):
+    """An evaluation of the whole model on the dev sets."""
+
+    epoch: int = Field(description="after which epoch, counted from 1; 0 is the untrained model")
+    score: float = Field(description="mean over tasks of the metrics, each mapped to 0..1")
+    tasks: dict[str, TaskScore]
+
+
+class Utilisation(Record):
+    """How much of a task's training set was seen."""
+
+    examples: int = Field(description="examples, repeats included")
+    unique: int = Field(description="different examples")
+    fraction: float = Field(description="unique / size of the training set")
+
+
+class PhaseRecord(Record):
+    """One phase of an epoch."""
+
+    name: str
+    steps: int
+    examples: int = Field(description="over all tasks")
+    seconds: float
+
+
+class EpochRecord(Scores):
+    """One epoch: a line of metrics.jsonl and an entry of results.json."""
+
+    seconds: float = Field(description="wall clock of training, validation excluded")
+    validation_seconds: float
+    phases: list[PhaseRecord]
+    losses: dict[str, float] = Field(description="mean training loss of each task, unscaled")
+    utilisation: dict[str, Utilisation]
+
+
+class DataRecord(Record):
+    """What a run was trained and evaluated on."""
+
+    name: str
+    synthetic: bool = Field(description="made-up text: no number from it is a published one")
+    sizes: dict[str, dict[str, int]] = Field(description="usable examples: task -> split -> n")
+    skipped: dict[str, int] = Field(description="rows that could not be used: file -> n")
+    truncated: dict[str, int] = Field(description="texts cut at the encoder's limit: task -> n")
+
+
+class Results(Record):
+    """A finished run. ``score`` and ``tasks`` are those of the best epoch."""
+
+    schema_version: int = 1
+    config: dict[str, Any] = Field(description="the resolved configuration")
+    seed: int
+    commit: str | None = Field(description="of the program's checkout; +dirty with local changes")
+    device: str
+    versions: dict[str, str]
+    data: DataRecord
+    encoder: str
+    score: float
+    tasks: dict[str, TaskScore]
+    best_epoch: int = Field(description="the first with the highest score; 0 if none was trained")
+    last_epoch: int
+    last: Scores = Field(description="the last epoch's scores")
+    untrained: Scores | None = Field(description="the random baseline, measured before training")
+    utilisation: dict[str, Utilisation] = Field(description="over all epochs")
+    minutes_per_epoch: float = Field(description="mean training wall clock, validation excluded")
+    epochs: list[EpochRecord]
+    notes: list[str] = Field(description="what a reader has to know about these numbers")
+    finished: datetime

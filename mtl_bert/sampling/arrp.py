@@ -1,0 +1,71 @@
+"""Alternating round-robin PCGrad, the paper's own method (Ricci, Algorithm 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mtl_bert.sampling.checks import non_negative, whole_number
+from mtl_bert.sampling.deck import make_decks
+from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.sampling.round_robin import round_robin_steps
+
+
+@dataclass(frozen=True)
+class ARRP:
+    """Each epoch: a full round-robin phase, then fine-tuning on the largest task alone.
+
+    Attributes:
+        batch_size: examples of each task in a joint step, and of the one task in a fine-tuning
+            step.
+        B: examples of the largest task in the fine-tuning phase, out of those that this epoch's
+            round-robin phase left; None takes all of them.
+        lambda_: the penalty λ ≥ 0 on the fine-tuning phase.
+        lambda_on: ``loss`` scales the loss (the paper), ``update`` the optimizer's update.
+        freeze: Θ' as patterns of parameter names, see :class:`~mtl_bert.sampling.plan.Phase`;
+            ``{task}`` stands for the largest task's name.
+    """
+
+    encoder_per_task: ClassVar[bool] = False
+
+    batch_size: int
+    B: int | None = 24_000
+    lambda_: float = 0.5
+    lambda_on: str = "loss"
+    freeze: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        whole_number("batch_size", self.batch_size)
+        whole_number("B", self.B, optional=True)
+        non_negative("lambda", self.lambda_)
+        if self.lambda_on not in ("loss", "update"):
+            raise ValueError(
+                f"sampler.lambda_on: expected loss or update, found {self.lambda_on!r}; "
+                "write sampler.lambda_on=loss"
+            )
+
+    def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
+        """Plan one epoch; the comments count the lines of Algorithm 3."""
+        decks = make_decks(sizes, seed, epoch)
+        t = max(sizes, key=lambda task: sizes[task])  # 1: the task with most training data
+        joint = round_robin_steps(decks, min(sizes.values()), self.batch_size)  # 3: RR-PCGrad
+        remaining = len(decks[t].remaining)  # 4: what this epoch's RR phase left of t
+        sample = remaining if self.B is None else min(self.B, remaining)  # 5: sample B of it
+        phase = self._fine_tuning(t)  # 6, 7: Θ' frozen, loss times λ
+        alone = tuple(  # 8: B examples of t alone
+            Step(phase, {t: decks[t].deal(size)}) for size in batch_sizes(sample, self.batch_size)
+        )
+        notes: tuple[str, ...] = ()
+        if self.B is not None and self.B > remaining:
+            notes = (f"B={self.B} is capped at the {remaining} examples of {t} that RR left",)
+        return Epoch(epoch, joint + alone, notes)
+
+    def _fine_tuning(self, task: str) -> Phase:
+        on_loss = self.lambda_on == "loss"
+        return Phase(
+            "finetune",
+            surgery=False,
+            loss_scale=self.lambda_ if on_loss else 1.0,
+            update_scale=1.0 if on_loss else self.lambda_,
+            frozen=tuple(pattern.replace("{task}", task) for pattern in self.freeze),
+        )

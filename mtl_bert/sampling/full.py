@@ -1,0 +1,50 @@
+"""Full model finetuning: every task alone, one after another (Ricci, Table 2; docs/paper.md, 9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mtl_bert.sampling.checks import whole_number
+from mtl_bert.sampling.deck import make_decks
+from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
+
+
+@dataclass(frozen=True)
+class Full:
+    """Each epoch, every task's plain loss over all its data, task after task, one shared encoder.
+
+    Attributes:
+        batch_size: examples in a step.
+        order: the tasks' order, which decides the outcome; None means as configured.
+    """
+
+    encoder_per_task: ClassVar[bool] = False
+
+    batch_size: int
+    order: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        whole_number("batch_size", self.batch_size)
+
+    def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
+        """Plan one epoch: a phase for each task."""
+        order = list(sizes) if self.order is None else list(self.order)
+        if sorted(order) != sorted(sizes):
+            raise ValueError(
+                f"sampler.order: expected each of {', '.join(sizes)} once, found "
+                f"{', '.join(order)}; write sampler.order=[{','.join(sizes)}]"
+            )
+        decks = make_decks(sizes, seed, epoch)
+        steps = [
+            Step(Phase(f"full:{task}", surgery=False), {task: decks[task].deal(size)})
+            for task in order
+            for size in batch_sizes(sizes[task], self.batch_size)
+        ]
+        return Epoch(epoch, tuple(steps))
+
+
+class Single(Full):
+    """The same plan for independent models, one encoder per task, each on its own data."""
+
+    encoder_per_task: ClassVar[bool] = True

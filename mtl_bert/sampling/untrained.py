@@ -1,0 +1,17 @@
+"""The random baseline: untrained heads on the encoder as it comes (docs/paper.md, 10)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mtl_bert.sampling.plan import Epoch, Sizes
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """Train nothing: every epoch is empty."""
+
+    encoder_per_task: ClassVar[bool] = False
+
+    def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
+        """Plan an epoch without steps."""
+        return Epoch(epoch, ())

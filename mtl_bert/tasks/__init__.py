@@ -1,0 +1,6 @@
+"""What a task is, as data."""
+
+from mtl_bert.tasks.head import Binary, Head, MultiClass, Regression
+from mtl_bert.tasks.task import MetricRange, Task, score
+
+__all__ = ["Binary", "Head", "MetricRange", "MultiClass", "Regression", "Task", "score"]

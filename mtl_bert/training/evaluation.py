@@ -1,0 +1,69 @@
+"""Predictions on the dev sets, and the scores they get.
+
+Shapes: N dev examples.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtl_bert.data.table import Table
+from mtl_bert.files import replacing
+from mtl_bert.reporting.results import Scores, TaskScore
+from mtl_bert.tasks import Task, score
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The model's answers after an epoch.
+
+    Attributes:
+        scores: of all tasks.
+        predictions: per task, in the order of the dev set: [N] each.
+        remarks: metrics that were undefined.
+    """
+
+    scores: Scores
+    predictions: Mapping[str, NDArray[np.float64]]
+    remarks: tuple[str, ...]
+
+
+def evaluate(
+    epoch: int,
+    tasks: Sequence[Task],
+    predictions: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+) -> Evaluation:
+    """Score predictions [N] of every task against labels [N]."""
+    results, remarks = {}, []
+    for task in tasks:
+        value, remark = task.evaluate(predictions[task.name], labels[task.name])
+        results[task.name] = TaskScore(
+            metric=task.metric_name, value=value, n=len(labels[task.name])
+        )
+        if remark:
+            remarks.append(remark)
+    total = score(tasks, {name: result.value for name, result in results.items()})
+    return Evaluation(
+        Scores(epoch=epoch, score=total, tasks=results),
+        {name: values.to(torch.float64).cpu().numpy() for name, values in predictions.items()},
+        tuple(remarks),
+    )
+
+
+def write_predictions(path: Path, table: Table, predictions: NDArray[np.float64]) -> None:
+    """Write a dev set with its predictions: id, the text or both of a pair, label, prediction."""
+    pair = len(table.texts[0]) == 2
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "text", *(["text2"] if pair else []), "label", "prediction"])
+        labels = np.full(len(table), np.nan) if table.labels is None else table.labels
+        rows = zip(table.ids, table.texts, labels, predictions, strict=True)
+        for row_id, texts, label, prediction in rows:
+            writer.writerow([row_id, *texts, f"{label:g}", f"{prediction:.6g}"])

@@ -1,0 +1,101 @@
+"""Where metrics go besides the run's own files."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+SECONDS = 20  # to wait for the W&B service before going on offline
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """What a run is called and can be filtered by.
+
+    Attributes:
+        directory: the run's own.
+        name: of the run.
+        group: of runs that differ in the seed only.
+        job_type: the sampler.
+        tags: key=value for what people filter by.
+        config: the resolved configuration.
+    """
+
+    directory: Path
+    name: str
+    group: str
+    job_type: str
+    tags: Sequence[str]
+    config: dict[str, Any]
+
+
+def csv_logger(labels: RunLabels) -> Logger:
+    """``csv/metrics.csv`` in the run's directory."""
+    return CSVLogger(labels.directory, name="csv", version="")
+
+
+def tensorboard_logger(labels: RunLabels) -> Logger:
+    """``tensorboard/`` in the run's directory."""
+    return TensorBoardLogger(labels.directory, name="tensorboard", version="")
+
+
+def wandb_logger(labels: RunLabels, *, project: str, mode: str = "auto") -> Logger:
+    """A W&B run of its own; without an account, or without the service, an offline one.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    import wandb
+
+    if mode not in ("auto", "online", "offline"):
+        raise ValueError(
+            f"logger.wandb.mode: expected auto, online or offline, found {mode!r}; "
+            "write logger.wandb.mode=offline"
+        )
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or (
+            "online" if wandb.login(prompt=False) else "offline"
+        )
+    settings: dict[str, Any] = {
+        "project": project,
+        "name": labels.name,
+        "group": labels.group,
+        "job_type": labels.job_type,
+        "tags": list(labels.tags),
+        "config": labels.config,
+        "dir": str(labels.directory),
+        "settings": wandb.Settings(init_timeout=SECONDS, silent=True),
+        "reinit": "finish_previous",
+    }
+    try:
+        run = wandb.init(**settings, mode=mode)
+    except wandb.errors.CommError:
+        # No network: training must not wait for it, and nothing is lost offline.
+        run = wandb.init(mode="offline", **settings)
+    return WandbLogger(experiment=run)
+
+
+@contextmanager
+def open_loggers(
+    factories: Sequence[Callable[[RunLabels], Logger]], labels: RunLabels
+) -> Iterator[list[Logger]]:
+    """Open a run's loggers (CSV always among them), and close them with the run.
+
+    Closing a W&B run lets the next job of a multirun start its own.
+    """
+    makers = [csv_logger, *(factory for factory in factories)]
+    loggers: list[Logger] = []
+    status = "failed"
+    try:
+        loggers.extend(maker(labels) for maker in makers)
+        yield loggers
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.finalize(status)
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=0 if status == "success" else 1)

@@ -1,0 +1,65 @@
+"""What a person sees while a run trains: a bar per epoch, or a line per epoch."""
+
+import sys
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
+from tqdm import tqdm
+
+from mtl_bert.data.collate import StepBatch
+from mtl_bert.training.module import MultiTaskModule
+
+
+class PhaseBar(TQDMProgressBar):
+    """One bar per epoch, its total over all phases, with the phase's name and the losses."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=20)
+        self._phase = ""
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: StepBatch, batch_idx: int
+    ) -> None:
+        """Name the phase."""
+        super().on_train_batch_start(trainer, module, batch, batch_idx)
+        if batch.phase.name != self._phase or batch_idx == 0:
+            self._phase = batch.phase.name
+            epochs = trainer.max_epochs
+            self.train_progress_bar.set_description(f"epoch {batch.epoch}/{epochs} {self._phase}")
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        batch: StepBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Name what is going on."""
+        super().on_validation_batch_start(trainer, module, batch, batch_idx, dataloader_idx)
+        self.val_progress_bar.set_description("dev sets")
+
+    def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, str]:  # type: ignore[override]
+        """The epoch's mean loss of each task so far."""
+        assert isinstance(module, MultiTaskModule)
+        return {task: f"{value:.3f}" for task, value in module.losses.epoch().items()}
+
+
+class EpochLines(Callback):
+    """One line after each epoch, under the bar or instead of it."""
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Say what the epoch reached."""
+        assert isinstance(module, MultiTaskModule)
+        if module.evaluation is None or trainer.state.fn != TrainerFn.FITTING:
+            return
+        scores = module.evaluation.scores
+        parts = [f"{name} {t.metric} {t.value:.3f}" for name, t in scores.tasks.items()]
+        line = f"epoch {scores.epoch}/{trainer.max_epochs}  score {scores.score:.3f}  "
+        tqdm.write(line + "  ".join(parts), file=sys.stderr)
+
+
+def progress_callbacks(show_bar: bool) -> list[Callback]:
+    """The bar where wanted, and the lines in any case."""
+    return [PhaseBar(), EpochLines()] if show_bar else [EpochLines()]
