@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-class UserError(HydraException):
-    """Something that the user can mend: it is shown as its message, without a traceback."""
-
-
 def user_errors() -> tuple[type[Exception], ...]:
     """The errors whose message is all that a user needs. Imported late: some need torch."""
     errors: list[type[Exception]] = [ConfigError]
@@ -34,6 +30,7 @@ def user_errors() -> tuple[type[Exception], ...]:
         ("mtl_bert.data.table", "DataError"),
         ("mtl_bert.hub", "HubError"),
         ("mtl_bert.model.encoder", "ModelError"),
+        ("mtl_bert.sampling.checks", "SamplerError"),
         ("mtl_bert.surgery.matrix", "NonFiniteGradientError"),
         ("mtl_bert.training.freeze", "FreezeError"),
     ):
@@ -50,20 +47,26 @@ def run(config_name: str, function: Callable[[DictConfig, Path], None]) -> None:
         function: gets the composed configuration and the job's output directory.
     """
 
+    before = os.environ.get(FULL_ERROR)
+    wants_traceback = before == "1"
+    refused: list[Exception] = []
+
     def job(config: DictConfig) -> None:
         runtime = HydraConfig.get()
         directory = Path(runtime.runtime.output_dir)
+        in_sweep = runtime.mode == RunMode.MULTIRUN
         try:
             function(config, directory)
         except Exception as error:
-            if runtime.mode == RunMode.MULTIRUN:  # Hydra itself reports only at the sweep's end
-                log.error("job %s failed: %s", runtime.job.num, error)
-            if not isinstance(error, user_errors()):
+            shown = isinstance(error, user_errors()) and not wants_traceback
+            if shown or in_sweep:  # Hydra itself reports only at the sweep's end
+                lead = f"job {runtime.job.num} failed: " if in_sweep else ""
+                sys.stderr.write(f"{lead}{error}\n")
+            if not shown:
                 raise
             _remove_empty(directory)
-            raise UserError(str(error)) from error
+            refused.append(error)  # raised, it would make Hydra print all overrides again
 
-    wants_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # so that Hydra leaves the wording of its errors to us
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
@@ -72,6 +75,13 @@ def run(config_name: str, function: Callable[[DictConfig, Path], None]) -> None:
             raise
         sys.stderr.write(f"{_message(error)}\n")
         sys.exit(2)
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
+    if refused:
+        sys.exit(2)
 
 
 def _message(error: Exception) -> str:
@@ -79,8 +89,10 @@ def _message(error: Exception) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
-        key = unknown.group(1)
-        return f"{key}: expected a known setting, found {key}; {_hint(key, setting_names())}"
+        key, known = unknown.group(1), setting_names()
+        if key in known:
+            return f"{key}: expected no value, found one for what was not chosen; leave it out"
+        return f"{key}: expected a known setting, found {key}; {_hint(key, known)}"
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text)
     if choice and (CONF / choice.group(1)).is_dir():
         group, found = choice.groups()
@@ -98,6 +110,9 @@ def _hint(found: str, known: Sequence[str]) -> str:
 
 def _remove_empty(directory: Path) -> None:
     """Remove a job's directory and the ones above it that Hydra made, as far as they are empty."""
+    here, directory = Path.cwd(), directory.resolve()
     with suppress(OSError):
         for place in (directory, *directory.parents[:2]):
+            if place == here or place in here.parents:  # evaluate and plan work in place
+                return
             place.rmdir()

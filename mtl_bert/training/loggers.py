@@ -72,10 +72,10 @@ def wandb_logger(labels: RunLabels, *, project: str, mode: str = "auto") -> Logg
         "reinit": "finish_previous",
     }
     try:
-        run = wandb.init(**settings, mode=mode)
+        run = wandb.init(**settings | {"mode": mode})
     except wandb.errors.CommError:
         # No network: training must not wait for it, and nothing is lost offline.
-        run = wandb.init(mode="offline", **settings)
+        run = wandb.init(**settings | {"mode": "offline"})
     return WandbLogger(experiment=run)
 
 

@@ -1,0 +1,152 @@
+"""The gradient matrix against the dense reference, on a small network with heads."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mtl_bert.surgery import GradientMatrix, NonFiniteGradientError, PCGrad, Sum, Surgery
+from tests.surgery import dense
+
+
+class Net(nn.Module):
+    """A trunk that all tasks share, a layer for two of three, a head for each, one for nobody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(4, 6)
+        self.some = nn.Linear(6, 6)
+        self.heads = nn.ModuleDict({task: nn.Linear(6, 1) for task in "abc"})
+        self.idle = nn.Linear(2, 2)
+
+    def loss(self, task: str, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.trunk(x))
+        if task != "c":
+            hidden = hidden + torch.tanh(self.some(hidden))
+        target = {"a": 1.0, "b": -1.0, "c": 0.3}[task]
+        return ((self.heads[task](hidden) - target) ** 2).mean()
+
+
+def make(seed: int) -> tuple[Net, dict[str, Tensor]]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Net().double(), {task: torch.randn(5, 4, dtype=torch.float64) for task in "abc"}
+
+
+def ours(net: Net, inputs: dict[str, Tensor], tasks: str, surgery: Surgery, seed: int) -> None:
+    matrix = GradientMatrix([p for p in net.parameters() if p.requires_grad])
+    for task in tasks:
+        matrix.add(task, net.loss(task, inputs[task]))
+    matrix.combine(surgery, torch.Generator().manual_seed(seed))
+
+
+def same_gradients(one: Net, other: Net) -> None:
+    for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), name
+        if a.grad is not None and b.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-14, msg=name)
+
+
+SETTINGS = list(itertools.product(["all", "shared"], ["sum", "mean"], [True, False]))
+
+
+@pytest.mark.parametrize("tasks", ["abc", "ac", "b"])
+@pytest.mark.parametrize(("scope", "reduction", "include_self"), SETTINGS)
+def test_equals_the_dense_reference(
+    scope: str, reduction: str, include_self: bool, tasks: str
+) -> None:
+    surgery = Surgery(PCGrad(include_self), scope, reduction)
+    changed = 0
+    for seed in range(8):
+        net, inputs = make(seed)
+        reference, plain = copy.deepcopy(net), copy.deepcopy(net)
+        ours(net, inputs, tasks, surgery, seed)
+        dense.combine(
+            [reference.loss(task, inputs[task]) for task in tasks],
+            list(reference.parameters()),
+            torch.Generator().manual_seed(seed),
+            scope=scope,
+            reduction=reduction,
+            include_self=include_self,
+        )
+        same_gradients(net, reference)
+        ours(plain, inputs, tasks, Surgery(Sum(), scope, reduction), seed)
+        assert net.trunk.weight.grad is not None
+        assert plain.trunk.weight.grad is not None
+        changed += not torch.equal(net.trunk.weight.grad, plain.trunk.weight.grad)
+    if len(tasks) == 3:
+        assert changed, "no seed had a conflict: the comparison proves nothing"
+
+
+def test_no_surgery_is_the_gradient_of_the_summed_loss() -> None:
+    net, inputs = make(0)
+    reference = copy.deepcopy(net)
+    ours(net, inputs, "abc", Surgery(Sum(), "all", "sum"), 0)
+    torch.stack([reference.loss(task, inputs[task]) for task in "abc"]).sum().backward()
+    same_gradients(net, reference)
+
+
+def test_parameters_that_nobody_reaches_or_that_are_frozen_have_no_gradient() -> None:
+    net, inputs = make(0)
+    net.some.requires_grad_(False)
+    ours(net, inputs, "ab", Surgery(PCGrad(), "all", "mean"), 0)
+    without = {name for name, p in net.named_parameters() if p.grad is None}
+    assert without == {
+        *(f"{layer}.{part}" for layer in ("some", "heads.c", "idle") for part in ("weight", "bias"))
+    }
+
+
+def test_a_shared_scope_leaves_the_heads_their_own_gradient() -> None:
+    net, inputs = make(3)
+    reference = copy.deepcopy(net)
+    ours(net, inputs, "abc", Surgery(PCGrad(), "shared", "sum"), 0)
+    for task in "abc":
+        reference.zero_grad()
+        reference.loss(task, inputs[task]).backward()
+        torch.testing.assert_close(net.heads[task].weight.grad, reference.heads[task].weight.grad)
+
+
+def test_the_gram_matrix_and_weights_are_reported() -> None:
+    net, inputs = make(0)
+    parameters = list(net.parameters())
+    rows = [
+        dense.flat_gradient(copy.deepcopy(net).loss(task, inputs[task]), parameters)[0]
+        for task in "ab"
+    ]
+    assert all(not row.any() for row in rows), "the copies' gradients must not land in net"
+    matrix = GradientMatrix(parameters)
+    for task in "ab":
+        matrix.add(task, net.loss(task, inputs[task]))
+    combined = matrix.combine(Surgery(Sum(), "all", "sum"))
+    J = torch.stack(
+        [dense.flat_gradient(net.loss(task, inputs[task]), parameters)[0] for task in "ab"]
+    )
+    torch.testing.assert_close(combined.gram, J @ J.T)
+    assert combined.weights.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_is_reported_by_task_and_not_mixed_in(bad: float) -> None:
+    net, inputs = make(0)
+    matrix = GradientMatrix(list(net.parameters()))
+    matrix.add("a", net.loss("a", inputs["a"]))
+    matrix.add("b", net.loss("b", inputs["b"]) * bad)
+    with pytest.raises(NonFiniteGradientError, match="gradient of b is not finite"):
+        matrix.combine(Surgery(PCGrad(), "all", "mean"))
+    assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scope": "heads"}, "surgery.scope: expected all or shared, found 'heads'"),
+        ({"reduction": "max"}, "surgery.reduction: expected mean or sum, found 'max'"),
+    ],
+)
+def test_unknown_settings_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match="expected") as refused:
+        Surgery(PCGrad(), **settings)
+    assert str(refused.value).startswith(message)
