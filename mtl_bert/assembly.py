@@ -3,15 +3,18 @@
 import logging
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config import (
@@ -104,6 +107,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     if train:
         steps = datamodule.total_steps()
         _check_freezing(datamodule, model)
+        _check_optimizer(optimizer, scheduler, model, steps)
     module = MultiTaskModule(
         model,
         surgery,
@@ -185,6 +189,30 @@ def _check_freezing(datamodule: PlanDataModule, model: nn.Module) -> None:
     names = [name for name, _ in model.named_parameters()]
     for phase, _ in datamodule.plan(1).phases():
         frozen_names(phase.frozen, names)
+
+
+def _check_optimizer(
+    optimizer: Callable[[Any], Optimizer],
+    scheduler: Callable[[Optimizer, int], LRScheduler],
+    model: nn.Module,
+    steps: int,
+) -> None:
+    """Make both once: most of what they refuse, they refuse when they see parameters."""
+    try:
+        made = optimizer(model.parameters())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
+            "mend optimizer.*, --cfg job shows it"
+        ) from error
+    try:
+        scheduler(made, steps)
+    except TypeError as error:
+        raise ConfigError(
+            f"scheduler: expected name and warmup, found something else ({error}); leave it out"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _data_record(

@@ -1,7 +1,6 @@
 """What the entry points share: Hydra around a function of the settings, and short messages."""
 
 import difflib
-import logging
 import os
 import re
 import sys
@@ -17,8 +16,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config import CONF, ConfigError, setting_names
-
-log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 

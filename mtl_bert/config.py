@@ -186,12 +186,13 @@ def _explain(error: ValidationError) -> str:
     path = [str(part) for part in first["loc"] if isinstance(part, str)]
     key, field = _locate(path)
     if first["type"] == "extra_forbidden":
+        key = ".".join(path)
         return f"{key}: expected a known setting, found {key}; leave it out, or see --help"
-    if first["type"] == "missing":
-        return f"{key}: expected a value, found none; see --help"
-    expected = (field and field.description) or first["msg"]
-    example = f"; write for example {field.examples[0]}" if field and field.examples else ""
-    return f"{key}: expected {expected}, found {first['input']!r}{example}"
+    missing = first["type"] == "missing"
+    expected = (field and field.description) or ("a value" if missing else first["msg"])
+    found = "none" if missing else repr(first["input"])
+    advice = f"write for example {field.examples[0]}" if field and field.examples else "see --help"
+    return f"{key}: expected {expected}, found {found}; {advice}"
 
 
 def _locate(path: list[str]) -> tuple[str, Any]:
@@ -220,8 +221,13 @@ def make(node: Any) -> Any:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, TypeError | ValueError):
+        if isinstance(cause, ValueError):
             raise ConfigError(str(cause)) from cause
+        if isinstance(cause, TypeError):  # a setting that the target does not have
+            raise ConfigError(
+                f"{node['_target_']}: expected its own settings, found others ({cause}); "
+                "--cfg job shows them"
+            ) from cause
         if cause is not None and not isinstance(cause, ImportError | AttributeError):
             raise cause from None
         raise ConfigError(str(error).splitlines()[0]) from error

@@ -45,29 +45,31 @@ class Batch:
         return _map(self, Tensor.pin_memory)
 
 
-@dataclass(frozen=True)
 class StepBatch:
     """A plan's step with its rows' tensors.
 
-    Attributes:
+    Not a dataclass, because Lightning takes those apart and ours hold more than tensors.
+
+    Args:
         epoch: counted from 1.
         number: of the step in its epoch, from 0.
         phase: as planned.
         tasks: a batch for each represented task.
     """
 
-    epoch: int
-    number: int
-    phase: Phase
-    tasks: Mapping[str, Batch]
+    def __init__(self, epoch: int, number: int, phase: Phase, tasks: Mapping[str, Batch]) -> None:
+        self.epoch, self.number, self.phase, self.tasks = epoch, number, phase, tasks
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "StepBatch":
         """The same step on a device."""
-        return replace(self, tasks={t: b.to(device, non_blocking) for t, b in self.tasks.items()})
+        return self._with({t: b.to(device, non_blocking) for t, b in self.tasks.items()})
 
     def pin_memory(self) -> "StepBatch":
         """The same step in page-locked memory."""
-        return replace(self, tasks={t: b.pin_memory() for t, b in self.tasks.items()})
+        return self._with({t: b.pin_memory() for t, b in self.tasks.items()})
+
+    def _with(self, tasks: Mapping[str, Batch]) -> "StepBatch":
+        return StepBatch(self.epoch, self.number, self.phase, tasks)
 
 
 def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> Batch:

@@ -57,7 +57,7 @@ class Delimited:
         source = dict(task.sources[self.name])
         files: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
         separator = source.pop("separator", self.separator)
-        columns = Columns(**source)
+        columns = Columns.read(task, source)
         if files[split] is None:
             raise DataError(
                 f"task {task.name}: expected a file for {split}, found none; add "
@@ -85,14 +85,15 @@ def _open(
             f"{path}: expected text, found binary data; name a file separated by {separator!r}"
         )
     # Bytes that are not UTF-8 become lone surrogates, which mark the rows that have them.
-    lines = raw.decode("utf-8-sig", errors="surrogateescape").split("\n")
+    text = raw.decode("utf-8-sig", errors="surrogateescape")
+    lines = text.split("\n" if "\n" in text else "\r")
     lines = [line.rstrip("\r") for line in lines]
     if not lines[0].strip():
         raise DataError(
             f"{path}: expected a header line with column names, found "
             f"{'an empty line' if any(lines) else 'an empty file'}; name another file"
         )
-    header = next(csv.reader(lines[:1], delimiter=separator))
+    header, _ = _record(lines[:1], 0, separator)
     return header, _records(path, lines, header, separator)
 
 
@@ -106,7 +107,7 @@ def _records(
             continue
         fields, used = _record(lines, at, separator)
         text = separator.join(fields)
-        if used > 1 and len(fields) != len(header):
+        if not fields or (used > 1 and len(fields) != len(header)):
             used, found = 1, "a quote is opened and not closed"
         elif len(fields) != len(header):
             found = f"expected {len(header)} fields, found {len(fields)}"
@@ -119,12 +120,21 @@ def _records(
 
 
 def _record(lines: list[str], at: int, separator: str) -> tuple[list[str], int]:
-    """The fields of the record that begins in a line, and how many lines it takes."""
+    """The fields of the record that begins in a line, and how many lines it takes.
+
+    There are no fields where a quote is opened and not closed.
+    """
     if '"' not in lines[at]:
         return lines[at].split(separator), 1
     window = [line + "\n" for line in lines[at : at + LONGEST_RECORD]]
-    reader = csv.reader(window, delimiter=separator)
+    # Strict, lest the quote of a later record close one that nobody closed.
+    reader = csv.reader(window, delimiter=separator, strict=True)
     try:
         return next(reader), reader.line_num
     except csv.Error:
-        return [], 1
+        pass  # stray quotes: the line by itself, and leniently
+    try:
+        fields = next(csv.reader(window[:1], delimiter=separator))
+    except csv.Error:  # a carriage return amid the line
+        return lines[at].split(separator), 1
+    return ([] if fields[-1].endswith("\n") else fields), 1

@@ -1,6 +1,7 @@
 """The tasks' public data sets, through the ``datasets`` library."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,13 +34,14 @@ class Hub:
         """Read and check one split of a task.
 
         Raises:
-            DataError: the ``datasets`` library, a split or a column is missing.
+            DataError: the ``datasets`` library, a split or a column is missing, or the
+                data set does not load.
             HubError: the data set is not in the cache and the hub does not answer.
         """
         source = dict(task.sources[self.name])
         path, config = source.pop("path"), source.pop("config", None)
         splits: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
-        columns = Columns(**source)
+        columns = Columns.read(task, source)
         if splits[split] is None:
             raise DataError(
                 f"task {task.name}: expected the name of a split for {split}, found none; add "
@@ -65,14 +67,35 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
             "data=hub: expected the datasets library, found none installed; write "
             "pip install 'mtl-bert[hub]'"
         ) from None
-    cached_only = datasets.DownloadConfig(local_files_only=True)
-    if Path(path).exists():
+
+    def load() -> "Dataset":
         return datasets.load_dataset(path, config, split=split)
+
+    if not Path(path).exists():
+        try:
+            with _offline(datasets.config):
+                return load()
+        except Exception:
+            # Not in the cache, for whatever reason the library gives; the hub may have it.
+            require_hub(
+                f"data set {path}", "write data=demo, or data=cs224n data.dir=DIR for local files"
+            )
     try:
-        return datasets.load_dataset(path, config, split=split, download_config=cached_only)
-    except Exception:
-        # Not in the cache, for whatever reason the library gives; the hub itself may have it.
-        require_hub(
-            f"data set {path}", "write data=demo, or data=cs224n data.dir=DIR for local files"
-        )
-    return datasets.load_dataset(path, config, split=split)
+        return load()
+    except Exception as error:
+        # The library has no base of its errors: some are its own, some its readers'.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path}: expected split {split} of config {config or 'default'}, found that it does "
+            f"not load ({first}); mend sources.hub in the task's file"
+        ) from error
+
+
+@contextmanager
+def _offline(config: Any) -> Iterator[None]:
+    """Keep the library from its retries, which take it half a minute where there is no network."""
+    before, config.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before

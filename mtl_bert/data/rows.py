@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,23 @@ class Columns:
     label: str
     id: str | None = None
 
+    @classmethod
+    def read(cls, task: Task, source: Mapping[str, Any]) -> "Columns":
+        """Make the columns from what is left of a task's source, or raise DataError."""
+        try:
+            return cls(**source)
+        except TypeError:
+            raise DataError(
+                f"task {task.name}: expected text, label and perhaps id among its columns, found "
+                f"{', '.join(source) or 'none'}; mend sources: in the task's file"
+            ) from None
+
     def check(self, task: Task, present: Iterable[str], origin: str, *, labelled: bool) -> None:
         """Raise DataError unless the columns fit the task and are present."""
-        if len(self.text) != (2 if task.pair else 1):
-            expected = "two text columns" if task.pair else "one text column"
+        if isinstance(self.text, str) or len(self.text) != (2 if task.pair else 1):
+            expected = "two text columns [a, b]" if task.pair else "one text column [a]"
             raise DataError(
-                f"task {task.name}: expected {expected}, found {list(self.text)}; "
+                f"task {task.name}: expected {expected}, found {self.text!r}; "
                 "mend text: in the task's file"
             )
         present = list(present)

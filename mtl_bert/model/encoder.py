@@ -1,12 +1,12 @@
 """Where an encoder and its tokenizer come from."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -66,10 +66,25 @@ class Tiny:
 
     def encoder(self) -> PreTrainedModel:
         """A new encoder with random weights."""
-        return BertModel(self._config(len(self.tokenizer())))
+        try:
+            return BertModel(self._config(len(self.tokenizer())))
+        except ValueError as error:
+            raise self._refusal(str(error)) from error
 
     def _config(self, vocabulary: int) -> BertConfig:
-        return BertConfig(vocab_size=vocabulary, **self.settings)
+        for name in self.settings:
+            if not hasattr(BertConfig(), name):
+                raise self._refusal(f"no setting {name}")
+        try:
+            return BertConfig(vocab_size=vocabulary, **self.settings)
+        except StrictDataclassError as error:
+            raise self._refusal(" ".join(str(error).split())) from error
+
+    def _refusal(self, reason: str) -> ModelError:
+        return ModelError(
+            f"model.source.settings: expected settings of BertConfig, found {self.settings} "
+            f"({reason}); mend them"
+        )
 
 
 @dataclass(frozen=True)
@@ -118,35 +133,39 @@ class Pretrained:
                     "leave it out"
                 )
             setattr(config, name, value)
-        encoder = self._load(AutoModel, config=config, dtype=torch.float32)
+        encoder, report = self._load(
+            AutoModel, config=config, dtype=torch.float32, output_loading_info=True
+        )
         assert isinstance(encoder, PreTrainedModel)
+        if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
+            raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")
         return encoder
 
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""
-        if self._is_cached:
+        try:
             return self._open(loader, local_files_only=True, **settings)
+        except ModelError:
+            if Path(str(self.path)).is_dir():
+                raise
         require_hub(f"model {self.path}", "write model=tiny, or model=local model.path=DIR")
         return self._open(loader, **settings)
 
-    @cached_property
-    def _is_cached(self) -> bool:
-        path = str(self.path)
-        if Path(path).is_dir():
-            return True
-        try:
-            AutoConfig.from_pretrained(path, local_files_only=True)
-            AutoTokenizer.from_pretrained(path, local_files_only=True)
-        except OSError:
-            return False
-        return True
-
     def _open(self, loader: Any, **settings: Any) -> Any:
         try:
-            return loader.from_pretrained(self.path, **settings)
-        except (OSError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise ModelError(
-                f"model.path: expected a transformers encoder with its tokenizer, found "
-                f"{self.path}, which does not load ({first}); write another model.path"
-            ) from error
+            loaded = loader.from_pretrained(self.path, **settings)
+        except Exception as error:
+            # The libraries that read the parts of a checkpoint have no error in common.
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise self._refusal(first) from error
+        if isinstance(loaded, PreTrainedTokenizerBase) and len(loaded) <= len(
+            loaded.all_special_ids
+        ):  # what transformers makes up where there are no files: every word is unknown to it
+            raise self._refusal("there is no vocabulary")
+        return loaded
+
+    def _refusal(self, reason: str) -> ModelError:
+        return ModelError(
+            f"model.path: expected a transformers encoder with its tokenizer, found {self.path}, "
+            f"which does not load ({reason}); write another model.path"
+        )

@@ -3,6 +3,10 @@
 import math
 
 
+class SamplerError(ValueError):
+    """A sampler's setting that does not fit the tasks at hand."""
+
+
 def whole_number(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ValueError unless ``value`` is a whole number ≥ 1 (or None where optional)."""
     if optional and value is None:

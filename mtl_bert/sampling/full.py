@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_bert.sampling.checks import whole_number
+from mtl_bert.sampling.checks import SamplerError, whole_number
 from mtl_bert.sampling.deck import make_decks
 from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
 
@@ -26,12 +26,19 @@ class Full:
     def __post_init__(self) -> None:
         """Check the settings."""
         whole_number("batch_size", self.batch_size)
+        if self.order is not None and (
+            isinstance(self.order, str) or not isinstance(self.order, Sequence)
+        ):
+            raise ValueError(
+                f"sampler.order: expected a list of tasks or null, found {self.order!r}; "
+                "write for example sampler.order=[sst,qqp]"
+            )
 
     def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
         """Plan one epoch: a phase for each task."""
         order = list(sizes) if self.order is None else list(self.order)
         if sorted(order) != sorted(sizes):
-            raise ValueError(
+            raise SamplerError(
                 f"sampler.order: expected each of {', '.join(sizes)} once, found "
                 f"{', '.join(order)}; write sampler.order=[{','.join(sizes)}]"
             )

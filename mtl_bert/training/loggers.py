@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,45 +39,69 @@ def csv_logger(labels: RunLabels) -> Logger:
     return CSVLogger(labels.directory, name="csv", version="")
 
 
-def tensorboard_logger(labels: RunLabels) -> Logger:
+@dataclass(frozen=True)
+class TensorBoardFiles:
     """``tensorboard/`` in the run's directory."""
-    return TensorBoardLogger(labels.directory, name="tensorboard", version="")
+
+    def __post_init__(self) -> None:
+        """Check that the package is there, before a run begins."""
+        if not (find_spec("tensorboard") or find_spec("tensorboardX")):
+            raise ValueError(
+                "logger=tensorboard: expected the tensorboard package, found none installed; "
+                "write pip install 'mtl-bert[tensorboard]'"
+            )
+
+    def __call__(self, labels: RunLabels) -> Logger:
+        """Open the files of a run."""
+        return TensorBoardLogger(labels.directory, name="tensorboard", version="")
 
 
-def wandb_logger(labels: RunLabels, *, project: str, mode: str = "auto") -> Logger:
-    """A W&B run of its own; without an account, or without the service, an offline one.
+@dataclass(frozen=True)
+class WandbRuns:
+    """A W&B run for each run; without an account, or without the service, an offline one.
 
-    Raises:
-        ValueError: an unknown mode.
+    Attributes:
+        project: in W&B.
+        mode: auto, online or offline.
     """
-    import wandb
 
-    if mode not in ("auto", "online", "offline"):
-        raise ValueError(
-            f"logger.wandb.mode: expected auto, online or offline, found {mode!r}; "
-            "write logger.wandb.mode=offline"
-        )
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or (
-            "online" if wandb.login(prompt=False) else "offline"
-        )
-    settings: dict[str, Any] = {
-        "project": project,
-        "name": labels.name,
-        "group": labels.group,
-        "job_type": labels.job_type,
-        "tags": list(labels.tags),
-        "config": labels.config,
-        "dir": str(labels.directory),
-        "settings": wandb.Settings(init_timeout=SECONDS, silent=True),
-        "reinit": "finish_previous",
-    }
-    try:
-        run = wandb.init(**settings | {"mode": mode})
-    except wandb.errors.CommError:
-        # No network: training must not wait for it, and nothing is lost offline.
-        run = wandb.init(**settings | {"mode": "offline"})
-    return WandbLogger(experiment=run)
+    project: str
+    mode: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the settings, before a run begins."""
+        if self.mode not in ("auto", "online", "offline"):
+            raise ValueError(
+                f"logger.wandb.mode: expected auto, online or offline, found {self.mode!r}; "
+                "write logger.wandb.mode=offline"
+            )
+
+    def __call__(self, labels: RunLabels) -> Logger:
+        """Start a run."""
+        import wandb
+
+        mode = self.mode
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or (
+                "online" if wandb.login(prompt=False) else "offline"
+            )
+        settings: dict[str, Any] = {
+            "project": self.project,
+            "name": labels.name,
+            "group": labels.group,
+            "job_type": labels.job_type,
+            "tags": list(labels.tags),
+            "config": labels.config,
+            "dir": str(labels.directory),
+            "settings": wandb.Settings(init_timeout=SECONDS, silent=True),
+            "reinit": "finish_previous",
+        }
+        try:
+            run = wandb.init(**settings | {"mode": mode})
+        except wandb.errors.CommError:
+            # No network: training must not wait for it, and nothing is lost offline.
+            run = wandb.init(**settings | {"mode": "offline"})
+        return WandbLogger(experiment=run)
 
 
 @contextmanager

@@ -4,7 +4,10 @@ from mtl_bert.surgery.gram import BLOCK, gram_matrix
 
 
 def test_equals_the_matrix_product_in_float64() -> None:
-    columns = [[torch.randn(7, 5) for _ in range(3)], [torch.randn(2 * BLOCK + 3) for _ in range(3)]]
+    columns = [
+        [torch.randn(7, 5) for _ in range(3)],
+        [torch.randn(2 * BLOCK + 3) for _ in range(3)],
+    ]
     J = torch.stack([torch.cat([column[k].flatten() for column in columns]) for k in range(3)])
     exact = J.double() @ J.double().T
     torch.testing.assert_close(gram_matrix(columns, 3), exact, rtol=1e-6, atol=1e-3)

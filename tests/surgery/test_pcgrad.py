@@ -52,9 +52,7 @@ def test_all_eight_orders_occur() -> None:
         for choice in itertools.product(*orders)
     }
     generator = seeded(0)
-    drawn = {
-        tuple(PCGrad()(J, generator=generator).round(decimals=9).tolist()) for _ in range(300)
-    }
+    drawn = {tuple(PCGrad()(J, generator=generator).round(decimals=9).tolist()) for _ in range(300)}
     assert len(outcomes) == 8
     assert drawn == outcomes
 

@@ -1,0 +1,11 @@
+"""Composing the program's configuration in a test's own process."""
+
+from hydra import compose, initialize_config_dir
+
+from mtl_bert.config import CONF, Settings, read_settings
+
+
+def settings_of(*overrides: str) -> Settings:
+    """The checked settings of a command line."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return read_settings(compose("train", list(overrides)))
