@@ -23,6 +23,7 @@ class Batch:
         mask: True at real tokens: [S, T] bool.
         types: segments, or None where the encoder knows none: [S, T] int64.
         labels: [B], or None.
+        rows: where the examples stand in their table: [B] int64.
         per_example: sequences of one example, 1 or 2 (then a pair's stand next to each other).
     """
 
@@ -30,6 +31,7 @@ class Batch:
     mask: Tensor
     types: Tensor | None
     labels: Tensor | None
+    rows: Tensor
     per_example: int
 
     def __len__(self) -> int:
@@ -94,6 +96,7 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> 
         torch.from_numpy(mask),
         None if types is None else torch.from_numpy(types),
         None if labels is None else labels.to(label_type),
+        torch.from_numpy(rows),
         S,
     )
 
@@ -118,4 +121,5 @@ def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
         mask=change(batch.mask),
         types=None if batch.types is None else change(batch.types),
         labels=None if batch.labels is None else change(batch.labels),
+        rows=change(batch.rows),
     )

@@ -49,6 +49,8 @@ class MultiTaskModel(nn.Module):
         for task in tasks:
             parts = 3 if task.pair and not joint_pairs else 1
             self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
+        # Pretrained encoders come in evaluation mode; left so, they would train without dropout.
+        self.train()
 
     def forward(self, task: str, batch: Batch) -> Tensor:
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""

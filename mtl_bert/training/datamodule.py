@@ -93,7 +93,7 @@ class PlanDataModule(LightningDataModule):
         return self._loader(plan, self._train, self._workers)
 
     def val_dataloader(self) -> DataLoader[StepBatch]:
-        """Every dev example once, task after task, in order."""
+        """Every dev example once, task after task."""
         return self._loader(dev_plan(self._dev, self._eval_batch_size), self._dev, 0)
 
     def _loader(
@@ -109,11 +109,15 @@ class PlanDataModule(LightningDataModule):
 
 
 def dev_plan(dev: Mapping[str, Encoded], batch_size: int) -> Epoch:
-    """A plan that walks through the dev sets."""
+    """A plan that walks through the dev sets, examples of like length together.
+
+    Batches of random lengths are about half padding, which takes as long as text.
+    """
     phase = Phase("dev")
     steps: Sequence[Step] = [
-        Step(phase, {task: np.arange(start, min(start + batch_size, len(encoded)))})
+        Step(phase, {task: by_length[start : start + batch_size]})
         for task, encoded in dev.items()
+        for by_length in [np.argsort(-encoded.lengths, kind="stable")]
         for start in range(0, len(encoded), batch_size)
     ]
     return Epoch(0, tuple(steps))

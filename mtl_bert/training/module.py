@@ -57,6 +57,7 @@ class MultiTaskModule(LightningModule):
         self._phase: Phase | None = None
         self._predictions: dict[str, list[Tensor]] = {}
         self._labels: dict[str, list[Tensor]] = {}
+        self._rows: dict[str, list[Tensor]] = {}
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all parameters; both of ARRP's phases share its moments."""
@@ -135,8 +136,9 @@ class MultiTaskModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the predictions of the evaluation before."""
-        self._predictions = {task: [] for task in self.model.tasks}
-        self._labels = {task: [] for task in self.model.tasks}
+        for collected in (self._predictions, self._labels, self._rows):
+            collected.clear()
+            collected.update({task: [] for task in self.model.tasks})
 
     def validation_step(self, step: StepBatch, index: int) -> None:
         """Predict one batch of dev examples."""
@@ -145,6 +147,7 @@ class MultiTaskModule(LightningModule):
             outputs = self.model(task, batch)
             self._predictions[task].append(self.model.tasks[task].head.predict(outputs))
             self._labels[task].append(batch.labels)
+            self._rows[task].append(batch.rows)
 
     def on_validation_epoch_end(self) -> None:
         """Score the dev sets; ``evaluation`` holds the answer until the next."""
@@ -152,9 +155,16 @@ class MultiTaskModule(LightningModule):
         self.evaluation = evaluate(
             epoch,
             list(self.model.tasks.values()),
-            {task: torch.cat(parts) for task, parts in self._predictions.items()},
-            {task: torch.cat(parts) for task, parts in self._labels.items()},
+            self._in_order(self._predictions),
+            self._in_order(self._labels),
         )
+
+    def _in_order(self, collected: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        """Bring what batches gave back into the order of the dev sets."""
+        return {
+            task: torch.cat(parts)[torch.cat(self._rows[task]).argsort()]
+            for task, parts in collected.items()
+        }
 
     # A checkpoint's state_dict is the model's own, so that others can load it by name.
 
