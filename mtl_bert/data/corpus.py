@@ -1,9 +1,12 @@
 """All the tasks' tables together, from wherever each task's data come."""
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from mtl_bert.data.delimited import Delimited
 from mtl_bert.data.table import DataError, Table
@@ -75,8 +78,19 @@ def load(
     tasks: Sequence[Task],
     max_bad_share: float,
     splits: Sequence[str] = ("train", "dev"),
+    *,
+    share: float = 1.0,
+    seed: int = 0,
 ) -> Corpus:
     """Read the splits of all tasks, counting and reporting the rows that cannot be used.
+
+    Args:
+        source: where the tables come from.
+        tasks: each with its own table per split.
+        max_bad_share: of a table's rows that may be unusable.
+        splits: train, dev or both.
+        share: of every training set that is kept, drawn at random; dev sets stay whole.
+        seed: of that draw.
 
     Raises:
         DataError: a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
@@ -87,6 +101,10 @@ def load(
         for task in tasks:
             table = sources[task.name].read(task, split)
             _report(table, max_bad_share)
+            if split == "train" and share < 1:
+                rng = np.random.default_rng((seed, zlib.crc32(task.name.encode())))
+                kept = rng.choice(len(table), max(1, round(share * len(table))), replace=False)
+                table = table.take(np.sort(kept))
             tables[split][task.name] = table
     return Corpus(
         source.name,

@@ -10,6 +10,8 @@ import numpy as np
 from mtl_bert.data.table import BadRow, DataError, Table
 from mtl_bert.tasks import Task
 
+TRUTHS = {"True": "1", "False": "0"}  # as pandas writes them
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -115,7 +117,7 @@ def _text(record: Mapping[str, object], column: str) -> str:
 def _label(task: Task, record: Mapping[str, object], column: str) -> float:
     text = _text(record, column)
     try:
-        label = float(text)
+        label = float(TRUTHS.get(text, text))
     except ValueError:
         raise ValueError(f"{column} {text[:40]!r} is not a number") from None
     problem = task.head.check(label)

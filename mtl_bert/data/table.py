@@ -1,6 +1,6 @@
 """Rows of one split of one task, as read and checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +43,12 @@ class Table:
     def __len__(self) -> int:
         """The number of usable rows."""
         return len(self.ids)
+
+    def take(self, rows: NDArray[np.int64]) -> "Table":
+        """The table of some of the rows."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            texts=tuple(self.texts[row] for row in rows),
+            labels=None if self.labels is None else self.labels[rows],
+        )

@@ -1,0 +1,162 @@
+"""All the tasks' tables together: bad rows are counted, reported and limited."""
+
+import logging
+
+import pytest
+
+from mtl_bert.data import DataError, Delimited, Synthetic, load
+from mtl_bert.data.corpus import SHOWN, source_of
+from tests.factories import assert_tells, make_task
+
+HEADER = "sentence\tlabel\n"
+GOOD = "some text\t1\n"
+BAD = "\t1\n"
+
+
+def made(count, rng):
+    return [((f"text {rng.integers(1000)}",), float(rng.integers(2))) for _ in range(count)]
+
+
+DEMO = {"demo": {"make": made, "train": 100, "dev": 10}}
+
+
+def files_of(name):
+    columns = {"text": ["sentence"], "label": "label"}
+    return {"files": {"train": f"{name}-train.tsv", "dev": f"{name}-dev.tsv", **columns}}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a task's files; give back the task."""
+
+    def write_task(name, train=GOOD, dev=GOOD):
+        (tmp_path / f"{name}-train.tsv").write_text(HEADER + train)
+        (tmp_path / f"{name}-dev.tsv").write_text(HEADER + dev)
+        return make_task(name, sources=files_of(name))
+
+    return write_task
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Delimited("files", str(tmp_path))
+
+
+def test_every_split_of_every_task_is_read(write, source):
+    tasks = [write("b", train=3 * GOOD), write("a", train=5 * GOOD, dev=2 * GOOD)]
+    corpus = load(source, tasks, 0)
+    assert corpus.name == "files"
+    assert not corpus.synthetic
+    assert list(corpus.sizes.items()) == [("b", 3), ("a", 5)]  # in the order of the tasks
+    assert {task: len(table) for task, table in corpus.dev.items()} == {"b": 1, "a": 2}
+
+
+def test_evaluation_reads_dev_alone(write, source, tmp_path):
+    task = write("a", dev=2 * GOOD)
+    (tmp_path / "a-train.tsv").unlink()
+    corpus = load(source, [task], 0, ["dev"])
+    assert corpus.sizes == {}
+    assert len(corpus.dev["a"]) == 2
+
+
+def test_bad_rows_are_counted_reported_and_skipped(write, source, caplog):
+    task = write("a", train=16 * GOOD + 4 * BAD)
+    with caplog.at_level(logging.WARNING):
+        corpus = load(source, [task], 0.2)
+    assert corpus.sizes == {"a": 16}
+    assert len(corpus.train["a"].skipped) == 4
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "a-train.tsv: 4 of 20 rows cannot be used" in message
+    for line in range(18, 18 + SHOWN):
+        assert f"line {line}: sentence is missing" in message
+    assert f"line {18 + SHOWN}" not in message
+    assert "…" in message
+
+
+def test_good_files_are_not_talked_about(write, source, caplog):
+    load(source, [write("a")], 0)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_too_many_bad_rows_stop(write, source, split):
+    task = write("a", **{split: 15 * GOOD + 5 * BAD})
+    with pytest.raises(DataError) as raised:
+        load(source, [task], 0.2)
+    message = str(raised.value)
+    assert "\n" not in message
+    for part in (f"a-{split}.tsv", "5 of 20", "line 17", "at most 20.00%", "mend the file"):
+        assert part in message
+
+
+def test_the_share_that_the_message_proposes_is_enough(write, source):
+    task = write("a", train=2 * GOOD + BAD)
+    with pytest.raises(DataError) as raised:
+        load(source, [task], 0.01)
+    proposed = str(raised.value).split("data.max_bad_share=")[1]
+    assert load(source, [task], float(proposed)).sizes == {"a": 2}
+
+
+def test_a_task_with_files_of_its_own_beside_another_source(tmp_path, monkeypatch):
+    (tmp_path / "new.csv").write_text('sentence,label\n"one, two",1\nthree,0\n')
+    monkeypatch.chdir(tmp_path)
+    own = {"train": "new.csv", "dev": "new.csv", "text": ["sentence"], "label": "label"}
+    tasks = [make_task("old", sources=DEMO), make_task("new", sources={"csv": own})]
+    corpus = load(Synthetic("demo", 0.5), tasks, 0)
+    assert corpus.sizes == {"old": 50, "new": 2}
+    assert corpus.dev["new"].texts[0] == ("one, two",)
+    assert corpus.name == "demo"
+    assert corpus.synthetic  # because some of it is
+
+
+def test_a_source_that_no_task_uses_makes_nothing_synthetic(tmp_path):
+    (tmp_path / "new.csv").write_text("sentence,label\none,1\n")
+    file = str(tmp_path / "new.csv")
+    own = {"train": file, "dev": file, "text": ["sentence"], "label": "label"}
+    corpus = load(Synthetic("demo", 1), [make_task(sources={"csv": own})], 0)
+    assert not corpus.synthetic
+
+
+def test_the_runs_source_goes_before_a_tasks_own_files():
+    task = make_task(sources={"csv": {}, **DEMO})
+    source = Synthetic("demo", 1)
+    assert source_of(task, source) is source
+
+
+@pytest.mark.parametrize("sources", [{}, files_of("a")])
+def test_a_task_without_a_source_is_an_error(sources):
+    with pytest.raises(DataError) as raised:
+        load(Synthetic("demo", 1), [make_task("mine", sources=sources)], 0)
+    found = "files" if sources else "no sources"
+    assert_tells(raised.value, "mine", "sources.demo", "sources.csv", found)
+
+
+def test_missing_sources_are_found_before_anything_is_read(write, source, tmp_path):
+    with_files = write("a")
+    (tmp_path / "a-train.tsv").unlink()
+    with pytest.raises(DataError, match=r"sources\.files or sources\.csv"):
+        load(source, [with_files, make_task("b")], 0)
+
+
+def numbered(count):
+    return "".join(f"text {number}\t{number % 2}\n" for number in range(count))
+
+
+def test_a_share_of_every_training_set(write, source):
+    tasks = [write("a", train=numbered(40), dev=numbered(8)), write("b", train=numbered(3))]
+    whole = load(source, tasks, 0)
+    some = load(source, tasks, 0, share=0.25)
+    assert some.sizes == {"a": 10, "b": 1}
+    assert len(some.dev["a"]) == 8
+    kept = [whole.train["a"].texts.index(texts) for texts in some.train["a"].texts]
+    assert kept == sorted(set(kept))  # in the file's order, none twice
+    assert kept != list(range(10))  # drawn, not cut off
+    assert some.train["a"].labels.tolist() == [number % 2 for number in kept]
+    assert some.train["a"].ids == tuple(whole.train["a"].ids[number] for number in kept)
+
+
+def test_the_share_is_drawn_by_its_seed(write, source):
+    task = write("a", train=numbered(40))
+    draws = [load(source, [task], 0, share=0.5, seed=seed).train["a"] for seed in (0, 0, 1)]
+    assert draws[0].texts == draws[1].texts
+    assert draws[0].texts != draws[2].texts

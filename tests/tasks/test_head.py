@@ -1,0 +1,88 @@
+"""What a task predicts: labels, outputs and predictions."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mtl_bert.tasks import Binary, MultiClass, Regression
+
+FIVE = MultiClass(["a", "b", "c", "d", "e"])
+LOSSES = [(FIVE, nn.CrossEntropyLoss()), (Binary(), nn.BCEWithLogitsLoss())]
+LOSSES += [(Regression(0, 5), nn.MSELoss())]
+
+
+@pytest.mark.parametrize(
+    ("head", "labels"),
+    [(FIVE, [0, 1, 4, 4.0]), (Binary(), [0, 1, 1.0]), (Regression(-1, 5), [-1, 0, 2.75, 5])],
+)
+def test_labels_accepted(head, labels):
+    assert [head.check(label) for label in labels] == [None] * len(labels)
+
+
+@pytest.mark.parametrize(
+    ("head", "label", "words"),
+    [
+        (FIVE, 5, "label 5 is not one of 0 to 4"),
+        (FIVE, -1, "label -1 is not one of 0 to 4"),
+        (FIVE, 1.5, "label 1.5 is not one of 0 to 4"),
+        (Binary(), 2, "label 2 is not 0 or 1"),
+        (Binary(), 0.5, "label 0.5 is not 0 or 1"),
+        (Binary(), -1, "label -1 is not 0 or 1"),
+        (Regression(0, 5), 5.001, "label 5.001 is not between 0 and 5"),
+        (Regression(0, 5), -0.1, "label -0.1 is not between 0 and 5"),
+    ],
+)
+def test_labels_refused(head, label, words):
+    assert head.check(label) == words
+
+
+@pytest.mark.parametrize("head", [FIVE, Binary(), Regression(0, 5), Regression(0, math.inf)])
+@pytest.mark.parametrize("label", [math.nan, math.inf, -math.inf])
+def test_labels_are_finite(head, label):
+    assert head.check(label)
+
+
+@pytest.mark.parametrize(
+    ("head", "outputs", "shape"),
+    [(FIVE, 5, (3, 5)), (Binary(), 1, (3,)), (Regression(0, 5), 1, (3,))],
+)
+def test_the_linear_layer_and_the_loss_agree_on_shapes(head, outputs, shape):
+    assert head.outputs == outputs
+    assert head.shape(torch.zeros(3, head.outputs)).shape == shape
+
+
+@pytest.mark.parametrize(("head", "loss"), LOSSES)
+@pytest.mark.parametrize("B", [1, 3])
+def test_the_usual_loss_takes_outputs_and_labels(head, loss, B):
+    outputs = head.shape(torch.randn(B, head.outputs))
+    labels = torch.ones(B).to(head.label_type)
+    assert loss(outputs, labels).shape == ()  # a broadcast would warn, which is an error here
+
+
+def test_predictions():
+    logits = torch.tensor([[0.1, 0, 3, 0, 0], [-1, -2, -3, -4, -0.5]])
+    assert FIVE.predict(logits).tolist() == [2, 4]
+    assert Binary().predict(torch.tensor([-0.1, 0.1, 9.0])).tolist() == [0, 1, 1]
+    values = torch.tensor([-0.5, 2.25, 7.0])
+    assert torch.equal(Regression(0, 5).predict(values), values)
+
+
+@pytest.mark.parametrize("head", [FIVE, Binary()])
+def test_predicted_classes_are_labels(head):
+    predictions = head.predict(head.shape(torch.randn(100, head.outputs)))
+    assert predictions.shape == (100,)
+    assert all(head.check(label) is None for label in predictions.tolist())
+
+
+@pytest.mark.parametrize("names", [[], ["only"]])
+def test_classes_are_at_least_two(names):
+    with pytest.raises(ValueError, match="at least 2 class names"):
+        MultiClass(names)
+
+
+@pytest.mark.parametrize(("low", "high"), [(5, 0), (1, 1), (0, math.nan)])
+def test_a_scale_goes_upwards(low, high):
+    with pytest.raises(ValueError, match="low < high"):
+        Regression(low, high)
