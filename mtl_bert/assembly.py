@@ -23,11 +23,11 @@ from mtl_bert.config import (
     make,
     make_encoder_source,
     make_sampler,
-    make_source,
     make_surgery,
     make_tasks,
+    read_corpus,
 )
-from mtl_bert.data import Corpus, Table, load
+from mtl_bert.data import Corpus, Table
 from mtl_bert.data.encode import Encoded, encode
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.reporting.results import DataRecord
@@ -75,7 +75,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     encoder_source = make_encoder_source(settings)
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
-    corpus = load(make_source(settings), tasks, settings.data.max_bad_share, splits)
+    corpus = read_corpus(settings, tasks, splits)
     tokenizer = encoder_source.tokenizer()
 
     torch.manual_seed(settings.seed)

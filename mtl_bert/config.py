@@ -5,7 +5,7 @@ top level are checked here, so that all messages look alike; each object checks 
 when it is made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mtl_bert.sampling import Sampler
 
 if TYPE_CHECKING:
-    from mtl_bert.data.corpus import Source
+    from mtl_bert.data import Corpus
     from mtl_bert.model import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
@@ -51,6 +51,9 @@ class DataSettings(_Settings):
     source: Node
     max_bad_share: Annotated[Number, Field(le=1)] = _setting(
         "a share of rows from 0 to 1", "data.max_bad_share=0.01"
+    )
+    share: Annotated[Number, Field(gt=0, le=1)] = _setting(
+        "a share above 0, up to 1, of every training set", "data.share=0.1", default=1.0
     )
     dir: str | None = _setting("a directory", "data.dir=DIR", default=None)
     scale: Number = _setting("a number > 0", "data.scale=0.11", default=1.0)
@@ -250,21 +253,24 @@ def make_surgery(settings: Settings) -> "Surgery":
 
 def make_tasks(settings: Settings) -> "list[Task]":
     """The tasks, in the order in which they are configured."""
-    tasks: list[Task] = []
-    for name, node in settings.tasks.items():
-        if not name.isidentifier():
-            raise ConfigError(
-                f"tasks: expected names of letters, digits and _, found {name!r}; write for "
-                "example '# @package tasks.my_task' at the top of the task's file"
-            )
-        tasks.append(make({"_target_": "mtl_bert.tasks.Task", "name": name, **node}))
-    return tasks
+    return [
+        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node})
+        for name, node in settings.tasks.items()
+    ]
 
 
-def make_source(settings: Settings) -> "Source":
-    """Where the examples come from."""
-    source: Source = make(settings.data.source)
-    return source
+def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[str]) -> "Corpus":
+    """The tasks' tables.
+
+    Raises:
+        DataError, HubError: data that cannot be had or used.
+    """
+    from mtl_bert.data import load  # torch takes seconds to import
+
+    data = settings.data
+    return load(
+        make(data.source), tasks, data.max_bad_share, splits, share=data.share, seed=data.seed
+    )
 
 
 def make_encoder_source(settings: Settings) -> "EncoderSource":

@@ -15,8 +15,8 @@ from mtl_bert.config import (
     ConfigError,
     Settings,
     make_sampler,
-    make_source,
     make_tasks,
+    read_corpus,
     read_settings,
     sampler_name,
 )
@@ -94,10 +94,7 @@ def step_lines(plan: Epoch) -> Iterator[str]:
 def _sizes(settings: Settings, given: Any) -> tuple[Sizes, str]:
     """Training examples of each task, as given or as counted in the data."""
     if given is None:
-        from mtl_bert.data import load  # torch takes seconds to import
-
-        source = make_source(settings)
-        corpus = load(source, make_tasks(settings), settings.data.max_bad_share, ["train"])
+        corpus = read_corpus(settings, make_tasks(settings), ["train"])
         return corpus.sizes, f"data={corpus.name}"
     numbers = given.values() if isinstance(given, dict) else ()
     if not numbers or not all(type(n) is int and n > 0 for n in numbers):

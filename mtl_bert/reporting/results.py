@@ -1,8 +1,10 @@
 """``results.json``: what a finished run leaves for people and for other programs.
 
-The models below are the schema; ``docs/results.schema.json`` is made from them.
+The models below are the schema; ``docs/results.schema.json`` is made from them:
+``python -m mtl_bert.reporting.results > docs/results.schema.json``.
 """
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -90,3 +92,12 @@ class Results(Record):
     epochs: list[EpochRecord]
     notes: list[str] = Field(description="what a reader has to know about these numbers")
     finished: datetime
+
+
+def schema() -> str:
+    """The schema of ``results.json``, as JSON Schema."""
+    return json.dumps(Results.model_json_schema(), indent=2)
+
+
+if __name__ == "__main__":
+    print(schema())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from mtl_bert.tasks.head import Head
@@ -54,13 +54,22 @@ class Task:
     score: MetricRange = field(default_factory=MetricRange)
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check that the name can name parameters: heads.NAME.weight."""
+        if not self.name.isidentifier() or hasattr(nn.ModuleDict(), self.name):
+            raise ValueError(
+                f"tasks: expected a name of letters, digits and _ that is none of torch's, "
+                f"found {self.name!r}; write another after '# @package tasks.' in the task's file"
+            )
+
     def evaluate(self, predictions: Tensor, labels: Tensor) -> tuple[float, str | None]:
         """The metric of predictions [B] on labels [B], and a remark where it is undefined.
 
         An undefined metric (Pearson's r of constant predictions) counts as 0 (docs/paper.md, 13).
         """
         metric = self.metric().set_dtype(torch.float64)
-        metric.update(predictions, labels)
+        # In single precision the mean of equal numbers may differ from them: r would be defined.
+        metric.update(*(x.double() if x.is_floating_point() else x for x in (predictions, labels)))
         with warnings.catch_warnings():  # what torchmetrics would warn of is the remark below
             warnings.simplefilter("ignore")
             value = float(metric.compute())

@@ -66,4 +66,5 @@ def write_predictions(path: Path, table: Table, predictions: NDArray[np.float64]
         labels = np.full(len(table), np.nan) if table.labels is None else table.labels
         rows = zip(table.ids, table.texts, labels, predictions, strict=True)
         for row_id, texts, label, prediction in rows:
-            writer.writerow([row_id, *texts, f"{label:g}", f"{prediction:.6g}"])
+            # Digits enough for the metric to be computed again from the file.
+            writer.writerow([row_id, *texts, f"{label:.15g}", f"{prediction:.9g}"])

@@ -31,8 +31,8 @@ EXACT = (
     "trainer.precision=64-true",
     "trainer.baseline=false",
     "model.dropout=0",
-    "+model.source.settings.hidden_dropout_prob=0",
-    "+model.source.settings.attention_probs_dropout_prob=0",
+    "model.source.settings.hidden_dropout_prob=0",
+    "model.source.settings.attention_probs_dropout_prob=0",
 )
 SHORT = {"vanilla": f"B={B}", "annealed": f"B={B}", "rr": "", "arrp": f"B={B}"}
 
