@@ -1,5 +1,7 @@
 """Train: ``python -m mtl_bert.train sampler=arrp lambda=0.5 B=24000`` (``--help`` for more)."""
 
+import hashlib
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -91,11 +93,14 @@ def labels(settings: Settings, directory: Path) -> "RunLabels":
         "freeze": settings.freeze if "freeze" in settings.sampler else None,
     }
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    group = " ".join([str(settings.data.source["name"]), *tags])
+    title = " ".join([str(settings.data.source["name"]), *tags])
+    # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
+    same = settings.model_dump(by_alias=True, mode="json", exclude={"seed", "logger", "trainer"})
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:6]
     return RunLabels(
         directory=directory,
-        name=f"{group} seed={settings.seed}",
-        group=group[:128],  # the service's limit
+        name=f"{title} seed={settings.seed}",
+        group=f"{title[:100]} {digest}",  # the service allows 128 characters
         job_type=sampler,
         tags=[tag[:64] for tag in (*tags, f"seed={settings.seed}")],
         config=settings.model_dump(by_alias=True, mode="json"),

@@ -1,0 +1,45 @@
+"""Runs that several tests look at, and commands in the test's own process."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.driving import SMALL, Command, Outcome, program
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """``command("train", "seed=2")``: the command line in this process, working in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+
+    def run(module: str, *arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        code: object = 0
+        try:
+            importlib.import_module(f"mtl_bert.{module}").main()
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    yield run
+    # Hydra has pointed the log at a stream that is this test's only.
+    root.level, root.handlers[:] = before
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that was started from the command line."""
+    cwd = tmp_path_factory.mktemp("trained")
+    ended = program("train", *SMALL, "epochs=2", "B=16", "hydra.run.dir=run", cwd=cwd)
+    assert ended.returncode == 0, ended.stderr
+    assert "run written to" in ended.stdout
+    return cwd / "run"

@@ -1,0 +1,45 @@
+"""``--help`` names every choice that there is."""
+
+import re
+
+import pytest
+
+from mtl_bert.config import CONF, setting_names
+from tests.cli.driving import Command
+
+GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "logger")
+CHOICES = [(group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml")]
+
+
+@pytest.fixture
+def shown(command: Command) -> str:
+    outcome = command("train", "--help")
+    assert outcome.code == 0
+    return outcome.out
+
+
+def test_every_choice_is_named(shown: str) -> None:
+    words = set(re.findall(r"\w+", shown.partition("Examples")[0]))
+    assert len(CHOICES) > 15
+    assert [choice for choice in CHOICES if choice[1] not in words] == []
+    assert [group for group in GROUPS if group not in words] == []
+
+
+def test_every_sampler_has_a_line(shown: str) -> None:
+    named = re.findall(r"^  (\w+) {2,}\S", shown.partition("Keys")[0], re.MULTILINE)
+    assert sorted(named) == sorted(name for group, name in CHOICES if group == "sampler")
+
+
+def test_every_key_of_a_run_is_named(shown: str) -> None:
+    words = set(re.findall(r"\w+", shown))
+    # Made from other choices, never written by hand.
+    keys = {name.partition(".")[0] for name in setting_names()} - {"freeze_sets", "tasks"}
+    assert sorted(keys - words) == []
+
+
+@pytest.mark.parametrize(("module", "key"), [("plan", "plan.sizes"), ("evaluate", "run=DIR")])
+def test_the_other_commands_have_help_of_their_own(command: Command, module: str, key: str) -> None:
+    outcome = command(module, "--help")
+    assert outcome.code == 0
+    assert f"python -m mtl_bert.{module}" in outcome.out
+    assert key in outcome.out

@@ -1,0 +1,164 @@
+"""``python -m mtl_bert.plan``: what is printed is what is trained."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtl_bert import train
+from mtl_bert.assembly import assemble
+from mtl_bert.config import make_sampler
+from mtl_bert.data.collate import StepBatch
+from mtl_bert.training.module import MultiTaskModule
+from tests.cli.driving import SAMPLERS, SMALL, Command, program, tree
+from tests.composing import settings_of
+
+PAPER = "plan.sizes={sts: 6040, sst: 8544, qqp: 283010}"
+SIZES = {"sts": 20, "sst": 43, "qqp": 301}
+GIVEN = "plan.sizes={sts: 20, sst: 43, qqp: 301}"
+
+
+def test_table_1_of_the_paper(tmp_path: Path) -> None:
+    ended = program("plan", PAPER, "sampler=rr", "epochs=1", "batch_size=8", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert _rows(ended.stdout) == [
+        ["1", "rr", "755", "sts", "6,040", "6,040", "100.0"],
+        ["", "", "", "sst", "6,040", "6,040", "70.7"],
+        ["", "", "", "qqp", "6,040", "6,040", "2.1"],
+    ]
+    assert tree(tmp_path) == []
+
+
+def test_sizes_that_are_given_need_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from mtl_bert.plan import main; main();"
+        "print([name for name in ('torch', 'transformers', 'lightning') if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, GIVEN, "sampler=arrp"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_lines_are_the_samplers_plan(command: Command, tmp_path: Path, sampler: str) -> None:
+    chosen = [f"sampler={sampler}", "epochs=3", "batch_size=8", "seed=5"]
+    outcome = command("plan", GIVEN, *chosen, "plan.out=steps.jsonl")
+    assert outcome.code == 0, outcome.err
+    lines = _lines(tmp_path / "steps.jsonl")
+    plan = make_sampler(settings_of(*chosen))
+    expected = [
+        {
+            "epoch": epoch,
+            "step": number,
+            "phase": step.phase.name,
+            "rows": {task: rows.tolist() for task, rows in step.rows.items()},
+        }
+        for epoch in (1, 2, 3)
+        for number, step in enumerate(plan(SIZES, epoch, 3, 5).steps)
+    ]
+    assert lines == expected
+    assert bool(lines) == (sampler != "random")
+    for line in lines:
+        assert line["rows"]
+        for task, rows in line["rows"].items():
+            assert rows
+            assert all(0 <= row < SIZES[task] for row in rows)
+    shown = _rows(outcome.out)
+    for epoch in ("1", "2", "3"):
+        first = next(row for row in shown if row[0] == epoch)
+        assert first[1].startswith(lines[0]["phase"] if lines else "nothing")
+    total = sum(len(rows) for line in lines for rows in line["rows"].values())
+    assert total == sum(int(row[4].replace(",", "")) for row in shown if row[4])
+
+
+def test_the_rows_begin_at_0_and_reach_the_last(command: Command, tmp_path: Path) -> None:
+    assert command("plan", GIVEN, "sampler=full", "epochs=1", "plan.out=steps.jsonl").code == 0
+    seen: dict[str, list[int]] = {task: [] for task in SIZES}
+    for line in _lines(tmp_path / "steps.jsonl"):
+        for task, rows in line["rows"].items():
+            seen[task] += rows
+    assert {task: sorted(rows) for task, rows in seen.items()} == {
+        task: list(range(size)) for task, size in SIZES.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "sampler", ["sampler=arrp B=7", "sampler=annealed B=24", "sampler=vanilla", "sampler=single"]
+)
+def test_what_is_trained_is_what_is_printed(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    chosen = [*SMALL, *sampler.split(), "epochs=2", "trainer.baseline=false"]
+    assert command("plan", *chosen, "plan.out=steps.jsonl").code == 0
+    printed = _lines(tmp_path / "steps.jsonl")
+
+    consumed: list[StepBatch] = []
+    step_of = MultiTaskModule.training_step
+
+    def training_step(self: MultiTaskModule, step: StepBatch, index: int) -> None:
+        consumed.append(step)
+        step_of(self, step, index)
+
+    monkeypatch.setattr(MultiTaskModule, "training_step", training_step)
+    settings = settings_of(*chosen)
+    train.run(settings, tmp_path / "run")
+
+    assert len(consumed) == len(printed) > 4
+    encoded = assemble(settings).datamodule._train
+    for step, line in zip(consumed, printed, strict=True):
+        assert (step.epoch, step.number, step.phase.name) == (
+            line["epoch"],
+            line["step"],
+            line["phase"],
+        )
+        assert list(step.tasks) == list(line["rows"])
+        for task, batch in step.tasks.items():
+            part, rows = encoded[task], line["rows"][task]
+            assert len(batch) == len(rows)
+            assert batch.labels.numpy() == pytest.approx(part.labels[rows])
+            for tokens, mask, row in zip(batch.tokens, batch.mask, rows, strict=True):
+                expected = part.tokens[part.offsets[row] : part.offsets[row + 1]]
+                assert np.array_equal(tokens[mask].numpy(), expected)
+
+
+def test_the_sizes_are_those_of_the_data(command: Command, trained: Path) -> None:
+    outcome = command("plan", *SMALL, "sampler=full")
+    assert outcome.code == 0
+    counted = {row[3]: int(row[4].replace(",", "")) for row in _rows(outcome.out)}
+    assert counted == {"sst": 43, "sts": 30}  # 0.005 of the paper's
+
+
+@pytest.mark.parametrize("sizes", ["3", "{}", "{sst: 0}", "{sst: 1.5}", "{sst: many}", "[1, 2]"])
+def test_sizes_that_cannot_be(command: Command, tmp_path: Path, sizes: str) -> None:
+    outcome = command("plan", f"plan.sizes={sizes}", "plan.out=steps.jsonl")
+    assert outcome.code == 2
+    assert outcome.err.startswith("plan.sizes: expected whole numbers ≥ 1 for each task, found ")
+    assert len(outcome.err.splitlines()) == 1
+    assert tree(tmp_path) == []
+
+
+def test_a_wrong_order_leaves_no_half_file(command: Command, tmp_path: Path) -> None:
+    outcome = command("plan", GIVEN, "sampler=full", "sampler.order=[sst]", "plan.out=steps.jsonl")
+    assert outcome.code == 2
+    assert outcome.err.startswith("sampler.order: expected each of sts, sst, qqp once, found sst")
+    assert tree(tmp_path) == []
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def _rows(printed: str) -> list[list[str]]:
+    """The table's rows as they are shown."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line[1:-1].split("│")] for line in lines]

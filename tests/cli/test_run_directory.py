@@ -1,0 +1,185 @@
+"""What a run leaves behind, read with nothing but the standard library, numpy and torch."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import mtl_bert.training.module as module_of_steps
+from mtl_bert.config import make_tasks, read_corpus, read_settings
+from mtl_bert.reporting.results import Results, schema
+from mtl_bert.training.evaluation import Evaluation
+from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
+
+PROMISED = {
+    "schema_version", "config", "seed", "commit", "device", "versions", "data", "encoder", "score",
+    "tasks", "best_epoch", "last_epoch", "last", "untrained", "utilisation", "minutes_per_epoch",
+    "epochs", "notes", "finished",
+}  # fmt: skip
+
+
+def test_the_published_schema_is_the_programs() -> None:
+    assert SCHEMA.read_text("utf-8") == schema() + "\n", (
+        "docs/results.schema.json is not that of mtl_bert.reporting.results; write "
+        "python -m mtl_bert.reporting.results > docs/results.schema.json"
+    )
+
+
+@pytest.mark.parametrize("surgery", SURGERIES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_with_every_surgery(tmp_path: Path, sampler: str, surgery: str) -> None:
+    has_B = sampler in ("arrp", "rr", "vanilla", "annealed")
+    results = train_here(
+        tmp_path, f"sampler={sampler}", f"surgery={surgery}", *(["B=8"] if has_B else [])
+    )
+    raw = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    jsonschema.validate(raw, json.loads(SCHEMA.read_text("utf-8")))
+    assert set(raw) == PROMISED
+    assert raw["config"]["sampler"]["name"] == sampler
+    assert set(results.tasks) == {"sst", "sts"}
+    assert results.data.synthetic
+    assert any("synthetic" in note for note in results.notes)
+    assert results.untrained is not None
+    assert results.untrained.epoch == 0
+    if sampler == "random":
+        assert results.epochs == []
+        assert results.best_epoch == results.last_epoch == 0
+        assert results.score == results.untrained.score == results.last.score
+        assert results.tasks == results.untrained.tasks
+        return
+    (epoch,) = results.epochs
+    assert all(phase.steps > 0 and phase.examples > 0 for phase in epoch.phases)
+    assert epoch.losses
+    assert all(math.isfinite(loss) for loss in epoch.losses.values())
+    sst, sts = results.tasks["sst"].value, results.tasks["sts"].value
+    assert results.score == pytest.approx((sst + (sts + 1) / 2) / 2, abs=1e-12)
+
+
+def test_the_files_of_a_run(trained: Path) -> None:
+    assert tree(trained) == [
+        "checkpoints",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "config.yaml",
+        "csv",
+        "csv/metrics.csv",
+        "metrics.jsonl",
+        "predictions",
+        "predictions/sst.csv",
+        "predictions/sts.csv",
+        "results.json",
+        "train.log",
+    ]
+
+
+def test_the_configuration_is_the_whole_of_the_run(trained: Path) -> None:
+    written = OmegaConf.to_container(OmegaConf.load(trained / "config.yaml"))
+    assert written == results_in(trained).config
+    assert (written["B"], written["epochs"], written["lambda"]) == (16, 2, 0.5)
+    assert "${" not in (trained / "config.yaml").read_text("utf-8")
+    settings = read_settings(OmegaConf.load(trained / "config.yaml"))
+    assert settings.model_dump(by_alias=True, mode="json") == written
+
+
+def test_a_line_for_each_epoch_with_the_numbers_of_the_results(trained: Path) -> None:
+    lines = (trained / "metrics.jsonl").read_text("utf-8").splitlines()
+    raw = json.loads((trained / "results.json").read_text("utf-8"))
+    assert [json.loads(line) for line in lines] == raw["epochs"]
+    assert [epoch["epoch"] for epoch in raw["epochs"]] == [1, 2]
+    assert raw["last_epoch"] == raw["last"]["epoch"] == 2
+    best = max(raw["epochs"], key=lambda epoch: epoch["score"])
+    assert (raw["best_epoch"], raw["score"], raw["tasks"]) == (
+        best["epoch"],
+        best["score"],
+        best["tasks"],
+    )
+
+
+def test_the_csv_log_has_every_epochs_score(trained: Path) -> None:
+    with (trained / "csv" / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        scores = [float(row["dev/score"]) for row in csv.DictReader(file) if row["dev/score"]]
+    assert scores == pytest.approx([epoch.score for epoch in results_in(trained).epochs])
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_checkpoints_are_for_everybody(trained: Path, name: str) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    state = checkpoint["state_dict"]
+    assert {key.split(".")[0] for key in state} == {"encoder", "heads"}
+    assert {"heads.sst.weight", "heads.sst.bias", "heads.sts.weight", "heads.sts.bias"} < set(state)
+    assert state["heads.sst.weight"].shape[0] == 5
+    assert all(torch.is_tensor(value) for value in state.values())
+    assert bool(checkpoint.get("optimizer_states")) == (name == "last")
+
+
+def test_predictions_stand_in_the_dev_sets_order(trained: Path) -> None:
+    settings = read_settings(OmegaConf.load(trained / "config.yaml"))
+    corpus = read_corpus(settings, make_tasks(settings), ["dev"])
+    for task, columns in (("sst", ["text"]), ("sts", ["text", "text2"])):
+        header, *rows = _read(trained / "predictions" / f"{task}.csv")
+        assert header == ["id", *columns, "label", "prediction"]
+        table = corpus.dev[task]
+        assert [row[0] for row in rows] == list(table.ids)
+        assert [tuple(row[1:-2]) for row in rows] == list(table.texts)
+        assert [float(row[-2]) for row in rows] == table.labels.tolist()
+
+
+def test_the_best_epoch_is_kept_and_its_metrics_follow_from_its_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Epoch 2 of 3 is made the best, whatever this model does with this data.
+    real = module_of_steps.evaluate
+
+    def evaluate(epoch: int, *rest: object) -> Evaluation:
+        evaluation = real(epoch, *rest)
+        scores = evaluation.scores.model_copy(update={"score": (0.0, 0.3, 0.9, 0.5)[epoch]})
+        return replace(evaluation, scores=scores)
+
+    monkeypatch.setattr(module_of_steps, "evaluate", evaluate)
+    results = train_here(tmp_path, "sampler=rr", "epochs=3", "lr=0.01")
+    assert (results.best_epoch, results.last_epoch) == (2, 3)
+    assert (results.score, results.last.score) == (0.9, 0.5)
+    metrics = {"sst": _accuracy, "sts": _pearson}
+    for task, metric in metrics.items():
+        _, *rows = _read(tmp_path / "predictions" / f"{task}.csv")
+        # Single precision is what the model predicts in; the file has all of its digits.
+        labels, predictions = np.array([row[-2:] for row in rows], np.float32).astype(float).T
+        recorded = results.epochs[1].tasks[task]
+        assert recorded.n == len(rows)
+        assert metric(labels, predictions) == pytest.approx(recorded.value, abs=1e-12)
+    assert results.epochs[1].tasks["sts"] != results.epochs[2].tasks["sts"]
+    best, last = (
+        torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+        for name in ("best", "last")
+    )
+    assert not torch.equal(best["heads.sts.weight"], last["heads.sts.weight"])
+
+
+def test_results_say_nothing_unknown(trained: Path) -> None:
+    raw = json.loads((trained / "results.json").read_text("utf-8"))
+    with pytest.raises(ValueError, match="extra"):
+        Results.model_validate({**raw, "unknown": 1})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**raw, "unknown": 1}, json.loads(SCHEMA.read_text("utf-8")))
+
+
+def _read(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def _accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    return float((labels == predictions).mean())
+
+
+def _pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
+    return float(np.corrcoef(labels, predictions)[0, 1])

@@ -1,0 +1,144 @@
+"""What may know what: the package's import rules, read off its sources."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mtl_bert.config import CONF, PACKAGE
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+ENTRY_POINTS = ("mtl_bert.train", "mtl_bert.plan", "mtl_bert.evaluate")
+LONGEST = 400
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): ast.parse(path.read_text("utf-8")) for path in FILES}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere, also inside functions and for types only."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where things come from"
+            assert node.module
+            # A name may be a module itself: from mtl_bert import cli.
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def offences(importers: tuple[str, ...], imported: tuple[str, ...]) -> list[str]:
+    """Imports of ``imported`` by modules of ``importers``."""
+    return sorted(
+        f"{module} imports {name}"
+        for module, tree in MODULES.items()
+        if within(module, *importers)
+        for name in imports(tree)
+        if within(name, *imported)
+    )
+
+
+def test_the_rules_are_about_this_package() -> None:
+    assert {"mtl_bert.sampling.arrp", "mtl_bert.data", *ENTRY_POINTS} <= set(MODULES)
+    assert offences(("mtl_bert.surgery",), ("torch",))
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"), [("mtl_bert.sampling", "numpy"), ("mtl_bert.surgery", "torch")]
+)
+def test_the_cores_know_one_library_and_themselves(package: str, allowed: str) -> None:
+    foreign = {
+        f"{module} imports {name}"
+        for module, tree in MODULES.items()
+        if within(module, package)
+        for name in imports(tree)
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and not within(name, package, allowed)
+    }
+    assert foreign == set()
+
+
+def test_data_model_and_tasks_do_not_know_training() -> None:
+    below = ("mtl_bert.tasks", "mtl_bert.data", "mtl_bert.model")
+    assert offences(below, ("mtl_bert.training", "lightning")) == []
+
+
+def test_nothing_imports_an_entry_point() -> None:
+    assert offences(("mtl_bert",), ENTRY_POINTS) == []
+
+
+def test_reporting_knows_neither_training_nor_torch() -> None:
+    heavy = ("mtl_bert.training", "torch", "lightning", "transformers")
+    assert offences(("mtl_bert.reporting",), heavy) == []
+
+
+def test_only_the_shell_knows_hydra() -> None:
+    shell = (*ENTRY_POINTS, "mtl_bert.cli", "mtl_bert.config")
+    others = tuple(module for module in MODULES if module not in shell and module != "mtl_bert")
+    assert offences(others, ("hydra", "omegaconf")) == []
+
+
+# Tasks are data: their names stand in conf/ and in the made-up text, nowhere in code.
+
+TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+MENTION = re.compile(rf"(?<![A-Za-z])({'|'.join(TASKS)})(?![A-Za-z])")
+# What a message tells people to write: task=[sst,sts] or plan.sizes='{sts: 6040}'.
+EXAMPLE = re.compile(r"\b[\w.]+=('[^']*'|\[[^\]]*\])")
+
+
+def test_no_code_mentions_a_task() -> None:
+    assert TASKS == ["qqp", "sst", "sts"]
+    mentions = sorted(
+        f"{module}: {text!r}"
+        for module, tree in MODULES.items()
+        if not within(module, "mtl_bert.data.demo")
+        for text in words(tree)
+        if MENTION.search(EXAMPLE.sub("", text))
+    )
+    assert mentions == []
+
+
+def test_a_mention_would_be_found() -> None:
+    code = (
+        "'''About sst.'''\nclass A:\n    def load_sst(self, qqp=1): return f'{self}ids-sts.csv'\n"
+    )
+    assert {w for w in words(ast.parse(code)) if MENTION.search(w)} == {
+        "load_sst",
+        "qqp",
+        "ids-sts.csv",
+    }
+
+
+def words(tree: ast.AST) -> Iterator[str]:
+    """Identifiers and strings, without docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        for field in ("name", "id", "attr", "arg", "asname"):
+            value = getattr(node, field, None)
+            if isinstance(value, str):
+                yield value
+        if isinstance(node, ast.Constant) and id(node) not in docstrings:
+            yield str(node.value)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
+def test_every_file_can_be_read_at_a_sitting(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) < LONGEST
