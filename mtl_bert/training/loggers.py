@@ -1,5 +1,6 @@
 """Where metrics go besides the run's own files."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+log = logging.getLogger(__name__)
 
 SECONDS = 20  # to wait for the W&B service before going on offline
 
@@ -80,11 +83,6 @@ class WandbRuns:
         """Start a run."""
         import wandb
 
-        mode = self.mode
-        if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or (
-                "online" if wandb.login(prompt=False) else "offline"
-            )
         settings: dict[str, Any] = {
             "project": self.project,
             "name": labels.name,
@@ -97,11 +95,21 @@ class WandbRuns:
             "reinit": "finish_previous",
         }
         try:
-            run = wandb.init(**settings | {"mode": mode})
-        except wandb.errors.CommError:
-            # No network: training must not wait for it, and nothing is lost offline.
-            run = wandb.init(**settings | {"mode": "offline"})
+            run = wandb.init(**settings, mode=self._wanted_mode())
+        except wandb.Error as error:
+            # No network, or a key that is not accepted: training must not wait for either.
+            first = str(error).splitlines()[0]
+            log.warning("no W&B service (%s): this run is kept offline for wandb sync", first)
+            run = wandb.init(**settings, mode="offline")
         return WandbLogger(experiment=run)
+
+    def _wanted_mode(self) -> Any:
+        import wandb
+
+        if self.mode != "auto":
+            return self.mode
+        chosen = os.environ.get("WANDB_MODE")
+        return chosen or ("online" if wandb.login(prompt=False) else "offline")
 
 
 @contextmanager
