@@ -2,12 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_bert.sampling.checks import whole_number
+from mtl_bert.sampling.budget import Budget
 from mtl_bert.sampling.deck import generator, make_decks, restart_notes
 from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
 
@@ -26,41 +25,21 @@ def probabilities(sizes: Sizes, epoch: int, epochs: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Annealed:
-    """Draw each batch of a step from a task chosen with p_i, ever more evenly.
-
-    Attributes:
-        batch_size: examples in one batch.
-        B: the epoch has ⌈B / batch_size⌉ steps; None draws as many examples as there are.
-        batches_per_step: batches drawn for a step; None means one for each task there is.
-    """
-
-    encoder_per_task: ClassVar[bool] = False
-
-    batch_size: int
-    B: int | None = None
-    batches_per_step: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        whole_number("batch_size", self.batch_size)
-        whole_number("B", self.B, optional=True)
-        whole_number("sampler.batches_per_step", self.batches_per_step, optional=True)
+class Annealed(Budget):
+    """Draw each batch of a step from a task chosen with p_i, ever more evenly."""
 
     def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
         """Plan one epoch."""
-        batches = self.batches_per_step or len(sizes)
-        draws = sum(sizes.values()) if self.B is None else self.B * batches
         decks = make_decks(sizes, seed, epoch)
         tasks, p = list(sizes), probabilities(sizes, epoch, epochs)
         rng = generator(seed, "annealed", epoch)
         phase = Phase("annealed")
         steps = []
-        for total in batch_sizes(draws, self.batch_size * batches):
-            sizes_of_batches = batch_sizes(total, -(-total // batches))
-            chosen = rng.choice(len(tasks), size=len(sizes_of_batches), p=p)
+        for total in self.step_sizes(sizes):
+            batches = batch_sizes(total, -(-total // self.batches(sizes)))
+            chosen = rng.choice(len(tasks), size=len(batches), p=p)
             drawn: Counter[str] = Counter()
-            for k, size in zip(chosen, sizes_of_batches, strict=True):
+            for k, size in zip(chosen, batches, strict=True):
                 drawn[tasks[k]] += size
             steps.append(Step(phase, {t: decks[t].deal(drawn[t]) for t in tasks if drawn[t]}))
         return Epoch(epoch, tuple(steps), restart_notes(decks))
