@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.optim import Optimizer
@@ -18,8 +19,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config import (
-    ConfigError,
-    Settings,
     make,
     make_encoder_source,
     make_sampler,
@@ -29,10 +28,11 @@ from mtl_bert.config import (
 )
 from mtl_bert.data import Corpus, Table
 from mtl_bert.data.encode import Encoded, encode
-from mtl_bert.model import MultiTaskModel
+from mtl_bert.model import ModelError, MultiTaskModel
 from mtl_bert.reporting.results import DataRecord
+from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.training.datamodule import PlanDataModule
-from mtl_bert.training.freeze import frozen_names
+from mtl_bert.training.freeze import check_trainable, frozen_names
 from mtl_bert.training.module import MultiTaskModule
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+
+DEFAULT_THREADS = torch.get_num_threads()  # what an earlier job of a sweep set must not stay
 
 UNLIMITED = 10**9  # tokenizers without a limit of their own answer with something astronomical
 
@@ -73,8 +75,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     sampler, surgery = make_sampler(settings), make_surgery(settings)
     optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
     encoder_source = make_encoder_source(settings)
-    if settings.trainer.threads is not None:
-        torch.set_num_threads(settings.trainer.threads)
+    torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     corpus = read_corpus(settings, tasks, splits)
     tokenizer = encoder_source.tokenizer()
 
@@ -91,7 +92,11 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     joint = settings.model.pairs == "joint"
     train = _encode(corpus.train, tokenizer, longest, joint)
     dev = _encode(corpus.dev, tokenizer, longest, joint)
-    assert isinstance(tokenizer.pad_token_id, int)
+    if not isinstance(tokenizer.pad_token_id, int):
+        raise ModelError(
+            f"model: expected a tokenizer with a padding token, found none in "
+            f"{encoder_source.name}; set pad_token in its tokenizer_config.json"
+        )
     datamodule = PlanDataModule(
         sampler,
         train,
@@ -105,8 +110,8 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     steps = 0
     if train:
-        steps = datamodule.total_steps()
-        _check_freezing(datamodule, model)
+        steps = datamodule.total_steps
+        _check_freezing(settings.frozen, datamodule, model)
         _check_optimizer(optimizer, scheduler, model, steps)
     module = MultiTaskModule(
         model,
@@ -141,7 +146,7 @@ def make_trainer(
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=any("Bar" in type(c).__name__ for c in callbacks),
+            enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False,
@@ -159,11 +164,12 @@ def _longest(settings: Settings, tokenizer: PreTrainedTokenizerBase, model: Mult
     positions = getattr(model.encoder_config, "max_position_embeddings", None)
     limits = (tokenizer.model_max_length, positions)
     limit = min(value for value in limits if value is not None and value > 0)
+    least = tokenizer.num_special_tokens_to_add(pair=True) + 2  # a token of each text
     wanted = settings.model.max_length or min(limit, UNLIMITED)
-    if wanted > limit:
+    if not least <= wanted <= limit:
         raise ConfigError(
-            f"model.max_length: expected at most the encoder's {limit} tokens, found {wanted}; "
-            f"write model.max_length={limit}"
+            f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "
+            f"write model.max_length={min(limit, 128)}"
         )
     return int(wanted)
 
@@ -185,10 +191,13 @@ def _encode(
     return encoded
 
 
-def _check_freezing(datamodule: PlanDataModule, model: nn.Module) -> None:
+def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
     names = [name for name, _ in model.named_parameters()]
-    for phase, _ in datamodule.plan(1).phases():
-        frozen_names(phase.frozen, names)
+    some_task = next(iter(datamodule.sizes))
+    # Misspelt patterns are refused even where this plan has no phase that freezes.
+    frozen_names([pattern.replace("{task}", some_task) for pattern in patterns], names)
+    for phase, steps in datamodule.plan(1).phases():
+        check_trainable(phase.frozen, names, steps[0].rows)
 
 
 def _check_optimizer(

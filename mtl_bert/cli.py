@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,37 +16,30 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config import CONF, ConfigError, setting_names
+from mtl_bert.config import CONF
+from mtl_bert.errors import UserError
+from mtl_bert.sampling.checks import SamplerError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-def user_errors() -> tuple[type[Exception], ...]:
-    """The errors whose message is all that a user needs. Imported late: some need torch."""
-    errors: list[type[Exception]] = [ConfigError]
-    for module, name in (
-        ("mtl_bert.data.table", "DataError"),
-        ("mtl_bert.hub", "HubError"),
-        ("mtl_bert.model.encoder", "ModelError"),
-        ("mtl_bert.sampling.checks", "SamplerError"),
-        ("mtl_bert.surgery.matrix", "NonFiniteGradientError"),
-        ("mtl_bert.training.freeze", "FreezeError"),
-    ):
-        if module in sys.modules:  # what was never imported was never raised
-            errors.append(getattr(sys.modules[module], name))
-    return tuple(errors)
+class JobRefusedError(HydraException):
+    """A job of a sweep that a user's error ended: the sweep goes on and then fails."""
 
 
-def run(config_name: str, function: Callable[[DictConfig, Path], None]) -> None:
+def run(
+    config_name: str, function: Callable[[DictConfig, Path], None], keys: Sequence[str] = ()
+) -> None:
     """Run ``function(config, directory)`` under Hydra; exit with code 2 on a user's error.
 
     Args:
         config_name: the primary configuration.
         function: gets the composed configuration and the job's output directory.
+        keys: the settings there are, for hints about misspelt ones.
     """
-
     before = os.environ.get(FULL_ERROR)
     wants_traceback = before == "1"
+    began = time.time()
     refused: list[Exception] = []
 
     def job(config: DictConfig) -> None:
@@ -55,14 +49,16 @@ def run(config_name: str, function: Callable[[DictConfig, Path], None]) -> None:
         try:
             function(config, directory)
         except Exception as error:
-            shown = isinstance(error, user_errors()) and not wants_traceback
+            shown = isinstance(error, UserError | SamplerError) and not wants_traceback
             if shown or in_sweep:  # Hydra itself reports only at the sweep's end
                 lead = f"job {runtime.job.num} failed: " if in_sweep else ""
                 sys.stderr.write(f"{lead}{error}\n")
             if not shown:
                 raise
-            _remove_empty(directory)
-            refused.append(error)  # raised, it would make Hydra print all overrides again
+            _remove_empty(directory, began)
+            if in_sweep:  # perhaps in another process: the launcher has to see it fail
+                raise JobRefusedError(str(error)) from None
+            refused.append(error)  # raised, it would make Hydra print all overrides
 
     os.environ[FULL_ERROR] = "1"  # so that Hydra leaves the wording of its errors to us
     try:
@@ -70,7 +66,7 @@ def run(config_name: str, function: Callable[[DictConfig, Path], None]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        sys.stderr.write(f"{_message(error)}\n")
+        sys.stderr.write(f"{_message(error, keys)}\n")
         sys.exit(2)
     finally:
         if before is None:
@@ -81,21 +77,21 @@ def run(config_name: str, function: Callable[[DictConfig, Path], None]) -> None:
         sys.exit(2)
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, known: Sequence[str]) -> str:
     """Put what Hydra says about a command line into one line of our form."""
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
-        key, known = unknown.group(1), setting_names()
+        key = unknown.group(1)
         if key in known:
             return f"{key}: expected no value, found one for what was not chosen; leave it out"
         return f"{key}: expected a known setting, found {key}; {_hint(key, known)}"
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text)
     if choice and (CONF / choice.group(1)).is_dir():
         group, found = choice.groups()
-        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        there = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return (
-            f"{group}: expected one of {', '.join(known)}, found {found!r}; {_hint(found, known)}"
+            f"{group}: expected one of {', '.join(there)}, found {found!r}; {_hint(found, there)}"
         )
     return text
 
@@ -105,11 +101,17 @@ def _hint(found: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else "see --help for what there is"
 
 
-def _remove_empty(directory: Path) -> None:
-    """Remove a job's directory and the ones above it that Hydra made, as far as they are empty."""
-    here, directory = Path.cwd(), directory.resolve()
+def _remove_empty(directory: Path, began: float) -> None:
+    """Remove a job's directory if it is empty and Hydra's: a user's own empty ones stay.
+
+    Hydra's did not exist when the program began, and lie under ``runs`` where nobody chose.
+    """
+    runs = Path.cwd() / "runs"
     with suppress(OSError):
-        for place in (directory, *directory.parents[:2]):
-            if place == here or place in here.parents:  # evaluate and plan work in place
+        if directory.stat().st_ctime < began:
+            return
+        directory.rmdir()
+        for place in directory.parents:
+            if runs not in (place, *place.parents):
                 return
             place.rmdir()

@@ -2,10 +2,12 @@
 
 from huggingface_hub import constants, get_session
 
+from mtl_bert.errors import UserError
+
 SECONDS = 5.0
 
 
-class HubError(Exception):
+class HubError(UserError):
     """Something is neither in the local cache nor can it be fetched."""
 
 

@@ -12,8 +12,6 @@ from rich.table import Table
 
 from mtl_bert import cli
 from mtl_bert.config import (
-    ConfigError,
-    Settings,
     make_sampler,
     make_tasks,
     read_corpus,
@@ -23,11 +21,12 @@ from mtl_bert.config import (
 from mtl_bert.files import replacing
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.plan import Sizes, rows_used
+from mtl_bert.settings import ConfigError, Settings, setting_names
 
 
 def main() -> None:
     """The command."""
-    cli.run("plan", run)
+    cli.run("plan", run, keys=[*setting_names(), "plan.sizes", "plan.out"])
 
 
 def run(config: DictConfig, directory: Path) -> None:
@@ -46,15 +45,26 @@ def run(config: DictConfig, directory: Path) -> None:
     if options["out"] is None:
         console.print(plan_table(plans, sizes, title))
         return
-    out = Path(options["out"])
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+    out = Path(str(options["out"]))
+    if out.is_dir():
+        raise ConfigError(
+            f"plan.out: expected a file's name, found the directory {out}; "
+            f"write plan.out={out}/plan.jsonl"
+        )
+    try:
+        with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
 
-        def written() -> Iterator[Epoch]:
-            for plan in plans:
-                file.writelines(step_lines(plan))
-                yield plan
+            def written() -> Iterator[Epoch]:
+                for plan in plans:
+                    file.writelines(step_lines(plan))
+                    yield plan
 
-        console.print(plan_table(written(), sizes, title))
+            console.print(plan_table(written(), sizes, title))
+    except OSError as error:
+        raise ConfigError(
+            f"plan.out: expected a file that can be written, found {error.strerror} at {out}; "
+            "write another name"
+        ) from error
     console.print(f"steps written to {out}", soft_wrap=True)
 
 
@@ -63,7 +73,7 @@ def plan_table(plans: Iterator[Epoch], sizes: Sizes, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in ("epoch", "phase", "steps", "task", "examples", "unique", "% of training set"):
         table.add_column(heading, justify="left" if heading in ("phase", "task") else "right")
-    notes: list[str] = []
+    notes: dict[str, list[int]] = {}
     for plan in plans:
         for phase, steps in plan.phases():
             lead = (str(plan.number), phase.name, f"{len(steps):,}")
@@ -77,10 +87,17 @@ def plan_table(plans: Iterator[Epoch], sizes: Sizes, title: str) -> Table:
         if not plan.steps:
             table.add_row(str(plan.number), "nothing is trained", "0")
         table.add_section()
-        notes += [f"epoch {plan.number}: {note}" for note in plan.notes]
-    table.caption = "\n".join(notes) or None
+        for note in plan.notes:
+            notes.setdefault(note, []).append(plan.number)
+    lines = [f"epochs {_listed(numbers)}: {note}" for note, numbers in notes.items()]
+    table.caption = "\n".join(lines) or None
     table.caption_justify = "left"
     return table
+
+
+def _listed(numbers: list[int]) -> str:
+    whole = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
+    return f"{numbers[0]}-{numbers[-1]}" if whole else ", ".join(map(str, numbers))
 
 
 def step_lines(plan: Epoch) -> Iterator[str]:

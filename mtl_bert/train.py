@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from omegaconf import OmegaConf
 
 from mtl_bert import cli
-from mtl_bert.config import ConfigError, Settings, make, read_settings, sampler_name
-from mtl_bert.reporting.results import Results, Scores
+from mtl_bert.config import make, read_settings, sampler_name
+from mtl_bert.reporting.results import DataRecord, Results, Scores
+from mtl_bert.settings import ConfigError, Settings, setting_names
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mtl_bert")
 
+CONFIG = "config.yaml"
+
 
 def main() -> None:
     """The command."""
-    cli.run("train", lambda config, directory: run(read_settings(config), directory))
+    cli.run(
+        "train",
+        lambda config, directory: run(read_settings(config), directory),
+        keys=setting_names(),
+    )
 
 
 def run(settings: Settings, directory: Path) -> None:
@@ -41,32 +48,35 @@ def run(settings: Settings, directory: Path) -> None:
     from mtl_bert.assembly import assemble, make_trainer
     from mtl_bert.files import write_text
     from mtl_bert.reporting.summary import print_summary
+    from mtl_bert.training import provenance
     from mtl_bert.training.loggers import open_loggers
     from mtl_bert.training.progress import progress_callbacks
     from mtl_bert.training.recorder import Recorder
 
-    if (directory / "config.yaml").exists():
-        raise ConfigError(
-            f"hydra.run.dir: expected a new directory, found a run in {directory}; "
-            "write hydra.run.dir=ANOTHER"
-        )
+    if (directory / CONFIG).exists():
+        raise _taken(directory)
     parts = assemble(settings)
     factories = [make(node) for node in settings.logger.values()]
     make_trainer(settings, directory, [], [])  # refuses a device that is not there
 
-    config = settings.model_dump(by_alias=True, mode="json")
-    write_text(directory / "config.yaml", OmegaConf.to_yaml(config))
-    recorder = Recorder(directory, parts.corpus.dev)
+    commit = provenance.commit()  # what is on disk may change while the run goes on
+    try:
+        with (directory / CONFIG).open("x", encoding="utf-8") as file:  # the first run wins
+            file.write(OmegaConf.to_yaml(settings.plain()))
+    except FileExistsError:
+        raise _taken(directory) from None
+    recorder = Recorder(directory, parts.corpus.dev, synthetic=parts.data.synthetic)
     bar = sys.stderr.isatty() if settings.trainer.bar is None else settings.trainer.bar
     with (
         _log_file(directory / "train.log"),
-        open_loggers(factories, labels(settings, directory)) as loggers,
+        open_loggers(factories, labels(settings, parts.data, directory)) as loggers,
     ):
         log.info("run in %s", directory)
         if parts.data.synthetic:
             log.info("data=%s is synthetic: no number here is a published one", parts.data.name)
-        trainer = make_trainer(settings, directory, loggers, [recorder, *progress_callbacks(bar)])
-        trains = parts.datamodule.total_steps() > 0
+        shown = progress_callbacks(bar, parts.data.synthetic)
+        trainer = make_trainer(settings, directory, loggers, [recorder, *shown])
+        trains = parts.datamodule.total_steps > 0
         if settings.trainer.baseline or not trains:
             trainer.validate(parts.module, parts.datamodule, verbose=False)
             recorder.untrained = parts.module.evaluation
@@ -76,12 +86,19 @@ def run(settings: Settings, directory: Path) -> None:
             assert recorder.untrained is not None
             recorder.keep(trainer, recorder.untrained)
             recorder.save_last(trainer)
-        results = collect(settings, parts, recorder, trainer.strategy.root_device)
+        results = collect(settings, parts, recorder, commit, trainer.strategy.root_device)
         write_text(directory / "results.json", results.model_dump_json(indent=2) + "\n")
     print_summary(results, directory)
 
 
-def labels(settings: Settings, directory: Path) -> "RunLabels":
+def _taken(directory: Path) -> ConfigError:
+    return ConfigError(
+        f"hydra.run.dir: expected a new directory, found a run in {directory}; "
+        "write hydra.run.dir=ANOTHER"
+    )
+
+
+def labels(settings: Settings, data: DataRecord, directory: Path) -> "RunLabels":
     """The name, group and tags by which loggers let a person find the run."""
     from mtl_bert.training.loggers import RunLabels
 
@@ -93,22 +110,30 @@ def labels(settings: Settings, directory: Path) -> "RunLabels":
         "freeze": settings.freeze if "freeze" in settings.sampler else None,
     }
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    title = " ".join([str(settings.data.source["name"]), *tags])
+    title = " ".join([data.name, *tags])
     # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
-    same = settings.model_dump(by_alias=True, mode="json", exclude={"seed", "logger", "trainer"})
+    differing = ("seed", "logger", "trainer")
+    same = {key: value for key, value in settings.plain().items() if key not in differing}
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:6]
     return RunLabels(
         directory=directory,
         name=f"{title} seed={settings.seed}",
         group=f"{title[:100]} {digest}",  # the service allows 128 characters
         job_type=sampler,
-        tags=[tag[:64] for tag in (*tags, f"seed={settings.seed}")],
-        config=settings.model_dump(by_alias=True, mode="json"),
+        tags=[
+            tag[:64]
+            for tag in (*tags, f"seed={settings.seed}", *(["synthetic"] if data.synthetic else []))
+        ],
+        config=settings.plain(),
     )
 
 
 def collect(
-    settings: Settings, parts: "Assembly", recorder: "Recorder", device: "torch.device"
+    settings: Settings,
+    parts: "Assembly",
+    recorder: "Recorder",
+    commit: str | None,
+    device: "torch.device",
 ) -> Results:
     """Gather what a finished run has to say."""
     from mtl_bert.training import provenance
@@ -121,9 +146,9 @@ def collect(
         notes.insert(0, f"data={parts.data.name} is synthetic: no number here is a published one")
     seconds = [epoch.seconds for epoch in recorder.epochs]
     return Results(
-        config=settings.model_dump(by_alias=True, mode="json"),
+        config=settings.plain(),
         seed=settings.seed,
-        commit=provenance.commit(),
+        commit=commit,
         device=provenance.device_name(device),
         versions=provenance.versions(),
         data=parts.data,

@@ -2,7 +2,8 @@
 
 from hydra import compose, initialize_config_dir
 
-from mtl_bert.config import CONF, Settings, read_settings
+from mtl_bert.config import CONF, read_settings
+from mtl_bert.settings import Settings
 
 
 def settings_of(*overrides: str) -> Settings:

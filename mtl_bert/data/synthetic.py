@@ -44,10 +44,22 @@ class Synthetic:
         source: dict[str, Any] = dict(task.sources[self.name])
         make: Callable[[int, np.random.Generator], Sequence[tuple[tuple[str, ...], float]]]
         make = source["make"]
-        published = source["train"] * self.scale if split == "train" else source["dev"]
+        size = source["train" if split == "train" else "dev"]
+        if type(size) is not int or size < 1:
+            raise DataError(
+                f"task {task.name}: expected whole numbers ≥ 1 as sources.{self.name}.train and "
+                f"dev, found {size!r}; mend the task's file"
+            )
+        published = size * self.scale if split == "train" else size
         key = zlib.crc32(task.name.encode())
         rng = np.random.default_rng((self.seed, key, SPLITS.index(split)))
         examples = make(max(1, round(published)), rng)
+        wrong = next((w for _, label in examples if (w := task.head.check(label))), None)
+        if wrong:
+            raise DataError(
+                f"task {task.name}: expected a head that fits sources.{self.name}.make, found "
+                f"{wrong}; mend head in the task's file"
+            )
         return Table(
             f"{self.name} {task.name} {split}",
             tuple(f"{split}-{number}" for number in range(len(examples))),

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_bert.errors import UserError
 
-class DataError(Exception):
+
+class DataError(UserError):
     """Data that cannot be used: one line that says where, what was expected, found, and to do."""
 
 

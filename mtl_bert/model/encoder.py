@@ -18,10 +18,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from mtl_bert.errors import UserError
 from mtl_bert.hub import require_hub
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """An encoder that cannot be had: one line that says what was expected, found, and to do."""
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Record(BaseModel):
     """Base of all records: nothing unknown is accepted, nothing changes after it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TaskScore(Record):
@@ -53,6 +53,7 @@ class PhaseRecord(Record):
 class EpochRecord(Scores):
     """One epoch: a line of metrics.jsonl and an entry of results.json."""
 
+    synthetic: bool = Field(description="made-up text: no number from it is a published one")
     seconds: float = Field(description="wall clock of training, validation excluded")
     validation_seconds: float
     phases: list[PhaseRecord]

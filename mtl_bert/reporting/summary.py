@@ -12,7 +12,6 @@ from mtl_bert.reporting.results import Results, Scores
 def print_summary(results: Results, directory: Path) -> None:
     """Print each task's dev metric, the score, the random baseline and where the run lies."""
     sampler = results.config["sampler"]["name"]
-    synthetic = " (synthetic text)" if results.data.synthetic else ""
     rows: dict[str, Results | Scores] = {}
     if results.epochs:
         rows[f"{sampler}, best epoch ({results.best_epoch})"] = results
@@ -20,14 +19,19 @@ def print_summary(results: Results, directory: Path) -> None:
     if results.untrained is not None:
         rows["random baseline (untrained)"] = results.untrained
     console = Console(highlight=False)
-    title = f"dev scores, data={results.data.name}{synthetic}, seed {results.seed}"
-    console.print(scores_table(title, rows, results))
+    console.print(scores_table(title_of(results), rows, results))
     if results.epochs:
         console.print(f"{results.minutes_per_epoch:.2f} minutes per epoch on {results.device}")
     for note in results.notes:
         console.print(note)
     # Paths are for copying: never wrapped, never coloured.
     console.print(f"run written to {directory}", soft_wrap=True)
+
+
+def title_of(results: Results) -> str:
+    """What the scores of a run were measured on; made-up text is always called so."""
+    synthetic = " (synthetic text)" if results.data.synthetic else ""
+    return f"dev scores, data={results.data.name}{synthetic}, seed {results.seed}"
 
 
 def scores_table(

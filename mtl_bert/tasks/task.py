@@ -25,6 +25,14 @@ class MetricRange:
     low: float = 0.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not self.low < self.high:
+            raise ValueError(
+                f"score: expected low < high, found low={self.low} and high={self.high}; "
+                "write for example low: 0 and high: 1"
+            )
+
     def unit(self, value: float) -> float:
         """Map a metric's value to the score's 0..1."""
         return (value - self.low) / (self.high - self.low)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -80,6 +80,7 @@ class PlanDataModule(LightningDataModule):
     def _make_plan(self, epoch: int) -> Epoch:
         return self._sampler(self.sizes, epoch, self._epochs, self._seed)
 
+    @cached_property
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return sum(len(self._make_plan(epoch).steps) for epoch in range(1, self._epochs + 1))

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from mtl_bert.errors import UserError
 
-class FreezeError(Exception):
+
+class FreezeError(UserError):
     """Patterns that match nothing, or leave nothing to train."""
 
 
@@ -14,7 +16,7 @@ def frozen_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str
     Patterns are read in order and the last that matches a name decides; a leading ``!`` spares.
 
     Raises:
-        FreezeError: a pattern matches no name, or all names are frozen.
+        FreezeError: a pattern matches no name.
     """
     names = list(names)
     frozen: set[str] = set()
@@ -27,9 +29,22 @@ def frozen_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str
                 "example freeze=['encoder.embeddings.*']"
             )
         frozen = frozen - matched if pattern.startswith("!") else frozen | matched
-    if len(frozen) == len(names):
-        raise FreezeError(
-            f"freeze: expected something left to train, found all {len(names)} parameters frozen "
-            f"by {list(patterns)}; write freeze=all_but_head to keep the task's head"
-        )
     return frozenset(frozen)
+
+
+def check_trainable(patterns: Sequence[str], names: Iterable[str], tasks: Iterable[str]) -> None:
+    """Raise FreezeError if ``patterns`` leave some of ``tasks`` nothing to train.
+
+    A task reaches the shared encoder, or its own, and its own head.
+    """
+    names = list(names)
+    frozen = frozen_names(patterns, names)
+    for task in tasks:
+        own = ("encoder.", f"encoders.{task}.", f"heads.{task}.")
+        reached = [name for name in names if name.startswith(own)]
+        if all(name in frozen for name in reached):
+            raise FreezeError(
+                f"freeze: expected something left to train for {task}, found all "
+                f"{len(reached)} of its parameters frozen by {list(patterns)}; write "
+                "freeze=all_but_head to keep the head"
+            )

@@ -120,7 +120,7 @@ def open_loggers(
 
     Closing a W&B run lets the next job of a multirun start its own.
     """
-    makers = [csv_logger, *(factory for factory in factories)]
+    makers = [csv_logger, *factories]
     loggers: list[Logger] = []
     status = "failed"
     try:

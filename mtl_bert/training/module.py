@@ -1,6 +1,7 @@
 """The Lightning shell around a step: it starts losses and optimizers, and decides nothing."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,13 +14,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_bert.data.collate import StepBatch
+from mtl_bert.errors import UserError
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.sampling import Phase
-from mtl_bert.surgery import GradientMatrix, Surgery
+from mtl_bert.surgery import GradientMatrix, NonFiniteGradientError, Surgery
 from mtl_bert.training.evaluation import Evaluation, evaluate
 from mtl_bert.training.freeze import frozen_names
 from mtl_bert.training.losses import LossMeter
 from mtl_bert.training.randomness import order_generator, seed_dropout
+
+
+class DivergedError(UserError):
+    """Losses or gradients that are not finite."""
 
 
 class MultiTaskModule(LightningModule):
@@ -96,7 +102,10 @@ class MultiTaskModule(LightningModule):
         for task in step.tasks:
             matrix.add(task, self._loss(task, step) * step.phase.loss_scale)
         order = order_generator(self._seed, step.epoch, step.number)
-        matrix.combine(self.surgery, order)
+        try:
+            matrix.combine(self.surgery, order)
+        except NonFiniteGradientError as error:
+            raise DivergedError(f"epoch {step.epoch}, step {step.number}: {error}") from error
 
     def _single_gradient(self, step: StepBatch) -> None:
         """The plain gradient of the one task of the step, scaled by λ."""
@@ -128,14 +137,26 @@ class MultiTaskModule(LightningModule):
     def _log_losses(self) -> None:
         if self.global_step % self._log_every:
             return
-        metrics = {f"train/loss/{task}": value for task, value in self.losses.recent().items()}
+        recent = self.losses.recent()
+        self._refuse_divergence(recent)
+        metrics = {f"train/loss/{task}": value for task, value in recent.items()}
+        metrics["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.global_step)
+
+    def _refuse_divergence(self, losses: Mapping[str, float]) -> None:
+        for task, loss in losses.items():
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"epoch {self.current_epoch + 1}: expected finite losses, found {loss} for "
+                    f"{task}; a lower lr usually helps"
+                )
 
     # Validation: collect every prediction, score them together.
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the predictions of the evaluation before."""
+        """Forget the predictions of the evaluation before; refuse to score a model of NaNs."""
+        self._refuse_divergence(self.losses.epoch())
         for collected in (self._predictions, self._labels, self._rows):
             collected.clear()
             collected.update({task: [] for task in self.model.tasks})

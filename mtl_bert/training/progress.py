@@ -47,7 +47,14 @@ class PhaseBar(TQDMProgressBar):
 
 
 class EpochLines(Callback):
-    """One line after each epoch, under the bar or instead of it."""
+    """One line after each epoch, under the bar or instead of it.
+
+    Args:
+        synthetic: whether the numbers come from made-up text, which each line then says.
+    """
+
+    def __init__(self, synthetic: bool) -> None:
+        self._remark = "  (synthetic text)" if synthetic else ""
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Say what the epoch reached."""
@@ -57,9 +64,10 @@ class EpochLines(Callback):
         scores = module.evaluation.scores
         parts = [f"{name} {t.metric} {t.value:.3f}" for name, t in scores.tasks.items()]
         line = f"epoch {scores.epoch}/{trainer.max_epochs}  score {scores.score:.3f}  "
-        tqdm.write(line + "  ".join(parts), file=sys.stderr)
+        tqdm.write(f"{line}{'  '.join(parts)}{self._remark}", file=sys.stderr)
 
 
-def progress_callbacks(show_bar: bool) -> list[Callback]:
+def progress_callbacks(show_bar: bool, synthetic: bool) -> list[Callback]:
     """The bar where wanted, and the lines in any case."""
-    return [PhaseBar(), EpochLines()] if show_bar else [EpochLines()]
+    lines = EpochLines(synthetic)
+    return [PhaseBar(), lines] if show_bar else [lines]

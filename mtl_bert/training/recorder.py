@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from mtl_bert.data.collate import StepBatch
 from mtl_bert.data.table import Table
+from mtl_bert.files import replacing
 from mtl_bert.reporting.results import EpochRecord, PhaseRecord, Scores, Utilisation
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.plan import rows_used
@@ -29,14 +30,15 @@ class Recorder(Callback):
     Args:
         directory: the run's.
         dev: the dev sets, for the predictions' texts and labels.
+        synthetic: whether any text is made up.
     """
 
-    def __init__(self, directory: Path, dev: Mapping[str, Table]) -> None:
+    def __init__(self, directory: Path, dev: Mapping[str, Table], *, synthetic: bool) -> None:
         self.epochs: list[EpochRecord] = []
         self.best: Scores | None = None
         self.untrained: Evaluation | None = None
         self.remarks: list[str] = []
-        self._directory, self._dev = directory, dev
+        self._directory, self._dev, self._synthetic = directory, dev, synthetic
         self._seen: dict[str, set[int]] = {task: set() for task in dev}
         self._clock = Stopwatch()
         self._validation_began = 0.0
@@ -57,7 +59,7 @@ class Recorder(Callback):
         self._validation_began = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Close the books of the epoch, in an order in which a kill leaves no half truth."""
+        """Close the books of the epoch."""
         evaluation = module.evaluation
         if evaluation is None or trainer.state.fn != TrainerFn.FITTING:
             return
@@ -78,14 +80,16 @@ class Recorder(Callback):
     def keep(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Take the model as it is for the best so far."""
         self.best = evaluation.scores
+        with replacing(self._directory / CHECKPOINTS / "best.ckpt") as path:
+            trainer.save_checkpoint(path, weights_only=True)
         for task, table in self._dev.items():
-            path = self._directory / PREDICTIONS / f"{task}.csv"
-            write_predictions(path, table, evaluation.predictions[task])
-        trainer.save_checkpoint(self._directory / CHECKPOINTS / "best.ckpt", weights_only=True)
+            place = self._directory / PREDICTIONS / f"{task}.csv"
+            write_predictions(place, table, evaluation.predictions[task])
 
     def save_last(self, trainer: Trainer) -> None:
-        """Save everything that training needs to go on from here."""
-        trainer.save_checkpoint(self._directory / CHECKPOINTS / "last.ckpt", weights_only=False)
+        """Save the model, the optimizer and the schedule as they are."""
+        with replacing(self._directory / CHECKPOINTS / "last.ckpt") as path:
+            trainer.save_checkpoint(path, weights_only=False)
 
     def utilisation(self, sizes: Mapping[str, int]) -> dict[str, Utilisation]:
         """How much of each training set the run has seen so far."""
@@ -112,6 +116,7 @@ class Recorder(Callback):
             )
         return EpochRecord(
             **dict(evaluation.scores),
+            synthetic=self._synthetic,
             seconds=self._clock.total,
             validation_seconds=seconds,
             phases=[

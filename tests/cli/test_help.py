@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from mtl_bert.config import CONF, setting_names
+from mtl_bert.config import CONF
+from mtl_bert.settings import setting_names
 from tests.cli.driving import Command
 
 GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "logger")

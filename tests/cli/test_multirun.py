@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mtl_bert import train
-from mtl_bert.config import Settings
+from mtl_bert.settings import Settings
 from tests.cli.driving import SMALL, Command, program, results_in
 
 

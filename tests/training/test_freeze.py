@@ -1,6 +1,6 @@
 import pytest
 
-from mtl_bert.training.freeze import FreezeError, frozen_names
+from mtl_bert.training.freeze import FreezeError, check_trainable, frozen_names
 
 NAMES = ["encoder.embeddings.weight", "encoder.layer.0.weight", "heads.a.weight", "heads.b.weight"]
 
@@ -24,7 +24,6 @@ def test_the_last_pattern_that_matches_decides(patterns: list[str], frozen: set[
     [
         (["nope"], "found 'nope', which matches none of 4"),
         (["*", "!heads.c.*"], "found '!heads.c.*', which matches none"),
-        (["*"], "found all 4 parameters frozen"),
     ],
 )
 def test_patterns_that_cannot_be_meant_are_refused(patterns: list[str], found: str) -> None:
@@ -34,3 +33,21 @@ def test_patterns_that_cannot_be_meant_are_refused(patterns: list[str], found: s
     assert message.startswith("freeze: expected ")
     assert found in message
     assert "; write " in message
+
+
+@pytest.mark.parametrize(
+    ("patterns", "tasks"),
+    [(["*"], ["a"]), (["encoder.*", "heads.a.*"], ["a"]), (["encoder.*", "heads.b.*"], ["a", "b"])],
+)
+def test_a_phase_must_have_something_to_train(patterns: list[str], tasks: list[str]) -> None:
+    with pytest.raises(FreezeError, match="freeze: expected something left to train for"):
+        check_trainable(patterns, NAMES, tasks)
+
+
+def test_a_tasks_own_head_or_encoder_is_enough() -> None:
+    check_trainable(["*", "!heads.a.*"], NAMES, ["a"])
+    check_trainable(["encoder.*", "heads.b.*"], NAMES, ["a"])
+    own = ["encoders.a.weight", "encoders.b.weight", "heads.a.weight", "heads.b.weight"]
+    check_trainable(["heads.*", "encoders.b.*"], own, ["a"])
+    with pytest.raises(FreezeError, match="for b"):
+        check_trainable(["heads.*", "encoders.b.*"], own, ["a", "b"])

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from mtl_bert.assembly import Assembly, assemble, make_trainer
 from mtl_bert.config import make_encoder_source
 from mtl_bert.data.collate import StepBatch
-from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.module import DivergedError, MultiTaskModule
 from tests.composing import settings_of
 
 SMALL = (
@@ -87,3 +87,24 @@ def test_bf16_keeps_losses_and_surgery_in_float32(tmp_path: Path) -> None:
     losses = parts.module.losses.epoch()
     assert set(losses) == {"sst", "qqp", "sts"}
     assert losses["sst"] == pytest.approx(np.log(5), rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "found"), [("full", "found nan for|found inf for"), ("rr", "is not finite")]
+)
+def test_a_run_that_diverges_stops_with_a_line(sampler: str, found: str, tmp_path: Path) -> None:
+    settings = settings_of(*SMALL, "data.scale=0.001", f"sampler={sampler}", "lr=1e25", "epochs=4")
+    parts = assemble(settings)
+    with pytest.raises(DivergedError, match=f"epoch .*({found}).* a lower lr"):
+        make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
+
+
+def test_data_workers_change_nothing(tmp_path: Path) -> None:
+    weights = []
+    for workers in (0, 2):
+        settings = settings_of(*SMALL, f"trainer.workers={workers}", "sampler=arrp", "B=24")
+        parts = assemble(settings)
+        make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
+        weights.append(parts.module.state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
