@@ -60,6 +60,7 @@ def run(settings: Settings, directory: Path) -> None:
     make_trainer(settings, directory, [], [])  # refuses a device that is not there
 
     commit = provenance.commit()  # what is on disk may change while the run goes on
+    directory.mkdir(parents=True, exist_ok=True)
     try:
         with (directory / CONFIG).open("x", encoding="utf-8") as file:  # the first run wins
             file.write(OmegaConf.to_yaml(settings.plain()))

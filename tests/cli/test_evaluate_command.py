@@ -1,5 +1,6 @@
 """``python -m mtl_bert.evaluate``: a finished run gives its numbers again."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,55 @@ def test_what_cannot_be_evaluated(
     assert outcome.err.startswith(message)
     assert len(outcome.err.splitlines()) == 1
     assert tree(tmp_path) == []
+
+
+def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
+    assert "(synthetic text)" in command("evaluate", f"run={trained}").out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("results.json", "results.json: expected the results of a run, found something else"),
+        ("checkpoints/best.ckpt", "best.ckpt: expected a checkpoint of this run, found one that"),
+        ("missing", "best.ckpt: expected a checkpoint of this run, found one that does not load"),
+    ],
+)
+def test_a_damaged_run_is_an_error_of_one_line(
+    command: Command, trained: Path, tmp_path: Path, damage: str, message: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    if damage == "missing":
+        (run / "checkpoints/best.ckpt").unlink()
+    else:
+        whole = (run / damage).read_bytes()
+        (run / damage).write_bytes(whole[: len(whole) // 2])
+    outcome = command("evaluate", f"run={run}")
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_files_may_be_named_from_anywhere_and_may_move(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was given relative paths is scored from another directory, and after a move."""
+    home, elsewhere = tmp_path / "a home", tmp_path / "elsewhere"
+    (home / "data").mkdir(parents=True)
+    elsewhere.mkdir()
+    for split in ("train", "dev"):
+        rows = "".join(f"{n}\tx{n}\tA film number {n}.\t{n % 5}\n" for n in range(20))
+        text = f"\tid\tsentence\tsentiment\n{rows}"
+        (home / "data" / f"ids-sst-{split}.csv").write_text(text, "utf-8")
+    monkeypatch.chdir(home)
+    overrides = ["data=cs224n", "data.dir=data", "task=[sst]", "sampler=rr", "epochs=1"]
+    assert command("train", *overrides, "hydra.run.dir=run", "trainer.bar=false").code == 0
+    monkeypatch.chdir(elsewhere)
+    assert "are the recorded ones" in command("evaluate", f"run='{home}/run'").out
+    (home / "data").rename(elsewhere / "moved")
+    assert "data.dir" in command("evaluate", f"run='{home}/run'").err
+    assert "are the recorded ones" in command("evaluate", f"run='{home}/run'", "data.dir=moved").out
 
 
 def _rows(printed: str) -> dict[str, list[str]]:
