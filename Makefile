@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check build clean
+.PHONY: help setup train test lint types check bench build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,9 @@ types: setup  ## Check types
 	$(BIN)/mypy
 
 check: test lint types  ## What CI runs: tests, lint, types
+
+bench: setup  ## Measure what surgery costs (half an hour); options go into ARGS="--sizes minilm"
+	$(BIN)/python -m benchmarks.surgery $(ARGS)
 
 build: setup  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

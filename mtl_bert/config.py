@@ -97,6 +97,7 @@ def make(node: Any) -> Any:
                 f"{node['_target_']}: expected its own settings, found others ({cause}); "
                 "--cfg job shows them"
             ) from cause
+        _explain_missing_torchjd(error)
         unknown = re.search(r"Error locating target '([^']+)'", str(error))
         if unknown:
             raise ConfigError(
@@ -106,6 +107,18 @@ def make(node: Any) -> Any:
         if cause is not None:
             raise cause from None
         raise ConfigError(str(error).splitlines()[0]) from error
+
+
+def _explain_missing_torchjd(error: BaseException) -> None:
+    """Raise ConfigError if ``error`` comes from the absence of TorchJD or of its solvers."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, ImportError) and "torchjd" in str(cause):
+        raise ConfigError(
+            f"surgery: expected TorchJD with its solvers, found something missing ({cause}); "
+            "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
+        ) from None
 
 
 def make_sampler(settings: Settings) -> Sampler:

@@ -13,6 +13,8 @@ from mtl_bert.data.collate import Batch
 from mtl_bert.model.encoder import EncoderSource
 from mtl_bert.tasks import Task
 
+LARGE_TABLE = 4096  # rows; a batch touches most of a smaller one
+
 
 class MultiTaskModel(nn.Module):
     """The model that is trained; parameters are named ``encoder.…`` and ``heads.TASK.…``.
@@ -59,6 +61,12 @@ class MultiTaskModel(nn.Module):
             return self.tasks[task].head.shape(
                 self.heads[task](features.to(self.heads[task].weight.dtype))
             )
+
+    def set_sparse_gradients(self, sparse: bool) -> None:
+        """Let large embeddings' gradients come as the rows that a batch touched, or as tables."""
+        for part in self.modules():
+            if isinstance(part, nn.Embedding) and part.num_embeddings > LARGE_TABLE:
+                part.sparse = sparse
 
     def _features(self, task: str, batch: Batch) -> Tensor:
         """One vector for each example: [B, D], or [B, 3 D]."""

@@ -1,13 +1,15 @@
 """The gradient matrix: one row of gradients per represented task, and their combination.
 
-The rows are the tensors that autograd made, kept as they are; nothing is flattened or copied.
+The rows are the tensors that autograd made, kept as they are; nothing is flattened or copied, and
+the combination is written into the first of them. `benchmarks/surgery.py` says what else was tried.
 A parameter that a task does not reach has no entry in its row (not a zero, which would still move
 it under AdamW's momentum and weight decay).
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +18,8 @@ from torch import Generator, Tensor
 from torch.nn import Parameter
 
 from mtl_bert.surgery.gram import gram_matrix
-from mtl_bert.surgery.method import Method
+from mtl_bert.surgery.method import Method, Seen
+from mtl_bert.surgery.touched import TouchedRows
 
 SCOPES = ("all", "shared")
 REDUCTIONS = ("mean", "sum")
@@ -27,26 +30,31 @@ class NonFiniteGradientError(ArithmeticError):
 
 
 class Combined(NamedTuple):
-    """What surgery saw and answered: the Gram matrix [K, K] and the weights [K], float64."""
+    """What surgery saw and answered: K tasks and the weights [K] float64 of their gradients."""
 
-    gram: Tensor
+    seen: Seen
     weights: Tensor
 
 
 class GradientMatrix:
-    """Rows of gradients for one step.
+    """Rows of gradients, step after step.
 
     Args:
-        parameters: the P parameters in a fixed order.
+        parameters: the P parameters in a fixed order. Those whose gradients come sparse (an
+            ``nn.Embedding`` with ``sparse=True``) are combined in the rows that were touched, and
+            get a dense gradient like all others.
     """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self._parameters = list(parameters)
         self._rows: dict[str, tuple[Tensor | None, ...]] = {}
+        self._losses: list[Tensor] = []
+        self._touched: dict[int, TouchedRows] = {}
 
     def add(self, task: str, loss: Tensor) -> None:
         """Go backward through a task's loss into its row, freeing the graph."""
         self._rows[task] = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        self._losses.append(loss.detach())
 
     def combine(self, surgery: "Surgery", generator: Generator | None = None) -> Combined:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
@@ -56,39 +64,91 @@ class GradientMatrix:
         Raises:
             NonFiniteGradientError: naming the tasks whose gradient is not finite.
         """
-        columns = list(zip(*self._rows.values(), strict=True))
-        shared = [all(entry is not None for entry in column) for column in columns]
-        scope = shared if surgery.scope == "shared" else [True] * len(columns)
-        gram = self._gram(itertools.compress(columns, scope))
-        weights = surgery.method.weights(gram, generator)
-        ones = torch.ones_like(weights)
-        for parameter, column, is_shared, in_scope in zip(
-            self._parameters, columns, shared, scope, strict=True
-        ):
-            factors = weights if in_scope else ones
-            if is_shared and surgery.reduction == "mean":
-                factors = factors / len(factors)
-            parameter.grad = _weighted_sum(column, factors.tolist())
-        self._rows.clear()
-        return Combined(gram, weights)
+        tasks, rows, losses = tuple(self._rows), list(self._rows.values()), self._losses
+        self._rows, self._losses = {}, []
+        columns = [self._column(p, entries) for p, entries in enumerate(zip(*rows, strict=True))]
+        in_scope = [column.shared or surgery.scope == "all" for column in columns]
+        scope = itertools.compress(columns, in_scope)
+        gram = gram_matrix((column.entries for column in scope), len(tasks))
+        _require_finite(tasks, gram)
+        seen = Seen(tasks, gram, torch.stack(losses).double().cpu())
+        weights = surgery.method.solve(seen, generator)
+        plain = torch.ones_like(weights)
+        own = _storages_of_one_entry(columns)
+        for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
+            factors = weights if weighted else plain
+            if column.shared and surgery.reduction == "mean":
+                factors = factors / len(tasks)
+            parameter.grad = column.combine(factors.tolist(), own)
+        return Combined(seen, weights)
 
-    def _gram(self, columns: Iterable[Sequence[Tensor | None]]) -> Tensor:
-        gram = gram_matrix(columns, len(self._rows))
-        norms = zip(self._rows, gram.diagonal().tolist(), strict=True)
-        bad = [task for task, norm in norms if not math.isfinite(norm)]
-        if bad:
-            raise NonFiniteGradientError(
-                f"the gradient of {', '.join(bad)} is not finite; a lower lr usually helps"
-            )
-        return gram
+    def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
+        """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""
+        sparse = [entry.is_sparse for entry in entries if entry is not None]
+        if not any(sparse):
+            return _Column(entries)
+        if not all(sparse):  # some task uses the table in another way too
+            return _Column([e.to_dense() if e is not None and e.is_sparse else e for e in entries])
+        if p not in self._touched:
+            self._touched[p] = TouchedRows(self._parameters[p])
+        return _Column(self._touched[p].reduce(entries), self._touched[p])
 
 
-def _weighted_sum(column: Sequence[Tensor | None], factors: Sequence[float]) -> Tensor | None:
-    total: Tensor | None = None
-    for entry, factor in zip(column, factors, strict=True):
-        if entry is not None:
-            total = entry * factor if total is None else total.add_(entry, alpha=factor)
-    return total
+@dataclass(frozen=True)
+class _Column:
+    """The K tasks' gradients of one parameter.
+
+    Attributes:
+        entries: None where a task does not reach the parameter.
+        table: what makes a dense gradient of entries that are reduced to touched rows.
+    """
+
+    entries: Sequence[Tensor | None]
+    table: TouchedRows | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether every represented task reaches the parameter."""
+        return all(entry is not None for entry in self.entries)
+
+    def combine(self, factors: Sequence[float], own: frozenset[int]) -> Tensor | None:
+        """The weighted sum, written into the first entry where that is nobody else's."""
+        total: Tensor | None = None
+        for entry, factor in zip(self.entries, factors, strict=True):
+            if entry is None:
+                continue
+            if total is None:
+                total = entry.mul_(factor) if _storage(entry) in own else entry * factor
+            else:
+                total.add_(entry, alpha=factor)
+        return total if total is None or self.table is None else self.table.expand(total)
+
+
+def _storages_of_one_entry(columns: Sequence[_Column]) -> frozenset[int]:
+    """The memory that holds one entry and nothing else.
+
+    Autograd may hand out one tensor as the gradient of two parameters, or views of one.
+    """
+    entries = [entry for column in columns for entry in column.entries if entry is not None]
+    uses = Counter(map(_storage, entries))
+    return frozenset(
+        _storage(entry)
+        for entry in entries
+        if uses[_storage(entry)] == 1 and entry.untyped_storage().nbytes() == entry.nbytes
+    )
+
+
+def _storage(entry: Tensor) -> int:
+    return entry.untyped_storage().data_ptr()
+
+
+def _require_finite(tasks: Sequence[str], gram: Tensor) -> None:
+    norms = zip(tasks, gram.diagonal().tolist(), strict=True)
+    bad = [task for task, norm in norms if not math.isfinite(norm)]
+    if bad:
+        raise NonFiniteGradientError(
+            f"the gradient of {', '.join(bad)} is not finite; a lower lr usually helps"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.method import Method
+from mtl_bert.surgery.method import GramMethod
 
 
 @dataclass(frozen=True)
-class PCGrad(Method):
+class PCGrad(GramMethod):
     """Project each task's gradient off every other that it conflicts with; add the results up.
 
     The projections of a task go through the *original* gradients of the others in a freshly

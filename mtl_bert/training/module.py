@@ -61,6 +61,7 @@ class MultiTaskModule(LightningModule):
         self._optimizer, self._schedule = optimizer, schedule
         self._seed, self._clip, self._log_every = seed, clip, log_every
         self._phase: Phase | None = None
+        self._matrix = GradientMatrix([])
         self._predictions: dict[str, list[Tensor]] = {}
         self._labels: dict[str, list[Tensor]] = {}
         self._rows: dict[str, list[Tensor]] = {}
@@ -98,12 +99,11 @@ class MultiTaskModule(LightningModule):
 
     def _joint_gradient(self, step: StepBatch) -> None:
         """One forward and backward per represented task, then surgery on their gradients."""
-        matrix = GradientMatrix([p for p in self.model.parameters() if p.requires_grad])
         for task in step.tasks:
-            matrix.add(task, self._loss(task, step) * step.phase.loss_scale)
+            self._matrix.add(task, self._loss(task, step) * step.phase.loss_scale)
         order = order_generator(self._seed, step.epoch, step.number)
         try:
-            matrix.combine(self.surgery, order)
+            self._matrix.combine(self.surgery, order)
         except NonFiniteGradientError as error:
             raise DivergedError(f"epoch {step.epoch}, step {step.number}: {error}") from error
 
@@ -125,13 +125,17 @@ class MultiTaskModule(LightningModule):
         return loss
 
     def _enter(self, phase: Phase) -> None:
-        """Freeze what the phase freezes, and nothing else."""
+        """Freeze what the phase freezes, and nothing else; make room for its gradients."""
         if phase == self._phase:
             return
         names = [name for name, _ in self.model.named_parameters()]
         frozen = frozen_names(phase.frozen, names)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in frozen)
+        joint = [p for p in self.model.parameters() if p.requires_grad and phase.surgery]
+        self._matrix = GradientMatrix(joint)
+        # On a GPU the rows' number would have to be waited for, and zeros cost next to nothing.
+        self.model.set_sparse_gradients(phase.surgery and self.device.type == "cpu")
         self._phase = phase
 
     def _log_losses(self) -> None:
@@ -188,6 +192,14 @@ class MultiTaskModule(LightningModule):
         }
 
     # A checkpoint's state_dict is the model's own, so that others can load it by name.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the surgery's method remembers."""
+        checkpoint["surgery"] = dict(self.surgery.method.memory)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remind the surgery's method."""
+        self.surgery.method.memory.update(checkpoint["surgery"])
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The model's state."""

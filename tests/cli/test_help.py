@@ -1,6 +1,7 @@
 """``--help`` names every choice that there is."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from mtl_bert.settings import setting_names
 from tests.cli.driving import Command
 
 GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "logger")
+ROOT = Path(__file__).parents[2]
 CHOICES = [(group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml")]
 
 
@@ -26,9 +28,19 @@ def test_every_choice_is_named(shown: str) -> None:
     assert [group for group in GROUPS if group not in words] == []
 
 
-def test_every_sampler_has_a_line(shown: str) -> None:
-    named = re.findall(r"^  (\w+) {2,}\S", shown.partition("Keys")[0], re.MULTILINE)
-    assert sorted(named) == sorted(name for group, name in CHOICES if group == "sampler")
+def test_every_sampler_and_every_surgery_has_a_line(shown: str) -> None:
+    lines = re.findall(r"^  ([\w, ]+?) {2,}\S", shown.partition("Keys")[0], re.MULTILINE)
+    named = [name for line in lines for name in line.split(", ")]
+    expected = [name for group, name in CHOICES if group in ("sampler", "surgery")]
+    assert sorted(named) == sorted(expected)
+
+
+def test_every_surgery_is_in_the_readme() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("| `surgery=` |")[2]
+    table = table.partition("\n\n")[0]
+    first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+    named = re.findall(r"`(\w+)`", " ".join(first_cells))
+    assert sorted(named) == sorted(name for group, name in CHOICES if group == "surgery")
 
 
 def test_every_key_of_a_run_is_named(shown: str) -> None:

@@ -1,6 +1,17 @@
-import torch
+from collections.abc import Callable, Sequence
 
-from mtl_bert.surgery.gram import BLOCK, gram_matrix
+import pytest
+import torch
+from torch import Tensor
+
+from mtl_bert.surgery.gram import (
+    BLOCK,
+    gram_matrix,
+    products_in_cache,
+    products_in_few_calls,
+)
+
+Products = Callable[[Sequence[Tensor]], Tensor]
 
 
 def test_equals_the_matrix_product_in_float64() -> None:
@@ -38,3 +49,51 @@ def test_tasks_without_a_common_parameter_are_orthogonal() -> None:
     gram = gram_matrix([[torch.ones(3), None], [None, torch.ones(2)]], 2)
     assert gram.tolist() == [[3.0, 0.0], [0.0, 2.0]]
     assert gram.dtype == torch.float64
+
+
+def test_many_short_parameters_count_as_much_as_long_ones() -> None:
+    # Reached by all, by one and by two of three tasks, long and short mixed.
+    reach = [(1, 1, 1), (1, 0, 0), (0, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1)]
+    lengths = [3, BLOCK + 1, 7, 2 * BLOCK, 5, 11]
+    columns = [
+        [torch.randn(length, dtype=torch.float64) if here else None for here in pattern]
+        for pattern, length in zip(reach, lengths, strict=True)
+    ]
+    rows = [
+        torch.cat(
+            [
+                torch.zeros(length, dtype=torch.float64) if column[k] is None else column[k]
+                for column, length in zip(columns, lengths, strict=True)
+            ]
+        )
+        for k in range(3)
+    ]
+    J = torch.stack(rows)
+    torch.testing.assert_close(gram_matrix(columns, 3), J @ J.T, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("K", [1, 8, 64])
+def test_any_number_of_tasks(K: int) -> None:
+    J = torch.randn(K, 100, dtype=torch.float64)
+    torch.testing.assert_close(gram_matrix([list(J)], K), J @ J.T, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [3, BLOCK, 2 * BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("way", [products_in_cache, products_in_few_calls])
+def test_both_ways_give_every_pair_once(way: Products, length: int) -> None:
+    rows = list(torch.randn(3, length, dtype=torch.float64))
+    expected = torch.stack([rows[i] @ rows[j] for i in range(3) for j in range(i + 1)])
+    torch.testing.assert_close(way(rows), expected, rtol=1e-12, atol=1e-9)
+
+
+def test_accurate_at_the_size_of_bert_base() -> None:
+    # Gradients of 110M parameters share signs over long stretches: plain fp32 sums drift there.
+    P, generator = 110_000_000, torch.Generator().manual_seed(0)
+    a = torch.rand(P, generator=generator).mul_(1e-3)
+    b = torch.rand(P, generator=generator).sub_(0.25).mul_(1e-3)
+    exact = torch.zeros(2, 2, dtype=torch.float64)
+    for x, y in zip(a.split(4_000_000), b.split(4_000_000), strict=True):
+        part = torch.stack([x, y]).double()
+        exact += part @ part.T
+    torch.testing.assert_close(gram_matrix([[a, b]], 2), exact, rtol=1e-6, atol=0)
+    assert abs(float(a @ b) / float(exact[0, 1]) - 1) > 1e-6, "a plain product would have done"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtl_bert.surgery import GradientMatrix, NonFiniteGradientError, PCGrad, Sum, Surgery
+from mtl_bert.surgery import GradientMatrix, Mean, NonFiniteGradientError, PCGrad, Sum, Surgery
 from tests.surgery import dense
 
 
@@ -124,7 +124,7 @@ def test_the_gram_matrix_and_weights_are_reported() -> None:
     J = torch.stack(
         [dense.flat_gradient(net.loss(task, inputs[task]), parameters)[0] for task in "ab"]
     )
-    torch.testing.assert_close(combined.gram, J @ J.T)
+    torch.testing.assert_close(combined.seen.gram, J @ J.T)
     assert combined.weights.tolist() == [1.0, 1.0]
 
 
@@ -150,3 +150,77 @@ def test_unknown_settings_are_refused(settings: dict[str, str], message: str) ->
     with pytest.raises(ValueError, match="expected") as refused:
         Surgery(PCGrad(), **settings)
     assert str(refused.value).startswith(message)
+
+
+class Aliases(nn.Module):
+    """Parameters whose gradients autograd hands out as one tensor, or as views of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+        self.c, self.d = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+        self.spread = nn.Parameter(torch.ones(4))
+
+    def loss(self, x: float) -> Tensor:
+        one_tensor = (self.a + self.b).square().sum()
+        views = torch.cat([self.c, self.d]).pow(3).sum()
+        return x * (one_tensor + views) + self.spread.sum() * x
+
+
+def test_gradients_that_share_memory_are_not_scaled_twice() -> None:
+    net, reference = Aliases(), Aliases()
+    matrix = GradientMatrix(list(net.parameters()))
+    for task, x in (("up", 1.0), ("down", 3.0)):
+        matrix.add(task, net.loss(x))
+    matrix.combine(Surgery(Mean(), "all", "sum"))
+    ((reference.loss(1.0) + reference.loss(3.0)) / 2).backward()
+    for a, b in zip(net.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0)
+
+
+def test_rows_do_not_stay_for_the_next_step() -> None:
+    net, inputs = make(0)
+    matrix = GradientMatrix(list(net.parameters()))
+    for _ in range(2):
+        for task in "abc":
+            matrix.add(task, net.loss(task, inputs[task]))
+        combined = matrix.combine(Surgery(Sum(), "all", "sum"))
+    assert combined.seen.tasks == ("a", "b", "c")
+    matrix.add("b", net.loss("b", inputs["b"]))
+    assert matrix.combine(Surgery(Sum(), "all", "sum")).seen.gram.shape == (1, 1)
+
+
+def test_a_failed_step_leaves_nothing_behind() -> None:
+    net, inputs = make(0)
+    matrix = GradientMatrix(list(net.parameters()))
+    matrix.add("a", net.loss("a", inputs["a"]) * math.inf)
+    with pytest.raises(NonFiniteGradientError):
+        matrix.combine(Surgery(Sum(), "all", "sum"))
+    matrix.add("b", net.loss("b", inputs["b"]))
+    assert matrix.combine(Surgery(Sum(), "all", "sum")).seen.tasks == ("b",)
+
+
+def test_methods_are_told_names_and_losses() -> None:
+    net, inputs = make(0)
+    matrix = GradientMatrix(list(net.parameters()))
+    losses = {task: net.loss(task, inputs[task]) for task in "cab"}
+    for task, loss in losses.items():
+        matrix.add(task, loss)
+    seen = matrix.combine(Surgery(Sum(), "all", "sum")).seen
+    assert seen.tasks == ("c", "a", "b")
+    assert seen.losses.tolist() == [loss.item() for loss in losses.values()]
+
+
+def test_an_autocast_around_it_changes_nothing() -> None:
+    grads = []
+    for enabled in (False, True):
+        net, inputs = make(0)
+        net.float()
+        matrix = GradientMatrix(list(net.parameters()))
+        for task in "abc":
+            matrix.add(task, net.loss(task, inputs[task].float()))
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            matrix.combine(Surgery(PCGrad(), "all", "mean"), torch.Generator().manual_seed(1))
+        grads.append([p.grad for p in net.parameters() if p.grad is not None])
+    for plain, inside in zip(*grads, strict=True):
+        torch.testing.assert_close(plain, inside, rtol=0, atol=0)

@@ -1,0 +1,78 @@
+"""Encoders of well-known sizes with random weights, and batches of the tasks' usual lengths."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import BinaryAccuracy
+from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
+
+from mtl_bert.data.collate import Batch
+from mtl_bert.model import MultiTaskModel
+from mtl_bert.tasks import Binary, Task
+
+SIZES = {
+    "minilm": BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    ),
+    "base": BertConfig(),
+}
+
+MEAN_TOKENS = (25, 30, 28)  # of SST, QQP pairs and STS pairs
+
+
+@dataclass(frozen=True)
+class RandomEncoder:
+    """An encoder of some size, from torch's generator.
+
+    Attributes:
+        config: its sizes.
+        name: what results call it.
+    """
+
+    config: BertConfig
+    name: str = "random"
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """None is needed: batches are made of numbers."""
+        raise NotImplementedError
+
+    def encoder(self) -> BertModel:
+        """A new encoder."""
+        return BertModel(self.config)
+
+
+def model(size: str, K: int) -> MultiTaskModel:
+    """A model with K binary tasks, the same each time."""
+    torch.manual_seed(0)
+    tasks = [
+        Task(f"task{k}", False, Binary(), nn.BCEWithLogitsLoss(), "accuracy", BinaryAccuracy)
+        for k in range(K)
+    ]
+    return MultiTaskModel(tasks, RandomEncoder(SIZES[size]))
+
+
+def batches(K: int, examples: int, seed: int) -> dict[str, Batch]:
+    """One batch for each of K tasks, padded to its longest text as usual."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        f"task{k}": _batch(examples, MEAN_TOKENS[k % len(MEAN_TOKENS)], generator) for k in range(K)
+    }
+
+
+def _batch(examples: int, mean: int, generator: torch.Generator) -> Batch:
+    spread = torch.rand(examples, generator=generator) + torch.rand(examples, generator=generator)
+    lengths = (spread * mean).long().clamp_min(3)
+    T = int(lengths.max())
+    mask = torch.arange(T) < lengths[:, None]
+    tokens = torch.randint(1000, 30_000, (examples, T), generator=generator) * mask
+    labels = torch.randint(2, (examples,), generator=generator).float()
+    return Batch(tokens, mask, torch.zeros_like(tokens), labels, torch.arange(examples), 1)
+
+
+def losses(net: MultiTaskModel, step: dict[str, Batch]) -> Iterator[tuple[str, Tensor]]:
+    """Each task's loss, the next one's graph made when it is asked for."""
+    for task, batch in step.items():
+        assert batch.labels is not None
+        yield task, net.tasks[task].loss(net(task, batch), batch.labels)

@@ -1,0 +1,247 @@
+"""What surgery costs: python -m benchmarks.surgery [--sizes minilm,base] [--tasks 3,8].
+
+Prints, measured side by side in one run:
+
+- the time and the extra memory of combining given gradients by PCGrad: ours, TorchJD's aggregator
+  on a ready matrix, and the usual dense implementation (flatten, copy, K² products and updates over
+  all parameters); and how far that is from the time that the bytes which must move take;
+- the time and the memory of a whole step (K forward and backward passes, surgery, AdamW) against
+  the same step with gradients that are just added up, with that step against itself as control;
+- how far our update is from the dense one's in float64 in the same projection order.
+
+What was tried for keeping the rows, on two CPU cores at MiniLM's size, as the whole step's time by
+that of the step without surgery: MEASURED
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import Parameter
+from torchjd.aggregation import PCGrad as TorchJDPCGrad
+
+from benchmarks.encoders import SIZES, batches, losses, model
+from benchmarks.measure import MEBI, bandwidth, interleaved, machine, peak_of, ratio, resident
+from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
+
+OURS = Surgery(PCGrad(include_self=True), scope="all", reduction="mean")
+EXAMPLES = 8  # per task, the paper's
+Work = Callable[[], None]
+
+
+# Combining gradients that are there. Each prepares its rows and returns what is timed.
+
+
+def encoder_parameters(size: str) -> list[Parameter]:
+    """What all tasks share."""
+    return [p for name, p in model(size, 1).named_parameters() if "heads" not in name]
+
+
+def given(parameters: list[Parameter], k: int) -> list[Tensor]:
+    """A task's random gradient, the same each time."""
+    generator = torch.Generator().manual_seed(k)
+    return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
+
+
+def ours(parameters: list[Parameter], K: int) -> Work:
+    """Our combination, of gradients that autograd made."""
+    matrix = GradientMatrix(parameters)
+    for k in range(K):
+        row = given(parameters, k)
+        parts = [(p * g).sum() for p, g in zip(parameters, row, strict=True)]
+        matrix.add(str(k), torch.stack(parts).sum())
+    return lambda: forget(matrix.combine(OURS, torch.Generator().manual_seed(0)))
+
+
+def torchjd(parameters: list[Parameter], K: int) -> Work:
+    """TorchJD's aggregator on a matrix that is ready; cutting the update up is not counted."""
+    J = torch.stack([torch.cat([g.flatten() for g in given(parameters, k)]) for k in range(K)])
+    return lambda: forget(TorchJDPCGrad()(J))
+
+
+def dense(parameters: list[Parameter], K: int) -> Work:
+    """What is usually done: copy, flatten, project over all parameters, average, cut up."""
+    rows = [given(parameters, k) for k in range(K)]
+
+    def combine() -> None:
+        generator = torch.Generator().manual_seed(0)
+        flat = [torch.cat([g.clone().flatten() for g in row]) for row in rows]
+        projected = [g.clone() for g in flat]
+        for g in projected:
+            for j in torch.randperm(K, generator=generator).tolist():
+                conflict = g @ flat[j]
+                if conflict < 0:
+                    g -= conflict * flat[j] / flat[j].norm() ** 2
+        merged = torch.stack(projected).mean(0)
+        start = 0
+        for p in parameters:
+            p.grad = merged[start : start + p.numel()].view_as(p).clone()
+            start += p.numel()
+
+    return combine
+
+
+def forget(_: object) -> None:
+    """Drop a result."""
+
+
+COMBINERS: Mapping[str, Callable[[list[Parameter], int], Work]] = {
+    "ours": ours,
+    "TorchJD": torchjd,
+    "dense": dense,
+}
+
+
+# A whole step. Each makes its model and returns the step.
+
+
+def step_with_surgery(size: str, K: int) -> Work:
+    """K forward and backward passes, PCGrad as the paper ran it, AdamW."""
+    net = model(size, K)
+    net.set_sparse_gradients(True)
+    matrix = GradientMatrix(list(net.parameters()))
+    optimizer, step = torch.optim.AdamW(net.parameters(), fused=True), batches(K, EXAMPLES, 0)
+
+    def take() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        for task, loss in losses(net, step):
+            matrix.add(task, loss)
+        matrix.combine(OURS)
+        optimizer.step()
+
+    return take
+
+
+def step_without(size: str, K: int) -> Work:
+    """The same with gradients that are added up as they come."""
+    net = model(size, K)
+    optimizer, step = torch.optim.AdamW(net.parameters(), fused=True), batches(K, EXAMPLES, 0)
+
+    def take() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        for _, loss in losses(net, step):
+            torch.autograd.backward(loss)
+        optimizer.step()
+
+    return take
+
+
+STEPS: Mapping[str, Callable[[str, int], Work]] = {
+    "with surgery": step_with_surgery,
+    "without": step_without,
+    "without, again": step_without,
+}
+
+
+# Memory is measured in a process of its own.
+
+
+def extra_memory(kind: str, name: str, size: str, K: int) -> int:
+    """Bytes beyond the ready gradients, or of a step beyond the imported libraries."""
+    if kind == "combine":
+        work = COMBINERS[name](encoder_parameters(size), K)
+        before = resident()
+        return peak_of(work) - before
+    before = resident()
+    take = STEPS[name](size, K)
+    take()  # the optimizer's moments are made here
+    return peak_of(lambda: [take() for _ in range(3)]) - before
+
+
+def measured_memory(kind: str, name: str, size: str, K: int) -> int:
+    """What ``extra_memory`` says in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.surgery", "--memory", kind, name, size, str(K)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+# Tables.
+
+
+def combining(size: str, K: int, rounds: int, speed: float) -> Iterator[list[str]]:
+    """Rows of the table of combinations."""
+    parameters = encoder_parameters(size)
+    makers = {name: partial(make, parameters, K) for name, make in COMBINERS.items()}
+    seconds = interleaved(makers, rounds)
+    P = sum(p.numel() for p in parameters)
+    limit = (2 * K + 1) * 4 * P / speed  # read K rows twice, write one
+    for name, times in seconds.items():
+        extra = measured_memory("combine", name, size, K)
+        yield [
+            f"{size}, K={K}, {name}",
+            f"{median(times) * 1e3:,.0f} ms",
+            f"{ratio(seconds, name, 'ours'):.1f}",
+            f"{median(times) / limit:.1f}",
+            f"{extra / (4 * P):.1f} P",
+        ]
+
+
+def whole_steps(size: str, K: int, rounds: int) -> Iterator[list[str]]:
+    """Rows of the table of whole steps."""
+    steps = {name: make(size, K) for name, make in STEPS.items()}
+    seconds = interleaved({name: partial(as_it_is, take) for name, take in steps.items()}, rounds)
+    steps.clear()
+    memory = {name: measured_memory("step", name, size, K) for name in ("with surgery", "without")}
+    for name, times in seconds.items():
+        used = memory.get(name, memory["without"])
+        yield [
+            f"{size}, K={K}, {name}",
+            f"{median(times) * 1e3:,.0f} ms",
+            f"{ratio(seconds, name, 'without'):.3f}",
+            f"{used / MEBI:,.0f} MiB",
+            f"{used / memory['without']:.2f}",
+        ]
+
+
+def as_it_is(work: Work) -> Work:
+    """What needs no preparation."""
+    return work
+
+
+def parity(size: str, K: int) -> float:
+    """Relative distance of our update from the dense one's, both in float64, same orders."""
+    parameters = [Parameter(p.double()) for p in encoder_parameters(size)]
+    updates = []
+    for make in (ours, dense):
+        make(parameters, K)()
+        updates.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+    a, b = updates
+    return float((a - b).norm() / b.norm())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.surgery", description=__doc__)
+    parser.add_argument("--sizes", default="minilm,base", help=f"of {', '.join(SIZES)}")
+    parser.add_argument("--tasks", default="3,8", help="numbers of tasks K")
+    parser.add_argument("--rounds", type=int, default=9, help="of each contestant")
+    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        kind, name, size, K = options.memory
+        print(extra_memory(kind, name, size, int(K)))
+        return
+    sizes, tasks = options.sizes.split(","), [int(K) for K in options.tasks.split(",")]
+    speed = bandwidth()
+    console = Console()
+    console.print(f"{machine()}; memory moves {speed / 1e9:.1f} GB/s", highlight=False)
+    combined = Table("combining K ready gradients", "time", "÷ ours", "÷ limit", "extra memory")
+    stepped = Table("a whole step", "time", "÷ without", "memory", "÷ without")
+    for size in sizes:
+        for K in tasks:
+            for row in combining(size, K, options.rounds, speed):
+                combined.add_row(*row)
+            for row in whole_steps(size, K, options.rounds):
+                stepped.add_row(*row)
+    console.print(combined, stepped)
+    console.print(f"float64, against the dense update: {parity(sizes[0], 3):.1e}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The checks that methods share; every message says what was expected, found and what to write."""
+
+import math
+
+
+def number(
+    name: str,
+    value: object,
+    example: float,
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+    exclusive: bool = False,
+) -> None:
+    """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``.
+
+    Args:
+        name: how the command line calls the setting.
+        value: what was found.
+        example: what could be written instead.
+        least: the smallest value.
+        most: the largest value.
+        exclusive: ``least`` itself is too small.
+    """
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and least <= value <= most
+        and not (exclusive and value == least)
+    ):
+        return
+    bounds = f"{'>' if exclusive else '≥'} {least:g}"
+    if math.isfinite(most):
+        bounds += f" and ≤ {most:g}"
+    raise ValueError(
+        f"{name}: expected a finite number {bounds}, found {value!r}; write for example "
+        f"{name}={example:g}"
+    )

@@ -1,0 +1,29 @@
+"""Fixed task weights: the linear scalarization that every method should be compared with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Generator, Tensor
+
+from mtl_bert.surgery.checks import number
+from mtl_bert.surgery.method import Method, Seen, by_task
+
+
+@dataclass(frozen=True)
+class Fixed(Method):
+    """Weight each task's loss by a constant (Xin et al. 2022 find it hard to beat).
+
+    Attributes:
+        task_weights: by task; a task that is not named has weight 1.
+    """
+
+    task_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for task, weight in self.task_weights.items():
+            number(f"surgery.method.task_weights.{task}", weight, 1.0)
+
+    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+        """Weights [K]: those set."""
+        return by_task(self.task_weights, seen.tasks, 1.0)
