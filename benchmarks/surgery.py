@@ -6,11 +6,11 @@ Prints, measured side by side in one run:
   on a ready matrix, and the usual dense implementation (flatten, copy, K² products and updates over
   all parameters); and how far that is from the time that the bytes which must move take;
 - the time and the memory of a whole step (K forward and backward passes, surgery, AdamW) against
-  the same step with gradients that are just added up, with that step against itself as control;
+  the same step with gradients that are just added up, with that step against itself as control, and
+  against the other ways to keep the rows that were tried (`benchmarks/rows.py`);
 - how far our update is from the dense one's in float64 in the same projection order.
 
-What was tried for keeping the rows, on two CPU cores at MiniLM's size, as the whole step's time by
-that of the step without surgery: MEASURED
+`benchmarks/README.md` has what was measured.
 """
 
 import argparse
@@ -27,12 +27,11 @@ from torch import Tensor
 from torch.nn import Parameter
 from torchjd.aggregation import PCGrad as TorchJDPCGrad
 
-from benchmarks.encoders import SIZES, batches, losses, model
+from benchmarks.encoders import SIZES, model
 from benchmarks.measure import MEBI, bandwidth, interleaved, machine, peak_of, ratio, resident
-from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
+from benchmarks.rows import PAPER, WAYS, whole_steps
+from mtl_bert.surgery import GradientMatrix
 
-OURS = Surgery(PCGrad(include_self=True), scope="all", reduction="mean")
-EXAMPLES = 8  # per task, the paper's
 Work = Callable[[], None]
 
 
@@ -57,7 +56,7 @@ def ours(parameters: list[Parameter], K: int) -> Work:
         row = given(parameters, k)
         parts = [(p * g).sum() for p, g in zip(parameters, row, strict=True)]
         matrix.add(str(k), torch.stack(parts).sum())
-    return lambda: forget(matrix.combine(OURS, torch.Generator().manual_seed(0)))
+    return lambda: forget(matrix.combine(PAPER, torch.Generator().manual_seed(0)))
 
 
 def torchjd(parameters: list[Parameter], K: int) -> Work:
@@ -99,47 +98,6 @@ COMBINERS: Mapping[str, Callable[[list[Parameter], int], Work]] = {
 }
 
 
-# A whole step. Each makes its model and returns the step.
-
-
-def step_with_surgery(size: str, K: int) -> Work:
-    """K forward and backward passes, PCGrad as the paper ran it, AdamW."""
-    net = model(size, K)
-    net.set_sparse_gradients(True)
-    matrix = GradientMatrix(list(net.parameters()))
-    optimizer, step = torch.optim.AdamW(net.parameters(), fused=True), batches(K, EXAMPLES, 0)
-
-    def take() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        for task, loss in losses(net, step):
-            matrix.add(task, loss)
-        matrix.combine(OURS)
-        optimizer.step()
-
-    return take
-
-
-def step_without(size: str, K: int) -> Work:
-    """The same with gradients that are added up as they come."""
-    net = model(size, K)
-    optimizer, step = torch.optim.AdamW(net.parameters(), fused=True), batches(K, EXAMPLES, 0)
-
-    def take() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        for _, loss in losses(net, step):
-            torch.autograd.backward(loss)
-        optimizer.step()
-
-    return take
-
-
-STEPS: Mapping[str, Callable[[str, int], Work]] = {
-    "with surgery": step_with_surgery,
-    "without": step_without,
-    "without, again": step_without,
-}
-
-
 # Memory is measured in a process of its own.
 
 
@@ -150,7 +108,7 @@ def extra_memory(kind: str, name: str, size: str, K: int) -> int:
         before = resident()
         return peak_of(work) - before
     before = resident()
-    take = STEPS[name](size, K)
+    take = whole_steps([name], size, K)[name]
     take()  # the optimizer's moments are made here
     return peak_of(lambda: [take() for _ in range(3)]) - before
 
@@ -182,20 +140,19 @@ def combining(size: str, K: int, rounds: int, speed: float) -> Iterator[list[str
         ]
 
 
-def whole_steps(size: str, K: int, rounds: int) -> Iterator[list[str]]:
+def stepping(size: str, K: int, rounds: int) -> Iterator[list[str]]:
     """Rows of the table of whole steps."""
-    steps = {name: make(size, K) for name, make in STEPS.items()}
-    seconds = interleaved({name: partial(as_it_is, take) for name, take in steps.items()}, rounds)
+    steps = whole_steps(WAYS, size, K)
+    seconds = interleaved({way: partial(as_it_is, step) for way, step in steps.items()}, rounds)
     steps.clear()
-    memory = {name: measured_memory("step", name, size, K) for name in ("with surgery", "without")}
-    for name, times in seconds.items():
-        used = memory.get(name, memory["without"])
+    memory = {way: measured_memory("step", way, size, K) for way in WAYS}
+    for way, times in seconds.items():
         yield [
-            f"{size}, K={K}, {name}",
+            f"{size}, K={K}, {way}",
             f"{median(times) * 1e3:,.0f} ms",
-            f"{ratio(seconds, name, 'without'):.3f}",
-            f"{used / MEBI:,.0f} MiB",
-            f"{used / memory['without']:.2f}",
+            f"{ratio(seconds, way, 'no surgery'):.3f}",
+            f"{memory[way] / MEBI:,.0f} MiB",
+            f"{memory[way] / memory['no surgery']:.2f}",
         ]
 
 
@@ -237,7 +194,7 @@ def main() -> None:
         for K in tasks:
             for row in combining(size, K, options.rounds, speed):
                 combined.add_row(*row)
-            for row in whole_steps(size, K, options.rounds):
+            for row in stepping(size, K, options.rounds):
                 stepped.add_row(*row)
     console.print(combined, stepped)
     console.print(f"float64, against the dense update: {parity(sizes[0], 3):.1e}", highlight=False)

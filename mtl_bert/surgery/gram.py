@@ -1,16 +1,17 @@
 """The Gram matrix of the task gradients, the only thing about them that a method sees."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-# One fp32 product over millions of parameters is wrong in the third digit; partial sums over
-# blocks of this many elements, added up in float64, are right to 1e-7 at the same cost.
-BLOCK = 32_768
+# One fp32 product over millions of parameters is wrong in the third digit; products over blocks
+# of this many elements, added up in float64, are right to 1e-7 and no slower.
+BLOCK = 16_384
 
-T = TypeVar("T")
+# Elements that are gathered for one batch of products: on a CPU they should stay in its cache.
+GATHERED = {"cpu": 2**20}
+GATHERED_ELSEWHERE = 2**24
 
 # Outside this range of squared norms, fp32 products of single elements under- or overflow.
 SAFE = (1e-20, 1e36)
@@ -28,10 +29,11 @@ def gram_matrix(columns: Iterable[Column], K: int) -> Tensor:
         [K, K] float64 on the host. Runs outside autocast, whatever surrounds it.
     """
     columns = list(_merged(columns))
-    gram = _accumulate(columns, K)
-    norms = gram.diagonal()
-    if ((norms > SAFE[0]) & (norms < SAFE[1])).all():
-        return gram
+    if torch.get_float32_matmul_precision() == "highest":
+        gram = _accumulate(columns, K)
+        norms = gram.diagonal()
+        if ((norms > SAFE[0]) & (norms < SAFE[1])).all():
+            return gram
     # Rare, so what it costs does not matter: the same products in float64.
     return _accumulate(([x if x is None else x.double() for x in column] for column in columns), K)
 
@@ -57,40 +59,34 @@ def _merged(columns: Iterable[Column]) -> Iterator[Column]:
 def _accumulate(columns: Iterable[Column], K: int) -> Tensor:
     gram: Tensor | None = None
     for column in columns:
-        reached = [k for k, entry in enumerate(column) if entry is not None]
-        products = _products([entry for entry in column if entry is not None])
+        rows = [entry for entry in column if entry is not None]
+        with torch.autocast(rows[0].device.type, enabled=False):
+            products = _products(rows)
         if gram is None:
-            gram = torch.zeros(K, K, dtype=torch.float64, device=products.device)
-        for (i, j), product in zip(_pairs(reached), products, strict=True):
-            gram[i, j] += product
-    if gram is None:
-        return torch.zeros(K, K, dtype=torch.float64)
-    gram = gram.cpu()
-    return gram.tril() + gram.tril(-1).T
+            gram = products.new_zeros(K, K)
+        reached = torch.tensor([k for k, entry in enumerate(column) if entry is not None])
+        gram[reached[:, None], reached] += products
+    return torch.zeros(K, K, dtype=torch.float64) if gram is None else gram.cpu()
 
 
 def _products(rows: Sequence[Tensor]) -> Tensor:
-    """The dot product of each pair of vectors [pairs], summed in float64 over blocks."""
-    device = rows[0].device.type
-    with torch.autocast(device, enabled=False):
-        return products_in_cache(rows) if device == "cpu" else products_in_few_calls(rows)
-
-
-def products_in_cache(rows: Sequence[Tensor]) -> Tensor:
-    """All pairs block by block, so that each block comes from memory once: for CPUs."""
-    parts = [torch.split(row, BLOCK) for row in rows]
-    dots = [torch.dot(a, b) for block in zip(*parts, strict=True) for a, b in _pairs(block)]
-    return torch.stack(dots).view(len(parts[0]), -1).double().sum(0)
-
-
-def products_in_few_calls(rows: Sequence[Tensor]) -> Tensor:
-    """All blocks pair by pair: for devices on which starting work costs more than memory."""
+    """The dot products of k vectors, summed in float64 over blocks: [k, k]."""
     whole = len(rows[0]) // BLOCK * BLOCK
-    blocks = [row[:whole].view(-1, BLOCK) for row in rows]
-    rests = [row[whole:] for row in rows]
-    sums = [torch.linalg.vecdot(a, b).double().sum() for a, b in _pairs(blocks)]
-    return torch.stack(sums) + torch.stack([torch.dot(a, b) for a, b in _pairs(rests)])
+    parts = [
+        [row[:whole].view(-1, BLOCK) for row in rows],
+        [row[whole:].view(1, -1) for row in rows],
+    ]
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows[0].device)
+    for part in parts:
+        for J in _gathered(part):
+            total += torch.bmm(J, J.mT).sum(0, dtype=torch.float64)
+    return total
 
 
-def _pairs(items: Sequence[T]) -> list[tuple[T, T]]:
-    return [(a, b) for n, a in enumerate(items) for b in items[: n + 1]]
+def _gathered(rows: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The rows' blocks, some at a time, side by side: k of [n, block] to [some, k, block]."""
+    elements = GATHERED.get(rows[0].device.type, GATHERED_ELSEWHERE)
+    some = max(1, elements // (len(rows) * max(1, rows[0].shape[1])))
+    for parts in zip(*(torch.split(row, some) for row in rows), strict=True):
+        if parts[0].numel():
+            yield torch.stack(parts, 1)
