@@ -27,20 +27,22 @@ from torch import Tensor
 from torch.nn import Parameter
 from torchjd.aggregation import PCGrad as TorchJDPCGrad
 
-from benchmarks.encoders import SIZES, model
+from benchmarks.encoders import SIZES, batches, losses, model
 from benchmarks.measure import MEBI, bandwidth, interleaved, machine, peak_of, ratio, resident
-from benchmarks.rows import PAPER, WAYS, whole_steps
+from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
+from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix
 
 Work = Callable[[], None]
+Prepare = Callable[[], Work]
 
 
-# Combining gradients that are there. Each prepares its rows and returns what is timed.
+# Combining gradients that are there: each prepares its rows and returns what is timed.
 
 
-def encoder_parameters(size: str) -> list[Parameter]:
+def encoder_parameters(net: MultiTaskModel) -> list[Parameter]:
     """What all tasks share."""
-    return [p for name, p in model(size, 1).named_parameters() if "heads" not in name]
+    return [p for name, p in net.named_parameters() if "heads" not in name]
 
 
 def given(parameters: list[Parameter], k: int) -> list[Tensor]:
@@ -49,27 +51,54 @@ def given(parameters: list[Parameter], k: int) -> list[Tensor]:
     return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
 
 
-def ours(parameters: list[Parameter], K: int) -> Work:
+def ours(net: MultiTaskModel, K: int) -> Prepare:
     """Our combination, of gradients that autograd made."""
+    parameters = encoder_parameters(net)
     matrix = GradientMatrix(parameters)
-    for k in range(K):
-        row = given(parameters, k)
-        parts = [(p * g).sum() for p, g in zip(parameters, row, strict=True)]
-        matrix.add(str(k), torch.stack(parts).sum())
-    return lambda: forget(matrix.combine(PAPER, torch.Generator().manual_seed(0)))
+
+    def prepare() -> Work:
+        for k in range(K):
+            row = given(parameters, k)
+            parts = [(p * g).sum() for p, g in zip(parameters, row, strict=True)]
+            matrix.add(str(k), torch.stack(parts).sum())
+        return lambda: forget(matrix.combine(PAPER, torch.Generator().manual_seed(0)))
+
+    return prepare
 
 
-def torchjd(parameters: list[Parameter], K: int) -> Work:
+def ours_in_a_step(net: MultiTaskModel, K: int) -> Prepare:
+    """Our combination as training has it: the word embedding in the rows that batches touched."""
+    net.set_sparse_gradients(True)
+    matrix, step = GradientMatrix(encoder_parameters(net)), batches(K, EXAMPLES, 0)
+
+    def prepare() -> Work:
+        for task, loss in losses(net, step):
+            matrix.add(task, loss)
+        return lambda: forget(matrix.combine(PAPER, torch.Generator().manual_seed(0)))
+
+    return prepare
+
+
+def torchjd(net: MultiTaskModel, K: int) -> Prepare:
     """TorchJD's aggregator on a matrix that is ready; cutting the update up is not counted."""
-    J = torch.stack([torch.cat([g.flatten() for g in given(parameters, k)]) for k in range(K)])
-    return lambda: forget(TorchJDPCGrad()(J))
+    parameters = encoder_parameters(net)
+
+    def prepare() -> Work:
+        J = torch.stack([torch.cat([g.flatten() for g in given(parameters, k)]) for k in range(K)])
+        return lambda: forget(TorchJDPCGrad()(J))
+
+    return prepare
 
 
-def dense(parameters: list[Parameter], K: int) -> Work:
+def dense(net: MultiTaskModel, K: int) -> Prepare:
     """What is usually done: copy, flatten, project over all parameters, average, cut up."""
-    rows = [given(parameters, k) for k in range(K)]
+    parameters = encoder_parameters(net)
 
-    def combine() -> None:
+    def prepare() -> Work:
+        rows = [given(parameters, k) for k in range(K)]
+        return lambda: combine(rows)
+
+    def combine(rows: list[list[Tensor]]) -> None:
         generator = torch.Generator().manual_seed(0)
         flat = [torch.cat([g.clone().flatten() for g in row]) for row in rows]
         projected = [g.clone() for g in flat]
@@ -84,15 +113,16 @@ def dense(parameters: list[Parameter], K: int) -> Work:
             p.grad = merged[start : start + p.numel()].view_as(p).clone()
             start += p.numel()
 
-    return combine
+    return prepare
 
 
 def forget(_: object) -> None:
     """Drop a result."""
 
 
-COMBINERS: Mapping[str, Callable[[list[Parameter], int], Work]] = {
+COMBINERS: Mapping[str, Callable[[MultiTaskModel, int], Prepare]] = {
     "ours": ours,
+    "ours, as in a step": ours_in_a_step,
     "TorchJD": torchjd,
     "dense": dense,
 }
@@ -104,7 +134,7 @@ COMBINERS: Mapping[str, Callable[[list[Parameter], int], Work]] = {
 def extra_memory(kind: str, name: str, size: str, K: int) -> int:
     """Bytes beyond the ready gradients, or of a step beyond the imported libraries."""
     if kind == "combine":
-        work = COMBINERS[name](encoder_parameters(size), K)
+        work = COMBINERS[name](model(size, K), K)()
         before = resident()
         return peak_of(work) - before
     before = resident()
@@ -124,10 +154,9 @@ def measured_memory(kind: str, name: str, size: str, K: int) -> int:
 
 def combining(size: str, K: int, rounds: int, speed: float) -> Iterator[list[str]]:
     """Rows of the table of combinations."""
-    parameters = encoder_parameters(size)
-    makers = {name: partial(make, parameters, K) for name, make in COMBINERS.items()}
-    seconds = interleaved(makers, rounds)
-    P = sum(p.numel() for p in parameters)
+    net = model(size, K)
+    seconds = interleaved({name: make(net, K) for name, make in COMBINERS.items()}, rounds)
+    P = sum(p.numel() for p in encoder_parameters(net))
     limit = (2 * K + 1) * 4 * P / speed  # read K rows twice, write one
     for name, times in seconds.items():
         extra = measured_memory("combine", name, size, K)
@@ -163,11 +192,11 @@ def as_it_is(work: Work) -> Work:
 
 def parity(size: str, K: int) -> float:
     """Relative distance of our update from the dense one's, both in float64, same orders."""
-    parameters = [Parameter(p.double()) for p in encoder_parameters(size)]
-    updates = []
+    net, updates = model(size, K).double(), []
     for make in (ours, dense):
-        make(parameters, K)()
-        updates.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+        make(net, K)()()
+        grads = [p.grad for p in encoder_parameters(net)]
+        updates.append(torch.cat([g.flatten() for g in grads if g is not None]))
     a, b = updates
     return float((a - b).norm() / b.norm())
 

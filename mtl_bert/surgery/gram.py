@@ -9,7 +9,8 @@ from torch import Tensor
 # of this many elements, added up in float64, are right to 1e-7 and no slower.
 BLOCK = 16_384
 
-# Elements that are gathered for one batch of products: on a CPU they should stay in its cache.
+# Elements that are gathered for one batch of products: on a CPU they should stay in its cache, and
+# in memory that is there already (new pages cost more than the products).
 GATHERED = {"cpu": 2**20}
 GATHERED_ELSEWHERE = 2**24
 
@@ -57,19 +58,21 @@ def _merged(columns: Iterable[Column]) -> Iterator[Column]:
 
 
 def _accumulate(columns: Iterable[Column], K: int) -> Tensor:
-    gram: Tensor | None = None
+    gram, room = torch.zeros(K, K, dtype=torch.float64), None
     for column in columns:
         rows = [entry for entry in column if entry is not None]
+        if room is None or (room.dtype, room.device) != (rows[0].dtype, rows[0].device):
+            elements = GATHERED.get(rows[0].device.type, GATHERED_ELSEWHERE)
+            room = rows[0].new_empty(max(elements, K * BLOCK))
         with torch.autocast(rows[0].device.type, enabled=False):
-            products = _products(rows)
-        if gram is None:
-            gram = products.new_zeros(K, K)
+            products = _products(rows, room)
+        gram = gram.to(products.device)
         reached = torch.tensor([k for k, entry in enumerate(column) if entry is not None])
         gram[reached[:, None], reached] += products
-    return torch.zeros(K, K, dtype=torch.float64) if gram is None else gram.cpu()
+    return gram.cpu()
 
 
-def _products(rows: Sequence[Tensor]) -> Tensor:
+def _products(rows: Sequence[Tensor], room: Tensor) -> Tensor:
     """The dot products of k vectors, summed in float64 over blocks: [k, k]."""
     whole = len(rows[0]) // BLOCK * BLOCK
     parts = [
@@ -78,15 +81,19 @@ def _products(rows: Sequence[Tensor]) -> Tensor:
     ]
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows[0].device)
     for part in parts:
-        for J in _gathered(part):
+        for J in _gathered(part, room):
             total += torch.bmm(J, J.mT).sum(0, dtype=torch.float64)
     return total
 
 
-def _gathered(rows: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The rows' blocks, some at a time, side by side: k of [n, block] to [some, k, block]."""
-    elements = GATHERED.get(rows[0].device.type, GATHERED_ELSEWHERE)
-    some = max(1, elements // (len(rows) * max(1, rows[0].shape[1])))
-    for parts in zip(*(torch.split(row, some) for row in rows), strict=True):
-        if parts[0].numel():
-            yield torch.stack(parts, 1)
+def _gathered(rows: Sequence[Tensor], room: Tensor) -> Iterator[Tensor]:
+    """The rows' blocks, some at a time, side by side: k of [n, block] to [some, k, block].
+
+    What was yielded is overwritten by what comes next, so that it stays in cache.
+    """
+    if not rows[0].numel():
+        return
+    size = len(rows) * rows[0].shape[1]
+    for parts in zip(*(torch.split(row, room.numel() // size) for row in rows), strict=True):
+        gathered = room[: len(parts[0]) * size].view(len(parts[0]), len(rows), -1)
+        yield torch.stack(parts, 1, out=gathered)

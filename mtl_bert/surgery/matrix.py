@@ -9,7 +9,7 @@ it under AdamW's momentum and weight decay).
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ from mtl_bert.surgery.touched import TouchedRows
 
 SCOPES = ("all", "shared")
 REDUCTIONS = ("mean", "sum")
+
+PIECE = 2**19  # elements
 
 
 class NonFiniteGradientError(ArithmeticError):
@@ -113,15 +115,32 @@ class _Column:
 
     def combine(self, factors: Sequence[float], own: frozenset[int]) -> Tensor | None:
         """The weighted sum, written into the first entry where that is nobody else's."""
-        total: Tensor | None = None
-        for entry, factor in zip(self.entries, factors, strict=True):
-            if entry is None:
-                continue
-            if total is None:
-                total = entry.mul_(factor) if _storage(entry) in own else entry * factor
-            else:
-                total.add_(entry, alpha=factor)
-        return total if total is None or self.table is None else self.table.expand(total)
+        reached = [
+            (entry, factor)
+            for entry, factor in zip(self.entries, factors, strict=True)
+            if entry is not None
+        ]
+        if not reached:
+            return None
+        first, _ = reached[0]
+        total = first if _storage(first) in own else first.clone()
+        _weighted_sum([total, *(entry for entry, _ in reached[1:])], [f for _, f in reached])
+        return total if self.table is None else self.table.expand(total)
+
+
+def _weighted_sum(entries: Sequence[Tensor], factors: Sequence[float]) -> None:
+    """Σ factor · entry into the first entry."""
+    for first, *others in _pieces(entries):
+        first.mul_(factors[0])
+        for other, factor in zip(others, factors[1:], strict=True):
+            first.add_(other, alpha=factor)
+
+
+def _pieces(entries: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
+    """The same in pieces that a CPU's cache still has when the next entry is added."""
+    if all(entry.is_cpu and entry.is_contiguous() for entry in entries):
+        return zip(*(torch.split(entry.view(-1), PIECE) for entry in entries), strict=True)
+    return [entries]
 
 
 def _storages_of_one_entry(columns: Sequence[_Column]) -> frozenset[int]:
