@@ -131,8 +131,12 @@ def make_sampler(settings: Settings) -> Sampler:
 
 
 def make_surgery(settings: Settings) -> "Surgery":
-    """The surgery."""
+    """The surgery, its method's settings for tasks being for tasks that are there."""
     surgery: Surgery = make(settings.surgery)
+    try:
+        surgery.method.check_tasks(list(settings.tasks))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return surgery
 
 

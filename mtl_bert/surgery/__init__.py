@@ -7,6 +7,7 @@ from mtl_bert.surgery.group_dro import GroupDRO
 from mtl_bert.surgery.matrix import Combined, GradientMatrix, NonFiniteGradientError, Surgery
 from mtl_bert.surgery.method import GramMethod, Method, Seen
 from mtl_bert.surgery.mgda import MGDA
+from mtl_bert.surgery.nash_mtl import NashMTL
 from mtl_bert.surgery.pcgrad import PCGrad
 from mtl_bert.surgery.plain import Mean, Sum
 from mtl_bert.surgery.random_weights import RandomWeights
@@ -23,6 +24,7 @@ __all__ = [
     "GroupDRO",
     "Mean",
     "Method",
+    "NashMTL",
     "NonFiniteGradientError",
     "PCGrad",
     "RandomWeights",

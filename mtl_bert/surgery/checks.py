@@ -11,6 +11,7 @@ def number(
     least: float = 0.0,
     most: float = math.inf,
     exclusive: bool = False,
+    whole: bool = False,
 ) -> None:
     """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``.
 
@@ -21,19 +22,19 @@ def number(
         least: the smallest value.
         most: the largest value.
         exclusive: ``least`` itself is too small.
+        whole: only whole numbers.
     """
     if (
-        isinstance(value, int | float)
+        isinstance(value, int if whole else int | float)
         and not isinstance(value, bool)
         and math.isfinite(value)
         and least <= value <= most
         and not (exclusive and value == least)
     ):
         return
-    bounds = f"{'>' if exclusive else '≥'} {least:g}"
+    bounds = f"{'whole' if whole else 'finite'} number {'>' if exclusive else '≥'} {least:g}"
     if math.isfinite(most):
         bounds += f" and ≤ {most:g}"
     raise ValueError(
-        f"{name}: expected a finite number {bounds}, found {value!r}; write for example "
-        f"{name}={example:g}"
+        f"{name}: expected a {bounds}, found {value!r}; write for example {name}={example:g}"
     )

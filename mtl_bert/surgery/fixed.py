@@ -1,6 +1,6 @@
 """Fixed task weights: the linear scalarization that every method should be compared with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Generator, Tensor
@@ -23,6 +23,15 @@ class Fixed(Method):
         """Check the settings."""
         for task, weight in self.task_weights.items():
             number(f"surgery.method.task_weights.{task}", weight, 1.0)
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Refuse a weight for a task that is not there."""
+        for task in self.task_weights:
+            if task not in tasks:
+                raise ValueError(
+                    f"surgery.method.task_weights: expected tasks of {', '.join(tasks)}, found "
+                    f"{task!r}; write for example surgery.method.task_weights={{{tasks[0]}: 0.5}}"
+                )
 
     def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
         """Weights [K]: those set."""

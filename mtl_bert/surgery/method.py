@@ -42,6 +42,9 @@ class Method(ABC):
         """What the method remembers; filling the dictionary restores it."""
         return {}
 
+    def check_tasks(self, tasks: Sequence[str]) -> None:  # noqa: B027  most are set for no task
+        """Raise ValueError if a setting is for a task that is not one of ``tasks``."""
+
     @abstractmethod
     def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
         """Weights [K] float64 for K ≥ 1 gradients, none of them zero.

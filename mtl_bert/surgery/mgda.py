@@ -34,7 +34,9 @@ class MGDA(GramMethod):
             if alpha @ slope - slope[best] <= precision:
                 break
             curvature = gram[best, best] + gram[worst, worst] - 2 * gram[best, worst]
-            step = torch.minimum((slope[worst] - slope[best]) / curvature, alpha[worst])
+            descent = slope[worst] - slope[best]
+            # Rounding can make the curvature between nearly equal gradients negative.
+            step = torch.minimum(descent / curvature.clamp_min(0.0), alpha[worst])
             alpha[best] += step
             alpha[worst] = 0.0 if step == alpha[worst] else alpha[worst] - step
         return alpha

@@ -82,8 +82,12 @@ WRONG = [
     ("scheduler.name=greedy", "scheduler.name: expected one of linear|found 'greedy'|write"),
     ("+scheduler.nope=1", "scheduler: expected name and warmup|'nope'|leave it out"),
     ("surgery.scope=x", "surgery.scope: expected all or shared|found 'x'|surgery.scope=all"),
-    ("surgery=nope", "surgery: expected one of none, pcgrad|found 'nope'|did you mean none?"),
+    ("surgery=nope", "surgery: expected one of aligned_mtl|found 'nope'|did you mean none?"),
     ("sampler.lambda_on=x", "sampler.lambda_on: expected loss or update|found 'x'|write"),
+    (
+        "surgery=fixed +surgery.method.task_weights.nope=1",
+        "task_weights: expected tasks of qqp, sst, sts|found 'nope'|task_weights={qqp: 0.5}",
+    ),
     ("+sampler.nope=1", "expected its own settings|'nope'|--cfg job"),
     ("sampler=full sampler.order=[sst]", "expected each of sst, sts once|found sst|write"),
     ("sampler=full sampler.order=5", "sampler.order: expected a list|found 5|write"),
