@@ -86,7 +86,7 @@ WRONG = [
     ("sampler.lambda_on=x", "sampler.lambda_on: expected loss or update|found 'x'|write"),
     (
         "surgery=fixed +surgery.method.task_weights.nope=1",
-        "task_weights: expected tasks of qqp, sst, sts|found 'nope'|task_weights={qqp: 0.5}",
+        "task_weights: expected tasks of sst, sts|found 'nope'|task_weights={sst: 0.5}",
     ),
     ("+sampler.nope=1", "expected its own settings|'nope'|--cfg job"),
     ("sampler=full sampler.order=[sst]", "expected each of sst, sts once|found sst|write"),
