@@ -13,6 +13,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -28,6 +30,7 @@ from mtl_bert.config import (
 )
 from mtl_bert.data import Corpus, Table
 from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.launching import environment
 from mtl_bert.model import ModelError, MultiTaskModel
 from mtl_bert.reporting.results import DataRecord
 from mtl_bert.settings import ConfigError, Settings
@@ -105,6 +108,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         tokenizer.pad_token_id,
         epochs=settings.epochs,
         seed=settings.seed,
+        accumulate=settings.accumulate,
         eval_batch_size=settings.trainer.eval_batch_size,
         workers=settings.trainer.workers,
     )
@@ -121,25 +125,51 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         seed=settings.seed,
         clip=settings.trainer.clip,
         log_every=settings.trainer.log_every,
+        skip_limit=settings.trainer.skip_limit,
+        fp16=settings.trainer.precision == "16-mixed",
     )
     data = _data_record(corpus, train, dev)
     return Assembly(corpus, module, datamodule, encoder_source.name, data)
 
 
 def make_trainer(
-    settings: Settings, directory: Path, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+    settings: Settings,
+    directory: Path,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
+    *,
+    epochs: int | None = None,
 ) -> Trainer:
     """Lightning's trainer, with everything off that would decide something.
+
+    Args:
+        settings: the run's.
+        directory: the run's.
+        loggers: where metrics go.
+        callbacks: what watches.
+        epochs: that it trains for; None is all.
 
     Raises:
         ConfigError: a device or precision that is not there.
     """
+    wanted = settings.trainer
+    plugins: list[Any] = []
+    if cluster := environment(settings.processes):
+        plugins.append(cluster)
+    if wanted.precision == "16-mixed":
+        device = "cuda" if wanted.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+        # The module scales losses itself: all tasks' alike, and before surgery.
+        scaler = torch.amp.GradScaler(device, enabled=False)
+        plugins.append(MixedPrecision("16-mixed", device, scaler))
     try:
         return Trainer(
-            accelerator=settings.trainer.accelerator,
-            devices=settings.trainer.devices,
-            precision=settings.trainer.precision,
-            max_epochs=settings.epochs,
+            accelerator=wanted.accelerator,
+            devices=wanted.devices,
+            num_nodes=wanted.nodes,
+            strategy=Replicas() if settings.processes > 1 else "auto",
+            plugins=plugins,
+            precision=None if wanted.precision == "16-mixed" else wanted.precision,
+            max_epochs=settings.epochs if epochs is None else epochs,
             default_root_dir=directory,
             logger=list(loggers),
             callbacks=list(callbacks),
@@ -155,9 +185,17 @@ def make_trainer(
         first = str(error).splitlines()[0]
         raise ConfigError(
             f"trainer: expected a device and precision of this machine, found "
-            f"accelerator={settings.trainer.accelerator} precision={settings.trainer.precision} "
+            f"accelerator={wanted.accelerator} devices={wanted.devices} "
+            f"precision={wanted.precision} "
             f"({first}); write trainer.accelerator=auto trainer.precision=32-true"
         ) from error
+
+
+class Replicas(DDPStrategy):
+    """Processes with the same model, in which the module decides what is averaged."""
+
+    def configure_ddp(self) -> None:
+        """Leave the model unwrapped: averaging after surgery would be another method."""
 
 
 def _longest(settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> int:

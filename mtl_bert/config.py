@@ -30,6 +30,8 @@ CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if pl
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
 
+OmegaConf.register_new_resolver("either", lambda first, second: first or second)
+
 # Top-level keys and the sampler's own fields for them; None where every sampler leaves it unset.
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
@@ -47,6 +49,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
             if isinstance(config, DictConfig)
             else dict(config)
         )
+        plain.pop("resume", None)  # says where settings come from, and is none itself
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
@@ -54,6 +57,30 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
+
+
+def settings_yaml(settings: Settings) -> str:
+    """Settings as a run's directory keeps them."""
+    return OmegaConf.to_yaml(settings.plain())
+
+
+def saved_settings(path: Path) -> Settings:
+    """The settings that a run's directory keeps.
+
+    Raises:
+        ConfigError: a file that does not hold settings.
+    """
+    try:
+        saved = OmegaConf.load(path)
+        if not isinstance(saved, DictConfig):
+            raise ValueError("no names")
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{path}: expected the settings of a run, found something else ({first}); "
+            "write another directory"
+        ) from error
+    return read_settings(saved)
 
 
 def _check_sampler_keys(settings: Settings) -> None:
@@ -122,10 +149,12 @@ def _explain_missing_torchjd(error: BaseException) -> None:
 
 
 def make_sampler(settings: Settings) -> Sampler:
-    """The sampler, its Θ' resolved to patterns."""
+    """The sampler, its Θ' resolved to patterns, its batches those of all processes together."""
     node = {key: value for key, value in settings.sampler.items() if key != "name"}
     if "freeze" in node:
         node["freeze"] = list(settings.frozen)
+    if "batch_size" in node:
+        node["batch_size"] = settings.step_size
     sampler: Sampler = make(node)
     return sampler
 

@@ -54,12 +54,11 @@ def evaluate(
     Raises:
         ConfigError: a checkpoint that does not load.
     """
-    import torch
-
     from mtl_bert.assembly import assemble, make_trainer
+    from mtl_bert.training.checkpoint import CheckpointError, read
 
     config: Any = OmegaConf.load(directory / "config.yaml")
-    config.trainer.accelerator = "auto"
+    config.trainer = {**config.trainer, "accelerator": "auto", "devices": 1, "nodes": 1}
     for group, places in (moved or {}).items():
         for name, place in places.items():
             if place is not None:
@@ -68,10 +67,9 @@ def evaluate(
     parts = assemble(settings, splits=["dev"])
     path = directory / "checkpoints" / f"{checkpoint}.ckpt"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        parts.module.load_state_dict(state)
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        parts.module.load_state_dict(read(path)["state_dict"])
+    except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
+        first = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"{path}: expected a checkpoint of this run, found one that does not load ({first}); "
             f"write checkpoint={'last' if checkpoint == 'best' else 'best'}"

@@ -41,7 +41,7 @@ def run(config: DictConfig, directory: Path) -> None:
         for epoch in range(1, settings.epochs + 1)
     )
     console = Console(highlight=False)
-    title = f"sampler={sampler_name(settings)}, batch_size={settings.batch_size}, {origin}"
+    title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
     if options["out"] is None:
         console.print(plan_table(plans, sizes, title))
         return

@@ -61,9 +61,10 @@ class TrainerSettings(_Settings):
     accelerator: Literal["auto", "cpu", "gpu"] = _setting(
         "auto, cpu or gpu", "trainer.accelerator=auto"
     )
-    devices: Annotated[int, Field(strict=True, ge=1, le=1)] = _setting("1", "trainer.devices=1")
-    precision: Literal["32-true", "64-true", "bf16-mixed"] = _setting(
-        "32-true, 64-true or bf16-mixed", "trainer.precision=bf16-mixed"
+    devices: Count = _setting("a whole number ≥ 1", "trainer.devices=2")
+    nodes: Count = _setting("a whole number ≥ 1", "trainer.nodes=1")
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = _setting(
+        "32-true, 64-true, bf16-mixed or 16-mixed", "trainer.precision=bf16-mixed"
     )
     clip: Number | None = _setting("a number ≥ 0 or null", "trainer.clip=1.0")
     workers: Annotated[int, Field(strict=True, ge=0)] = _setting(
@@ -71,6 +72,13 @@ class TrainerSettings(_Settings):
     )
     threads: Count | None = _setting("a whole number ≥ 1 or null", "trainer.threads=2")
     eval_batch_size: Count = _setting("a whole number ≥ 1", "trainer.eval_batch_size=64")
+    skip_limit: Count = _setting("a whole number ≥ 1", "trainer.skip_limit=10")
+    save_every_steps: Count | None = _setting(
+        "a whole number ≥ 1 or null", "trainer.save_every_steps=1000"
+    )
+    save_every_minutes: Annotated[Number, Field(gt=0)] | None = _setting(
+        "a number > 0 or null", "trainer.save_every_minutes=15"
+    )
     log_every: Count = _setting("a whole number ≥ 1", "trainer.log_every=50")
     bar: bool | None = _setting("true, false or null", "trainer.bar=false")
     baseline: bool = _setting("true or false", "trainer.baseline=true")
@@ -84,6 +92,7 @@ class Settings(_Settings):
     )
     epochs: Count = _setting("a whole number ≥ 1", "epochs=10")
     batch_size: Count = _setting("a whole number ≥ 1", "batch_size=8")
+    accumulate: Count = _setting("a whole number ≥ 1", "accumulate=2")
     lr: Number = _setting("a finite number ≥ 0", "lr=1e-5")
     lambda_: Number | None = _setting("a finite number ≥ 0", "lambda=0.5", alias="lambda")
     B: Count | None = _setting("a whole number ≥ 1 or null", "B=24000")
@@ -106,6 +115,16 @@ class Settings(_Settings):
     def plain(self) -> dict[str, Any]:
         """The settings as they were given, under the names that people use."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
+
+    @property
+    def processes(self) -> int:
+        """That train together."""
+        return self.trainer.devices * self.trainer.nodes
+
+    @property
+    def step_size(self) -> int:
+        """Examples of a step's batch, over all processes and parts."""
+        return self.batch_size * self.accumulate * self.processes
 
     @property
     def frozen(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Shapes: B examples, S sequences (B or 2 B), T tokens of the longest sequence.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mtl_bert.data.encode import Encoded
-from mtl_bert.sampling.plan import Phase, Rows, Step
+from mtl_bert.sampling.plan import Phase, Rows, Step, portion
 
 
 @dataclass(frozen=True)
@@ -48,30 +48,63 @@ class Batch:
 
 
 class StepBatch:
-    """A plan's step with its rows' tensors.
+    """A plan's step, with the tensors of the rows that this process takes.
 
     Not a dataclass, because Lightning takes those apart and ours hold more than tensors.
 
     Args:
         epoch: counted from 1.
         number: of the step in its epoch, from 0.
-        phase: as planned.
-        tasks: a batch for each represented task.
+        step: as planned.
+        tasks: for each represented task, batches of this process's rows, possibly none.
     """
 
-    def __init__(self, epoch: int, number: int, phase: Phase, tasks: Mapping[str, Batch]) -> None:
-        self.epoch, self.number, self.phase, self.tasks = epoch, number, phase, tasks
+    def __init__(
+        self, epoch: int, number: int, step: Step, tasks: Mapping[str, Sequence[Batch]]
+    ) -> None:
+        self.epoch, self.number, self.step, self.tasks = epoch, number, step, tasks
+
+    @property
+    def phase(self) -> Phase:
+        """The step's."""
+        return self.step.phase
+
+    def share(self, task: str, batch: Batch) -> float:
+        """A batch's examples by all of the task's in the step, in whatever process."""
+        return len(batch) / len(self.step.rows[task])
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "StepBatch":
         """The same step on a device."""
-        return self._with({t: b.to(device, non_blocking) for t, b in self.tasks.items()})
+        return self._with(lambda batch: batch.to(device, non_blocking))
 
     def pin_memory(self) -> "StepBatch":
         """The same step in page-locked memory."""
-        return self._with({t: b.pin_memory() for t, b in self.tasks.items()})
+        return self._with(Batch.pin_memory)
 
-    def _with(self, tasks: Mapping[str, Batch]) -> "StepBatch":
-        return StepBatch(self.epoch, self.number, self.phase, tasks)
+    def _with(self, change: Callable[[Batch], Batch]) -> "StepBatch":
+        tasks = {task: [change(batch) for batch in parts] for task, parts in self.tasks.items()}
+        return StepBatch(self.epoch, self.number, self.step, tasks)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process takes of a step, and in how many parts.
+
+    Attributes:
+        process: from 0.
+        processes: that take part.
+        parts: of a task's examples that go through the model one after another.
+    """
+
+    process: int = 0
+    processes: int = 1
+    parts: int = 1
+
+    def of(self, rows: Rows) -> list[Rows]:
+        """The parts; fewer, or none, where a small batch does not give so many."""
+        mine = portion(rows, self.process, self.processes)
+        parts = [portion(mine, part, self.parts) for part in range(self.parts)]
+        return [part for part in parts if len(part)]
 
 
 def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> Batch:
@@ -108,10 +141,14 @@ def collate_step(
     encoded: Mapping[str, Encoded],
     label_types: Mapping[str, torch.dtype],
     pad: int,
+    share: Share,
 ) -> StepBatch:
-    """Turn a planned step into tensors."""
-    batches = {t: collate(encoded[t], rows, label_types[t], pad) for t, rows in step.rows.items()}
-    return StepBatch(epoch, number, step.phase, batches)
+    """Turn a process's share of a planned step into tensors."""
+    tasks = {
+        task: [collate(encoded[task], part, label_types[task], pad) for part in share.of(rows)]
+        for task, rows in step.rows.items()
+    }
+    return StepBatch(epoch, number, step, tasks)
 
 
 def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:

@@ -62,6 +62,11 @@ class MultiTaskModel(nn.Module):
                 self.heads[task](features.to(self.heads[task].weight.dtype))
             )
 
+    def reaches(self, task: str, name: str) -> bool:
+        """Whether a task's loss can depend on the parameter of that name."""
+        part, _, rest = name.partition(".")
+        return part == "encoder" or rest.partition(".")[0] == task
+
     def set_sparse_gradients(self, sparse: bool) -> None:
         """Let large embeddings' gradients come as the rows that a batch touched, or as tables."""
         for part in self.modules():

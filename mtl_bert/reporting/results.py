@@ -61,6 +61,14 @@ class EpochRecord(Scores):
     utilisation: dict[str, Utilisation]
 
 
+class SkippedStep(Record):
+    """A step that was not taken, because a loss or gradient was not finite."""
+
+    epoch: int
+    step: int = Field(description="of the epoch, from 0")
+    rows: dict[str, list[int]] = Field(description="the tasks whose it was, and their rows")
+
+
 class DataRecord(Record):
     """What a run was trained and evaluated on."""
 
@@ -91,8 +99,20 @@ class Results(Record):
     utilisation: dict[str, Utilisation] = Field(description="over all epochs")
     minutes_per_epoch: float = Field(description="mean training wall clock, validation excluded")
     epochs: list[EpochRecord]
+    skipped: list[SkippedStep] = Field(default=[], description="steps that were not taken")
+    overflows: int = Field(default=0, description="steps that fp16's range did not hold")
     notes: list[str] = Field(description="what a reader has to know about these numbers")
     finished: datetime
+
+
+class Books(Record):
+    """What a checkpoint knows of the run so far."""
+
+    epochs: list[EpochRecord] = []
+    best: Scores | None = None
+    untrained: Scores | None = None
+    remarks: list[str] = []
+    phase_seconds: dict[str, float] = Field(default={}, description="of the epoch so far")
 
 
 def schema() -> str:

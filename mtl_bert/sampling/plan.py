@@ -94,3 +94,8 @@ def batch_sizes(total: int, batch_size: int) -> list[int]:
     """Split ``total`` examples into batches, the last one ragged."""
     full, rest = divmod(total, batch_size)
     return [batch_size] * full + ([rest] if rest else [])
+
+
+def portion(rows: Rows, part: int, parts: int) -> Rows:
+    """One of ``parts`` almost equal portions of a task's rows; small batches leave some empty."""
+    return np.array_split(rows, parts)[part]

@@ -1,5 +1,6 @@
 """How the tasks' gradients become one update: methods on the Gram matrix, and the matrix itself."""
 
+from mtl_bert.surgery.averaging import AveragedRows
 from mtl_bert.surgery.fixed import Fixed
 from mtl_bert.surgery.gradnorm import GradNorm
 from mtl_bert.surgery.gradvac import GradVac
@@ -11,10 +12,12 @@ from mtl_bert.surgery.nash_mtl import NashMTL
 from mtl_bert.surgery.pcgrad import PCGrad
 from mtl_bert.surgery.plain import Mean, Sum
 from mtl_bert.surgery.random_weights import RandomWeights
+from mtl_bert.surgery.rows import OwnRows
 from mtl_bert.surgery.uncertainty import Uncertainty
 
 __all__ = [
     "MGDA",
+    "AveragedRows",
     "Combined",
     "Fixed",
     "GradNorm",
@@ -26,6 +29,7 @@ __all__ = [
     "Method",
     "NashMTL",
     "NonFiniteGradientError",
+    "OwnRows",
     "PCGrad",
     "RandomWeights",
     "Seen",

@@ -1,13 +1,13 @@
 """The gradient matrix: one row of gradients per represented task, and their combination.
 
-The rows are the tensors that autograd made, kept as they are; nothing is flattened or copied, and
-the combination is written into the first of them. `benchmarks/surgery.py` says what else was tried.
+In one process the rows are the tensors that autograd made, kept as they are: nothing is flattened
+or copied (`benchmarks/surgery.py` says what else was tried). The combination is written into the
+first of them.
 A parameter that a task does not reach has no entry in its row (not a zero, which would still move
 it under AdamW's momentum and weight decay).
 """
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from torch.nn import Parameter
 
 from mtl_bert.surgery.gram import gram_matrix
 from mtl_bert.surgery.method import Method, Seen
+from mtl_bert.surgery.rows import OwnRows, Rows
 from mtl_bert.surgery.touched import TouchedRows
 
 SCOPES = ("all", "shared")
@@ -28,7 +29,15 @@ PIECE = 2**19  # elements
 
 
 class NonFiniteGradientError(ArithmeticError):
-    """A task's gradient has an infinite or undefined entry."""
+    """A loss or gradient has an infinite or undefined entry.
+
+    Args:
+        tasks: whose.
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        super().__init__(f"the loss or gradient of {', '.join(tasks)} is not finite")
+        self.tasks = tuple(tasks)
 
 
 class Combined(NamedTuple):
@@ -45,40 +54,63 @@ class GradientMatrix:
         parameters: the P parameters in a fixed order. Those whose gradients come sparse (an
             ``nn.Embedding`` with ``sparse=True``) are combined in the rows that were touched, and
             get a dense gradient like all others.
+        rows: where gradients wait; None keeps autograd's own.
     """
 
-    def __init__(self, parameters: Sequence[Parameter]) -> None:
+    def __init__(self, parameters: Sequence[Parameter], rows: Rows | None = None) -> None:
         self._parameters = list(parameters)
-        self._rows: dict[str, tuple[Tensor | None, ...]] = {}
-        self._losses: list[Tensor] = []
+        self._rows = OwnRows() if rows is None else rows
         self._touched: dict[int, TouchedRows] = {}
 
-    def add(self, task: str, loss: Tensor) -> None:
-        """Go backward through a task's loss into its row, freeing the graph."""
-        self._rows[task] = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        self._losses.append(loss.detach())
+    def start(self, tasks: Sequence[str]) -> None:
+        """Begin a step, dropping what was added before."""
+        self._rows.start(tasks)
 
-    def combine(self, surgery: "Surgery", generator: Generator | None = None) -> Combined:
+    def add(self, task: str, loss: Tensor, share: float = 1.0, scale: float = 1.0) -> None:
+        """Go backward through a loss into the task's row, freeing the graph.
+
+        Args:
+            task: whose row.
+            loss: the mean over some of the task's examples in the step.
+            share: those examples by all of the task's in the step.
+            scale: of the gradient, not of the loss.
+        """
+        part = loss * share
+        row = torch.autograd.grad(part * scale, self._parameters, allow_unused=True)
+        self._rows.add(task, row, part.detach())
+
+    def combine(
+        self, surgery: "Surgery", generator: Generator | None = None, scale: float = 1.0
+    ) -> Combined:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
 
         Parameters that no task reached keep ``grad is None``.
 
+        Args:
+            surgery: what is done.
+            generator: of the method's randomness.
+            scale: that all rows have and the combined gradient shall not.
+
         Raises:
-            NonFiniteGradientError: naming the tasks whose gradient is not finite.
+            NonFiniteGradientError: naming the tasks whose loss or gradient is not finite.
         """
-        tasks, rows, losses = tuple(self._rows), list(self._rows.values()), self._losses
-        self._rows, self._losses = {}, []
+        tasks, rows, losses, overwritable = self._rows.take()
         columns = [self._column(p, entries) for p, entries in enumerate(zip(*rows, strict=True))]
         in_scope = [column.shared or surgery.scope == "all" for column in columns]
-        scope = itertools.compress(columns, in_scope)
-        gram = gram_matrix((column.entries for column in scope), len(tasks))
-        _require_finite(tasks, gram)
-        seen = Seen(tasks, gram, torch.stack(losses).double().cpu())
+        grams = [
+            gram_matrix(
+                (c.entries for c, here in zip(columns, in_scope, strict=True) if here is side),
+                len(tasks),
+            )
+            for side in (True, False)
+        ]
+        seen = Seen(tasks, grams[0] / scale**2, torch.stack(losses).double().cpu())
+        _require_finite(tasks, *(gram.diagonal() for gram in grams), seen.losses)
         weights = surgery.method.solve(seen, generator)
         plain = torch.ones_like(weights)
-        own = _storages_of_one_entry(columns)
+        own = None if overwritable else _storages_of_one_entry(columns)
         for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
-            factors = weights if weighted else plain
+            factors = (weights if weighted else plain) / scale
             if column.shared and surgery.reduction == "mean":
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
@@ -113,8 +145,13 @@ class _Column:
         """Whether every represented task reaches the parameter."""
         return all(entry is not None for entry in self.entries)
 
-    def combine(self, factors: Sequence[float], own: frozenset[int]) -> Tensor | None:
-        """The weighted sum, written into the first entry where that is nobody else's."""
+    def combine(self, factors: Sequence[float], own: frozenset[int] | None) -> Tensor | None:
+        """The weighted sum, written into the first entry where that is nobody else's.
+
+        Args:
+            factors: of the entries.
+            own: memory that may be written to; None is all.
+        """
         reached = [
             (entry, factor)
             for entry, factor in zip(self.entries, factors, strict=True)
@@ -123,7 +160,7 @@ class _Column:
         if not reached:
             return None
         first, _ = reached[0]
-        total = first if _storage(first) in own else first.clone()
+        total = first if own is None or _storage(first) in own else first.clone()
         _weighted_sum([total, *(entry for entry, _ in reached[1:])], [f for _, f in reached])
         return total if self.table is None else self.table.expand(total)
 
@@ -161,13 +198,11 @@ def _storage(entry: Tensor) -> int:
     return entry.untyped_storage().data_ptr()
 
 
-def _require_finite(tasks: Sequence[str], gram: Tensor) -> None:
-    norms = zip(tasks, gram.diagonal().tolist(), strict=True)
-    bad = [task for task, norm in norms if not math.isfinite(norm)]
-    if bad:
-        raise NonFiniteGradientError(
-            f"the gradient of {', '.join(bad)} is not finite; a lower lr usually helps"
-        )
+def _require_finite(tasks: Sequence[str], *numbers: Tensor) -> None:
+    """Raise unless each of ``numbers`` [K] is finite."""
+    finite = torch.stack(numbers).isfinite().all(0)
+    if not finite.all():
+        raise NonFiniteGradientError(list(itertools.compress(tasks, (~finite).tolist())))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The Lightning shell around a plan: each epoch's steps, as tensors, in the plan's order."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -9,35 +10,59 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from mtl_bert.data.collate import StepBatch, collate_step
+from mtl_bert.data.collate import Share, StepBatch, collate_step
 from mtl_bert.data.encode import Encoded
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
+from mtl_bert.training.checkpoint import Position
 
 log = logging.getLogger(__name__)
 
 
 class PlannedSteps(Dataset[StepBatch]):
-    """The steps of an epoch, made into tensors one at a time (in workers, where there are any)."""
+    """The steps of an epoch, made into tensors one at a time (in workers, where there are any).
+
+    Args:
+        plan: the epoch.
+        numbers: of the steps, in order.
+        encoded: the tasks' tokens.
+        label_types: what each task's loss expects of labels.
+        pad: the padding token's number.
+        share: of each step that is taken.
+    """
 
     def __init__(
         self,
         plan: Epoch,
+        numbers: Sequence[int],
         encoded: Mapping[str, Encoded],
         label_types: Mapping[str, torch.dtype],
         pad: int,
+        share: Share,
     ) -> None:
-        self._plan, self._encoded, self._label_types, self._pad = plan, encoded, label_types, pad
+        self._plan, self._numbers, self._share = plan, numbers, share
+        self._encoded, self._label_types, self._pad = encoded, label_types, pad
 
     def __len__(self) -> int:
         """The number of steps."""
-        return len(self._plan.steps)
+        return len(self._numbers)
 
-    def __getitem__(self, number: int) -> StepBatch:
+    def __getitem__(self, index: int) -> StepBatch:
         """The tensors of one step."""
-        step = self._plan.steps[number]
+        number = self._numbers[index]
+        step = NOTHING if number == len(self._plan.steps) else self._plan.steps[number]
         return collate_step(
-            self._plan.number, number, step, self._encoded, self._label_types, self._pad
+            self._plan.number,
+            number,
+            step,
+            self._encoded,
+            self._label_types,
+            self._pad,
+            self._share,
         )
+
+
+NOTHING = Step(Phase("nothing left"), {})
+"""What Lightning is given of an epoch that was stopped between its last step and validation."""
 
 
 class PlanDataModule(LightningDataModule):
@@ -51,8 +76,12 @@ class PlanDataModule(LightningDataModule):
         pad: the padding token's number.
         epochs: that the run has.
         seed: of the plans.
+        accumulate: parts of a step's examples that go through the model one after another.
         eval_batch_size: dev examples per batch.
         workers: processes that make tensors; 0 makes them in the training process.
+
+    Attributes:
+        start: where in the plan training begins.
     """
 
     def __init__(
@@ -65,15 +94,18 @@ class PlanDataModule(LightningDataModule):
         *,
         epochs: int,
         seed: int,
+        accumulate: int = 1,
         eval_batch_size: int = 64,
         workers: int = 0,
     ) -> None:
         super().__init__()
+        self.start = Position()
         self.sizes = {task: len(encoded) for task, encoded in train.items()}
         self._sampler, self._train, self._dev = sampler, train, dev
         self._label_types, self._pad = label_types, pad
         self._epochs, self._seed = epochs, seed
-        self._eval_batch_size, self._workers = eval_batch_size, workers
+        self._accumulate, self._eval_batch_size = accumulate, eval_batch_size
+        self._workers = workers
         # The plan of the current epoch is asked for by several callbacks.
         self.plan = lru_cache(maxsize=1)(self._make_plan)
 
@@ -85,23 +117,53 @@ class PlanDataModule(LightningDataModule):
         """Steps of the whole run."""
         return sum(len(self._make_plan(epoch).steps) for epoch in range(1, self._epochs + 1))
 
-    def train_dataloader(self) -> DataLoader[StepBatch]:
-        """The steps of the epoch that is about to begin."""
+    @property
+    def epoch(self) -> int:
+        """The epoch that is going on, counted from 1."""
         assert self.trainer is not None
-        plan = self.plan(self.trainer.current_epoch + 1)
+        return self.start.epoch + self.trainer.current_epoch
+
+    def digest(self) -> str:
+        """What tells training sets apart."""
+        digest = hashlib.blake2b(digest_size=16)
+        for task, encoded in self._train.items():
+            digest.update(task.encode())
+            for array in (encoded.tokens, encoded.offsets, encoded.labels):
+                digest.update(b"" if array is None else np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def train_dataloader(self) -> DataLoader[StepBatch]:
+        """The steps of the epoch that is about to begin, or what is left of them."""
+        assert self.trainer is not None
+        plan = self.plan(self.epoch)
         for note in plan.notes:
             log.info("epoch %d: %s", plan.number, note)
-        return self._loader(plan, self._train, self._workers)
+        done = self.start.step if self.epoch == self.start.epoch else 0
+        steps = range(done, max(len(plan.steps), done + 1))
+        share = Share(*self._place(), self._accumulate)
+        return self._loader(plan, steps, self._train, share, self._workers)
 
     def val_dataloader(self) -> DataLoader[StepBatch]:
-        """Every dev example once, task after task."""
-        return self._loader(dev_plan(self._dev, self._eval_batch_size), self._dev, 0)
+        """Every dev example once, task after task, batches dealt out among the processes."""
+        plan = dev_plan(self._dev, self._eval_batch_size)
+        process, processes = self._place()
+        steps = range(process, len(plan.steps), processes)
+        return self._loader(plan, steps, self._dev, Share(), 0)
+
+    def _place(self) -> tuple[int, int]:
+        """This process's number and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(
-        self, plan: Epoch, encoded: Mapping[str, Encoded], workers: int
+        self,
+        plan: Epoch,
+        steps: Sequence[int],
+        encoded: Mapping[str, Encoded],
+        share: Share,
+        workers: int,
     ) -> DataLoader[StepBatch]:
         return DataLoader(
-            PlannedSteps(plan, encoded, self._label_types, self._pad),
+            PlannedSteps(plan, steps, encoded, self._label_types, self._pad, share),
             batch_size=None,
             shuffle=False,
             num_workers=workers,

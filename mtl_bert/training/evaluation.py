@@ -37,22 +37,20 @@ class Evaluation:
 def evaluate(
     epoch: int,
     tasks: Sequence[Task],
-    predictions: Mapping[str, Tensor],
-    labels: Mapping[str, Tensor],
+    answers: Mapping[str, tuple[Tensor, Tensor]],
 ) -> Evaluation:
-    """Score predictions [N] of every task against labels [N]."""
+    """Score every task's predictions [N] against its labels [N]."""
     results, remarks = {}, []
     for task in tasks:
-        value, remark = task.evaluate(predictions[task.name], labels[task.name])
-        results[task.name] = TaskScore(
-            metric=task.metric_name, value=value, n=len(labels[task.name])
-        )
+        predictions, labels = answers[task.name]
+        value, remark = task.evaluate(predictions, labels)
+        results[task.name] = TaskScore(metric=task.metric_name, value=value, n=len(labels))
         if remark:
             remarks.append(remark)
     total = score(tasks, {name: result.value for name, result in results.items()})
     return Evaluation(
         Scores(epoch=epoch, score=total, tasks=results),
-        {name: values.to(torch.float64).cpu().numpy() for name, values in predictions.items()},
+        {name: values.to(torch.float64).numpy() for name, (values, _) in answers.items()},
         tuple(remarks),
     )
 

@@ -1,7 +1,9 @@
 """Where metrics go besides the run's own files."""
 
+import csv
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,9 @@ class RunLabels:
         job_type: the sampler.
         tags: key=value for what people filter by.
         config: the resolved configuration.
+        steps: that the run has taken already, if it goes on; what loggers know of later ones is
+            taken again.
+        wandb_id: of the W&B run that goes on.
     """
 
     directory: Path
@@ -35,11 +41,32 @@ class RunLabels:
     job_type: str
     tags: Sequence[str]
     config: dict[str, Any]
+    steps: int | None = None
+    wandb_id: str | None = None
 
 
 def csv_logger(labels: RunLabels) -> Logger:
     """``csv/metrics.csv`` in the run's directory."""
-    return CSVLogger(labels.directory, name="csv", version="")
+    path = labels.directory / "csv" / "metrics.csv"
+    before = _rows_until(labels.steps, path) if path.exists() else []
+    path.unlink(missing_ok=True)
+    logger = CSVLogger(labels.directory, name="csv", version="")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* exists")
+        for metrics, step in before:
+            logger.log_metrics(metrics, step)
+    return logger
+
+
+def _rows_until(steps: int | None, path: Path) -> list[tuple[dict[str, Tensor | float], int]]:
+    """What a CSV file has up to a step."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(int(row.pop("step")), row) for row in csv.DictReader(file)]
+    return [
+        ({name: float(value) for name, value in row.items() if value}, step)
+        for step, row in rows
+        if steps is not None and step <= steps
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,7 +83,8 @@ class TensorBoardFiles:
 
     def __call__(self, labels: RunLabels) -> Logger:
         """Open the files of a run."""
-        return TensorBoardLogger(labels.directory, name="tensorboard", version="")
+        purge = None if labels.steps is None else labels.steps + 1
+        return TensorBoardLogger(labels.directory, name="tensorboard", version="", purge_step=purge)
 
 
 @dataclass(frozen=True)
@@ -94,6 +122,8 @@ class WandbRuns:
             "settings": wandb.Settings(init_timeout=SECONDS, silent=True),
             "reinit": "finish_previous",
         }
+        if labels.wandb_id is not None:
+            settings |= {"id": labels.wandb_id, "resume": "allow"}
         try:
             run = wandb.init(**settings, mode=self._wanted_mode())
         except wandb.Error as error:
@@ -110,6 +140,11 @@ class WandbRuns:
             return self.mode
         chosen = os.environ.get("WANDB_MODE")
         return chosen or ("online" if wandb.login(prompt=False) else "offline")
+
+
+def wandb_id(loggers: Sequence[Logger]) -> str | None:
+    """The W&B run among them, if there is one."""
+    return next((str(one.experiment.id) for one in loggers if isinstance(one, WandbLogger)), None)
 
 
 @contextmanager

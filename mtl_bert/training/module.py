@@ -1,11 +1,13 @@
 """The Lightning shell around a step: it starts losses and optimizers, and decides nothing."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -13,19 +15,29 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mtl_bert.data.collate import StepBatch
+from mtl_bert.data.collate import Batch, StepBatch
 from mtl_bert.errors import UserError
+from mtl_bert.interruption import Interrupted, StopRequest
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.reporting.results import SkippedStep
 from mtl_bert.sampling import Phase
-from mtl_bert.surgery import GradientMatrix, NonFiniteGradientError, Surgery
+from mtl_bert.surgery import AveragedRows, GradientMatrix, NonFiniteGradientError, Sum, Surgery
+from mtl_bert.training.checkpoint import Position
 from mtl_bert.training.evaluation import Evaluation, evaluate
 from mtl_bert.training.freeze import frozen_names
+from mtl_bert.training.loss_scale import LossScale
 from mtl_bert.training.losses import LossMeter
+from mtl_bert.training.predictions import Predictions
 from mtl_bert.training.randomness import order_generator, seed_dropout
+
+log = logging.getLogger(__name__)
+
+ALONE = Surgery(Sum(), scope="all", reduction="sum")
+"""What a step with one task takes: that task's plain gradient."""
 
 
 class DivergedError(UserError):
-    """Losses or gradients that are not finite."""
+    """Losses, gradients or predictions that are not finite."""
 
 
 class MultiTaskModule(LightningModule):
@@ -39,6 +51,16 @@ class MultiTaskModule(LightningModule):
         seed: of everything random in a step.
         clip: largest norm of the combined gradient, or None.
         log_every: steps between two readings of the training losses.
+        skip_limit: so many steps in a row without finite gradients end the run.
+        fp16: gradients come from half precision and need a loss scale.
+
+    Attributes:
+        position: how far training has come.
+        steps: taken or skipped since the run began.
+        skipped: steps that had to be, their gradients not being finite.
+        overflows: steps that fp16 could not hold; the loss scale is smaller after each.
+        stop: whether somebody asked this process to stop.
+        stopping: whether somebody asked any process.
     """
 
     def __init__(
@@ -51,6 +73,8 @@ class MultiTaskModule(LightningModule):
         seed: int,
         clip: float | None = None,
         log_every: int = 50,
+        skip_limit: int = 10,
+        fp16: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -58,71 +82,154 @@ class MultiTaskModule(LightningModule):
         self.surgery = surgery
         self.losses = LossMeter()
         self.evaluation: Evaluation | None = None
+        self.position, self.steps = Position(), 0
+        self.skipped: list[SkippedStep] = []
+        self.overflows = 0
+        self.stop, self.stopping = StopRequest(), False
         self._optimizer, self._schedule = optimizer, schedule
         self._seed, self._clip, self._log_every = seed, clip, log_every
+        self._skip_limit, self._skipped_in_a_row = skip_limit, 0
+        self._scale = LossScale(fp16)
+        self._resumed: dict[str, Any] | None = None
         self._phase: Phase | None = None
         self._matrix = GradientMatrix([])
-        self._predictions: dict[str, list[Tensor]] = {}
-        self._labels: dict[str, list[Tensor]] = {}
-        self._rows: dict[str, list[Tensor]] = {}
+        self._rows: AveragedRows | None = None
+        self._predictions = Predictions([])
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all parameters; both of ARRP's phases share its moments."""
         optimizer = self._optimizer(self.model.parameters())
         return [optimizer], [{"scheduler": self._schedule(optimizer), "interval": "step"}]
 
-    # Training: a step is joint (surgery) or one task's alone, as its phase says.
+    # What a checkpoint keeps of training, and how training goes on from it.
+
+    def training_state(self, position: Position) -> dict[str, Any]:
+        """Everything here that decides how training goes on from a position."""
+        losses = self.losses if position.step else LossMeter()
+        return {
+            "position": tuple(position),
+            "steps": self.steps,
+            "state_dict": self.state_dict(),
+            "optimizer": self.trainer.optimizers[0].state_dict(),
+            "scheduler": self._scheduler().state_dict(),
+            "surgery": dict(self.surgery.method.memory),
+            "loss_scale": self._scale.state(),
+            "losses": losses.state(),
+            "skipped": [step.model_dump() for step in self.skipped],
+            "overflows": self.overflows,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a ``training_state`` when training begins."""
+        self._resumed = state
+        self.position, self.steps = Position(*state["position"]), state["steps"]
+        self.load_state_dict(state["state_dict"])
+        self.surgery.method.memory.update(state["surgery"])
+        self._scale = LossScale(self._scale.enabled, state["loss_scale"])
+        self.skipped = [SkippedStep(**step) for step in state["skipped"]]
+        self.overflows = state["overflows"]
+
+    def on_train_start(self) -> None:
+        """Bring the optimizer and its schedule to where they were."""
+        self.stop.listen_again()
+        if self._resumed is not None:
+            self.trainer.optimizers[0].load_state_dict(self._resumed["optimizer"])
+            self._scheduler().load_state_dict(self._resumed["scheduler"])
+        if self.trainer.world_size > 1:  # weights alike from the first step on
+            for tensor in self.model.state_dict().values():
+                dist.broadcast(tensor, 0)
 
     def on_train_epoch_start(self) -> None:
         """Forget the losses of the epoch before."""
-        self.losses = LossMeter()
+        self.losses = LossMeter(self._resumed and self._resumed["losses"])
+        self._resumed = None
+
+    # Training: a step is joint (surgery) or one task's alone, as its phase says.
 
     def training_step(self, step: StepBatch, index: int) -> None:
-        """Take one step of the plan."""
+        """Take one step of the plan: K forward and backward passes, surgery, one update."""
+        if not step.step.rows:  # an epoch that was stopped before its validation
+            return
         seed_dropout(self._seed, step.epoch, step.number, self.global_rank)
         self._enter(step.phase)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         optimizer.zero_grad(set_to_none=True)
-        if step.phase.surgery:
-            self._joint_gradient(step)
-        else:
-            self._single_gradient(step)
-        if self._clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
-        with _scaled_update(optimizer, step.phase.update_scale):
-            optimizer.step()
-        scheduler = self.lr_schedulers()
-        assert isinstance(scheduler, LRScheduler)
-        scheduler.step()
-        self._log_losses()
-
-    def _joint_gradient(self, step: StepBatch) -> None:
-        """One forward and backward per represented task, then surgery on their gradients."""
-        for task in step.tasks:
-            self._matrix.add(task, self._loss(task, step) * step.phase.loss_scale)
-        order = order_generator(self._seed, step.epoch, step.number)
         try:
-            self._matrix.combine(self.surgery, order)
+            self._gradient(step)
         except NonFiniteGradientError as error:
-            raise DivergedError(f"epoch {step.epoch}, step {step.number}: {error}") from error
+            self._skip(step, error)
+        else:
+            self._update(optimizer, step.phase.update_scale)
+        self._end_step(step)
 
-    def _single_gradient(self, step: StepBatch) -> None:
-        """The plain gradient of the one task of the step, scaled by λ."""
-        (task,) = step.tasks
-        self.manual_backward(self._loss(task, step) * step.phase.loss_scale)
+    def _gradient(self, step: StepBatch) -> None:
+        """One forward and backward per represented task, then surgery on their gradients."""
+        phase, scale = step.phase, self._scale.value
+        self._matrix.start(list(step.tasks))
+        for task, batches in step.tasks.items():
+            for batch in batches:
+                factor = phase.loss_scale * scale
+                self._matrix.add(task, self._loss(task, batch), step.share(task, batch), factor)
+        if self._rows is not None:
+            self._rows.hand = bool(self.stop)
+        order = order_generator(self._seed, step.epoch, step.number)
+        surgery = self.surgery if phase.surgery else ALONE
+        try:
+            seen = self._matrix.combine(surgery, order, scale).seen
+        finally:
+            self.stopping = bool(self.stop) if self._rows is None else self._rows.hand
+        for task, loss in zip(seen.tasks, seen.losses.tolist(), strict=True):
+            self.losses.add(task, loss)
 
-    def _loss(self, task: str, step: StepBatch) -> Tensor:
-        batch = step.tasks[task]
+    def _loss(self, task: str, batch: Batch) -> Tensor:
         outputs = self.model(task, batch)
         assert batch.labels is not None
         labels = batch.labels
         if labels.is_floating_point():
             labels = labels.to(outputs.dtype)
         with torch.autocast(outputs.device.type, enabled=False):
-            loss = self.model.tasks[task].loss(outputs, labels)
-        self.losses.add(task, loss.detach())
+            loss: Tensor = self.model.tasks[task].loss(outputs, labels)
         return loss
+
+    def _update(self, optimizer: LightningOptimizer, factor: float) -> None:
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
+        with _scaled_update(optimizer, factor):
+            optimizer.step()
+        self._scale.held()
+        self._skipped_in_a_row = 0
+
+    def _skip(self, step: StepBatch, error: NonFiniteGradientError) -> None:
+        """Leave everything but the plan's position and the schedule as it is."""
+        if self._scale.overflowed():
+            self.overflows += 1
+            return
+        rows = {task: step.step.rows[task].tolist() for task in error.tasks}
+        self.skipped.append(SkippedStep(epoch=step.epoch, step=step.number, rows=rows))
+        self._skipped_in_a_row += 1
+        log.warning("epoch %d, step %d skipped: %s (rows %s)", step.epoch, step.number, error, rows)
+
+    def _end_step(self, step: StepBatch) -> None:
+        with warnings.catch_warnings():  # a first step that is skipped has no update before this
+            warnings.filterwarnings(
+                "ignore", message="Detected call of `lr_scheduler.step", category=UserWarning
+            )
+            self._scheduler().step()
+        self.position, self.steps = Position(step.epoch, step.number + 1), self.steps + 1
+        if self._skipped_in_a_row == self._skip_limit:
+            raise DivergedError(
+                f"epoch {step.epoch}, step {step.number}: expected finite losses and gradients, "
+                f"found none in {self._skip_limit} steps in a row, last of "
+                f"{', '.join(self.skipped[-1].rows)}; a lower lr usually helps"
+            )
+        if self.steps % self._log_every == 0:
+            self._log_losses()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop where somebody asked to; callbacks have saved by now."""
+        if self.stopping:
+            raise Interrupted
 
     def _enter(self, phase: Phase) -> None:
         """Freeze what the phase freezes, and nothing else; make room for its gradients."""
@@ -132,74 +239,62 @@ class MultiTaskModule(LightningModule):
         frozen = frozen_names(phase.frozen, names)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in frozen)
-        joint = [p for p in self.model.parameters() if p.requires_grad and phase.surgery]
-        self._matrix = GradientMatrix(joint)
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        parameters = list(trained.values())
+        if self.trainer.world_size > 1:
+            reach = {t: [self.model.reaches(t, name) for name in trained] for t in self.model.tasks}
+            self._rows = AveragedRows(parameters, reach)
+        self._matrix = GradientMatrix(parameters, self._rows)
         # On a GPU the rows' number would have to be waited for, and zeros cost next to nothing.
-        self.model.set_sparse_gradients(phase.surgery and self.device.type == "cpu")
+        self.model.set_sparse_gradients(self._rows is None and self.device.type == "cpu")
         self._phase = phase
 
+    def _scheduler(self) -> LRScheduler:
+        scheduler = self.lr_schedulers()
+        assert isinstance(scheduler, LRScheduler)
+        return scheduler
+
     def _log_losses(self) -> None:
-        if self.global_step % self._log_every:
-            return
-        recent = self.losses.recent()
-        self._refuse_divergence(recent)
-        metrics = {f"train/loss/{task}": value for task, value in recent.items()}
+        metrics = {f"train/loss/{task}": value for task, value in self.losses.recent().items()}
         metrics["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         for logger in self.loggers:
-            logger.log_metrics(metrics, step=self.global_step)
-
-    def _refuse_divergence(self, losses: Mapping[str, float]) -> None:
-        for task, loss in losses.items():
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"epoch {self.current_epoch + 1}: expected finite losses, found {loss} for "
-                    f"{task}; a lower lr usually helps"
-                )
+            logger.log_metrics(metrics, step=self.steps)
 
     # Validation: collect every prediction, score them together.
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the predictions of the evaluation before; refuse to score a model of NaNs."""
-        self._refuse_divergence(self.losses.epoch())
-        for collected in (self._predictions, self._labels, self._rows):
-            collected.clear()
-            collected.update({task: [] for task in self.model.tasks})
+        """Forget the predictions of the evaluation before."""
+        self.stop.listen_again()
+        self._predictions = Predictions(list(self.model.tasks))
 
     def validation_step(self, step: StepBatch, index: int) -> None:
         """Predict one batch of dev examples."""
-        for task, batch in step.tasks.items():
-            assert batch.labels is not None
-            outputs = self.model(task, batch)
-            self._predictions[task].append(self.model.tasks[task].head.predict(outputs))
-            self._labels[task].append(batch.labels)
-            self._rows[task].append(batch.rows)
+        for task, batches in step.tasks.items():
+            for batch in batches:
+                outputs = self.model(task, batch)
+                answers = self.model.tasks[task].head.predict(outputs)
+                self._predictions.add(task, batch, outputs, answers)
+
+    def on_validation_batch_end(
+        self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Stop where somebody asked to; of several processes none may leave the others alone."""
+        if self.stop and self.trainer.world_size == 1:
+            raise Interrupted
 
     def on_validation_epoch_end(self) -> None:
         """Score the dev sets; ``evaluation`` holds the answer until the next."""
-        epoch = self.current_epoch + 1 if self.trainer.state.fn == TrainerFn.FITTING else 0
-        self.evaluation = evaluate(
-            epoch,
-            list(self.model.tasks.values()),
-            self._in_order(self._predictions),
-            self._in_order(self._labels),
-        )
-
-    def _in_order(self, collected: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-        """Bring what batches gave back into the order of the dev sets."""
-        return {
-            task: torch.cat(parts)[torch.cat(self._rows[task]).argsort()]
-            for task, parts in collected.items()
-        }
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        epoch = self.position.epoch if fitting else 0
+        finite, gathered = self._predictions.gather(self.trainer.world_size)
+        if not finite:
+            raise DivergedError(
+                f"epoch {epoch}: expected finite predictions, found others; "
+                "a lower lr usually helps"
+            )
+        self.evaluation = evaluate(epoch, list(self.model.tasks.values()), gathered)
 
     # A checkpoint's state_dict is the model's own, so that others can load it by name.
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the surgery's method remembers."""
-        checkpoint["surgery"] = dict(self.surgery.method.memory)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remind the surgery's method."""
-        self.surgery.method.memory.update(checkpoint["surgery"])
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The model's state."""

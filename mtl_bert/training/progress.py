@@ -12,11 +12,15 @@ from mtl_bert.training.module import MultiTaskModule
 
 
 class PhaseBar(TQDMProgressBar):
-    """One bar per epoch, its total over all phases, with the phase's name and the losses."""
+    """One bar per epoch, its total over all phases, with the phase's name and the losses.
 
-    def __init__(self) -> None:
+    Args:
+        epochs: of the whole run.
+    """
+
+    def __init__(self, epochs: int) -> None:
         super().__init__(refresh_rate=20)
-        self._phase = ""
+        self._epochs, self._phase = epochs, ""
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: StepBatch, batch_idx: int
@@ -25,8 +29,8 @@ class PhaseBar(TQDMProgressBar):
         super().on_train_batch_start(trainer, module, batch, batch_idx)
         if batch.phase.name != self._phase or batch_idx == 0:
             self._phase = batch.phase.name
-            epochs = trainer.max_epochs
-            self.train_progress_bar.set_description(f"epoch {batch.epoch}/{epochs} {self._phase}")
+            what = f"epoch {batch.epoch}/{self._epochs} {self._phase}"
+            self.train_progress_bar.set_description(what)
 
     def on_validation_batch_start(
         self,
@@ -50,10 +54,12 @@ class EpochLines(Callback):
     """One line after each epoch, under the bar or instead of it.
 
     Args:
+        epochs: of the whole run.
         synthetic: whether the numbers come from made-up text, which each line then says.
     """
 
-    def __init__(self, synthetic: bool) -> None:
+    def __init__(self, epochs: int, synthetic: bool) -> None:
+        self._epochs = epochs
         self._remark = "  (synthetic text)" if synthetic else ""
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -63,11 +69,11 @@ class EpochLines(Callback):
             return
         scores = module.evaluation.scores
         parts = [f"{name} {t.metric} {t.value:.3f}" for name, t in scores.tasks.items()]
-        line = f"epoch {scores.epoch}/{trainer.max_epochs}  score {scores.score:.3f}  "
+        line = f"epoch {scores.epoch}/{self._epochs}  score {scores.score:.3f}  "
         tqdm.write(f"{line}{'  '.join(parts)}{self._remark}", file=sys.stderr)
 
 
-def progress_callbacks(show_bar: bool, synthetic: bool) -> list[Callback]:
+def progress_callbacks(show_bar: bool, epochs: int, synthetic: bool) -> list[Callback]:
     """The bar where wanted, and the lines in any case."""
-    lines = EpochLines(synthetic)
-    return [PhaseBar(), lines] if show_bar else [lines]
+    lines = EpochLines(epochs, synthetic)
+    return [PhaseBar(epochs), lines] if show_bar else [lines]

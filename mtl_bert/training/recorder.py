@@ -1,7 +1,7 @@
-"""Keeps the books of a run: epochs, phases, times, the best epoch, checkpoints, predictions."""
+"""Keeps the books of a run: epochs, phases, times, the best epoch, predictions."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,21 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from mtl_bert.data.collate import StepBatch
 from mtl_bert.data.table import Table
-from mtl_bert.files import replacing
-from mtl_bert.reporting.results import EpochRecord, PhaseRecord, Scores, Utilisation
+from mtl_bert.files import write_text
+from mtl_bert.reporting.results import Books, EpochRecord, PhaseRecord, Scores, Utilisation
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.plan import rows_used
+from mtl_bert.training import checkpoint
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.evaluation import Evaluation, write_predictions
 from mtl_bert.training.module import MultiTaskModule
 
-CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
 METRICS = "metrics.jsonl"
 
 
 class Recorder(Callback):
-    """Writes ``metrics.jsonl``, checkpoints and dev predictions into a run's directory.
+    """Writes ``metrics.jsonl``, the best checkpoint and dev predictions into a run's directory.
 
     Args:
         directory: the run's.
@@ -36,22 +36,46 @@ class Recorder(Callback):
     def __init__(self, directory: Path, dev: Mapping[str, Table], *, synthetic: bool) -> None:
         self.epochs: list[EpochRecord] = []
         self.best: Scores | None = None
-        self.untrained: Evaluation | None = None
+        self.untrained: Scores | None = None
         self.remarks: list[str] = []
         self._directory, self._dev, self._synthetic = directory, dev, synthetic
-        self._seen: dict[str, set[int]] = {task: set() for task in dev}
-        self._clock = Stopwatch()
+        self._clock = Stopwatch({})
         self._validation_began = 0.0
 
+    @property
+    def books(self) -> Books:
+        """Everything that another recorder needs to go on."""
+        return Books(
+            epochs=self.epochs,
+            best=self.best,
+            untrained=self.untrained,
+            remarks=self.remarks,
+            phase_seconds=self._clock.so_far(),
+        )
+
+    def resume(self, books: Books) -> None:
+        """Go on from the books of a checkpoint.
+
+        The best checkpoint on disk may be of an epoch that has to be trained again.
+        """
+        self.epochs, self.untrained = list(books.epochs), books.untrained
+        self.remarks, self._clock = list(books.remarks), Stopwatch(books.phase_seconds)
+        self._write_metrics()
+        if books.best is not None:
+            best = checkpoint.read(self._directory / checkpoint.DIRECTORY / checkpoint.BEST)
+            self.best = Scores.model_validate_json(best["scores"])
+            self._write_predictions(best["predictions"])
+
     def on_train_epoch_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Start the clock."""
-        self._clock = Stopwatch()
+        """Start the clock; on resuming, from what the epoch has already taken."""
+        self._clock = Stopwatch(self._clock.seconds if trainer.current_epoch == 0 else {})
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
     ) -> None:
         """Give the time from here on to the step's phase."""
-        self._clock.enter(batch.phase.name)
+        if batch.step.rows:
+            self._clock.enter(batch.phase.name)
 
     def on_validation_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Stop the clock of training."""
@@ -65,55 +89,46 @@ class Recorder(Callback):
             return
         seconds = time.perf_counter() - self._validation_began
         self.remarks += [f"epoch {evaluation.scores.epoch}: {r}" for r in evaluation.remarks]
-        record = self._record(_plan(trainer), module, evaluation, seconds)
+        record = self._record(_datamodule(trainer), module, evaluation, seconds)
         self.epochs.append(record)
         if self.best is None or record.score > self.best.score:
-            self.keep(trainer, evaluation)
-        self.save_last(trainer)
-        with (self._directory / METRICS).open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
+            self.keep(module, evaluation)
+        self._write_metrics()
         metrics = {"dev/score": record.score, "time/epoch_seconds": record.seconds}
         metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in record.tasks.items()}
         for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
+            logger.log_metrics(metrics, step=module.steps)
+        self._clock = Stopwatch({})
 
-    def keep(self, trainer: Trainer, evaluation: Evaluation) -> None:
+    def keep(self, module: MultiTaskModule, evaluation: Evaluation) -> None:
         """Take the model as it is for the best so far."""
         self.best = evaluation.scores
-        with replacing(self._directory / CHECKPOINTS / "best.ckpt") as path:
-            trainer.save_checkpoint(path, weights_only=True)
+        predictions = {t: torch.from_numpy(p) for t, p in evaluation.predictions.items()}
+        content = {
+            "state_dict": module.state_dict(),
+            "scores": self.best.model_dump_json(),
+            "predictions": predictions,
+        }
+        checkpoint.write(self._directory / checkpoint.DIRECTORY / checkpoint.BEST, content)
+        self._write_predictions(predictions)
+
+    def _write_predictions(self, predictions: Mapping[str, torch.Tensor]) -> None:
         for task, table in self._dev.items():
             place = self._directory / PREDICTIONS / f"{task}.csv"
-            write_predictions(place, table, evaluation.predictions[task])
+            write_predictions(place, table, predictions[task].numpy())
 
-    def save_last(self, trainer: Trainer) -> None:
-        """Save the model, the optimizer and the schedule as they are."""
-        with replacing(self._directory / CHECKPOINTS / "last.ckpt") as path:
-            trainer.save_checkpoint(path, weights_only=False)
-
-    def utilisation(self, sizes: Mapping[str, int]) -> dict[str, Utilisation]:
-        """How much of each training set the run has seen so far."""
-        return {
-            task: Utilisation(
-                examples=sum(record.utilisation[task].examples for record in self.epochs),
-                unique=len(self._seen[task]),
-                fraction=len(self._seen[task]) / size,
-            )
-            for task, size in sizes.items()
-        }
+    def _write_metrics(self) -> None:
+        lines = [record.model_dump_json() + "\n" for record in self.epochs]
+        write_text(self._directory / METRICS, "".join(lines))
 
     def _record(
-        self, plan: Epoch, module: MultiTaskModule, evaluation: Evaluation, seconds: float
+        self,
+        datamodule: PlanDataModule,
+        module: MultiTaskModule,
+        evaluation: Evaluation,
+        seconds: float,
     ) -> EpochRecord:
-        utilisation = {}
-        sizes: Mapping[str, int] = _datamodule(module.trainer).sizes
-        for task, size in sizes.items():
-            rows = rows_used(plan.steps, task)
-            self._seen[task].update(rows.tolist())
-            unique = len(np.unique(rows))
-            utilisation[task] = Utilisation(
-                examples=len(rows), unique=unique, fraction=unique / size
-            )
+        plan = datamodule.plan(evaluation.scores.epoch)
         return EpochRecord(
             **dict(evaluation.scores),
             synthetic=self._synthetic,
@@ -129,15 +144,38 @@ class Recorder(Callback):
                 for phase, steps in plan.phases()
             ],
             losses=module.losses.epoch(),
-            utilisation=utilisation,
+            utilisation=utilisation([plan], datamodule.sizes),
         )
 
 
-class Stopwatch:
-    """Wall clock of an epoch, split by phase."""
+def utilisation(plans: Iterable[Epoch], sizes: Mapping[str, int]) -> dict[str, Utilisation]:
+    """How much of each training set some epochs use."""
+    examples = dict.fromkeys(sizes, 0)
+    seen = {task: np.zeros(size, bool) for task, size in sizes.items()}
+    for plan in plans:
+        for task in sizes:
+            rows = rows_used(plan.steps, task)
+            examples[task] += len(rows)
+            seen[task][rows] = True
+    return {
+        task: Utilisation(
+            examples=examples[task],
+            unique=int(seen[task].sum()),
+            fraction=int(seen[task].sum()) / size,
+        )
+        for task, size in sizes.items()
+    }
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+
+class Stopwatch:
+    """Wall clock of an epoch, split by phase.
+
+    Args:
+        seconds: of each phase so far.
+    """
+
+    def __init__(self, seconds: Mapping[str, float]) -> None:
+        self.seconds = dict(seconds)
         self._phase: str | None = None
         self._began = time.perf_counter()
 
@@ -145,6 +183,14 @@ class Stopwatch:
     def total(self) -> float:
         """Seconds over all phases."""
         return sum(self.seconds.values())
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds of each phase, the running one included."""
+        running = {} if self._phase is None else {self._phase: time.perf_counter() - self._began}
+        return {
+            phase: self.seconds.get(phase, 0.0) + running.get(phase, 0.0)
+            for phase in [*self.seconds, *(phase for phase in running if phase not in self.seconds)]
+        }
 
     def enter(self, phase: str) -> None:
         """Count from now on for ``phase``; what came before the first phase is its as well."""
@@ -158,10 +204,7 @@ class Stopwatch:
         """Close the running phase, waiting for the work that it has queued."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        now = time.perf_counter()
-        if self._phase is not None:
-            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._began
-        self._phase, self._began = None, now
+        self.seconds, self._phase, self._began = self.so_far(), None, time.perf_counter()
 
 
 def _examples(steps: tuple[Step, ...]) -> int:
@@ -172,7 +215,3 @@ def _datamodule(trainer: Trainer) -> PlanDataModule:
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(datamodule, PlanDataModule)
     return datamodule
-
-
-def _plan(trainer: Trainer) -> Epoch:
-    return _datamodule(trainer).plan(trainer.current_epoch + 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_bert import train
+from mtl_bert import running
 from mtl_bert.config import CONF
 from mtl_bert.reporting.results import Results
 from tests.composing import settings_of
@@ -58,7 +58,7 @@ def program(
 
 def train_here(directory: Path, *overrides: str) -> Results:
     """Carry out a small run in this process and read what it left."""
-    train.run(settings_of(*SMALL, *overrides), directory)
+    running.run(settings_of(*SMALL, *overrides), directory)
     return results_in(directory)
 
 

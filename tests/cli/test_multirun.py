@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mtl_bert import train
+from mtl_bert import running
 from mtl_bert.settings import Settings
 from tests.cli.driving import SMALL, Command, program, results_in
 
@@ -48,14 +48,14 @@ def test_a_job_that_is_refused_does_not_stop_the_others(command: Command, tmp_pa
 def test_a_job_that_crashes_does_not_stop_the_others(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    real = train.collect
+    real = running.collect
 
     def collect(settings: Settings, *rest: Any) -> Any:
         if settings.seed == 2:
             raise RuntimeError("the disk is gone")
         return real(settings, *rest)
 
-    monkeypatch.setattr(train, "collect", collect)
+    monkeypatch.setattr(running, "collect", collect)
     with pytest.raises(RuntimeError, match="the disk is gone"):
         command("train", "-m", *SMALL, "seed=1,2,3", "hydra.sweep.dir=sweep")
     assert "job 1 failed: the disk is gone" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtl_bert import train
+from mtl_bert import running
 from mtl_bert.assembly import assemble
 from mtl_bert.config import make_sampler
 from mtl_bert.data.collate import StepBatch
@@ -111,7 +111,7 @@ def test_what_is_trained_is_what_is_printed(
 
     monkeypatch.setattr(MultiTaskModule, "training_step", training_step)
     settings = settings_of(*chosen)
-    train.run(settings, tmp_path / "run")
+    running.run(settings, tmp_path / "run")
 
     assert len(consumed) == len(printed) > 4
     encoded = assemble(settings).datamodule._train
@@ -122,7 +122,7 @@ def test_what_is_trained_is_what_is_printed(
             line["phase"],
         )
         assert list(step.tasks) == list(line["rows"])
-        for task, batch in step.tasks.items():
+        for task, (batch,) in step.tasks.items():
             part, rows = encoded[task], line["rows"][task]
             assert len(batch) == len(rows)
             assert batch.labels.numpy() == pytest.approx(part.labels[rows])

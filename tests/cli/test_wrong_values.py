@@ -56,8 +56,8 @@ WRONG = [
     ("model.source.settings.hidden_size=a", "expected settings of|found|expected int|mend"),
     ("model.source.settings.num_attention_heads=5", "expected settings of|not a multiple|mend"),
     (
-        "trainer.devices=2",
-        "trainer.devices: expected 1|found 2|write for example trainer.devices=1",
+        "trainer.devices=0",
+        "trainer.devices: expected a whole number ≥ 1|found 0|trainer.devices=2",
     ),
     ("trainer.accelerator=nope", "expected auto, cpu or gpu|found 'nope'|trainer.accelerator=auto"),
     ("model.max_length=2", "model.max_length: expected 5 to 128 tokens|found 2|write"),
@@ -168,7 +168,11 @@ def test_tensorboard_that_is_not_installed(
 def test_a_directory_that_holds_a_run(command: Command, trained: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     outcome = command("train", *SMALL, f"hydra.run.dir={trained}")
-    refused(outcome.code, outcome.err, "hydra.run.dir: expected a new directory|found a run|write")
+    refused(
+        outcome.code,
+        outcome.err,
+        "hydra.run.dir: expected a new directory|found a finished run|write",
+    )
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
 

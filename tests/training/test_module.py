@@ -71,7 +71,7 @@ def test_predictions_stand_in_the_order_of_the_dev_set(tmp_path: Path) -> None:
     # And read off the model itself.
     model = parts.module.model.eval()
     steps = parts.datamodule.val_dataloader()
-    batches = [step.tasks["sts"] for step in steps if "sts" in step.tasks]
+    batches = [batch for step in steps for batch in step.tasks.get("sts", [])]
     assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(21))
     for batch in batches:
         with torch.inference_mode():
@@ -89,13 +89,16 @@ def test_bf16_keeps_losses_and_surgery_in_float32(tmp_path: Path) -> None:
     assert losses["sst"] == pytest.approx(np.log(5), rel=0.5)
 
 
-@pytest.mark.parametrize(
-    ("sampler", "found"), [("full", "found nan for|found inf for"), ("rr", "is not finite")]
-)
-def test_a_run_that_diverges_stops_with_a_line(sampler: str, found: str, tmp_path: Path) -> None:
-    settings = settings_of(*SMALL, "data.scale=0.001", f"sampler={sampler}", "lr=1e25", "epochs=4")
+@pytest.mark.parametrize("sampler", ["full", "rr"])
+def test_a_run_that_diverges_stops_with_a_line(sampler: str, tmp_path: Path) -> None:
+    settings = settings_of(
+        *SMALL, "data.scale=0.001", f"sampler={sampler}", "lr=1e25", "epochs=4",
+        "trainer.skip_limit=2",
+    )  # fmt: skip
     parts = assemble(settings)
-    with pytest.raises(DivergedError, match=f"epoch .*({found}).* a lower lr"):
+    with pytest.raises(
+        DivergedError, match=r"epoch .* in 2 steps in a row.* a lower lr|predictions"
+    ):
         make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
 
 

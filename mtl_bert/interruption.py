@@ -1,0 +1,54 @@
+"""Being asked to stop: by a person (Ctrl-C) or by a scheduler (SIGTERM, Slurm's SIGUSR1)."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODE = 75  # sysexits.h calls it EX_TEMPFAIL: run the same command again and it goes on
+AT_ONCE = 130  # what shells report for a program that Ctrl-C ended
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Interrupted(BaseException):
+    """A run that stopped because it was asked to: nothing went wrong, and nothing may catch it."""
+
+
+class StopRequest:
+    """Whether somebody asked this process to stop, and how."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._listening = False
+
+    def __bool__(self) -> bool:
+        """Whether somebody did."""
+        return self.signal is not None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turn signals into a request."""
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._listening = True
+        self.listen_again()
+        try:
+            yield
+        finally:
+            self._listening = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def listen_again(self) -> None:
+        """Take the signals back from whoever took them (Lightning does, in every stage)."""
+        if self._listening:
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        """Note a signal; the second Ctrl-C stops at once."""
+        name = signal.Signals(number).name
+        if number == signal.SIGINT and self.signal == name:
+            sys.exit(AT_ONCE)
+        self.signal = name

@@ -1,0 +1,305 @@
+"""One run, from checked settings to its results, begun anew or gone on with."""
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from mtl_bert import interruption, launching, resuming
+from mtl_bert.assembly import Assembly, assemble, make_trainer
+from mtl_bert.config import make, read_settings, sampler_name, saved_settings, settings_yaml
+from mtl_bert.files import remove_temporaries, write_text
+from mtl_bert.interruption import Interrupted
+from mtl_bert.reporting.results import Books, DataRecord, Results, Scores
+from mtl_bert.reporting.summary import print_summary
+from mtl_bert.settings import ConfigError, Settings
+from mtl_bert.training import checkpoint, provenance
+from mtl_bert.training.checkpoint import Position
+from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id
+from mtl_bert.training.progress import progress_callbacks
+from mtl_bert.training.recorder import Recorder, utilisation
+from mtl_bert.training.saving import Saving
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("mtl_bert")
+
+CONFIG, RESULTS = "config.yaml", "results.json"
+
+
+def run(settings: Settings, directory: Path) -> None:
+    """Carry out a run in its own directory, or go on with the one that is there.
+
+    Raises:
+        ConfigError, DataError, ModelError, HubError, FreezeError: before anything is written.
+        SystemExit: with ``interruption.EXIT_CODE`` when the run was asked to stop.
+    """
+    processes = settings.processes
+    if processes > 1 and launching.environment(processes) is None:
+        if settings.trainer.nodes > 1:
+            raise ConfigError(
+                f"trainer.nodes: expected 1 where neither torchrun nor Slurm starts the program, "
+                f"found {settings.trainer.nodes}; write torchrun --nnodes={settings.trainer.nodes} "
+                f"--nproc-per-node={settings.trainer.devices} -m mtl_bert.train"
+            )
+        launching.spawn(_run_here, (settings.plain(), str(directory)), processes)
+    else:
+        _run_here(settings.plain(), str(directory))
+
+
+def _run_here(plain: dict[str, Any], place: str) -> None:
+    """The run, or this process's part in it."""
+    settings, directory = read_settings(plain), Path(place)
+    with ExitStack() as stack:
+        rank = stack.enter_context(
+            launching.joined(settings.processes, settings.trainer.accelerator)
+        )
+        directory, before = launching.from_first(lambda: _look(settings, directory, stack))
+        parts = assemble(settings)
+        factories = [make(node) for node in settings.logger.values()]
+        make_trainer(settings, directory, [], [])  # refuses a device that is not there
+        if before is not None:
+            _go_on(before, settings, parts, directory)
+        launching.from_first(lambda: _claim(settings, directory, stack))
+        _carry_out(settings, directory, parts, factories, before and before.state, rank)
+
+
+class _Before(NamedTuple):
+    """What an earlier process left: the run's settings and its newest checkpoint."""
+
+    settings: Settings
+    state: dict[str, Any]
+
+
+def _look(settings: Settings, directory: Path, stack: ExitStack) -> tuple[Path, _Before | None]:
+    """What there is to go on with; None begins anew, also after a stop before any checkpoint."""
+    if not (directory / CONFIG).exists():
+        return directory, None
+    old = saved_settings(directory / CONFIG)
+    if (directory / RESULTS).exists() and settings.epochs <= old.epochs:
+        raise _taken(directory)
+    resuming.check_changes(old, settings)
+    stack.enter_context(_locked(directory))
+    remove_temporaries(directory)
+    state = checkpoint.newest(directory)
+    return directory, None if state is None else _Before(old, state)
+
+
+def _claim(settings: Settings, directory: Path, stack: ExitStack) -> None:
+    """Make the directory the run's own: from here on, things are written."""
+    if not (directory / CONFIG).exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_locked(directory))
+        if (directory / CONFIG).exists():  # another process was faster, and has ended
+            raise _taken(directory)
+    write_text(directory / CONFIG, settings_yaml(settings))
+
+
+def _go_on(before: _Before, settings: Settings, parts: Assembly, directory: Path) -> None:
+    """Bring the parts to where the run was."""
+    state, sizes = before.state, parts.datamodule.sizes
+    position = Position(*state["position"])
+    resuming.check_data(parts.datamodule.digest(), state["data"], directory)
+    resuming.check_epochs(before.settings, settings, position, state["steps"], sizes)
+    parts.module.resume(state)
+    parts.datamodule.start = position
+
+
+def _carry_out(
+    settings: Settings,
+    directory: Path,
+    parts: Assembly,
+    factories: list[Any],
+    state: dict[str, Any] | None,
+    rank: int,
+) -> None:
+    commit = provenance.commit()  # what is on disk may change while the run goes on
+    module, datamodule, first = parts.module, parts.datamodule, rank == 0
+    recorder = Recorder(directory, parts.corpus.dev, synthetic=parts.data.synthetic)
+    with ExitStack() as stack:
+        loggers = []
+        if first:
+            stack.enter_context(_log_file(directory / "train.log"))
+            named = labels(settings, parts.data, directory, state)
+            loggers = stack.enter_context(open_loggers(factories, named))
+            log.info("run in %s", directory)
+        if state is not None:
+            log.info("going on from epoch %d, step %d", *state["position"])
+            recorder.resume(Books.model_validate_json(state["books"]))
+        if parts.data.synthetic:
+            log.info("data=%s is synthetic: no number here is a published one", parts.data.name)
+        digest = datamodule.digest()
+
+        def rest() -> dict[str, Any]:
+            """What the next process needs besides the training state."""
+            books = recorder.books.model_dump_json()
+            return {"books": books, "data": digest, "wandb_id": wandb_id(loggers)}
+
+        saving = Saving(
+            directory,
+            rest,
+            every_steps=settings.trainer.save_every_steps,
+            every_minutes=settings.trainer.save_every_minutes,
+        )
+        bar = sys.stderr.isatty() if settings.trainer.bar is None else settings.trainer.bar
+        shown = progress_callbacks(bar, settings.epochs, parts.data.synthetic)
+        callbacks = [recorder, saving, *shown] if first else []
+        left = settings.epochs - datamodule.start.epoch + 1
+        trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
+        trains = datamodule.total_steps > 0
+        stack.enter_context(_stopping(parts, directory, first))
+        if (
+            recorder.untrained is None
+            and state is None
+            and (settings.trainer.baseline or not trains)
+        ):
+            trainer.validate(module, datamodule, verbose=False)
+            assert module.evaluation is not None
+            recorder.untrained = module.evaluation.scores
+        if trains and left > 0:
+            trainer.fit(module, datamodule)
+        elif not trains and first:
+            assert module.evaluation is not None
+            recorder.keep(module, module.evaluation)
+        if first:
+            device = trainer.strategy.root_device
+            results = collect(settings, parts, recorder, commit, device)
+            write_text(directory / RESULTS, results.model_dump_json(indent=2) + "\n")
+    if first:
+        print_summary(results, directory)
+
+
+@contextmanager
+def _stopping(parts: Assembly, directory: Path, first: bool) -> Iterator[None]:
+    """Listen to signals; say how to go on when one has stopped the run."""
+    stop = parts.module.stop
+    try:
+        with stop.listening():
+            yield
+    except Interrupted:
+        if first:
+            epoch, step = parts.module.position
+            sys.stderr.write(
+                f"stopped by {stop.signal or 'a signal elsewhere'} after {step} steps of epoch "
+                f"{epoch}; write resume={directory} to go on\n"
+            )
+        sys.exit(interruption.EXIT_CODE)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep other processes out of a run."""
+    lock = FileLock(directory / ".lock", blocking=False)
+    try:
+        with lock:
+            try:
+                yield
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise ConfigError(
+            f"hydra.run.dir: expected a run that nobody is working on, found another process in "
+            f"{directory}; wait for its end or write hydra.run.dir=ANOTHER"
+        ) from None
+
+
+def _taken(directory: Path) -> ConfigError:
+    return ConfigError(
+        f"hydra.run.dir: expected a new directory or an unfinished run, found a finished run in "
+        f"{directory}; write hydra.run.dir=ANOTHER"
+    )
+
+
+def labels(
+    settings: Settings, data: DataRecord, directory: Path, state: dict[str, Any] | None = None
+) -> RunLabels:
+    """The name, group and tags by which loggers let a person find the run."""
+    sampler = sampler_name(settings)
+    chosen = {
+        "sampler": sampler,
+        "B": settings.B,
+        "lambda": settings.lambda_,
+        "freeze": settings.freeze if "freeze" in settings.sampler else None,
+    }
+    tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    title = " ".join([data.name, *tags])
+    # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
+    differing = ("seed", "logger", "trainer")
+    same = {key: value for key, value in settings.plain().items() if key not in differing}
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:6]
+    return RunLabels(
+        directory=directory,
+        name=f"{title} seed={settings.seed}",
+        group=f"{title[:100]} {digest}",  # the service allows 128 characters
+        job_type=sampler,
+        tags=[
+            tag[:64]
+            for tag in (*tags, f"seed={settings.seed}", *(["synthetic"] if data.synthetic else []))
+        ],
+        config=settings.plain(),
+        steps=state["steps"] if state else None,
+        wandb_id=state["wandb_id"] if state else None,
+    )
+
+
+def collect(
+    settings: Settings,
+    parts: Assembly,
+    recorder: Recorder,
+    commit: str | None,
+    device: "torch.device",
+) -> Results:
+    """Gather what a finished run has to say."""
+    assert recorder.best is not None
+    datamodule, module = parts.datamodule, parts.module
+    last = recorder.epochs[-1] if recorder.epochs else recorder.best
+    notes = list(recorder.remarks)
+    if parts.data.synthetic:
+        notes.insert(0, f"data={parts.data.name} is synthetic: no number here is a published one")
+    if module.skipped:
+        notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
+    seconds = [epoch.seconds for epoch in recorder.epochs]
+    plans = (datamodule.plan(record.epoch) for record in recorder.epochs)
+    return Results(
+        config=settings.plain(),
+        seed=settings.seed,
+        commit=commit,
+        device=provenance.device_name(device),
+        versions=provenance.versions(),
+        data=parts.data,
+        encoder=parts.encoder,
+        score=recorder.best.score,
+        tasks=recorder.best.tasks,
+        best_epoch=recorder.best.epoch,
+        last_epoch=last.epoch,
+        last=Scores(epoch=last.epoch, score=last.score, tasks=last.tasks),
+        untrained=recorder.untrained,
+        utilisation=utilisation(plans, datamodule.sizes),
+        minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
+        epochs=recorder.epochs,
+        skipped=module.skipped,
+        overflows=module.overflows,
+        notes=notes,
+        finished=datetime.now(UTC),
+    )
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Keep the messages of a run in a file of its own."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

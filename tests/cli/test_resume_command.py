@@ -1,0 +1,188 @@
+"""python -m mtl_bert.train resume=DIR, and a job that is started again."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.driving import SMALL, Command, program, results_in
+from tests.cli.test_wrong_values import refused
+from tests.forking import in_a_fork
+from tests.training.test_interruption import at_step, send
+
+LONG = (*SMALL, "sampler=arrp", "B=24", "epochs=2", "trainer.save_every_steps=2")
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, command: Command) -> Path:
+    """The directory of a run that was asked to stop in its second epoch."""
+
+    def work() -> None:
+        at_step(10, send(signal.SIGTERM))()
+        outcome = command("train", *LONG, "hydra.run.dir=run")
+        raise SystemExit(outcome.code)
+
+    assert in_a_fork(work) == 75
+    assert not (tmp_path / "run" / "results.json").exists()
+    return tmp_path / "run"
+
+
+def test_it_goes_on_with_the_settings_that_it_had(stopped: Path, command: Command) -> None:
+    outcome = command("train", f"resume={stopped}")
+    assert outcome.code == 0, outcome.err
+    assert "going on from epoch 2" in (stopped / "train.log").read_text("utf-8")
+    results = results_in(stopped)
+    assert (results.last_epoch, results.config["B"]) == (2, 24)
+
+
+def test_the_same_command_goes_on(stopped: Path, command: Command) -> None:
+    outcome = command("train", *LONG, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert results_in(stopped).last_epoch == 2
+
+
+def test_what_decides_nothing_may_change(stopped: Path, command: Command) -> None:
+    outcome = command(
+        "train", f"resume={stopped}", "logger=tensorboard", "trainer.workers=2", "epochs=3",
+        "trainer.save_every_minutes=1",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    results = results_in(stopped)
+    assert (results.last_epoch, results.config["trainer"]["workers"]) == (3, 2)
+    assert list(stopped.glob("tensorboard/events*"))
+
+
+def test_a_finished_run_can_have_more_epochs(
+    tmp_path: Path, command: Command, trained: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "more")
+    before = results_in(trained)
+    outcome = command("train", "resume=more", "epochs=3")
+    assert outcome.code == 0, outcome.err
+    after = results_in(tmp_path / "more")
+    assert [e.score for e in after.epochs[:2]] == [e.score for e in before.epochs]
+    assert after.last_epoch == 3
+
+
+CHANGES = {
+    "batch_size=16": "batch_size: expected 8, with which the run began|found 16|leave it out",
+    "accumulate=2": "accumulate: expected 1|found 2",
+    "trainer.devices=2": "trainer.devices: expected 1|found 2",
+    "B=16": "B: expected 24|found 16",
+    "lambda=0.1": "lambda: expected 0.5|found 0.1",
+    "seed=2": "seed: expected 1|found 2",
+    "lr=1": "lr: expected|found 1",
+    "data.scale=0.1": "data.scale: expected 0.005|found 0.1",
+    "sampler=rr": "sampler.name: expected 'arrp'|found 'rr'",
+    "surgery=none": "surgery.reduction: expected 'mean'|found 'sum'",
+    "scheduler=linear": "scheduler.name: expected|found 'linear'",
+    "task=[sst]": "tasks.sst.sources.demo.dev: expected 40|found",
+    "trainer.precision=64-true": "trainer.precision: expected '32-true'|found '64-true'",
+    "trainer.clip=1": "trainer.clip: expected None|found 1",
+    "freeze=all_but_head": "freeze: expected 'none'|found 'all_but_head'",
+    "epochs=1": "epochs: expected at least 2, which the run has begun|found 1|write epochs=2",
+}
+
+
+def test_what_decides_the_run_may_not(stopped: Path, command: Command) -> None:
+    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    for change, message in CHANGES.items():
+        outcome = command("train", f"resume={stopped}", change)
+        refused(outcome.code, outcome.err, message)
+    outcome = command("train", *LONG, "batch_size=16", "hydra.run.dir=run")
+    refused(outcome.code, outcome.err, CHANGES["batch_size=16"])
+    assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ("scheduler=linear", "epochs: expected 2|as scheduler=linear goes by their number|found 3"),
+        ("sampler=annealed", "epochs: expected 2|as sampler=annealed draws by their|found 3"),
+    ],
+)
+def test_more_epochs_where_the_old_number_was_counted_on(
+    tmp_path: Path, command: Command, chosen: str, message: str
+) -> None:
+    arguments = [*SMALL, "epochs=2", chosen, *(["B=80"] if "annealed" in chosen else [])]
+    assert command("train", *arguments, "hydra.run.dir=run").code == 0
+    outcome = command("train", "resume=run", "epochs=3")
+    refused(outcome.code, outcome.err, message)
+
+
+def test_other_data_are_refused(
+    stopped: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtl_bert.training.datamodule import PlanDataModule
+
+    monkeypatch.setattr(PlanDataModule, "digest", lambda self: "others")
+    outcome = command("train", f"resume={stopped}")
+    refused(outcome.code, outcome.err, "data: expected the training sets with which|found others")
+
+
+def test_a_damaged_checkpoint_gets_a_line_and_the_one_before_is_used(
+    stopped: Path, command: Command
+) -> None:
+    last = stopped / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    outcome = command("train", f"resume={stopped}")
+    assert outcome.code == 0
+    (line,) = [x for x in outcome.err.splitlines() if "expected a checkpoint" in x]
+    assert str(last) in line
+    assert results_in(stopped).last_epoch == 2
+
+
+@pytest.mark.parametrize("given", ["resume=gone", "resume=."])
+def test_a_directory_without_a_run(command: Command, tmp_path: Path, given: str) -> None:
+    outcome = command("train", given)
+    refused(outcome.code, outcome.err, "resume: expected the directory of a run|found no config")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_do_not_work_on_one_run(stopped: Path, command: Command) -> None:
+    from filelock import FileLock
+
+    with FileLock(stopped / ".lock"):
+        outcome = command("train", f"resume={stopped}")
+    refused(outcome.code, outcome.err, "expected a run that nobody is working on|found|write")
+
+
+def test_a_signal_from_outside(tmp_path: Path) -> None:
+    arguments = [*LONG, "epochs=400", "trainer.save_every_steps=null", "hydra.run.dir=run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mtl_bert.train", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("stopped by SIGTERM after ")
+    assert err.splitlines()[-1].endswith("write resume=" + str(tmp_path / "run") + " to go on")
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["steps"] > 0
+
+
+def test_two_processes_from_one_command(tmp_path: Path) -> None:
+    ended = program(
+        "train", *SMALL, "trainer.devices=2", "batch_size=4", "hydra.run.dir=run", cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("run written to") == 1
+    assert results_in(tmp_path / "run").epochs[0].tasks["sst"].n == 40
+
+
+def test_what_a_process_refuses_is_one_line_here(tmp_path: Path) -> None:
+    ended = program("train", *SMALL, "trainer.devices=2", "freeze=[nope]", cwd=tmp_path)
+    refused(ended.returncode, ended.stderr, "freeze: expected patterns|found 'nope'|write")

@@ -1,0 +1,53 @@
+"""Work in copies of the test's process, which may be killed, or be several of one run."""
+
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+
+def in_a_fork(work: Callable[[], object]) -> int:
+    """Do some work in a copy of this process; its exit code, negative for a signal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    process = os.fork()
+    if process == 0:
+        os._exit(_ended(work))
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def together(processes: int, work: Callable[[int], object]) -> list[int]:
+    """The same in several copies that find each other as those of torchrun do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(processes):
+        process = os.fork()
+        if process == 0:
+            os.environ |= {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "GROUP_RANK": "0",
+                "WORLD_SIZE": str(processes),
+                "LOCAL_WORLD_SIZE": str(processes),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "TORCHELASTIC_RUN_ID": "test",
+            }
+            os._exit(_ended(lambda: work(rank)))  # noqa: B023  it is this process's for good
+        started.append(process)
+    return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started]
+
+
+def _ended(work: Callable[[], object]) -> int:
+    try:
+        work()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        Path(f"/proc/{os.getpid()}/fd/2").write_text(traceback.format_exc(), "utf-8")
+        return 1
+    return 0

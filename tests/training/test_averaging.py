@@ -1,0 +1,94 @@
+"""One collective for everything that processes have to tell each other in a step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from mtl_bert.surgery import AveragedRows, GradientMatrix, PCGrad, Surgery
+from tests.forking import together
+
+EXAMPLES = {"a": 5, "b": 1, "c": 4}
+
+
+def model() -> tuple[nn.Module, dict[str, nn.Module]]:
+    torch.manual_seed(0)
+    shared = nn.Linear(6, 4).double()
+    return shared, {task: nn.Linear(4, 1).double() for task in EXAMPLES}
+
+
+def data(task: str) -> torch.Tensor:
+    return torch.randn(
+        EXAMPLES[task],
+        6,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(len(task) + ord(task)),
+    )
+
+
+def gradients(
+    shares: dict[str, list[slice]], surgery: Surgery, rank: int | None
+) -> dict[str, torch.Tensor]:
+    shared, heads = model()
+    named = {f"shared.{n}": p for n, p in shared.named_parameters()}
+    named |= {f"{t}.{n}": p for t, head in heads.items() for n, p in head.named_parameters()}
+    reach = {t: [name.split(".")[0] in ("shared", t) for name in named] for t in EXAMPLES}
+    rows = None if rank is None else AveragedRows(list(named.values()), reach)
+    matrix = GradientMatrix(list(named.values()), rows)
+    for _ in range(2):  # the buffer is used again
+        matrix.start(list(shares))
+        for task, parts in shares.items():
+            for part in parts:
+                batch = data(task)[part]
+                loss = heads[task](shared(batch).tanh()).square().mean()
+                matrix.add(task, loss, len(batch) / EXAMPLES[task])
+        seen = matrix.combine(surgery, torch.Generator().manual_seed(3)).seen
+    grads = {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
+    return grads | {"gram": seen.gram, "losses": seen.losses}
+
+
+WHOLE = {task: [slice(None)] for task in EXAMPLES}
+SHARES = [
+    {"a": [slice(0, 2), slice(2, 3)], "b": [slice(None)], "c": []},
+    {"a": [slice(3, 5)], "b": [], "c": [slice(0, 3), slice(3, 4)]},
+]
+
+
+@pytest.mark.parametrize(
+    "surgery", [Surgery(PCGrad(), "shared"), Surgery(PCGrad(True), "all", "mean")]
+)
+def test_uneven_shares_weigh_by_examples(tmp_path: Path, surgery: Surgery) -> None:
+    collectives = 0
+
+    def work(rank: int) -> None:
+        nonlocal collectives
+        real = dist.all_reduce
+
+        def counted(*args: object, **settings: object) -> object:
+            nonlocal collectives
+            collectives += 1
+            return real(*args, **settings)
+
+        dist.init_process_group("gloo")
+        dist.all_reduce = counted
+        found = gradients(SHARES[rank], surgery, rank)
+        assert collectives == 2  # steps
+        torch.save(found, tmp_path / f"{rank}.pt")
+        dist.barrier()
+
+    assert together(2, work) == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    whole = gradients(WHOLE, surgery, None)
+    assert whole.keys() == first.keys() == second.keys()
+    for name, value in whole.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value, rtol=1e-12, atol=1e-14)
+
+
+def test_parts_of_a_batch_add_up() -> None:
+    parts = {t: a[t] + b[t] for a, b in [SHARES] for t in EXAMPLES}
+    whole, summed = (gradients(s, Surgery(PCGrad()), None) for s in (WHOLE, parts))
+    for name, value in whole.items():
+        torch.testing.assert_close(summed[name], value, rtol=1e-12, atol=1e-14)

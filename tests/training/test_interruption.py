@@ -1,0 +1,298 @@
+"""Killed anywhere, a run goes on as if nothing had happened: bit for bit."""
+
+import json
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtl_bert import running
+from mtl_bert.interruption import AT_ONCE, EXIT_CODE
+from mtl_bert.settings import Settings
+from mtl_bert.training import recorder, saving
+from mtl_bert.training.module import MultiTaskModule
+from tests.composing import settings_of
+from tests.forking import in_a_fork
+
+# Everything that could be forgotten: moments, a schedule, a method's memory, dropout, two phases.
+RUN = (
+    "task=[sst,sts]",
+    "data.scale=0.0067",
+    "tasks.sst.sources.demo.dev=12",
+    "tasks.sts.sources.demo.dev=12",
+    "epochs=2",
+    "batch_size=8",
+    "sampler=arrp",
+    "B=17",
+    "surgery=gradnorm",
+    "scheduler=linear",
+    "lr=1e-3",
+    "trainer.save_every_steps=3",
+    "trainer.log_every=3",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+    "trainer.bar=false",
+)
+KILLED = -signal.SIGKILL
+
+
+def settings(*overrides: str) -> Settings:
+    return settings_of(*RUN, *overrides)
+
+
+def carry_out(directory: Path, *overrides: str, hook: Callable[[], None] = lambda: None) -> int:
+    """Run in another process, which ``hook`` prepares to come to grief."""
+
+    def work() -> None:
+        hook()
+        running.run(settings(*overrides), directory)
+
+    return in_a_fork(work)
+
+
+def die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def call_at(owner: Any, name: str, number: int, what: Callable[..., None], after: bool) -> None:
+    """Have the ``number``-th call of a method do something besides."""
+    real, calls = getattr(owner, name), 0
+
+    def patched(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number and not after:
+            what(*arguments)
+        answer = real(*arguments, **named)
+        if calls == number and after:
+            what(*arguments)
+        return answer
+
+    setattr(owner, name, patched)
+
+
+def at_step(number: int, what: Callable[..., None] = die) -> Callable[[], None]:
+    return lambda: call_at(MultiTaskModule, "_end_step", number, what, after=True)
+
+
+def half_written(number: int) -> Callable[[], None]:
+    """Die when half of a checkpoint is on disk."""
+    real = torch.save
+
+    def save(content: Any, path: Path) -> None:
+        real(content, path)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        die()
+
+    def prepare() -> None:
+        calls = 0
+
+        def patched(content: Any, path: Path) -> None:
+            nonlocal calls
+            calls += 1
+            (save if calls == number else real)(content, path)
+
+        torch.save = patched  # type: ignore[assignment]
+
+    return prepare
+
+
+def between_renames(number: int) -> Callable[[], None]:
+    """Die when the old checkpoint has made room for a new one that is not there yet."""
+
+    def prepare() -> None:
+        real, calls = Path.replace, 0
+
+        def patched(path: Path, target: Path) -> Path:
+            nonlocal calls
+            moved = real(path, target)
+            calls += target.name == "previous.ckpt"
+            if calls == number:
+                die()
+            return moved
+
+        Path.replace = patched  # type: ignore[method-assign,assignment]
+
+    return prepare
+
+
+def left_by(directory: Path) -> dict[str, Any]:
+    """Everything that a run leaves but times and where it lies."""
+    last = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+    best = torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)
+    results = json.loads((directory / "results.json").read_text("utf-8"))
+    metrics = [json.loads(x) for x in (directory / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert metrics == results["epochs"]
+    rows = [line.split(",") for line in (directory / "csv" / "metrics.csv").read_text().split()]
+    seconds = rows[0].index("time/epoch_seconds")
+    del last["books"]
+    for part in (results, *results["epochs"], *(p for e in results["epochs"] for p in e["phases"])):
+        for name in ("seconds", "validation_seconds", "minutes_per_epoch", "finished"):
+            part.pop(name, None)
+    results["config"].pop("trainer")
+    files = sorted(
+        str(p.relative_to(directory)) for p in directory.rglob("*") if p.name != "previous.ckpt"
+    )
+    return {
+        "last": last,
+        "best": best,
+        "results": results,
+        "csv": [row[:seconds] + row[seconds + 1 :] for row in rows],
+        "predictions": [p.read_bytes() for p in sorted((directory / "predictions").iterdir())],
+        "files": files,
+    }
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def assert_as_if_nothing_had_happened(directory: Path, whole: dict[str, Any]) -> None:
+    left = left_by(directory)
+    for name, value in whole.items():
+        assert same(left[name], value), name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run that was never stopped."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    assert carry_out(directory) == 0
+    left = left_by(directory)
+    assert left["results"]["last_epoch"] == 2
+    assert [phase["steps"] for phase in left["results"]["epochs"][0]["phases"]] == [5, 3]
+    return left
+
+
+def test_the_comparison_would_see_a_difference(whole: dict[str, Any], tmp_path: Path) -> None:
+    assert carry_out(tmp_path / "run", "seed=2") == 0
+    left = left_by(tmp_path / "run")
+    assert not any(same(left[name], whole[name]) for name in whole if name != "files")
+
+
+STEPS = 16  # two epochs of five joint steps and three of the largest task alone
+RANDOM = sorted(random.Random(4).sample(range(1, STEPS + 1), 6))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_random_steps_again_and_again(
+    whole: dict[str, Any], tmp_path: Path, workers: int
+) -> None:
+    directory, done, kills = tmp_path / "run", 0, 0
+    for step in RANDOM:
+        # It goes on from the last checkpoint: after every third step, and after every epoch.
+        resumed = max([0, *(n for n in (8, *range(3, 17, 3)) if n < done)])
+        ended = carry_out(directory, f"trainer.workers={workers}", hook=at_step(step - resumed))
+        assert ended == KILLED
+        done, kills = step, kills + 1
+    assert kills == len(RANDOM)
+    assert carry_out(directory, f"trainer.workers={workers}") == 0
+    assert_as_if_nothing_had_happened(directory, whole)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        *(half_written(number) for number in (1, 2, 3, 4)),
+        *(between_renames(number) for number in (1, 5)),
+        lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False),
+        lambda: call_at(recorder.Recorder, "keep", 1, die, after=True),
+        lambda: call_at(saving.Saving, "on_validation_end", 3, die, after=True),
+        lambda: call_at(running, "collect", 1, die, after=True),
+    ],
+    ids=[
+        *("first half written", "second half written", "best half written", "epoch half written"),
+        *("before the second is there", "before the sixth is there"),
+        *("in a validation", "after the best is kept", "after an epoch", "before the results"),
+    ],
+)
+def test_killed_at_awkward_moments(
+    whole: dict[str, Any], tmp_path: Path, hook: Callable[[], None]
+) -> None:
+    assert carry_out(tmp_path / "run", hook=hook) == KILLED
+    assert carry_out(tmp_path / "run") == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+
+
+def send(*signals: int) -> Callable[..., None]:
+    def sender(*_: Any) -> None:
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    return sender
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("step", [3, 8, 12])
+def test_asked_to_stop_it_saves_and_says_so(
+    whole: dict[str, Any], tmp_path: Path, number: int, step: int
+) -> None:
+    directory, hook = tmp_path / "run", at_step(step, send(number))
+    assert carry_out(directory, "trainer.save_every_steps=null", hook=hook) == EXIT_CODE
+    saved = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+    # A signal in a step is answered at the end of the next one, or in the validation before it.
+    assert saved["steps"] == (step if step == 8 else step + 1)
+    assert not (directory / "results.json").exists()
+    assert carry_out(directory) == 0
+    assert_as_if_nothing_had_happened(directory, whole)
+
+
+def test_asked_before_training_it_stops_and_begins_anew(
+    whole: dict[str, Any], tmp_path: Path
+) -> None:
+    def hook() -> None:
+        call_at(MultiTaskModule, "validation_step", 1, send(signal.SIGTERM), after=False)
+
+    assert carry_out(tmp_path / "run", hook=hook) == EXIT_CODE
+    assert carry_out(tmp_path / "run") == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+
+
+def test_the_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    hook = at_step(5, send(signal.SIGINT, signal.SIGINT))
+    assert carry_out(tmp_path / "run", hook=hook) == AT_ONCE
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["steps"] == 3
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_path: Path) -> None:
+    bad = (3, 4)
+
+    def poison() -> None:
+        real = MultiTaskModule._loss
+
+        def loss(self: MultiTaskModule, task: str, batch: Any) -> Any:
+            value = real(self, task, batch)
+            poisoned = self.position.step in bad and task == "sts"
+            return value * float("nan") if poisoned else value
+
+        MultiTaskModule._loss = loss  # type: ignore[method-assign]
+
+    def poison_and_die() -> None:
+        poison()
+        at_step(8)()
+
+    for name, hook in (("whole", poison), ("killed", poison_and_die)):
+        assert carry_out(tmp_path / name, hook=hook) in (0, KILLED)
+    assert carry_out(tmp_path / "killed", hook=poison) == 0
+    whole, killed = left_by(tmp_path / "whole"), left_by(tmp_path / "killed")
+    assert same(whole, killed)
+    skipped = whole["results"]["skipped"]
+    assert [(s["epoch"], s["step"]) for s in skipped] == [(1, 3), (1, 4), (2, 3), (2, 4)]
+    assert [(list(s["rows"]), len(s["rows"]["sts"])) for s in skipped[:2]] == [
+        (["sts"], 8),
+        (["sts"], 8),
+    ]
+    assert "4 steps were skipped" in " ".join(whole["results"]["notes"])

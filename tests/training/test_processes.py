@@ -1,0 +1,164 @@
+"""Several processes with a share of each batch are one process with the whole of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtl_bert import running
+from mtl_bert.interruption import EXIT_CODE
+from mtl_bert.training.module import MultiTaskModule
+from tests.composing import settings_of
+from tests.forking import in_a_fork, together
+from tests.training.test_interruption import at_step, send
+
+# No dropout, so that processes differ in nothing but their share; float64, so that it shows.
+RUN = (
+    "task=[sst,qqp,sts]",
+    "data.scale=0.01",
+    *(f"tasks.{task}.sources.demo.dev=15" for task in ("sst", "qqp", "sts")),
+    "epochs=2",
+    "lr=3e-4",
+    "model.dropout=0",
+    "model.source.settings.hidden_dropout_prob=0.0",
+    "model.source.settings.attention_probs_dropout_prob=0.0",
+    "trainer.precision=64-true",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+    "trainer.bar=false",
+    "trainer.baseline=false",
+)
+ONE, TWO = ("batch_size=6",), ("batch_size=3", "trainer.devices=2")
+PARTS = ("batch_size=3", "accumulate=2")
+
+
+def keep_weights(directory: Path, rank: int) -> None:
+    """Have a process write the weights that it ends with."""
+
+    def keep(self: MultiTaskModule) -> None:
+        torch.save(self.state_dict(), directory / f"weights-{rank}.pt")
+
+    MultiTaskModule.on_train_end = keep  # type: ignore[method-assign]
+
+
+def train(
+    directory: Path, *overrides: str, processes: int = 1, hook: Callable[[], None] = lambda: None
+) -> list[int]:
+    """Carry out a run in so many processes; how they ended."""
+
+    def work(rank: int) -> None:
+        hook()
+        keep_weights(directory.parent, rank)
+        running.run(settings_of(*RUN, *overrides), directory)
+
+    if processes == 1:
+        return [in_a_fork(lambda: work(0))]
+    return together(processes, work)
+
+
+def weights(directory: Path, rank: int = 0) -> dict[str, torch.Tensor]:
+    return torch.load(directory.parent / f"weights-{rank}.pt", weights_only=True)
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Relative L2 between two sets of weights."""
+    difference = sum(float((a[name] - b[name]).square().sum()) for name in a)
+    return (difference / sum(float(a[name].square().sum()) for name in a)) ** 0.5
+
+
+def results(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / "results.json").read_text("utf-8"))
+
+
+# Batches of 6 leave ragged ones of 1 to 5; vanilla and annealed have steps without some task, and
+# tasks with a single row, which only one process has.
+SAMPLERS = {
+    "rr": (),
+    "arrp": ("B=20", "freeze=['encoder.embeddings.*']"),
+    "vanilla": ("B=64",),
+    "annealed": ("B=64",),
+    "full": ("data.scale=0.003", "epochs=1"),
+    "single": ("data.scale=0.003", "epochs=1"),
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_shares_and_parts_of_a_batch_are_the_batch(tmp_path: Path, sampler: str) -> None:
+    chosen = (f"sampler={sampler}", *SAMPLERS[sampler])
+    ways = {"one": (ONE, 1), "two": (TWO, 2), "parts": (PARTS, 1)}
+    for name, (how, processes) in ways.items():
+        (tmp_path / name).mkdir()
+        ended = train(tmp_path / name / "run", *chosen, *how, processes=processes)
+        assert ended == [0] * processes
+    one = weights(tmp_path / "one" / "run")
+    two = [weights(tmp_path / "two" / "run", rank) for rank in (0, 1)]
+    assert all(torch.equal(two[0][name], two[1][name]) for name in one)
+    assert distance(one, two[0]) < 1e-12
+    assert distance(one, weights(tmp_path / "parts" / "run")) < 1e-12
+    recorded = [results(tmp_path / name / "run") for name in ways]
+    assert sum(p["steps"] for e in recorded[0]["epochs"] for p in e["phases"]) >= 20
+    for other in recorded[1:]:
+        assert other["utilisation"] == recorded[0]["utilisation"]
+        for ours, theirs in zip(recorded[0]["epochs"], other["epochs"], strict=True):
+            assert [p["steps"] for p in ours["phases"]] == [p["steps"] for p in theirs["phases"]]
+            assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-10)
+            for task, scored in ours["tasks"].items():
+                assert theirs["tasks"][task]["n"] == scored["n"] == 15
+                assert theirs["tasks"][task]["value"] == pytest.approx(scored["value"], abs=1e-9)
+
+
+def test_averaging_after_surgery_would_be_seen(tmp_path: Path) -> None:
+    """The comparison fails where it must: with each process's surgery on its own rows."""
+    from mtl_bert.surgery import OwnRows
+    from mtl_bert.training import module
+
+    class Late(OwnRows):
+        hand = False
+
+        def __init__(self, *_: object) -> None:
+            super().__init__()
+
+    def alone() -> None:
+        module.AveragedRows = Late  # type: ignore[misc,assignment]
+
+    ended = train(tmp_path / "run", "sampler=rr", *TWO, processes=2, hook=alone)
+    assert ended == [0, 0]
+    apart = distance(weights(tmp_path / "run", 0), weights(tmp_path / "run", 1))
+    assert apart > 1e-6
+
+
+def test_two_processes_go_on_as_two_or_as_one(tmp_path: Path) -> None:
+    chosen = ("sampler=arrp", "B=20", "trainer.save_every_steps=3")
+    for name in ("whole", "two", "one"):
+        (tmp_path / name).mkdir()
+    assert train(tmp_path / "whole" / "run", *chosen, *TWO, processes=2) == [0, 0]
+    for name in ("two", "one"):
+        ended = train(
+            tmp_path / name / "run", *chosen, *TWO, processes=2, hook=at_step(8, send(15))
+        )
+        assert ended == [EXIT_CODE, EXIT_CODE]
+    assert train(tmp_path / "two" / "run", *chosen, *TWO, processes=2) == [0, 0]
+    assert train(tmp_path / "one" / "run", *chosen, *ONE) == [0]
+    whole = weights(tmp_path / "whole" / "run")
+    again = weights(tmp_path / "two" / "run")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert distance(whole, weights(tmp_path / "one" / "run")) < 1e-12
+
+
+def test_a_signal_to_one_process_stops_all(run: Path) -> None:
+    def work(rank: int) -> None:
+        if rank == 1:
+            at_step(3, send(15))()
+        running.run(settings_of(*RUN, "sampler=rr", *TWO), run)
+
+    assert together(2, work) == [EXIT_CODE, EXIT_CODE]
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["steps"] == 4
