@@ -35,8 +35,9 @@ types: setup  ## Check types
 
 check: test lint types  ## What CI runs: tests, lint, types
 
-bench: setup  ## Measure what surgery costs (half an hour); options go into ARGS="--sizes minilm"
+bench: setup  ## Measure what surgery and averaging cost (half an hour); options go into ARGS="--sizes minilm"
 	$(BIN)/python -m benchmarks.surgery $(ARGS)
+	$(BIN)/python -m benchmarks.processes $(ARGS)
 
 build: setup  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

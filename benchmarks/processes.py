@@ -76,6 +76,8 @@ def measure(sizes: list[str], tasks: list[int], rounds: int) -> None:
         for size in sizes:
             for K in tasks:
                 seconds = _rounds(size, K, rounds, rank)
+                if rank:
+                    continue
                 alone, together, adding, summing = (median(x) for x in zip(*seconds, strict=True))
                 table.add_row(
                     f"{size}, K={K}",
