@@ -16,7 +16,7 @@ Prints, measured side by side in one run:
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
 
@@ -31,7 +31,8 @@ from benchmarks.encoders import SIZES, batches, losses, model
 from benchmarks.measure import MEBI, bandwidth, interleaved, machine, peak_of, ratio, resident
 from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.surgery import GradientMatrix
+from mtl_bert.surgery import GradientMatrix, OwnRows
+from mtl_bert.surgery.rows import Taken
 
 Work = Callable[[], None]
 Prepare = Callable[[], Work]
@@ -51,12 +52,29 @@ def given(parameters: list[Parameter], k: int) -> list[Tensor]:
     return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
 
 
+class Kept(OwnRows):
+    """Rows that outlive their combination: TorchJD's matrix and the dense rows do so, too."""
+
+    kept: Taken | None = None
+
+    def start(self, tasks: Sequence[str]) -> None:
+        """Begin, and let the old ones go."""
+        super().start(tasks)
+        self.kept = None
+
+    def take(self) -> Taken:
+        """Give the rows and keep them."""
+        self.kept = super().take()
+        return self.kept
+
+
 def ours(net: MultiTaskModel, K: int) -> Prepare:
     """Our combination, of gradients that autograd made."""
     parameters = encoder_parameters(net)
-    matrix = GradientMatrix(parameters)
+    matrix = GradientMatrix(parameters, Kept())
 
     def prepare() -> Work:
+        matrix.start([str(k) for k in range(K)])
         for k in range(K):
             row = given(parameters, k)
             parts = [(p * g).sum() for p, g in zip(parameters, row, strict=True)]
@@ -69,9 +87,10 @@ def ours(net: MultiTaskModel, K: int) -> Prepare:
 def ours_in_a_step(net: MultiTaskModel, K: int) -> Prepare:
     """Our combination as training has it: the word embedding in the rows that batches touched."""
     net.set_sparse_gradients(True)
-    matrix, step = GradientMatrix(encoder_parameters(net)), batches(K, EXAMPLES, 0)
+    matrix, step = GradientMatrix(encoder_parameters(net), Kept()), batches(K, EXAMPLES, 0)
 
     def prepare() -> Work:
+        matrix.start(list(step))
         for task, loss in losses(net, step):
             matrix.add(task, loss)
         return lambda: forget(matrix.combine(PAPER, torch.Generator().manual_seed(0)))
