@@ -296,3 +296,26 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_
         (["sts"], 8),
     ]
     assert "4 steps were skipped" in " ".join(whole["results"]["notes"])
+
+
+def test_a_run_that_diverges_leaves_the_weights_before_it_did(tmp_path: Path) -> None:
+    def poison() -> None:
+        real, end = MultiTaskModule._loss, MultiTaskModule._end_step
+
+        def loss(self: MultiTaskModule, task: str, batch: Any) -> Any:
+            value = real(self, task, batch)
+            return value * float("nan") if self.steps >= 10 else value
+
+        def end_step(self: MultiTaskModule, step: Any) -> None:
+            if self.steps == 9:
+                torch.save(self.state_dict(), tmp_path / "before.pt")
+            end(self, step)
+
+        MultiTaskModule._loss = loss  # type: ignore[method-assign]
+        MultiTaskModule._end_step = end_step  # type: ignore[method-assign]
+
+    assert carry_out(tmp_path / "run", "trainer.skip_limit=3", hook=poison) == 1
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (saved["steps"], saved["position"]) == (13, (2, 5))
+    assert same(saved["state_dict"], torch.load(tmp_path / "before.pt", weights_only=True))
+    assert not (tmp_path / "run" / "results.json").exists()
