@@ -96,6 +96,9 @@ class Settings(_Settings):
     lr: Number = _setting("a finite number ≥ 0", "lr=1e-5")
     lambda_: Number | None = _setting("a finite number ≥ 0", "lambda=0.5", alias="lambda")
     B: Count | None = _setting("a whole number ≥ 1 or null", "B=24000")
+    B_scale: Annotated[Number, Field(gt=0)] = _setting(
+        "a number > 0 that B is multiplied by", "B_scale=0.11", default=1.0
+    )
     freeze: str | list[str] = _setting(
         "none, all_but_head or a list of parameter-name patterns", "freeze=['encoder.embeddings.*']"
     )

@@ -77,6 +77,14 @@ class DataRecord(Record):
     sizes: dict[str, dict[str, int]] = Field(description="usable examples: task -> split -> n")
     skipped: dict[str, int] = Field(description="rows that could not be used: file -> n")
     truncated: dict[str, int] = Field(description="texts cut at the encoder's limit: task -> n")
+    train_labels: dict[str, dict[str, int]] = Field(
+        default={}, description="training examples of each class: task -> class name -> n"
+    )
+    seen: dict[str, list[str]] = Field(
+        default={},
+        description="tasks whose data the encoder was trained on before, as its model card says: "
+        "task -> the card's data sets",
+    )
 
 
 class Results(Record):
