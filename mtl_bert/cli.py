@@ -28,13 +28,14 @@ class JobRefusedError(HydraException):
 
 
 def run(
-    config_name: str, function: Callable[[DictConfig, Path], None], keys: Sequence[str] = ()
+    config_name: str, function: Callable[[DictConfig, Path], object], keys: Sequence[str] = ()
 ) -> None:
     """Run ``function(config, directory)`` under Hydra; exit with code 2 on a user's error.
 
     Args:
         config_name: the primary configuration.
-        function: gets the composed configuration and the job's output directory.
+        function: gets the composed configuration and the job's output directory; Hydra's sweepers
+            see what it returns.
         keys: the settings there are, for hints about misspelt ones.
     """
     before = os.environ.get(FULL_ERROR)
@@ -42,12 +43,12 @@ def run(
     began = time.time()
     refused: list[Exception] = []
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> object:
         runtime = HydraConfig.get()
         directory = Path(runtime.runtime.output_dir)
         in_sweep = runtime.mode == RunMode.MULTIRUN
         try:
-            function(config, directory)
+            return function(config, directory)
         except Exception as error:
             shown = isinstance(error, UserError | SamplerError) and not wants_traceback
             if shown or in_sweep:  # Hydra itself reports only at the sweep's end
@@ -59,6 +60,7 @@ def run(
             if in_sweep:  # perhaps in another process: the launcher has to see it fail
                 raise JobRefusedError(str(error)) from None
             refused.append(error)  # raised, it would make Hydra print all overrides
+            return None
 
     os.environ[FULL_ERROR] = "1"  # so that Hydra leaves the wording of its errors to us
     try:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from mtl_bert.identity import run_name
 from mtl_bert.sampling import Sampler
 from mtl_bert.settings import ConfigError, Settings, explain
 
@@ -32,9 +33,14 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path)
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
+
 # Top-level keys and the sampler's own fields for them; None where every sampler leaves it unset.
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
+
+# Keys of the command line that say where settings come from or what becomes of a sweep.
+NO_SETTINGS = ("resume", "fail_fast")
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -49,7 +55,8 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
             if isinstance(config, DictConfig)
             else dict(config)
         )
-        plain.pop("resume", None)  # says where settings come from, and is none itself
+        for key in NO_SETTINGS:
+            plain.pop(key, None)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
@@ -57,6 +64,39 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
+
+
+def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
+    """Check one job of a sweep, leaving out what its sampler does not use.
+
+    A grid over samplers and λ has jobs whose sampler knows no λ; all of those are the same run.
+
+    Returns:
+        The settings, and the keys that were left out.
+
+    Raises:
+        ConfigError: as ``read_settings``.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    sampler = plain["sampler"]
+    unused = [
+        key
+        for key, unset in UNSET.items()
+        if SAMPLER_KEYS[key] not in sampler and plain[key] != unset
+    ]
+    return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+
+
+def _run_name(root: DictConfig) -> str:
+    """The directory of a sweep's job, seen from Hydra's part of the configuration."""
+    config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
+    try:
+        return run_name(read_job_settings(config)[0])
+    except ConfigError:
+        return "refused"  # the job itself says why
 
 
 def settings_yaml(settings: Settings) -> str:
@@ -155,6 +195,8 @@ def make_sampler(settings: Settings) -> Sampler:
         node["freeze"] = list(settings.frozen)
     if "batch_size" in node:
         node["batch_size"] = settings.step_size
+    if node.get("B") is not None:
+        node["B"] = settings.drawn
     sampler: Sampler = make(node)
     return sampler
 

@@ -20,6 +20,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from mtl_bert.errors import UserError
 from mtl_bert.interruption import SIGNALS
+from mtl_bert.logs import plain_messages
 
 Value = TypeVar("Value")
 REFUSED = 2
@@ -96,9 +97,7 @@ def _child(
         "TORCHELASTIC_RUN_ID": str(os.getppid()),
     }
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    logging.basicConfig(
-        level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s", stream=sys.stderr
-    )
+    plain_messages(logging.INFO if rank == 0 else logging.ERROR)
     try:
         function(*arguments)
     except UserError as error:

@@ -1,7 +1,6 @@
 """Going on with a run: what may have changed since, and what may not."""
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +8,14 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from mtl_bert.config import make, make_sampler
+from mtl_bert.identity import NO_DIFFERENCE, STEP_SIZE, matches
 from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.plan import Epoch, Sizes
 from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.training.checkpoint import Position
 
-# What decides neither which examples are drawn nor what is done with them.
-MAY_CHANGE = (
-    "logger", "logger.*", "data.dir", "data.source.dir", "model.path", "model.source.path",
-    "trainer.accelerator", "trainer.workers", "trainer.threads", "trainer.eval_batch_size",
-    "trainer.log_every", "trainer.bar", "trainer.baseline", "trainer.save_every_*",
-    "trainer.skip_limit",
-)  # fmt: skip
-
-# Free as long as a step's batch is the same.
-STEP_SIZE = ("batch_size", "sampler.batch_size", "accumulate", "trainer.devices", "trainer.nodes")
+# Where things lie may change as well: what lies there is compared by itself.
+MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path")
 
 MISSING = "nothing"
 
@@ -38,7 +30,7 @@ def check_changes(old: Settings, new: Settings) -> None:
     if old.step_size == new.step_size:
         free += STEP_SIZE
     for key, before, after in _differences(old.plain(), new.plain()):
-        if not any(fnmatch(key, pattern) for pattern in free):
+        if not matches(key, free):
             raise ConfigError(
                 f"{key}: expected {before!r}, with which the run began, found {after!r}; "
                 "leave it out, or write hydra.run.dir=ANOTHER for another run"

@@ -130,6 +130,11 @@ class Settings(_Settings):
         return self.batch_size * self.accumulate * self.processes
 
     @property
+    def drawn(self) -> int | None:
+        """Examples that B stands for with the data at hand."""
+        return None if self.B is None else max(1, round(self.B * self.B_scale))
+
+    @property
     def frozen(self) -> tuple[str, ...]:
         """Θ' as patterns."""
         if isinstance(self.freeze, list):

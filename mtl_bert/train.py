@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mtl_bert import cli
-from mtl_bert.config import SAMPLER_KEYS, read_settings, saved_settings
+from mtl_bert.config import NO_SETTINGS, SAMPLER_KEYS, read_settings, saved_settings
 from mtl_bert.settings import ConfigError, Settings, setting_names
+from mtl_bert.sweeping.callback import carry_out_job
 
 NODES = {"task": "tasks"}
 """Where what a group gives stands, if not under the group's name."""
@@ -16,10 +18,12 @@ NODES = {"task": "tasks"}
 
 def main() -> None:
     """The command."""
-    cli.run("train", _run, keys=["resume", *setting_names()])
+    cli.run("train", _run, keys=[*NO_SETTINGS, *setting_names()])
 
 
-def _run(config: DictConfig, directory: Path) -> None:
+def _run(config: DictConfig, directory: Path) -> float | None:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return carry_out_job(config, directory)
     if config.resume is None:
         settings = read_settings(config)
     else:
@@ -29,6 +33,7 @@ def _run(config: DictConfig, directory: Path) -> None:
     from mtl_bert.running import run
 
     run(settings, directory)
+    return None
 
 
 def _settings_to_resume(config: DictConfig, directory: Path, overrides: list[str]) -> Settings:

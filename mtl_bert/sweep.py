@@ -1,0 +1,58 @@
+"""See how the jobs of a sweep are: ``python -m mtl_bert.sweep status DIR``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mtl_bert.errors import UserError
+from mtl_bert.sweeping.folder import Folder
+from mtl_bert.sweeping.status import described, status_table
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mtl_bert.sweep",
+        description="See what has become of a sweep's jobs: done, running, failed, stopped "
+        "(goes on when the sweep's command is given again) or waiting.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="status")
+    status = commands.add_parser("status", help="a line for each job")
+    status.add_argument("folder", metavar="DIR", type=Path, help="the sweep's, such as runs/sweep")
+    status.add_argument("--json", action="store_true", help="for programs")
+    chosen = parser.parse_args()
+    try:
+        show_status(chosen.folder, as_json=chosen.json)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def show_status(path: Path, *, as_json: bool = False) -> None:
+    """Print the state of every job of the sweeps in a folder.
+
+    Raises:
+        UserError: there are none.
+    """
+    folder = Folder(path)
+    jobs = described(folder)
+    if not jobs:
+        raise UserError(
+            f"DIR: expected the folder of a sweep, found no jobs in {path}; write for example "
+            "python -m mtl_bert.sweep status runs/sweep"
+        )
+    if as_json:
+        print(json.dumps([job._asdict() for job in jobs], indent=1))
+        return
+    console = Console(highlight=False)
+    console.print(status_table(path, jobs))
+    for job in jobs:
+        if job.error:
+            console.print(f"failed: {job.name}: {job.error}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()
