@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check bench build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo bench build clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: $(VENV)/.ready  ## Make .venv with the pinned versions (does nothing when nothing changed)
 
@@ -34,6 +34,41 @@ types: setup  ## Check types
 	$(BIN)/mypy
 
 check: test lint types  ## What CI runs: tests, lint, types
+
+# A table is its rows times the seeds, as one Hydra multirun. All go into one folder, where a row of
+# two tables is run once, and where the same command goes on after a stop. The report is of what there
+# is, also if some of it failed.
+SEEDS   ?= 1,2,3
+JOBS    ?= 1
+FOLDER  ?= runs/tables
+PAPER   ?= model=bert_base data=cs224n data.dir=$(or $(DIR),$(error DIR: expected the folder of \
+	the course's files, found nothing; write make $@ DIR=FOLDER))
+BESIDE  = $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
+define tables
+@status=0; for table in $(1); do \
+	  $(BIN)/python -m mtl_bert.train -m "+experiment/table$$table=glob(*)" seed=$(SEEDS) $(2) \
+	    hydra.sweep.dir=$(3) $(BESIDE) $(ARGS) || status=$$?; \
+	  case $$status in 75|130) exit $$status;; esac; \
+	done; \
+	$(BIN)/python -m mtl_bert.report $(3) || status=$$?; exit $$status
+endef
+
+table2: setup  ## The paper's Table 2 and its report: make table2 DIR=FOLDER SEEDS=1,2,3 JOBS=1
+	$(call tables,2,$(PAPER),$(FOLDER))
+
+table3: setup  ## Table 3
+	$(call tables,3,$(PAPER),$(FOLDER))
+
+table4: setup  ## Table 4
+	$(call tables,4,$(PAPER),$(FOLDER))
+
+tables: setup  ## All three
+	$(call tables,2 3 4,$(PAPER),$(FOLDER))
+
+# The paper's B, by the share of the data that it is there. One thread a job is as fast as two.
+tables-demo: JOBS = 2
+tables-demo: setup  ## All three on the built-in demo, three seeds: about 20 minutes on two cores
+	$(call tables,2 3 4,data=demo data.scale=0.08 'B_scale=$${data.scale}' trainer.threads=1,runs/tables-demo)
 
 bench: setup  ## Measure what surgery and averaging cost (half an hour); options go into ARGS="--sizes minilm"
 	$(BIN)/python -m benchmarks.surgery $(ARGS)

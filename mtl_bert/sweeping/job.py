@@ -120,7 +120,7 @@ def _in_a_process(
     """Exit code and answer of a job's process: its score, its error, or nothing at all."""
     if _in_a_launchers_process():
         _leave_signals_to_the_sweep()
-        # Children are told the default method of starting children; joblib's own is not known there.
+        # Children are told this process's own method; they do not know joblib's.
         multiprocessing.set_start_method("forkserver", force=True)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["mtl_bert.running"])

@@ -13,7 +13,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from tests.cli.driving import SMALL, program, results_in
 
-RUNS = ("0-arrp-seed1", "1-arrp-seed2")
+SEEDS = (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +26,29 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd / "sweep"
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_csv_is_always_there(logged: Path, run: str) -> None:
-    assert "dev/score" in (logged / run / "csv" / "metrics.csv").read_text("utf-8")
+@pytest.fixture(params=SEEDS)
+def run(logged: Path, request: pytest.FixtureRequest) -> Path:
+    """The directory of one of the jobs."""
+    (found,) = logged.glob(f"arrp-*-seed{request.param}-*")
+    return found
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_tensorboard_files_have_the_score(logged: Path, run: str) -> None:
-    events = EventAccumulator(str(logged / run / "tensorboard"))
+def test_csv_is_always_there(run: Path) -> None:
+    assert "dev/score" in (run / "csv" / "metrics.csv").read_text("utf-8")
+
+
+def test_tensorboard_files_have_the_score(run: Path) -> None:
+    events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
     (event,) = events.Scalars("dev/score")
-    assert event.value == pytest.approx(results_in(logged / run).score)
+    assert event.value == pytest.approx(results_in(run).score)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_wandb_has_one_offline_run_for_each_job(logged: Path, run: str) -> None:
-    (file,) = (logged / run).glob("wandb/offline-run-*/run-*.wandb")
+def test_wandb_has_one_offline_run_for_each_job(run: Path) -> None:
+    (file,) = run.glob("wandb/offline-run-*/run-*.wandb")
     records = list(_records(file))
     (started,) = (record.run for record in records if record.HasField("run"))
-    results = results_in(logged / run)
+    results = results_in(run)
     assert started.project == "mtl-bert"
     assert started.job_type == "arrp"
     title = "demo sampler=arrp B=8 lambda=0.5 freeze=none"
@@ -58,8 +62,8 @@ def test_wandb_has_one_offline_run_for_each_job(logged: Path, run: str) -> None:
 
 
 def test_the_jobs_runs_are_different_ones(logged: Path) -> None:
-    ids = {file.name for run in RUNS for file in (logged / run).glob("wandb/*/run-*.wandb")}
-    assert len(ids) == 2
+    ids = {file.name for file in logged.glob("*/wandb/*/run-*.wandb")}
+    assert len(ids) == len(SEEDS)
 
 
 def _history(records: list[Record]) -> Iterator[dict[str, Any]]:

@@ -1,72 +1,226 @@
-"""``-m``: one run after another, each on its own, whatever becomes of the others."""
+"""``-m``: every different run once, each on its own, whatever becomes of the others."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
 from mtl_bert import running
-from mtl_bert.settings import Settings
+from mtl_bert.interruption import EXIT_CODE
+from mtl_bert.sweeping.folder import Folder, State
 from tests.cli.driving import SMALL, Command, program, results_in
+from tests.composing import settings_of
+
+ROOT = str(Path(__file__).parents[2])
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+# Long enough to be killed on the way, and short.
+LONG = (*SMALL, "sampler=rr", "epochs=16", "data.scale=0.02", "trainer.save_every_steps=5")
+
+
+def states(folder: Path) -> list[State]:
+    """State of each run."""
+    there = Folder(folder)
+    return [there.state(name) for name in there.names()]
+
+
+def weights(run: Path) -> bytes:
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return b"".join(tensor.numpy().tobytes() for tensor in state.values())
 
 
 def test_every_combination_is_a_run_of_its_own(tmp_path: Path) -> None:
-    ended = program("train", "-m", *SMALL, "sampler=rr,arrp", "B=8", "seed=1,2", cwd=tmp_path)
+    grid = ("sampler=rr,arrp", "lambda=0.3,0.5", "B=8", "seed=1,2")
+    ended = program("train", "-m", *SMALL, *grid, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
+    assert "sweep of 8 jobs, 6 different runs in runs/sweep, 0 done already" in ended.stderr
+    assert ended.stderr.count("sampler=rr does not use lambda: left out") == 4
+    assert len(re.findall(r"job \d is the same run as job \d", ended.stderr)) == 2
     runs = {path.parent for path in (tmp_path / "runs").rglob("results.json")}
-    assert {run.name for run in runs} == {
-        "0-rr-seed1",
-        "1-rr-seed2",
-        "2-arrp-seed1",
-        "3-arrp-seed2",
+    assert {run.name.rpartition("-")[0] for run in runs} == {
+        *(f"rr-B8-seed{seed}" for seed in (1, 2)),
+        *(f"arrp-B8-lambda{value}-seed{seed}" for value in (0.3, 0.5) for seed in (1, 2)),
     }
-    assert len({run.parent for run in runs}) == 1
-    weights = set()
+    assert {run.parent for run in runs} == {tmp_path / "runs" / "sweep"}
+    ended_with = set()
     for run in runs:
         results = results_in(run)
-        assert run.name.endswith(f"{results.config['sampler']['name']}-seed{results.seed}")
+        assert run.name.startswith(results.config["sampler"]["name"])
+        assert f"seed{results.seed}-" in run.name
         assert (run / "checkpoints" / "best.ckpt").is_file()
         log = (run / "train.log").read_text("utf-8")
         assert log.count("run in ") == 1  # and nothing of its neighbours
         assert str(run) in log
-        weights.add(json.dumps(results.epochs[0].losses))
-    assert len(weights) == 4
+        ended_with.add(weights(run))
+    assert len(ended_with) == 6
+
+    before = {run: (run / "results.json").stat().st_mtime_ns for run in runs}
+    again = program("train", "-m", *SMALL, *grid, "seed=1,2,3", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "9 different runs in runs/sweep, 6 done already" in again.stderr
+    assert again.stderr.count("is done already (score") == 6
+    assert {run: (run / "results.json").stat().st_mtime_ns for run in runs} == before
+    assert len(list((tmp_path / "runs").rglob("results.json"))) == 9
 
 
-def test_a_job_that_is_refused_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
-    overrides = ["freeze=none,[nope],all_but_head", "hydra.sweep.dir=sweep"]
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[int, bytes]:
+    """The weights of single runs, by seed."""
+    found = {}
+    for seed in (1, 2):
+        run = tmp_path_factory.mktemp("alone") / "run"
+        running.run(settings_of(*LONG, f"seed={seed}"), run)
+        found[seed] = weights(run)
+    return found
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+def test_jobs_that_fail_leave_the_others_alone(tmp_path: Path, launcher: tuple[str, ...]) -> None:
+    """Refused, crashed, killed: each is said when it happens and at the end."""
+    optimizers = "tests.cli.misbehaving.crash,torch.optim.AdamW,tests.cli.misbehaving.be_killed"
+    choices = (f"optimizer._target_={optimizers}", "freeze=none,[nope]", "hydra.sweep.dir=sweep")
+    ended = program("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path, PYTHONPATH=ROOT)
+    assert ended.returncode == 2
+    for job, error in {
+        0: "RuntimeError: the disk is gone",
+        1: "freeze: expected patterns of parameter names, found 'nope'",
+        4: r"killed by SIGKILL \(out of memory\?\)",
+    }.items():
+        assert re.search(f"^job {job} failed: {error}", ended.stderr, re.MULTILINE)
+        assert re.search(f"^failed: arrp-.*: {error}", ended.stderr, re.MULTILINE)
+    assert "1 of 6 runs done" in ended.stderr
+    found = states(tmp_path / "sweep")
+    assert found.count(State.DONE) == 1
+    assert found.count(State.FAILED) == 5
+    (done,) = (tmp_path / "sweep").glob("arrp-*")  # those that failed have left no directory
+    assert (done / "results.json").exists()
+    if launcher:  # what a job prints beside others is kept
+        (crashed,) = {line for line in ended.stderr.splitlines() if line.startswith("job 0 failed")}
+        output = Path(crashed.partition("(its output: ")[2].rstrip(")"))
+        assert "Traceback" in output.read_text("utf-8")
+
+
+def test_fail_fast_starts_no_more(tmp_path: Path) -> None:
+    choices = ("freeze=[nope],none", "fail_fast=true", "hydra.sweep.dir=sweep")
+    ended = program("train", "-m", *SMALL, *choices, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "job 1 is not started (fail_fast, and job 0 failed)" in ended.stderr
+    assert sorted(states(tmp_path / "sweep")) == [State.FAILED, State.WAITING]
+    assert not list((tmp_path / "sweep").glob("arrp-*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "launcher"),
+    [(signal.SIGTERM, ()), (signal.SIGINT, JOBLIB), (signal.SIGKILL, JOBLIB)],
+    ids=["basic-TERM", "joblib-INT", "joblib-KILL"],
+)
+def test_a_sweep_that_is_killed_goes_on(
+    tmp_path: Path, alone: dict[int, bytes], number: int, launcher: tuple[str, ...]
+) -> None:
+    """With the bits of single runs; nothing is left running, nothing is run twice."""
+    arguments = (*LONG, "seed=1,2", "hydra.sweep.dir=sweep", *launcher)
+    folder = tmp_path / "sweep"
+    started = subprocess.Popen(
+        [sys.executable, "-m", "mtl_bert.train", "-m", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    jobs = 2 if launcher else 1
+    _wait(lambda: len(list(folder.glob("*/metrics.jsonl"))) == jobs)
+    assert states(folder).count(State.RUNNING) == jobs
+    started.send_signal(number)
+    out, _ = started.communicate(timeout=60)  # when all that had its output have ended
+    if number != signal.SIGKILL:
+        assert started.returncode == EXIT_CODE, out
+        assert f"sweep stopped by {signal.Signals(number).name}" in out
+    _wait(lambda: State.RUNNING not in states(folder))
+    assert states(folder).count(State.STOPPED) == jobs
+
+    ended = program("train", "-m", *arguments, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert states(folder) == [State.DONE, State.DONE]
+    for seed in (1, 2):
+        (run,) = folder.glob(f"rr-seed{seed}-*")
+        log = (run / "train.log").read_text("utf-8")
+        assert ("going on from epoch" in log) == (seed <= jobs)
+        assert weights(run) == alone[seed]
+
+
+def _wait(until: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_job_waits_for_another_process_with_the_same_run(tmp_path: Path) -> None:
+    arguments = (*SMALL, "sampler=rr", "hydra.sweep.dir=sweep")
+    assert program("train", "-m", *arguments, cwd=tmp_path).returncode == 0
+    (run,) = (tmp_path / "sweep").glob("rr-*")
+    results = (run / "results.json").read_bytes()
+    (run / "results.json").unlink()
+    with Folder(tmp_path / "sweep").lock(run.name):
+        second = subprocess.Popen(
+            [sys.executable, "-m", "mtl_bert.train", "-m", *arguments],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert second.stderr is not None
+        for line in second.stderr:
+            if "waits for another process" in line:
+                break
+        (run / "results.json").write_bytes(results)
+    rest = second.stderr.read()
+    second.stderr.close()
+    assert second.wait(30) == 0
+    assert "job 0 done" in rest
+    assert "run in " not in rest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sampler=rr,nope"], "sampler: expected one of annealed, arrp"),
+        (["batch_size=8,0"], r"job 1 \(.*\): batch_size: expected a whole number ≥ 1, found 0"),
+        (["sampler=rr,single", "lambda=0.3,0.5"], "lambda: expected no value with sampler=rr"),
+        (["+experiment=glob(table4/*)"], "-m: expected at least one job, found none"),
+        (["resume=runs/x"], r"job 0 \(.*\): resume: expected nothing with -m"),
+        (["fail_fast=3"], r"job 0 \(.*\): fail_fast: expected true or false, found 3"),
+    ],
+)
+def test_what_is_wrong_stops_all_before_the_first(
+    command: Command, tmp_path: Path, overrides: list[str], message: str
+) -> None:
     outcome = command("train", "-m", *SMALL, *overrides)
     assert outcome.code == 2
-    assert "job 1 failed: freeze: expected patterns of parameter names, found 'nope'" in outcome.err
-    assert "Traceback" not in outcome.err
-    jobs = sorted(path.parent.name for path in (tmp_path / "sweep").rglob("results.json"))
-    assert jobs == ["0-arrp-seed1", "2-arrp-seed1"]
-    assert not (tmp_path / "sweep" / "1-arrp-seed1").exists()
-
-
-def test_a_job_that_crashes_does_not_stop_the_others(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    real = running.collect
-
-    def collect(settings: Settings, *rest: Any) -> Any:
-        if settings.seed == 2:
-            raise RuntimeError("the disk is gone")
-        return real(settings, *rest)
-
-    monkeypatch.setattr(running, "collect", collect)
-    with pytest.raises(RuntimeError, match="the disk is gone"):
-        command("train", "-m", *SMALL, "seed=1,2,3", "hydra.sweep.dir=sweep")
-    assert "job 1 failed: the disk is gone" in capsys.readouterr().err
-    jobs = sorted(path.parent.name for path in (tmp_path / "sweep").rglob("results.json"))
-    assert jobs == ["0-arrp-seed1", "2-arrp-seed3"]
-
-
-def test_a_choice_that_does_not_exist_stops_all_before_the_first(
-    command: Command, tmp_path: Path
-) -> None:
-    outcome = command("train", "-m", *SMALL, "sampler=rr,nope")
-    assert outcome.code == 2
-    assert outcome.err.startswith("sampler: expected one of annealed, arrp")
+    assert re.match(message, outcome.err), outcome.err
     assert not list(tmp_path.rglob("results.json"))
+    assert not list(tmp_path.rglob(".sweep"))
+
+
+def test_status_shows_every_job(command: Command, tmp_path: Path) -> None:
+    ended = program("train", "-m", *SMALL, "freeze=none,[nope]", "seed=1,2", cwd=tmp_path)
+    assert ended.returncode == 2
+    shown = command("sweep", "status", "runs/sweep")
+    assert shown.code == 0
+    assert "runs/sweep: 2 done, 2 failed" in shown.out
+    assert shown.out.count("expected patterns of parameter names") == 2
+    listed = json.loads(command("sweep", "status", "runs/sweep", "--json").out)
+    assert [job["state"] for job in listed] == ["done", "done", "failed", "failed"]
+    for job in listed[:2]:
+        results = results_in(tmp_path / "runs" / "sweep" / job["name"])
+        assert job["score"] == results.score
+    nothing = command("sweep", "status", str(tmp_path))
+    assert nothing.code == 2
+    assert "expected the folder of a sweep, found no jobs" in nothing.err

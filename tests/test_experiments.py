@@ -1,0 +1,69 @@
+"""``conf/experiment`` has a file for every published row, and each is the run that it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mtl_bert.config import CONF
+from mtl_bert.identity import identity
+from tests.composing import settings_of
+
+FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
+NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]
+LONGEST = 8  # lines that a delta may have
+
+
+def chosen(name: str) -> str:
+    table, _, row = name.partition("/")
+    return f"+experiment/{table}={row}"
+
+
+def test_every_published_row_is_there() -> None:
+    counts = {table: sum(n.startswith(table) for n in NAMES) for table in ("table2", "table3")}
+    assert counts == {"table2": 8, "table3": 5}  # B and both readings of F make Table 3's two four
+    assert len(NAMES) - sum(counts.values()) == 8
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_file_is_a_claim_and_a_delta(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    claim = [line for line in lines if line.startswith("#")]
+    assert claim[0] == "# @package _global_"
+    assert re.match(rf"# Table {path.parent.name[-1]}, .+ \(.*(printed|inferred).*\)$", claim[1])
+    assert any(line.startswith("# Published: ") for line in claim)
+    assert any(line.startswith("# Expected: ") for line in claim)
+    command = f"# python -m mtl_bert.train +experiment/{path.parent.name}={path.stem} "
+    assert claim[-1].startswith(command)
+    assert len(lines) - len(claim) <= LONGEST
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_is_the_paper_s(name: str) -> None:
+    settings = settings_of(chosen(name), "model=bert_base", "data=cs224n")
+    assert (settings.lr, settings.batch_size) == (1e-5, 8)
+    assert settings.epochs == (1 if name.startswith("table3") else 10)
+    assert settings.surgery["scope"] == "all"
+    label = (CONF / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()[1]
+    if found := re.search(r"B=(\d+)", label):
+        assert settings.B == (None if found[1] == "6040" else int(found[1]))
+    if found := re.search(r"λ=([\d.]+)", label):
+        assert settings.lambda_ == float(found[1])
+    if found := re.search(r"F=(\d)", label):
+        assert bool(settings.frozen) == bool(int(found[1]))
+
+
+def test_the_same_run_in_two_tables_is_one() -> None:
+    same = ("rr", "annealed_56000")
+    for row in same:
+        a, b = (settings_of(f"+experiment/{table}={row}") for table in ("table2", "table4"))
+        assert identity(a) == identity(b)
+    distinct = {identity(settings_of(chosen(name))) for name in NAMES}
+    assert len(distinct) == len(NAMES) - len(same)
+
+
+def test_the_demo_draws_the_papers_share() -> None:
+    scaled = ("data.scale=0.08", "B_scale=${data.scale}")
+    settings = settings_of("+experiment/table4=arrp_f0_lambda05", *scaled)
+    assert (settings.B, settings.drawn) == (24000, 1920)
+    assert settings_of("+experiment/table4=rr", *scaled).drawn is None
