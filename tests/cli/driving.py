@@ -17,7 +17,7 @@ SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 SURGERIES = sorted(path.stem for path in (CONF / "surgery").glob("*.yaml"))
 
 FONTS = str(Path(tempfile.gettempdir()) / "fonts-of-tests")
-"""Where matplotlib keeps its list of fonts: it takes seconds to make, and HOME is another each time."""
+"""Where matplotlib keeps its list of fonts, which takes seconds to make in each new HOME."""
 
 # Two tasks, a few dozen examples: a run of this takes a moment.
 SMALL = (
