@@ -1,0 +1,42 @@
+"""How numbers are written."""
+
+import numpy as np
+
+from mtl_bert.reporting.statistics import Floats, spread
+
+MISSING = "–"
+
+
+def metric(value: float | None) -> str:
+    """Three decimals, as the paper prints them."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def change(value: float | None) -> str:
+    """A difference, with its sign."""
+    return MISSING if value is None else f"{value:+.3f}"
+
+
+def minutes(value: float | None) -> str:
+    """Minutes: three digits that say something, whatever their size."""
+    if value is None:
+        return MISSING
+    return "0" if value == 0 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def ratio(value: float | None) -> str:
+    """How many times as much."""
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def with_spread(values: Floats) -> str:
+    """Mean ± standard deviation over seeds; the number alone where there is one."""
+    sd = spread(values)
+    mean = f"{np.mean(values):.3f}"
+    return mean if sd is None else f"{mean} ± {sd:.3f}"
+
+
+def minutes_with_spread(values: Floats) -> str:
+    """The same for minutes."""
+    sd = spread(values)
+    return minutes(float(np.mean(values))) + ("" if sd is None else f" ± {sd:.2f}")
