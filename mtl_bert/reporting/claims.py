@@ -76,7 +76,7 @@ def _unknown(differences: Sequence[Difference]) -> str:
 
 
 def _listed(differences: Sequence[tuple[str, Difference]]) -> str:
-    return "; ".join(f"{name}: {difference}" for name, difference in differences)
+    return ";\n".join(f"{name}: {difference}" for name, difference in differences)
 
 
 def _verdict(supported: bool, contradicted: bool) -> str:
@@ -140,7 +140,7 @@ def _freezing_no_help(comparison: Comparison) -> Judgement:
         return _impossible(why)
     rr = _there(comparison, 4, "rr")
     groups = [_there(comparison, *row) for row in frozen]
-    found = [(group.label, comparison.difference(group, rr)) for group in groups]
+    found = [(group.method.brief(), comparison.difference(group, rr)) for group in groups]
     differences = [difference for _, difference in found]
     if why := _unknown(differences):
         return _impossible(why, _listed(found))
@@ -198,7 +198,7 @@ def _cheap_but_weak(comparison: Comparison) -> Judgement:
     if rr is None or not others:
         return _impossible("no run of RR-PCGrad" if rr is None else "no other method of Table 2")
     found = [
-        (f"RR minus {group.label}", comparison.difference(rr, group, paper.PARAPHRASE))
+        (f"RR minus {group.method.brief()}", comparison.difference(rr, group, paper.PARAPHRASE))
         for group in others
     ]
     if why := _times_differ([rr, *others]):
@@ -206,7 +206,7 @@ def _cheap_but_weak(comparison: Comparison) -> Judgement:
     own = float(rr.minutes.mean())
     ratios = [own / float(group.minutes.mean()) for group in others]
     lowest, highest = min(ratios), max(ratios)
-    ours = f"RR takes {lowest:.2f} to {highest:.2f} of their minutes; {_listed(found)}"
+    ours = f"RR takes {lowest:.2f} to {highest:.2f} of their minutes;\n{_listed(found)}"
     differences = [difference for _, difference in found]
     if why := _unknown(differences):
         return _impossible(why, ours)
@@ -225,7 +225,9 @@ def _paraphrase_for_others(comparison: Comparison) -> Judgement:
         small, large = family[min(family)], family[max(family)]
         tasks = [task for task in paper.TITLES if task in large.runs[0].results.tasks]
         found = {task: comparison.difference(large, small, task) for task in tasks}
-        shown += [(f"{large.label} minus B={small.method.B:,}, {t}", d) for t, d in found.items()]
+        shown += [
+            (f"{large.method.brief()} minus B={small.method.B:,}, {t}", d) for t, d in found.items()
+        ]
         others = [d.sign for task, d in found.items() if task != paper.PARAPHRASE]
         gain = found[paper.PARAPHRASE].sign
         worse, better = any(sign < 0 for sign in others), any(sign > 0 for sign in others)

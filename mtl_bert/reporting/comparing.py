@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
+from mtl_bert.reporting import numbers
 from mtl_bert.reporting.runs import Predictions, UnusableError
 from mtl_bert.reporting.statistics import (
     METRICS,
@@ -72,7 +73,7 @@ class Difference:
         """The difference with its intervals."""
         examples = f"dev examples {self.examples}" if self.examples else "dev examples: no interval"
         seeds = f"{self.common} seeds {self.seeds}" if self.seeds else f"n={self.common} seeds"
-        return f"{self.mean:+.3f} ({examples}; {seeds})"
+        return f"{numbers.change(self.mean)} ({examples}; {seeds})"
 
 
 @dataclass(frozen=True, eq=False)

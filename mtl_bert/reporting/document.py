@@ -34,11 +34,15 @@ class Commands:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; neighbours of the same group share a heading above their own."""
+    """A column of a table; neighbours of the same group share a heading above their own.
+
+    Numbers stand at the right; a wide column holds sentences.
+    """
 
     heading: str
     group: str = ""
     numeric: bool = True
+    wide: bool = False
 
     @property
     def whole(self) -> str:

@@ -13,7 +13,7 @@ NAMES = {
     "rr": "RR", "annealed": "annealed", "vanilla": "vanilla", "arrp": "ARRP",
     "full": "full finetuning", "single": "one encoder per task", "random": "random baseline",
 }  # fmt: skip
-PAPER_SURGERY = "PCGrad(include_self=True), all, mean"
+PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
 _OWN_FIELDS = {"_target_", "name", "batch_size", "B", "lambda_", "freeze"}
 _DEFAULTS = {"lambda_on": "loss"}
@@ -58,18 +58,21 @@ class Method:
     @property
     def label(self) -> str:
         """A short name that no other method has."""
-        return self.without("")
+        product = "" if self.B_scale == 1 else f" × {self.B_scale:g} = {self.drawn:,}"
+        return self._named("", product)
 
-    def without(self, letter: str) -> str:
-        """The label without λ or B: the name of a curve along it."""
+    def brief(self, without: str = "") -> str:
+        """A shorter name for figures; without λ or B that of a curve along it."""
+        return self._named(without, "" if self.B_scale == 1 else f"×{self.B_scale:g}")
+
+    def _named(self, letter: str, product: str) -> str:
         parts = [NAMES.get(self.sampler, self.sampler)]
         if self.F:
             parts.append(self.F)
         if self.lambda_ is not None and letter != "λ":
             parts.append(f"λ={self.lambda_:g}")
         if self.B is not None and letter != "B":
-            scaled = "" if self.B_scale == 1 else f" × {self.B_scale:g} = {self.drawn:,}"
-            parts.append(f"B={self.B:,}{scaled}")
+            parts.append(f"B={self.B:,}{product}")
         label = " ".join(parts)
         if self.surgery not in ("", PAPER_SURGERY):
             label += f", surgery {self.surgery}"

@@ -4,24 +4,25 @@ import numpy as np
 
 from mtl_bert.reporting.statistics import Floats, spread
 
-MISSING = "–"
+MISSING, MINUS = "–", "−"
 
 
 def metric(value: float | None) -> str:
     """Three decimals, as the paper prints them."""
-    return MISSING if value is None else f"{value:.3f}"
+    return MISSING if value is None else f"{value:.3f}".replace("-", MINUS)
 
 
 def change(value: float | None) -> str:
     """A difference, with its sign."""
-    return MISSING if value is None else f"{value:+.3f}"
+    return MISSING if value is None else f"{value:+.3f}".replace("-", MINUS)
 
 
 def minutes(value: float | None) -> str:
-    """Minutes: three digits that say something, whatever their size."""
+    """Minutes, to the hundredth where there are few."""
     if value is None:
         return MISSING
-    return "0" if value == 0 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    text = "0" if value == 0 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+    return text.replace("-", MINUS)
 
 
 def ratio(value: float | None) -> str:
@@ -32,7 +33,7 @@ def ratio(value: float | None) -> str:
 def with_spread(values: Floats) -> str:
     """Mean ± standard deviation over seeds; the number alone where there is one."""
     sd = spread(values)
-    mean = f"{np.mean(values):.3f}"
+    mean = metric(float(np.mean(values)))
     return mean if sd is None else f"{mean} ± {sd:.3f}"
 
 

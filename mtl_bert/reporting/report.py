@@ -108,13 +108,13 @@ def _claims(study: Study, comparison: Comparison) -> Table:
         heading="What the paper claims, and what these runs say",
         subject=study.subject,
         columns=tuple(
-            Column(heading, numeric=False)
-            for heading in ("claim", "the paper's evidence", "ours", "verdict", "rule")
+            Column(heading, numeric=False, wide=heading != "verdict")
+            for heading in ("claim", "verdict", "ours", "the paper's evidence", "rule")
         ),
         rows=tuple(
-            tuple(
-                Cell(text)
-                for text in (f"{n}. {c.text}", c.evidence, j.ours, j.verdict, c.rule)
+            (
+                Cell(f"{n}. {c.text}"), Cell(j.verdict, bold=True), Cell(j.ours),
+                Cell(c.evidence), Cell(c.rule),
             )
             for n, (c, j) in enumerate(found, start=1)
         ),

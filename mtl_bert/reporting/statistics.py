@@ -53,7 +53,7 @@ class Interval:
 
     def __str__(self) -> str:
         """The ends, with signs."""
-        return f"{self.low:+.3f} to {self.high:+.3f}"
+        return f"{self.low:+.3f} to {self.high:+.3f}".replace("-", "−")
 
 
 def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> Floats:

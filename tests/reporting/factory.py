@@ -84,7 +84,10 @@ class Made:
 
 def config_of(made: Made) -> dict[str, Any]:
     """The resolved configuration."""
-    sampler: dict[str, Any] = {"_target_": f"mtl_bert.sampling.{made.sampler}", "name": made.sampler}
+    sampler: dict[str, Any] = {
+        "_target_": f"mtl_bert.sampling.{made.sampler}",
+        "name": made.sampler,
+    }
     if made.sampler != "random":
         sampler["batch_size"] = made.batch_size
     if made.sampler in WITH_B:
@@ -269,7 +272,9 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             sizes={t: {"train": n, "dev": made.dev[t]} for t, n in made.sizes.items()},
             skipped={},
             truncated={},
-            train_labels={t: n for t, n in labels.items() if t in tasks} if made.train_labels else {},
+            train_labels={t: n for t, n in labels.items() if t in tasks}
+            if made.train_labels
+            else {},
             seen={task: list(sets) for task, sets in made.seen.items()},
         ),
         encoder=made.encoder,
@@ -282,7 +287,9 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
         utilisation=used if trained else {},
         minutes_per_epoch=made.minutes if trained else 0.0,
         epochs=epochs,
-        notes=["data=demo is synthetic: no number here is a published one"] if made.synthetic else [],
+        notes=["data=demo is synthetic: no number here is a published one"]
+        if made.synthetic
+        else [],
         finished=BEGAN + timedelta(minutes=made.later),
     )
 

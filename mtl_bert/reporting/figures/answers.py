@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from mtl_bert.reporting import style
 from mtl_bert.reporting.document import Figure
@@ -104,15 +105,18 @@ def _matrix(axes: Axes, shares: Floats, names: list[str]) -> None:
 
 
 def _bars(axes: Axes, numbers: list[int], names: list[str], of: str) -> None:
-    places = np.arange(len(names))
-    bars = axes.bar(places, numbers, color=BLUE, width=0.7)
-    axes.bar_label(bars, [f"{n:,}" for n in numbers], fontsize=6.5, padding=1, color=style.INK)
-    axes.set_xticks(places, names)
-    axes.tick_params(axis="x", length=0, labelsize=6.5)
-    axes.margins(y=0.12)
-    axes.grid(visible=False, axis="x")
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.set(ylabel="examples", title=f"{of} labels")
+    """Bars that lie in the rows of the matrix beside them."""
+    places = np.arange(len(names)) + 0.5
+    bars = axes.barh(places, numbers, color=BLUE, height=0.7)
+    axes.bar_label(bars, [f"{n:,}" for n in numbers], fontsize=6.5, padding=2, color=style.INK)
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(names), 0)
+    axes.tick_params(axis="y", length=0, labelsize=6.5)
+    axes.margins(x=0.18)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set(xlabel="examples", title=f"{of} labels")
 
 
 def scatter_figure(

@@ -1,6 +1,7 @@
 """What every figure shares: its size, its title, and how it becomes a file or part of a page."""
 
 import io
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ DPI = 200
 _TITLE, _SUBJECT = 8.5, 6.5  # points
 _LINE = 1.32 / 72  # inches of a line, for each point of its size
 _WIDTH = 0.56 / 72  # inches of a letter, for each point, on average
+_BOLD = 1.1  # times as wide
+_HANDLE = 0.45  # inches of a line in a legend
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def draw(
 
     The title's lines come on top of the height, so that long ones take nothing from the drawing.
     """
-    lines = _wrapped(words.heading, _TITLE, width)
+    lines = _wrapped(words.heading, _TITLE * _BOLD, width)
     under = _wrapped(f"[{words.subject.words}]", _SUBJECT, width)
     top = 0.06 + _LINE * (_TITLE * len(lines) + _SUBJECT * len(under)) + 0.06
     with _style():
@@ -79,6 +82,60 @@ def draw(
 
 def _wrapped(text: str, size: float, width: float) -> list[str]:
     return textwrap.wrap(text, int((width - 0.1) / (_WIDTH * size)))
+
+
+@dataclass(frozen=True)
+class Legend:
+    """The one legend of all axes, under them, in as many columns as its labels leave room for.
+
+    Attributes:
+        labels: as the axes call their lines.
+        width: of the figure in inches.
+    """
+
+    labels: tuple[str, ...]
+    width: float = PAGE
+
+    @property
+    def columns(self) -> int:
+        """At least one."""
+        letter = _WIDTH * style.SIZES["legend.fontsize"]
+        for columns in (4, 3, 2):
+            rows = -(-len(self.labels) // columns)  # labels fill one column after the other
+            parts = [self.labels[i : i + rows] for i in range(0, len(self.labels), rows)]
+            if sum(letter * max(map(len, part)) + _HANDLE for part in parts) < self.width:
+                return columns
+        return 1
+
+    @property
+    def height(self) -> float:
+        """Inches."""
+        rows = -(-len(self.labels) // self.columns)
+        return 0.12 + rows * 1.55 / 72 * style.SIZES["legend.fontsize"]
+
+    def paint(self, canvas: Canvas, axes: Axes) -> None:
+        """Draw it for the lines of some axes."""
+        handles, labels = axes.get_legend_handles_labels()
+        canvas.legend(
+            handles, labels, loc="outside lower center", ncols=self.columns,
+            handlelength=2.4, columnspacing=1.2,
+        )  # fmt: skip
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, … around what there is to show, for axes of rising powers."""
+    low = max(low, 1e-4)
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    steps = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return [step for step in steps if low / 1.6 <= step <= high * 1.6]
+
+
+def log_axis(axes: Axes, low: float, high: float) -> None:
+    """Make x logarithmic, with numbers that are written out."""
+    axes.set_xscale("log")
+    ticks = log_ticks(low, high)
+    axes.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
 
 
 @contextmanager
@@ -127,9 +184,3 @@ def inline(figure: Figure, number: int) -> str:
     head, tail = svg.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     return f'{head} aria-hidden="true" focusable="false">{tail}'
-
-
-def legend_below(canvas: Canvas, axes: Axes, columns: int) -> None:
-    """One legend for all axes, under them."""
-    handles, labels = axes.get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.4)

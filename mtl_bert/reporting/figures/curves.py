@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mtl_bert.reporting import style
 from mtl_bert.reporting.document import Figure
-from mtl_bert.reporting.figures.canvas import Words, draw, legend_below
+from mtl_bert.reporting.figures.canvas import Legend, Words, draw, log_axis
 from mtl_bert.reporting.methods import Method
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.statistics import Floats, spread
@@ -44,6 +44,7 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
     costs = [float(g.minutes.mean()) for g in groups]
     gains = [float(g.values(SCORE).mean()) for g in groups]
     front = pareto(costs, gains)
+    legend = Legend((*_briefs(groups), "Pareto front"))
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -54,14 +55,11 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
             axes.errorbar(
                 cost, gain, xerr=spread(group.minutes), yerr=spread(group.values(SCORE)),
                 color=look.colour, marker=look.marker, markerfacecolor=look.fill, markersize=6,
-                linestyle="none", elinewidth=0.8, label=group.label,
+                linestyle="none", elinewidth=0.8, label=group.method.brief(),
             )  # fmt: skip
-        axes.set_xscale("log")
-        ticks = _log_ticks(min(costs), max(costs))
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
+        log_axis(axes, min(costs), max(costs))
         axes.set(xlabel="training time (minutes per epoch)", ylabel="dev score (0 to 1)")
-        legend_below(canvas, axes, 3)
+        legend.paint(canvas, axes)
 
     names = ", ".join(groups[place].label for place in front)
     return draw(
@@ -73,16 +71,12 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
             f"are comparable only on one device.",
         ),
         paint,
-        height=2.6 + 0.16 * (len(groups) // 3 + 1),
+        height=2.5 + legend.height,
     )  # fmt: skip
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, … around what there is to show."""
-    low = max(low, 1e-4)
-    powers = range(int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1)
-    steps = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-    return [step for step in steps if low / 1.6 <= step <= high * 1.6]
+def _briefs(groups: Sequence[Group]) -> tuple[str, ...]:
+    return tuple(group.method.brief() for group in groups)
 
 
 @dataclass
@@ -118,6 +112,7 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
     groups = [g for g in study.main if g.trained]
     if not groups:
         return []
+    legend = Legend(_briefs(groups))
 
     def curve(group: Group, *, by_examples: bool) -> _Curve:
         found = _Curve()
@@ -131,13 +126,16 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
         def paint(canvas: Canvas) -> None:
             axes = canvas.subplots()
             for group in groups:
-                curve(group, by_examples=by_examples).paint(axes, looks[group.method], group.label)
+                curve(group, by_examples=by_examples).paint(
+                    axes, looks[group.method], group.method.brief()
+                )
             if by_examples:
-                axes.set_xscale("log")
+                ends = [examples_seen(run)[[0, -1]] for group in groups for run in group.runs]
+                log_axis(axes, float(np.min(ends)), float(np.max(ends)))
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set(xlabel=xlabel, ylabel="dev score (0 to 1)")
-            legend_below(canvas, axes, 3)
+            legend.paint(canvas, axes)
 
         ends = (f"{g.label} {np.mean([r.results.last.score for r in g.runs]):.3f}" for g in groups)
         return draw(
@@ -147,7 +145,7 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
                 f"Means over seeds after each epoch. {_SPREAD}",
             ),
             paint,
-            height=2.7 + 0.16 * (len(groups) // 3 + 1),
+            height=2.6 + legend.height,
         )  # fmt: skip
 
     return [
@@ -164,7 +162,7 @@ def utilisation_figure(study: Study, looks: Looks) -> Figure | None:
     groups = [g for g in study.main if g.trained]
     if not groups:
         return None
-    tasks = study.tasks
+    tasks, legend = study.tasks, Legend(_briefs(groups))
 
     def paint(canvas: Canvas) -> None:
         panels = canvas.subplots(1, len(tasks), squeeze=False)[0]
@@ -178,13 +176,13 @@ def utilisation_figure(study: Study, looks: Looks) -> Figure | None:
                 axes.errorbar(
                     np.mean(known), values.mean(), yerr=spread(values), color=look.colour,
                     marker=look.marker, markerfacecolor=look.fill, linestyle="none",
-                    elinewidth=0.8, label=group.label,
+                    elinewidth=0.8, label=group.method.brief(),
                 )  # fmt: skip
             axes.set(
                 xlabel="% of training set seen", ylabel=f"dev {study.metrics[task]}", title=task
             )
             axes.set_xlim(-4, 104)
-        legend_below(canvas, panels[0], 3)
+        legend.paint(canvas, panels[0])
 
     return draw(
         Words(
@@ -195,7 +193,7 @@ def utilisation_figure(study: Study, looks: Looks) -> Figure | None:
             f"Different examples seen at least once, over all epochs. {_SPREAD}",
         ),
         paint,
-        height=2.3 + 0.16 * (len(groups) // 3 + 1),
+        height=2.2 + legend.height,
     )  # fmt: skip
 
 
@@ -229,7 +227,7 @@ def _series(groups: Sequence[Group], letter: str) -> _Series:
         method = group.method
         x = method.lambda_ if letter == "λ" else method.drawn
         if x is not None:
-            series.setdefault(method.without(letter), []).append((float(x), group))
+            series.setdefault(method.brief(letter), []).append((float(x), group))
     return {
         name: sorted(points, key=lambda point: point[0])
         for name, points in series.items()
@@ -242,6 +240,7 @@ def _effect(
 ) -> Figure:
     whats = (SCORE, *study.tasks)
     rows = (len(whats) + 1) // 2
+    legend = Legend(tuple(series))
 
     def paint(canvas: Canvas) -> None:
         panels = canvas.subplots(rows, 2, squeeze=False, sharex=True).flatten()
@@ -255,12 +254,13 @@ def _effect(
                 ylabel="dev score" if what == SCORE else f"dev {study.metrics[what]}", title=what
             )
             if name == "effect-b":
-                axes.set_xscale("log")
+                drawn = [x for points in series.values() for x, _ in points]
+                log_axis(axes, min(drawn), max(drawn))
         for axes in panels[len(whats) :]:
             axes.set_visible(False)
         for axes in panels[: len(whats)][-2:]:
             axes.set_xlabel(xlabel)
-        legend_below(canvas, panels[0], 3)
+        legend.paint(canvas, panels[0])
 
     trends = "; ".join(
         f"{label}: " + ", ".join(f"{x:g} {g.values(SCORE).mean():.3f}" for x, g in points)
@@ -273,5 +273,5 @@ def _effect(
             f"Methods that differ in nothing else are joined. Means over seeds. {_SPREAD}",
         ),
         paint,
-        height=1.75 * rows + 0.4 + 0.16 * (len(series) // 3 + 1),
+        height=1.75 * rows + 0.3 + legend.height,
     )  # fmt: skip
