@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check bench build clean
+.PHONY: help setup train test lint types check browser bench build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,10 @@ types: setup  ## Check types
 	$(BIN)/mypy
 
 check: test lint types  ## What CI runs: tests, lint, types
+
+browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-get install chromium)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser $(ARGS)
 
 bench: setup  ## Measure what surgery and averaging cost (half an hour); options go into ARGS="--sizes minilm"
 	$(BIN)/python -m benchmarks.surgery $(ARGS)

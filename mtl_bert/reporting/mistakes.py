@@ -53,7 +53,7 @@ def mistakes_block(
             assert found.confidences is not None
             sure = float(found.confidences[place])
             true, predicted = (_class(head, number) for number in (label, prediction))
-        texts = " ⏐ ".join(found.texts[place])
+        texts = " | ".join(found.texts[place])
         rows.append((Cell(texts), Cell(true), Cell(predicted), Cell(f"{sure:.3f}")))
         records.append(
             {"id": found.ids[place],
@@ -65,7 +65,7 @@ def mistakes_block(
         heading=f"{task}: {by} of {run}",
         subject=study.subject,
         columns=(
-            Column("text ⏐ text" if len(found.texts[0]) > 1 else "text", numeric=False),
+            Column("text | text" if len(found.texts[0]) > 1 else "text", numeric=False),
             Column("true", numeric=False),
             Column("predicted", numeric=False),
             Column(last),

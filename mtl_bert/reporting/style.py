@@ -57,6 +57,7 @@ RC: dict[str, Any] = {
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
     "legend.frameon": False,
+    "text.parse_math": False,  # names of runs and classes are no formulas
     "svg.fonttype": "path",
     "svg.hashsalt": "mtl_bert",  # the same figure gives the same file
 }

@@ -123,10 +123,7 @@ def score_table(study: Study, number: int, heading: str, others: Sequence[Group]
         columns=(
             Column("method", numeric=False),
             *(Column(h, _heading(study, w)) for w in whats for h in ("paper", ours, "Δ")),
-            *(
-                Column(h, "minutes per epoch")
-                for h in ("paper", ours, "paper ÷ RR", f"{ours} ÷ RR")
-            ),
+            *(Column(h, "minutes per epoch") for h in ("paper", ours, "paper ÷ RR", "ours ÷ RR")),
             Column("n"),
         ),
         rows=tuple(cells),
