@@ -16,6 +16,11 @@ _DATA = {"share": 1.0, "seed": 0}
 _TRAINER = {"precision": "32-true", "clip": None}
 _PRETRAINED = {"pairs": "joint", "dropout": 0.1, "max_length": None}
 _TINY = {**_PRETRAINED, "dropout": 0.0}
+_TINY_ENCODER = {
+    "hidden_size": 96, "num_hidden_layers": 1, "num_attention_heads": 8, "intermediate_size": 96,
+    "max_position_embeddings": 128, "initializer_range": 0.1, "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}  # fmt: skip
 _BERT = "google-bert/bert-base-uncased"
 
 
@@ -65,7 +70,12 @@ def _data(data: dict[str, Any]) -> list[str]:
 def _model(model: dict[str, Any]) -> list[str]:
     source = model.get("source", {})
     if str(source.get("_target_", "")).endswith(".Tiny"):
-        return ["model=tiny", *_others("model", model, _TINY)]
+        encoder = source.get("settings") or {}
+        return [
+            "model=tiny",
+            *_others("model", model, _TINY),
+            *_others("model.source.settings", encoder, _TINY_ENCODER),
+        ]
     if source.get("local"):
         words = ["model=local", "model.path=DIR"]
     else:

@@ -24,7 +24,7 @@ from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.mistakes import mistakes_block
 from mtl_bert.reporting.provenance import provenance
 from mtl_bert.reporting.runs import Run, UnusableError
-from mtl_bert.reporting.studies import Study, studies
+from mtl_bert.reporting.studies import Study, file_name, studies
 
 TITLE = "Post-Op BERT again: the paper's tables and figures, from these runs"
 _NUMBERS = {paper.SENTIMENT: "Figure 2", paper.PARAPHRASE: "Figure 3", paper.SIMILARITY: "Figure 4"}
@@ -155,7 +155,7 @@ def _answers(study: Study, run: Run, number: int) -> Section:
     """The paper's section 6 for a run."""
     blocks: list[Block] = []
     for task in study.tasks:
-        stem = f"{study.slug}-{'' if number == 0 else f'{number + 1}-'}{task}"
+        stem = f"{study.slug}-{'' if number == 0 else f'{number + 1}-'}{file_name(task)}"
         blocks += _answer(study, run, task, stem)
     return Section(f"{study.slug}-answers{number or ''}", f"What {run.name} answers", tuple(blocks))
 

@@ -1,6 +1,7 @@
 """Runs put together: by setting, then by epochs and method, so that like stands beside like."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,6 +166,11 @@ def row_of(groups: Sequence[Group], row: paper.PaperRow) -> Group | None:
     return min(found, key=lambda group: abs(group.method.B_scale - 1), default=None)
 
 
+def file_name(text: str) -> str:
+    """A name from data, made fit for a file and an anchor."""
+    return re.sub(r"[^\w-]+", "-", text)
+
+
 def studies(runs: Sequence[Run]) -> list[Study]:
     """Put runs together; the setting with most runs comes first."""
     by_setting: defaultdict[str, list[Run]] = defaultdict(list)
@@ -192,7 +198,7 @@ def _study(number: int, runs: Sequence[Run]) -> Study:
     letter = chr(ord("A") + number) if number < 26 else str(number + 1)
     return Study(
         name=f"Setting {letter}: data={subject.data}, encoder {subject.encoder}",
-        slug=f"{letter.lower()}-{subject.data}",
+        slug=f"{letter.lower()}-{file_name(subject.data)}",
         setting=setting,
         subject=subject,
         groups=tuple(sorted(groups, key=lambda g: (_order(g.method), g.epochs))),
