@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtl_bert.errors import UserError
-from mtl_bert.reporting.runs import Run, UnusableError, find_runs, read_run
+from mtl_bert.reporting.finding import find_run, find_runs
+from mtl_bert.reporting.runs import Run, UnusableError
 
 DESCRIPTION = """\
 Put finished runs side by side in the form of the paper's tables and figures: its numbers beside
@@ -85,7 +86,7 @@ def _chosen(path: Path, runs: Sequence[Run]) -> Run:
         if known.directory.resolve() == path.resolve():
             return known
     try:
-        return read_run(path, path.parent)
+        return find_run(path, path.parent)
     except UnusableError as error:
         raise UserError(
             f"--run: expected the directory of a finished run, found none at {path} ({error}); "

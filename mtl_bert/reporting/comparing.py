@@ -39,14 +39,12 @@ class Difference:
         examples: over resampled dev examples; None where that is not possible.
         seeds: over common seeds; None for fewer than two.
         common: common seeds.
-        obstacle: why there is no interval over examples.
     """
 
     mean: float
     examples: Interval | None
     seeds: Interval | None
     common: int
-    obstacle: str = ""
 
     @property
     def sign(self) -> int:
@@ -82,7 +80,7 @@ class Comparison:
 
     Attributes:
         groups: the methods.
-        resampled: task or score -> method's place in ``groups`` -> its resampled mean [R].
+        resampled: task or score -> method's place in ``groups`` -> its seeds' values [S, R].
         excluded: for readers: what could not be resampled, and why.
     """
 
@@ -106,12 +104,23 @@ class Comparison:
             by_seed = dict(zip(group.seeds, group.values(what).tolist(), strict=True))
             values.append([by_seed[seed] for seed in common])
         mean = float(first.values(what).mean() - second.values(what).mean())
-        known = self.resampled.get(what, {})
-        examples = percentile_interval(known[a] - known[b]) if a in known and b in known else None
+        examples = self._over_examples(a, b, what, common)
         seeds = seed_interval(*values)
         if seeds is not None:
             mean = float(np.mean(values[0]) - np.mean(values[1]))
         return Difference(mean, examples, seeds, len(common))
+
+    def _over_examples(self, a: int, b: int, what: str, common: list[int]) -> Interval | None:
+        """The difference on resamples, averaged over common seeds, or all where there are none."""
+        known = self.resampled.get(what, {})
+        if a not in known or b not in known:
+            return None
+        means = []
+        for place in (a, b):
+            seeds = self.groups[place].seeds
+            rows = [seeds.index(seed) for seed in common] or list(range(len(seeds)))
+            means.append(known[place][rows].mean(0))
+        return percentile_interval(means[0] - means[1])
 
     def pairs(self) -> list[tuple[Group, Group]]:
         """All pairs, each once."""
@@ -168,7 +177,7 @@ def _usable(
 def _resample(
     usable: Mapping[int, Sequence[Predictions]], metric: str, stream: int
 ) -> dict[int, Floats]:
-    """Each method's metric, averaged over its seeds, on the same resamples: [R] each."""
+    """The metric of each method's seeds on the same resamples: [S, R] each."""
     if not usable:
         return {}
     models = [found for files in usable.values() for found in files]
@@ -176,7 +185,7 @@ def _resample(
     drawn = bootstrap(metric, models[0].labels, predictions, stream)
     ends = np.cumsum([len(files) for files in usable.values()])[:-1]
     parts = np.split(drawn, ends)
-    return {place: part.mean(0) for place, part in zip(usable, parts, strict=True)}
+    return dict(zip(usable, parts, strict=True))
 
 
 def _score(study: Study, resampled: Mapping[str, Mapping[int, Floats]]) -> dict[int, Floats]:

@@ -18,9 +18,9 @@ def blocks(study: Study, comparison: Comparison) -> list[Block]:
         return [Text("One method alone has nothing to differ from.")]
     how = (
         f"{RESAMPLES:,} resamples of each dev set, the same for all methods, drawn independently "
-        f"for each task, averaged over a method's seeds; level {LEVEL:.0%}; random numbers from "
-        f"{SEED}. With {len(pairs)} pairs and no correction for their number, some differences "
-        f"exclude 0 by chance alone."
+        f"for each task, averaged over the seeds that both have; level {LEVEL:.0%}; random numbers "
+        f"from {SEED}. With {len(pairs)} pairs and no correction for their number, some "
+        f"differences exclude 0 by chance alone."
     )
     left_out = Points(comparison.excluded)
     found: list[Block] = [Text(RULE), Text(how)]

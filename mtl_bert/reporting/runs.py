@@ -5,7 +5,7 @@ Shapes: N dev examples.
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,23 +85,6 @@ class Run:
         return found
 
 
-def find_runs(directories: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """All runs below the directories, and a warning for each results.json that is none."""
-    runs: list[Run] = []
-    warnings: list[str] = []
-    known: set[Path] = set()
-    for root in directories:
-        for path in sorted(root.rglob(RESULTS)):
-            if path.resolve() in known:
-                continue
-            known.add(path.resolve())
-            try:
-                runs.append(read_run(path.parent, root))
-            except UnusableError as error:
-                warnings.append(str(error))
-    return runs, warnings
-
-
 def read_run(directory: Path, root: Path) -> Run:
     """One run.
 
@@ -142,6 +125,8 @@ def _missing(results: Results) -> str:
         return "epochs as a number"
     if absent := [task for task in results.tasks if task not in config["tasks"]]:
         return f"tasks.{absent[0]}"
+    if absent := [task for task in config["tasks"] if task not in results.tasks]:
+        return f"only the tasks that have results, and not {absent[0]}"
     return ""
 
 

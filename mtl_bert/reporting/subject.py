@@ -62,6 +62,8 @@ class Subject:
             partial = any(n < paper.SIZES[t].train for t, n in self.sizes if t in paper.SIZES)
             kind = "partial training sets" if partial else "other training sets"
             words.append(f"{kind}: {', '.join(self.other_sizes)}")
+        if self.other_tasks:
+            words.append(f"tasks that the paper does not have: {', '.join(self.other_tasks)}")
         if self.seen:
             seen = (f"{task} ({', '.join(sets)})" for task, sets in self.seen)
             words.append(f"CONTAMINATED: the encoder was trained before on {', '.join(seen)}")

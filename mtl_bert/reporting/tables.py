@@ -60,12 +60,17 @@ def dataset_table(study: Study) -> list[Block]:
         )
         texts = [_count(value) for pair in values[:2] for value in pair]
         shares = [numbers.MISSING if v is None else f"{v:.1f} %" for v in values[2]]
-        cells.append((Cell(task), *(Cell(text) for text in (*texts, *shares))))
+        test = _count(printed.test if printed else None)
+        cells.append((Cell(task), *(Cell(text) for text in (*texts, test, *shares))))
         names = ("train_paper", "train", "dev_paper", "dev", "used_paper", "used")
         flat = [value for pair in values for value in pair]
-        records.append({"task": task, **dict(zip(names, flat, strict=True))})
+        records.append(
+            {"task": task, **dict(zip(names, flat, strict=True)),
+             "test_paper": printed.test if printed else None, "subject": study.subject.words}
+        )  # fmt: skip
     groups = ("training examples", "dev examples", "used in an RR epoch")
     columns = [Column(h, g) for g in groups for h in ("paper", _ours(study))]
+    columns.insert(4, Column("paper", "test examples"))  # nothing is measured on ours
     table = Table(
         name=f"{study.slug}-table1",
         heading="Table 1: data sets and what round-robin uses of them",
@@ -131,7 +136,7 @@ def score_table(study: Study, number: int, heading: str, others: Sequence[Group]
             f"Best epoch on the dev sets, of {study.main_epochs or '?'} epochs"
             f" ({paper.EPOCHS} in the paper).",
             OURS,
-            TIMES,
+            _times_note([line.group for line in lines]),
             BOLD_RULE,
             study.subject.warning,
         ),
@@ -189,7 +194,7 @@ def first_epoch_table(study: Study) -> list[Block]:
         rows=tuple(cells),
         caption=_joined(
             f"Runs of one epoch. {OURS} Additional minutes are beyond round-robin's of one epoch.",
-            TIMES,
+            _times_note([line.group for line in lines]),
             BOLD_RULE,
             study.subject.warning,
         ),
@@ -334,6 +339,14 @@ def _missing(study: Study, lines: Sequence[Line], epochs: int) -> list[Block]:
 def _gaps(items: Sequence[tuple[str, str]]) -> Commands:
     lead = "Rows without a run, and the command that makes it (DIR: where your files lie):"
     return Commands(lead, tuple(items))
+
+
+def _times_note(groups: Sequence[Group | None]) -> str:
+    """How times may be compared, and that they may not where devices differ."""
+    devices = sorted({device for group in groups if group for device in group.devices})
+    if len(devices) < 2:
+        return TIMES
+    return f"{TIMES} These runs are of several devices, so not even that: {'; '.join(devices)}."
 
 
 def _joined(*sentences: str) -> str:

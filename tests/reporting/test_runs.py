@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.reporting.runs import UnusableError, find_runs, read_run
+from mtl_bert.reporting.finding import find_runs
+from mtl_bert.reporting.runs import UnusableError, read_run
 from tests.reporting.factory import Made, changed, damaged, make_run
 
 
@@ -59,6 +60,31 @@ def test_a_task_that_the_configuration_does_not_have(tmp_path: Path) -> None:
     changed(tmp_path, config={**config, "tasks": {}})
     with pytest.raises(UnusableError, match=r"with tasks\.sst"):
         read_run(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("group", "content"),
+    [
+        ("surgery", {"method": 3, "scope": {"_target_": 1}}),
+        ("tasks", {"sst": {"head": {"_target_": "MultiClass"}}, "qqp": {}, "sts": {}}),
+        ("tasks", {"sst": 1, "qqp": 2, "sts": 3}),
+        ("trainer", {"devices": None}),
+        ("lambda", "much"),
+        ("B", "all"),
+    ],
+)
+def test_a_configuration_of_another_make_is_left_out(
+    tmp_path: Path, group: str, content: object
+) -> None:
+    make_run(tmp_path, Made("arrp", B=10, lambda_=0.5))
+    config = json.loads((tmp_path / "results.json").read_text("utf-8"))["config"]
+    changed(tmp_path, config={**config, group: content})
+    runs, warnings = find_runs([tmp_path])
+    assert len(runs) + len(warnings) == 1
+    if group != "surgery":  # a method of any form has a name
+        (warning,) = warnings
+        assert "expected a configuration of this program, found another" in warning
+        assert "\n" not in warning
 
 
 def test_older_files_have_no_labels_and_no_confidences(tmp_path: Path) -> None:

@@ -84,12 +84,20 @@ def test_table_1_has_the_papers_sizes_and_ours() -> None:
     table = of(tables.dataset_table(study))
     assert column(table, "training examples paper")["qqp"] == "283,010"
     assert column(table, "training examples ours (made-up text)")["qqp"] == "31,131"
+    assert column(table, "test examples paper")["sts"] == "1,725"
     assert column(table, "used in an RR epoch paper")["sst"] == "70.7 %"
     assert column(table, "used in an RR epoch ours (made-up text)")["sst"] == "70.6 %"  # 664 / 940
     without = tables.dataset_table(study_of(ANNEALED))
     assert column(of(without), "used in an RR epoch ours (made-up text)")["sst"] == "–"
     (gap,) = (block for block in without if isinstance(block, Commands))
     assert "+experiment/table2=rr" in gap.items[0][1]
+
+
+def test_times_of_several_devices_are_said_to_be_no_comparison() -> None:
+    made = made_of(paper.row(2, "rr"))
+    assert "several devices" not in second(study_of(made, ANNEALED)).caption
+    table = second(study_of(made, replace(ANNEALED, device="another")))
+    assert "several devices, so not even that: a CPU, 1 thread; another" in table.caption
 
 
 def test_a_scaled_budget_says_what_it_drew() -> None:
