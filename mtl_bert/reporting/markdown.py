@@ -46,7 +46,7 @@ def _block(block: Block) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    heads = "|".join(f" {_escaped(column.whole)} " for column in table.columns)
+    heads = "|".join(f" {_inner(column.whole)} " for column in table.columns)
     rules = "|".join("---:" if column.numeric else "---" for column in table.columns)
     rows = ["|" + "|".join(f" {_cell(cell)} " for cell in row) + "|" for row in table.rows]
     notes = [f"[{number}] {_escaped(note)}" for number, note in enumerate(table.notes, start=1)]
@@ -57,7 +57,7 @@ def _table(table: Table) -> list[str]:
 
 
 def _cell(cell: Cell) -> str:
-    text = _escaped(cell.text)
+    text = _inner(cell.text)
     return f"**{text}**" if cell.bold and text else text
 
 
@@ -68,8 +68,12 @@ def _figure(figure: Figure) -> list[str]:
 
 
 def _escaped(text: str) -> str:
+    """Text that begins a line, where a few more signs mean something."""
+    return re.sub(r"^([#+-])", r"\\\1", _inner(text))
+
+
+def _inner(text: str) -> str:
     """Text as it is, in one line: nothing in it is Markdown or HTML."""
     line = " ".join(text.split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = re.sub(r"([\\`*_|\[\]])", r"\\\1", line)
-    return re.sub(r"^([#+-])", r"\\\1", line)
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", line)

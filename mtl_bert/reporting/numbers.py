@@ -18,11 +18,12 @@ def change(value: float | None) -> str:
 
 
 def minutes(value: float | None) -> str:
-    """Minutes, to the hundredth where there are few."""
+    """Minutes, with more digits where there are few of them."""
     if value is None:
         return MISSING
-    text = "0" if value == 0 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
-    return text.replace("-", MINUS)
+    size = abs(value)
+    digits = 0 if size >= 100 else 2 if size >= 0.1 else 4
+    return "0" if value == 0 else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def ratio(value: float | None) -> str:
@@ -40,4 +41,4 @@ def with_spread(values: Floats) -> str:
 def minutes_with_spread(values: Floats) -> str:
     """The same for minutes."""
     sd = spread(values)
-    return minutes(float(np.mean(values))) + ("" if sd is None else f" ± {sd:.2f}")
+    return minutes(float(np.mean(values))) + ("" if sd is None else f" ± {minutes(sd)}")

@@ -186,7 +186,7 @@ def test_texts_from_data_are_only_text(written: Written) -> None:
 
 
 def test_every_kind_of_text_is_escaped() -> None:
-    nasty = 'a | b * c <i> & "q" `d`'
+    nasty = '# a | b * c <i> & "q" `d`'
     table = Table(
         "t", nasty, subject(data=nasty), (Column(nasty),), ((Cell(nasty),),), nasty, (nasty,)
     )
@@ -194,8 +194,9 @@ def test_every_kind_of_text_is_escaped() -> None:
     assert "<i>" not in page(document)
     shown = markdown(document)
     assert "<i>" not in shown
-    (row,) = [line for line in shown.splitlines() if line.startswith("| a \\| b")][1:]
+    (row,) = [line for line in shown.splitlines() if line.startswith("| # a \\| b")][1:]
     assert row.replace("\\|", "").count("|") == 2
+    assert "\n\\# a" in shown
 
 
 def test_older_runs_say_what_they_lack(written: Written) -> None:
