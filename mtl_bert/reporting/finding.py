@@ -1,6 +1,7 @@
 """Finding runs, and leaving out what is none of this program's."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.reporting.heads import head_of
@@ -14,13 +15,18 @@ def find_runs(directories: Iterable[Path]) -> tuple[list[Run], list[str]]:
     runs: list[Run] = []
     warnings: list[str] = []
     known: set[Path] = set()
-    for root in directories:
+    roots = list(directories)
+    for root in roots:
         for path in sorted(root.rglob(RESULTS)):
             if path.resolve() in known:
                 continue
             known.add(path.resolve())
             try:
-                runs.append(find_run(path.parent, root))
+                run = find_run(path.parent, root)
+                # Below several directories, the same name may come up again.
+                runs.append(
+                    run if len(roots) == 1 else replace(run, name=f"{root.name}/{run.name}")
+                )
             except UnusableError as error:
                 warnings.append(str(error))
     return runs, warnings

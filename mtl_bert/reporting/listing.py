@@ -1,6 +1,7 @@
 """The list of all runs, also those that no other table shows."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from mtl_bert.reporting import numbers
 from mtl_bert.reporting.document import Cell, Column, Table
@@ -8,12 +9,12 @@ from mtl_bert.reporting.methods import method_of
 from mtl_bert.reporting.studies import Study
 
 
-def runs_table(study: Study, marks: Mapping[str, str]) -> Table:
+def runs_table(study: Study, marks: Mapping[Path, str]) -> Table:
     """Every run of a study, also those that no other table shows.
 
     Args:
         study: the runs.
-        marks: a run's name -> why it stands in no other table.
+        marks: a run's directory -> why it stands in no other table.
     """
     cells, records = [], []
     members = [(run, group.label) for group in study.groups for run in group.runs]
@@ -25,7 +26,7 @@ def runs_table(study: Study, marks: Mapping[str, str]) -> Table:
             run.name, label, str(results.seed), str(run.config["epochs"]), str(results.best_epoch),
             *tasks, numbers.metric(results.score), numbers.metric(results.last.score),
             numbers.minutes(results.minutes_per_epoch), results.device,
-            (results.commit or "unknown")[:12], marks.get(run.name, ""),
+            (results.commit or "unknown")[:12], marks.get(run.directory, ""),
         ]  # fmt: skip
         cells.append(tuple(Cell(text) for text in texts))
         records.append(
@@ -35,7 +36,7 @@ def runs_table(study: Study, marks: Mapping[str, str]) -> Table:
                 **{task: results.tasks[task].value for task in study.tasks},
                 "score": results.score, "last_score": results.last.score,
                 "minutes_per_epoch": results.minutes_per_epoch, "device": results.device,
-                "commit": results.commit, "remark": marks.get(run.name, ""),
+                "commit": results.commit, "remark": marks.get(run.directory, ""),
                 "subject": study.subject.words,
             }
         )  # fmt: skip

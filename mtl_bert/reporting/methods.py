@@ -1,10 +1,10 @@
 """What makes two runs the same method, and what a method is called."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from mtl_bert.reporting import paper
+from mtl_bert.reporting.nodes import node_words
 from mtl_bert.reporting.runs import Run
 
 ALL_BUT_HEAD = ("*", "!heads.{task}.*")
@@ -127,18 +127,9 @@ def _rest(sampler: dict[str, Any]) -> str:
     target = str(sampler.get("_target_", ""))
     if target and not target.startswith("mtl_bert.sampling."):
         extra["_target_"] = target
-    return ", ".join(f"{key}={_value(value)}" for key, value in sorted(extra.items()))
+    return ", ".join(f"{key}={node_words(value)}" for key, value in sorted(extra.items()))
 
 
 def _surgery(node: dict[str, Any]) -> str:
     method, scope, reduction = (node.get(key) for key in ("method", "scope", "reduction"))
-    return ", ".join(_value(part) for part in (method, scope, reduction))
-
-
-def _value(value: Any) -> str:
-    """A setting in a few words: nodes as ``Class(key=value)``."""
-    if isinstance(value, dict):
-        settings = [f"{k}={_value(v)}" for k, v in value.items() if not k.startswith("_")]
-        name = str(value.get("_target_", "")).rpartition(".")[2]
-        return f"{name}({', '.join(settings)})" if settings or not name else name
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return ", ".join(node_words(part) for part in (method, scope, reduction))

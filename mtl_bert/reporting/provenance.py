@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from mtl_bert.reporting.document import Block, Points, Text
 from mtl_bert.reporting.methods import method_of
+from mtl_bert.reporting.nodes import node_words
 from mtl_bert.reporting.studies import Study
 
 
@@ -17,8 +18,8 @@ def provenance(study: Study) -> list[Block]:
         + "; ".join(f"{task} {_pairs(sizes)}" for task, sizes in setting["sizes"].items()),
         f"Encoder: {setting['encoder']}; {_pairs(setting['model'])}",
         f"A step's batch of each task: {setting['batch']}; learning rate {setting['lr']}",
-        f"Optimizer: {_pairs(optimizer)}; schedule: {_pairs(schedule)}",
-        f"Precision: {setting['precision']}; clipping: {setting['clip']}",
+        f"Optimizer: {node_words(optimizer)}; schedule: {node_words(schedule)}",
+        f"Precision: {setting['precision']}; clipping: {node_words(setting['clip'])}",
     ]
     notes = sorted({note for results in runs for note in results.notes})
     versions = sorted({_pairs(results.versions) for results in runs})
@@ -59,10 +60,7 @@ def _pairs(node: object) -> str:
     """A group of settings in a line."""
     if not isinstance(node, dict):
         return str(node)
-    return ", ".join(
-        f"{key}={f'({_pairs(value)})' if isinstance(value, dict) else value}"
-        for key, value in node.items()
-    )
+    return ", ".join(f"{key}={node_words(value)}" for key, value in node.items())
 
 
 def _listed(words: Iterable[str]) -> str:

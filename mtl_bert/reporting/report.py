@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mtl_bert.reporting import differences, paper, style, tables
 from mtl_bert.reporting.claims import judged
@@ -198,14 +199,15 @@ def _answer(study: Study, run: Run, task: str, stem: str) -> list[Block]:
     return [figure, listed]
 
 
-def _marks(study: Study) -> dict[str, str]:
+def _marks(study: Study) -> dict[Path, str]:
     """Why runs stand in no other table."""
     marks = {
-        run.name: "left out: a newer run has the same method and seed" for run in study.superseded
+        run.directory: "left out: a newer run has the same method and seed"
+        for run in study.superseded
     }
     shown = {*study.main, *study.single}
     for group in study.groups:
         if group not in shown:
             for run in group.runs:
-                marks[run.name] = f"{group.epochs} epochs: only in this list"
+                marks[run.directory] = f"{group.epochs} epochs: only in this list"
     return marks

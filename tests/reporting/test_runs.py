@@ -15,7 +15,7 @@ def test_runs_are_found_wherever_they_lie_and_once(tmp_path: Path) -> None:
     make_run(tmp_path / "a" / "deep", Made())
     make_run(tmp_path / "b", Made(seed=2))
     runs, warnings = find_runs([tmp_path, tmp_path / "b"])
-    assert [run.name for run in runs] == ["a/deep", "b"]
+    assert [run.name for run in runs] == [f"{tmp_path.name}/a/deep", f"{tmp_path.name}/b"]
     assert warnings == []
     assert [run.name for run in find_runs([tmp_path / "b"])[0]] == ["b"]
 

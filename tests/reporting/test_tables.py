@@ -10,7 +10,7 @@ from mtl_bert.reporting.document import Block, Commands, Table
 from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.studies import Study
 from tests.reporting.factory import PAPER_SURGERY, Made, made_of
-from tests.reporting.making import seeds, study_of
+from tests.reporting.making import NOWHERE, seeds, study_of
 
 REAL = {"data": "cs224n", "synthetic": False, "encoder": "bert-base-uncased"}
 ANNEALED = made_of(paper.row(2, "annealed_56000"))
@@ -201,6 +201,6 @@ def test_where_it_is_the_papers_experiment_the_caption_does_not() -> None:
 
 def test_all_runs_are_listed_with_why_they_stand_nowhere_else() -> None:
     study = study_of(ANNEALED, replace(ANNEALED, later=5), replace(ANNEALED, seed=2))
-    table = runs_table(study, {"run0": "superseded"})
+    table = runs_table(study, {NOWHERE / "run0": "superseded"})
     assert column(table, "remark") == {"run0": "superseded", "run1": "", "run2": ""}
     assert column(table, "method")["run0"] == "annealed B=56,000"

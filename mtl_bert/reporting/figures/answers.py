@@ -14,6 +14,7 @@ from mtl_bert.reporting import style
 from mtl_bert.reporting.document import Figure
 from mtl_bert.reporting.figures.canvas import PAGE, Words, draw
 from mtl_bert.reporting.heads import Classes, Scale
+from mtl_bert.reporting.numbers import metric
 from mtl_bert.reporting.runs import Predictions, Run
 from mtl_bert.reporting.statistics import Floats, pearson
 from mtl_bert.reporting.subject import Subject
@@ -135,7 +136,9 @@ def scatter_figure(
             rasterized=len(found.labels) > _MANY,
         )  # fmt: skip
         left.set(
-            xlabel="true", ylabel="predicted", title=f"Pearson r = {r:.3f}, N = {len(found.ids):,}"
+            xlabel="true",
+            ylabel="predicted",
+            title=f"Pearson r = {metric(r)}, N = {len(found.ids):,}",
         )
         places = np.arange(len(groups))
         bars = right.bar(places, list(groups.values()), color=BLUE, width=0.7)
@@ -153,7 +156,7 @@ def scatter_figure(
     return draw(
         Words(
             name, heading, subject,
-            f"True against predicted values of {task}, r = {r:.3f}; examples by distance: "
+            f"True against predicted values of {task}, r = {metric(r)}; examples by distance: "
             f"{counts}.",
             "Dashed: predicted = true. The groups' limits are "
             f"{', '.join(f'{d:g}' for d in DISTANCES)} on the labels' scale of "

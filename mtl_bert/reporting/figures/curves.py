@@ -49,7 +49,10 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         x, y = np.array(costs)[front], np.array(gains)[front]
-        axes.plot(x, y, color=style.INK, linewidth=0.9, linestyle=(0, (4, 2)), label="Pareto front")
+        axes.plot(
+            x, y, color=style.INK, linewidth=0.9, linestyle=(0, (4, 2)), label="Pareto front",
+            drawstyle="steps-post",  # nothing between two methods has been run
+        )  # fmt: skip
         for group, cost, gain in zip(groups, costs, gains, strict=True):
             look = looks[group.method]
             axes.errorbar(
@@ -58,7 +61,7 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
                 linestyle="none", elinewidth=0.8, label=group.method.brief(),
             )  # fmt: skip
         log_axis(axes, min(costs), max(costs))
-        axes.set(xlabel="training time (minutes per epoch)", ylabel="dev score (0 to 1)")
+        axes.set(xlabel="training time (minutes per epoch, log scale)", ylabel="dev score (0 to 1)")
         legend.paint(canvas, axes)
 
     names = ", ".join(groups[place].label for place in front)
