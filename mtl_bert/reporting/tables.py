@@ -3,46 +3,29 @@
 Shapes: S seeds of a method.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Sequence
 
 from mtl_bert.reporting import numbers, paper
 from mtl_bert.reporting.commands import fill
-from mtl_bert.reporting.document import Block, Cell, Column, Commands, Record, Table
-from mtl_bert.reporting.statistics import Floats, spread
+from mtl_bert.reporting.document import Block, Cell, Column, Commands, Table
+from mtl_bert.reporting.lines import (
+    BOLD_RULE,
+    Line,
+    best_of,
+    comparison,
+    footnotes_of,
+    identity,
+    lines_of,
+    record_of,
+    times_of,
+)
 from mtl_bert.reporting.studies import SCORE, Group, Study, row_of
 
-BOLD_RULE = (
-    "Bold: the highest mean of a column, where it exceeds every other row's mean by more than the "
-    "larger of the two standard deviations. No bold in a column where some row has one seed only: "
-    "one seed has no spread."
-)
 OURS = "Ours: mean ± standard deviation over n seeds; Δ is ours minus the paper's."
 TIMES = (
     "Minutes per epoch are comparable only as ratios to round-robin's (÷ RR) on the same machine: "
     "the paper's are of a T4."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """A row: published, run, or both."""
-
-    label: str
-    row: paper.PaperRow | None
-    group: Group | None
-
-    def printed(self, what: str) -> float | None:
-        """The paper's number."""
-        if self.row is None:
-            return None
-        return self.row.score if what == SCORE else self.row.tasks.get(what)
-
-    def ours(self, what: str) -> Floats | None:
-        """Ours, of each seed: [S]."""
-        return None if self.group is None else self.group.values(what)
 
 
 def dataset_table(study: Study) -> list[Block]:
@@ -103,21 +86,21 @@ def _count(value: float | None) -> str:
 
 def score_table(study: Study, number: int, heading: str, others: Sequence[Group]) -> list[Block]:
     """Table 2 or 4: metrics, score and time of methods, the paper's and others."""
-    lines = _lines(study.main, number) + [Line(g.label, None, g) for g in others]
+    lines = lines_of(study.main, number) + [Line(g.label, None, g) for g in others]
     rr = row_of(study.main, paper.row(number, "rr"))
     whats = [*study.tasks, SCORE]
-    best = {what: _best([line.ours(what) for line in lines]) for what in whats}
-    notes, marks = _footnotes(lines)
+    best = {what: best_of([line.ours(what) for line in lines]) for what in whats}
+    notes, marks = footnotes_of(lines)
     ours = _ours(study)
     cells, records = [], []
     for place, line in enumerate(lines):
         row = [Cell(f"{line.label}{marks[place]}")]
-        record: dict[str, str | int | float | None] = _identity(line, study)
+        record: dict[str, str | int | float | None] = identity(line, study)
         for what in whats:
-            texts = _comparison(line, what)
+            texts = comparison(line, what)
             row += [Cell(texts[0]), Cell(texts[1], bold=best[what] == place), Cell(texts[2])]
-            record.update(_record(line, what))
-        times = _times(line, rr, paper.row(number, "rr").minutes)
+            record.update(record_of(line, what))
+        times = times_of(line, rr, paper.row(number, "rr").minutes)
         row += [Cell(text) for text in times.texts]
         records.append({**record, **times.record})
         cells.append((*row, Cell(str(len(line.group.runs)) if line.group else "0")))
@@ -148,18 +131,18 @@ def score_table(study: Study, number: int, heading: str, others: Sequence[Group]
 
 def first_epoch_table(study: Study) -> list[Block]:
     """Table 3: paraphrase accuracy after one epoch, and the time beyond round-robin's."""
-    lines = _lines(study.single, 3)
+    lines = lines_of(study.single, 3)
     rr = row_of(study.single, paper.row(3, "rr"))
     task = paper.PARAPHRASE
     if task not in study.tasks:
         return []
-    best = _best([line.ours(task) for line in lines])
-    notes, marks = _footnotes(lines)
+    best = best_of([line.ours(task) for line in lines])
+    notes, marks = footnotes_of(lines)
     ours = _ours(study)
     cells, records = [], []
     for place, line in enumerate(lines):
         assert line.row is not None
-        texts = _comparison(line, task)
+        texts = comparison(line, task)
         own = None if line.group is None else float(line.group.minutes.mean())
         base = None if rr is None else float(rr.minutes.mean())
         extra = None if own is None or base is None else own - base
@@ -175,7 +158,7 @@ def first_epoch_table(study: Study) -> list[Block]:
         )  # fmt: skip
         records.append(
             {
-                **_identity(line, study), **_record(line, task),
+                **identity(line, study), **record_of(line, task),
                 "extra_minutes_paper": line.row.minutes, "extra_minutes": extra,
                 "minutes_to_rr": against,
             }
@@ -210,24 +193,6 @@ def unpublished(study: Study) -> list[Group]:
     return [group for group in study.main if id(group) not in published]
 
 
-def _lines(groups: Sequence[Group], table: int) -> list[Line]:
-    lines = []
-    for row in paper.rows(table):
-        group = row_of(groups, row)
-        scaled = group is not None and group.method.B_scale != 1
-        label = row.label
-        if group is not None and scaled:
-            label = label.replace(f"B={group.method.B:,}", _drawn(group))
-        lines.append(Line(label, row, group))
-    return lines
-
-
-def _drawn(group: Group) -> str:
-    """What of the printed B was really drawn, where data are smaller than the paper's."""
-    method = group.method
-    return f"B={method.B:,} × {method.B_scale:g} = {method.drawn:,}"
-
-
 def _heading(study: Study, what: str) -> str:
     if what == SCORE:
         return "score"
@@ -237,93 +202,6 @@ def _heading(study: Study, what: str) -> str:
 def _ours(study: Study) -> str:
     """What our columns are called: made-up numbers say so themselves."""
     return "ours (made-up text)" if study.subject.synthetic else "ours"
-
-
-def _comparison(line: Line, what: str) -> tuple[str, str, str]:
-    """The paper's number, ours and the difference."""
-    printed, ours = line.printed(what), line.ours(what)
-    difference = None if printed is None or ours is None else float(ours.mean()) - printed
-    shown = numbers.MISSING if ours is None else numbers.with_spread(ours)
-    return numbers.metric(printed), shown, numbers.change(difference)
-
-
-def _identity(line: Line, study: Study) -> dict[str, str | int | float | None]:
-    """What a line of a CSV file is about, in full: it may be read without its title."""
-    group = line.group
-    return {
-        "method": line.label,
-        "experiment": line.row.experiment if line.row else None,
-        "label": None if not line.row else "inferred" if line.row.inferred else "printed",
-        "subject": study.subject.words,
-        "n": len(group.runs) if group else 0,
-        "seeds": " ".join(map(str, group.seeds)) if group else "",
-    }
-
-
-def _record(line: Line, what: str) -> Record:
-    printed, ours = line.printed(what), line.ours(what)
-    mean = None if ours is None else float(ours.mean())
-    return {
-        f"{what}_paper": printed,
-        f"{what}_mean": mean,
-        f"{what}_sd": None if ours is None else spread(ours),
-        f"{what}_difference": None if mean is None or printed is None else mean - printed,
-    }
-
-
-@dataclass(frozen=True)
-class _Times:
-    texts: tuple[str, ...]
-    record: Record
-
-
-def _times(line: Line, rr: Group | None, printed_rr: float) -> _Times:
-    """Minutes per epoch, the paper's and ours, and as ratios to round-robin's."""
-    printed = line.row.minutes if line.row else None
-    printed_ratio = None if printed is None else printed / printed_rr
-    ours = line.group.minutes if line.group else None
-    base = None if rr is None else float(rr.minutes.mean())
-    ratio = None if ours is None or not base else float(ours.mean()) / base
-    texts = (
-        numbers.minutes(printed),
-        numbers.MISSING if ours is None else numbers.minutes_with_spread(ours),
-        numbers.ratio(printed_ratio),
-        numbers.ratio(ratio),
-    )
-    record = {
-        "minutes_paper": printed,
-        "minutes_mean": None if ours is None else float(ours.mean()),
-        "minutes_sd": None if ours is None else spread(ours),
-        "minutes_to_rr_paper": printed_ratio,
-        "minutes_to_rr": ratio,
-    }
-    return _Times(texts, record)
-
-
-def _best(columns: Sequence[Floats | None]) -> int | None:
-    """The place of the best row by :data:`BOLD_RULE`, if there is one."""
-    known = {place: values for place, values in enumerate(columns) if values is not None}
-    if len(known) < 2 or any(len(values) < 2 for values in known.values()):
-        return None
-    mean: Callable[[int], float] = lambda place: float(known[place].mean())  # noqa: E731
-    first = max(known, key=mean)
-    sd = {place: float(np.std(values, ddof=1)) for place, values in known.items()}
-    clear = all(
-        mean(first) - mean(place) > max(sd[first], sd[place]) for place in known if place != first
-    )
-    return first if clear else None
-
-
-def _footnotes(lines: Sequence[Line]) -> tuple[tuple[str, ...], list[str]]:
-    """All footnotes, each once, and each line's marks."""
-    notes: dict[str, int] = {}
-    marks = []
-    for line in lines:
-        own = line.row.footnotes if line.row else ()
-        for note in own:
-            notes.setdefault(note, len(notes) + 1)
-        marks.append("".join(f" [{notes[note]}]" for note in own))
-    return tuple(notes), marks
 
 
 def _missing(study: Study, lines: Sequence[Line], epochs: int) -> list[Block]:

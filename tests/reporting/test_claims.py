@@ -6,15 +6,8 @@ from dataclasses import replace
 import pytest
 
 from mtl_bert.reporting import paper
-from mtl_bert.reporting.claims import (
-    CLAIMS,
-    CONTRADICTED,
-    SUPPORTED,
-    UNDECIDED,
-    Claim,
-    Judgement,
-    judged,
-)
+from mtl_bert.reporting.claims import CLAIMS, Claim, judged
+from mtl_bert.reporting.judging import CONTRADICTED, SUPPORTED, UNDECIDED, Judgement
 from tests.reporting.factory import Made, made_of
 from tests.reporting.making import Told, study_of
 

@@ -7,6 +7,7 @@ import pytest
 
 from mtl_bert.reporting import paper, tables
 from mtl_bert.reporting.document import Block, Commands, Table
+from mtl_bert.reporting.lines import BOLD_RULE
 from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.studies import Study
 from tests.reporting.factory import PAPER_SURGERY, Made, made_of
@@ -167,7 +168,7 @@ def test_bold_only_outside_the_spread(
     mark = ("RR-PCGrad, B=6,040", "Sentiment (sst) accuracy ours")
     assert (mark in bold(table)) == expected
     assert ("A-PCGrad, B=56,000", mark[1]) not in bold(table)
-    assert tables.BOLD_RULE in table.caption
+    assert BOLD_RULE in table.caption
 
 
 def test_equals_and_lonely_rows_are_not_bold() -> None:
