@@ -43,7 +43,7 @@ def _absent(comparison: Comparison, rows: Iterable[tuple[int, str]]) -> str:
         for table, name in rows
         if _row(comparison, table, name) is None
     ]
-    return f"no run of {', '.join(missing)}" if missing else ""
+    return f"no run of {'; '.join(missing)}" if missing else ""
 
 
 def _there(comparison: Comparison, table: int, experiment: str) -> Group:
@@ -186,6 +186,8 @@ def cheap_but_weak(comparison: Comparison) -> Judgement:
     rr = _row(comparison, 2, "rr")
     if rr is None or not others:
         return _impossible("no run of RR-PCGrad" if rr is None else "no other method of Table 2")
+    if not _has_paraphrase(rr):
+        return _impossible("the task is missing")
     found = [
         (f"RR minus {group.method.brief()}", comparison.difference(rr, group, paper.PARAPHRASE))
         for group in others
@@ -228,13 +230,16 @@ def paraphrase_for_others(comparison: Comparison) -> Judgement:
     return Judgement(_listed(shown), _verdict(supported, contradicted))
 
 
+def _has_paraphrase(group: Group) -> bool:
+    return paper.PARAPHRASE in group.runs[0].results.tasks
+
+
 def _families(comparison: Comparison) -> list[_Family]:
     """Methods with the paper's surgery that differ in nothing but B, two at least."""
     families: dict[Method, _Family] = {}
     for group in comparison.groups:
         method = group.method
-        measured = paper.PARAPHRASE in group.runs[0].results.tasks
-        if method.B is not None and measured and method.surgery == PAPER_SURGERY:
+        if method.B is not None and _has_paraphrase(group) and method.surgery == PAPER_SURGERY:
             bare = Method(
                 method.sampler,
                 None,

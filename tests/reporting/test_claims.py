@@ -147,6 +147,13 @@ def test_one_seed_cannot_say(claim: Claim) -> None:
     assert judge(claim, means, common=1).verdict == "cannot be judged: one seed"
 
 
+def test_without_its_task_a_claim_cannot_be_judged() -> None:
+    some = {"sst": 9, "sts": 9}
+    made = [replace(m, dev=some, sizes=some) for m in all_rows()]
+    for claim in (CHEAP, MORE_B):
+        assert judge(claim, {}, made).verdict.startswith("cannot be judged: ")
+
+
 def test_a_missing_row_is_named() -> None:
     made = rows((2, "annealed_56000"), (2, "vanilla_56000"), (2, "vanilla_16000"))
     assert judge(ANNEALED, {}, made).verdict == "cannot be judged: no run of A-PCGrad, B=16,000"
