@@ -19,6 +19,7 @@ class Subject:
         sizes: training examples of each task.
         encoder: the encoder's name.
         seen: tasks whose data the encoder was trained on before -> those data sets.
+        dev: dev examples of each task.
     """
 
     data: str
@@ -26,6 +27,7 @@ class Subject:
     sizes: tuple[tuple[str, int], ...]
     encoder: str
     seen: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    dev: tuple[tuple[str, int], ...] = ()
 
     @property
     def other_sizes(self) -> tuple[str, ...]:
@@ -50,7 +52,8 @@ class Subject:
     def like_the_paper(self) -> bool:
         """Whether the paper's numbers are of the same experiment: its data, whole; its encoder."""
         same_data = not (self.synthetic or self.other_sizes or self.other_tasks or self.seen)
-        return same_data and self.encoder == paper.ENCODER
+        same_dev = all(n == paper.SIZES[task].dev for task, n in self.dev if task in paper.SIZES)
+        return same_data and same_dev and self.encoder == paper.ENCODER
 
     @property
     def words(self) -> str:
@@ -99,4 +102,5 @@ def subject_of(results: Results) -> Subject:
         sizes=tuple((task, sizes.get("train", 0)) for task, sizes in results.data.sizes.items()),
         encoder=results.encoder,
         seen=tuple((task, tuple(sets)) for task, sets in results.data.seen.items() if sets),
+        dev=tuple((task, score.n) for task, score in results.tasks.items()),
     )

@@ -149,6 +149,7 @@ def test_inside_a_page_ink_is_the_pages_and_ids_are_the_figures_own() -> None:
         assert used
         assert used <= own
     assert "<metadata" not in one
+    assert 'aria-hidden="true"' in one.split(">")[0]  # what is around it says what it shows
     assert standalone(drawn).startswith("<?xml")
     assert style.INK in standalone(drawn)
 
