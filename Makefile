@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo bench build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo browser bench build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -69,6 +69,10 @@ tables: setup  ## All three
 tables-demo: JOBS = 2
 tables-demo: setup  ## All three on the built-in demo, three seeds: about 20 minutes on two cores
 	$(call tables,2 3 4,data=demo data.scale=0.08 'B_scale=$${data.scale}' trainer.threads=1,runs/tables-demo)
+
+browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-get install chromium)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser $(ARGS)
 
 bench: setup  ## Measure what surgery and averaging cost (half an hour); options go into ARGS="--sizes minilm"
 	$(BIN)/python -m benchmarks.surgery $(ARGS)

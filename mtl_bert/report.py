@@ -1,0 +1,119 @@
+"""The paper's tables and figures from finished runs: ``python -m mtl_bert.report DIR...``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtl_bert.errors import UserError
+from mtl_bert.reporting.finding import find_run, find_runs
+from mtl_bert.reporting.runs import Run, UnusableError
+
+DESCRIPTION = """\
+Put finished runs side by side in the form of the paper's tables and figures: its numbers beside
+yours, whether differences are real, and what became of its claims.
+
+Reads every results.json below each DIR, and predictions/TASK.csv beside it. Writes index.html (one
+page that needs nothing else), report.md, tables/*.csv and figures/*.png and *.svg. It trains
+nothing and needs no GPU."""
+
+EPILOG = """\
+examples
+  python -m mtl_bert.report runs
+      everything below runs, into runs/report
+  python -m mtl_bert.report runs --out report --run runs/2026-11-24/06-23-45-arrp-seed1
+      with the confusion matrices, scatter plots and mistakes of that run
+  python -m mtl_bert.train -m +experiment/table4=arrp_f0_lambda05,rr seed=1,2,3 data=cs224n \\
+      data.dir=DIR model=bert_base
+      makes runs to report on: rows of Table 4 with three seeds
+
+Runs that differ in nothing but the seed are repetitions of one method. Methods stand side by side
+when everything else (data, encoder, batch, learning rate, ...) is the same; other settings get a
+section of their own. Rows that nobody has run are shown with the command that makes them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    try:
+        run(_parser().parse_args(arguments))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read the runs and write the report.
+
+    Raises:
+        UserError: there is nothing to report on, or nowhere to write it.
+    """
+    directories: list[Path] = options.directories
+    for directory in directories:
+        if not directory.is_dir():
+            raise UserError(
+                f"DIR: expected a directory with runs, found nothing at {directory}; "
+                "write the directory in which runs lie, for example runs"
+            )
+    runs, warnings = find_runs(directories)
+    chosen = [_chosen(path, runs) for path in options.run]
+    runs += [run for run in chosen if run not in runs]
+    for warning in warnings:
+        sys.stderr.write(f"{warning}\n")
+    if not runs:
+        where = ", ".join(map(str, directories))
+        raise UserError(
+            f"DIR: expected results.json of finished runs, found none that can be used below "
+            f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
+        )
+    from mtl_bert.reporting.report import report
+    from mtl_bert.reporting.writing import PAGE, write_report
+
+    out: Path = options.out or directories[0] / "report"
+    document = report(runs, warnings, chosen)
+    try:
+        write_report(document, out)
+    except OSError as error:
+        raise UserError(
+            f"--out: expected a directory that can be written, found {error.strerror} at "
+            f"{error.filename or out}; write another --out=DIR"
+        ) from error
+    print(f"{len(runs)} runs; report written to {out / PAGE}")
+
+
+def _chosen(path: Path, runs: Sequence[Run]) -> Run:
+    """The run of a directory, among those that were read or read now."""
+    for known in runs:
+        if known.directory.resolve() == path.resolve():
+            return known
+    try:
+        return find_run(path, path.parent)
+    except UnusableError as error:
+        raise UserError(
+            f"--run: expected the directory of a finished run, found none at {path} ({error}); "
+            "write a directory that holds results.json"
+        ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mtl_bert.report",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directories", metavar="DIR", nargs="+", type=Path, help="where runs lie")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="default: report in the first DIR")
+    parser.add_argument(
+        "--run",
+        metavar="RUNDIR",
+        nargs="+",
+        type=Path,
+        action="extend",
+        default=[],
+        help="show the answers of these runs (default: of each setting's best ARRP run)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""Figures beyond the paper's: what scores cost, how they come about, what λ and B do to them.
+
+Shapes: S seeds of a method, E epochs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from mtl_bert.reporting import style
+from mtl_bert.reporting.document import Figure
+from mtl_bert.reporting.figures.canvas import Legend, Words, draw, log_axis
+from mtl_bert.reporting.methods import Method
+from mtl_bert.reporting.runs import Run
+from mtl_bert.reporting.statistics import Floats, spread
+from mtl_bert.reporting.studies import SCORE, Group, Study
+from mtl_bert.reporting.style import Look
+
+Looks = Mapping[Method, Look]
+_SPREAD = "Bars and bands: ± one standard deviation over seeds, where there are several."
+
+
+def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
+    """The places that nothing beats in both, cheapest first: no other costs no more and gains more.
+
+    Of equals the first one stands for all.
+    """
+    front: list[int] = []
+    for place in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
+        if not front or gains[place] > gains[front[-1]]:
+            front.append(place)
+    return front
+
+
+def cost_figure(study: Study, looks: Looks) -> Figure | None:
+    """Score against training time, with the Pareto front."""
+    groups = [g for g in study.main if g.trained]
+    if not groups:
+        return None
+    costs = [float(g.minutes.mean()) for g in groups]
+    gains = [float(g.values(SCORE).mean()) for g in groups]
+    front = pareto(costs, gains)
+    legend = Legend((*_briefs(groups), "Pareto front"))
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        x, y = np.array(costs)[front], np.array(gains)[front]
+        axes.plot(
+            x, y, color=style.INK, linewidth=0.9, linestyle=(0, (4, 2)), label="Pareto front",
+            drawstyle="steps-post",  # nothing between two methods has been run
+        )  # fmt: skip
+        for group, cost, gain in zip(groups, costs, gains, strict=True):
+            look = looks[group.method]
+            axes.errorbar(
+                cost, gain, xerr=spread(group.minutes), yerr=spread(group.values(SCORE)),
+                color=look.colour, marker=look.marker, markerfacecolor=look.fill, markersize=6,
+                linestyle="none", elinewidth=0.8, label=group.method.brief(),
+            )  # fmt: skip
+        log_axis(axes, min(costs), max(costs))
+        axes.set(xlabel="training time (minutes per epoch, log scale)", ylabel="dev score (0 to 1)")
+        legend.paint(canvas, axes)
+
+    names = ", ".join(groups[place].label for place in front)
+    return draw(
+        Words(
+            f"{study.slug}-score-time", "Score against training time", study.subject,
+            f"Dev score and minutes per epoch of {len(groups)} methods; on the Pareto front: "
+            f"{names}.",
+            f"Means over seeds. Nothing is both faster and better than the front. {_SPREAD} Times "
+            f"are comparable only on one device.",
+        ),
+        paint,
+        height=2.5 + legend.height,
+    )  # fmt: skip
+
+
+def _briefs(groups: Sequence[Group]) -> tuple[str, ...]:
+    return tuple(group.method.brief() for group in groups)
+
+
+@dataclass
+class _Curve:
+    """Means and spread at points of x."""
+
+    x: list[float] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    sd: list[float] = field(default_factory=list)
+
+    def add(self, x: float, values: Floats) -> None:
+        self.x.append(x)
+        self.mean.append(float(values.mean()))
+        self.sd.append(spread(values) or 0.0)
+
+    def paint(self, axes: Axes, look: Look, label: str, *, every: int = 1) -> None:
+        mean, sd = np.array(self.mean), np.array(self.sd)
+        axes.plot(
+            self.x, mean, color=look.colour, linestyle=look.line, marker=look.marker,
+            markerfacecolor=look.fill, markevery=every, label=label,
+        )  # fmt: skip
+        axes.fill_between(self.x, mean - sd, mean + sd, color=look.colour, alpha=0.15, linewidth=0)
+
+
+def examples_seen(run: Run) -> Floats:
+    """Training examples seen by the end of each epoch: [E]."""
+    each = [sum(phase.examples for phase in epoch.phases) for epoch in run.results.epochs]
+    return np.cumsum(each, dtype=np.float64)
+
+
+def progress_figures(study: Study, looks: Looks) -> list[Figure]:
+    """Score against epoch, and against the examples seen."""
+    groups = [g for g in study.main if g.trained]
+    if not groups:
+        return []
+    legend = Legend(_briefs(groups))
+
+    def curve(group: Group, *, by_examples: bool) -> _Curve:
+        found = _Curve()
+        for epoch in range(min(len(run.results.epochs) for run in group.runs)):
+            scores = np.array([run.results.epochs[epoch].score for run in group.runs])
+            seen = np.mean([examples_seen(run)[epoch] for run in group.runs])
+            found.add(float(seen) if by_examples else epoch + 1.0, scores)
+        return found
+
+    def figure(name: str, heading: str, xlabel: str, *, by_examples: bool) -> Figure:
+        def paint(canvas: Canvas) -> None:
+            axes = canvas.subplots()
+            for group in groups:
+                curve(group, by_examples=by_examples).paint(
+                    axes, looks[group.method], group.method.brief()
+                )
+            if by_examples:
+                ends = [examples_seen(run)[[0, -1]] for group in groups for run in group.runs]
+                log_axis(axes, float(np.min(ends)), float(np.max(ends)))
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set(xlabel=xlabel, ylabel="dev score (0 to 1)")
+            legend.paint(canvas, axes)
+
+        ends = (f"{g.label} {np.mean([r.results.last.score for r in g.runs]):.3f}" for g in groups)
+        return draw(
+            Words(
+                f"{study.slug}-{name}", heading, study.subject,
+                f"{heading} for {len(groups)} methods; after the last epoch: {', '.join(ends)}.",
+                f"Means over seeds after each epoch. {_SPREAD}",
+            ),
+            paint,
+            height=2.6 + legend.height,
+        )  # fmt: skip
+
+    return [
+        figure("score-epoch", "Score against epoch", "epoch", by_examples=False),
+        figure(
+            "score-examples", "Score against examples seen",
+            "training examples seen, all tasks, repeats included (log scale)", by_examples=True,
+        ),
+    ]  # fmt: skip
+
+
+def utilisation_figure(study: Study, looks: Looks) -> Figure | None:
+    """Each task's metric against the share of its training set that was seen."""
+    groups = [g for g in study.main if g.trained]
+    if not groups:
+        return None
+    tasks, legend = study.tasks, Legend(_briefs(groups))
+
+    def paint(canvas: Canvas) -> None:
+        panels = canvas.subplots(1, len(tasks), squeeze=False)[0]
+        for axes, task in zip(panels, tasks, strict=True):
+            for group in groups:
+                shares = [run.results.utilisation.get(task) for run in group.runs]
+                known = [100 * share.fraction for share in shares if share is not None]
+                if not known:
+                    continue
+                look, values = looks[group.method], group.values(task)
+                axes.errorbar(
+                    np.mean(known), values.mean(), yerr=spread(values), color=look.colour,
+                    marker=look.marker, markerfacecolor=look.fill, linestyle="none",
+                    elinewidth=0.8, label=group.method.brief(),
+                )  # fmt: skip
+            axes.set(
+                xlabel="% of training set seen", ylabel=f"dev {study.metrics[task]}", title=task
+            )
+            axes.set_xlim(-4, 104)
+        legend.paint(canvas, panels[0])
+
+    return draw(
+        Words(
+            f"{study.slug}-utilisation", "Each task against the use of its training set",
+            study.subject,
+            f"One panel for each of {', '.join(tasks)}: the dev metric of {len(groups)} methods "
+            "against the share of different training examples seen over all epochs.",
+            f"Different examples seen at least once, over all epochs. {_SPREAD}",
+        ),
+        paint,
+        height=2.2 + legend.height,
+    )  # fmt: skip
+
+
+def effect_figures(study: Study, looks: Looks) -> list[Figure]:
+    """What λ does to ARRP, and what B does to every sampler that has one."""
+    found = []
+    lambdas = _series(study.main, "λ")
+    if lambdas:
+        figure = _effect(
+            study, looks, lambdas, "effect-lambda", "The effect of λ on ARRP",
+            "λ: penalty on the second phase's loss",
+        )  # fmt: skip
+        found.append(figure)
+    budgets = _series(study.main, "B")
+    if budgets:
+        figure = _effect(
+            study, looks, budgets, "effect-b", "The effect of B",
+            "B: examples drawn per epoch (log scale)",
+        )  # fmt: skip
+        found.append(figure)
+    return found
+
+
+_Series = dict[str, list[tuple[float, Group]]]
+
+
+def _series(groups: Sequence[Group], letter: str) -> _Series:
+    """Curves along λ or B of at least two points: name -> x and method, in rising order."""
+    series: _Series = {}
+    for group in groups:
+        method = group.method
+        x = method.lambda_ if letter == "λ" else method.drawn
+        if x is not None:
+            series.setdefault(method.brief(letter), []).append((float(x), group))
+    return {
+        name: sorted(points, key=lambda point: point[0])
+        for name, points in series.items()
+        if len(points) > 1
+    }
+
+
+def _effect(
+    study: Study, looks: Looks, series: _Series, name: str, heading: str, xlabel: str
+) -> Figure:
+    whats = (SCORE, *study.tasks)
+    rows = (len(whats) + 1) // 2
+    legend = Legend(tuple(series))
+
+    def paint(canvas: Canvas) -> None:
+        panels = canvas.subplots(rows, 2, squeeze=False, sharex=True).flatten()
+        for axes, what in zip(panels, whats, strict=False):
+            for label, points in series.items():
+                curve = _Curve()
+                for x, group in points:
+                    curve.add(x, group.values(what))
+                curve.paint(axes, looks[points[0][1].method], label)
+            axes.set(
+                ylabel="dev score" if what == SCORE else f"dev {study.metrics[what]}", title=what
+            )
+            if name == "effect-b":
+                drawn = [x for points in series.values() for x, _ in points]
+                log_axis(axes, min(drawn), max(drawn))
+        for axes in panels[len(whats) :]:
+            axes.set_visible(False)
+        for axes in panels[: len(whats)][-2:]:
+            axes.set_xlabel(xlabel)
+        legend.paint(canvas, panels[0])
+
+    trends = "; ".join(
+        f"{label}: " + ", ".join(f"{x:g} {g.values(SCORE).mean():.3f}" for x, g in points)
+        for label, points in series.items()
+    )
+    return draw(
+        Words(
+            f"{study.slug}-{name}", heading, study.subject,
+            f"{heading} on the score and on {', '.join(study.tasks)}. Scores: {trends}.",
+            f"Methods that differ in nothing else are joined. Means over seeds. {_SPREAD}",
+        ),
+        paint,
+        height=1.75 * rows + 0.3 + legend.height,
+    )  # fmt: skip

@@ -1,0 +1,44 @@
+"""How numbers are written."""
+
+import numpy as np
+
+from mtl_bert.reporting.statistics import Floats, spread
+
+MISSING, MINUS = "–", "−"
+
+
+def metric(value: float | None) -> str:
+    """Three decimals, as the paper prints them."""
+    return MISSING if value is None else f"{value:.3f}".replace("-", MINUS)
+
+
+def change(value: float | None) -> str:
+    """A difference, with its sign."""
+    return MISSING if value is None else f"{value:+.3f}".replace("-", MINUS)
+
+
+def minutes(value: float | None) -> str:
+    """Minutes, with more digits where there are few of them."""
+    if value is None:
+        return MISSING
+    size = abs(value)
+    digits = 0 if size >= 100 else 2 if size >= 0.1 else 4
+    return "0" if value == 0 else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def ratio(value: float | None) -> str:
+    """How many times as much."""
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def with_spread(values: Floats) -> str:
+    """Mean ± standard deviation over seeds; the number alone where there is one."""
+    sd = spread(values)
+    mean = metric(float(np.mean(values)))
+    return mean if sd is None else f"{mean} ± {sd:.3f}"
+
+
+def minutes_with_spread(values: Floats) -> str:
+    """The same for minutes."""
+    sd = spread(values)
+    return minutes(float(np.mean(values))) + ("" if sd is None else f" ± {minutes(sd)}")

@@ -1,0 +1,125 @@
+"""How sure a difference is: resampled dev examples, and the spread over seeds.
+
+Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+RESAMPLES = 2_000
+SEED = 20_240_229
+_GATHERED = 4_000_000  # numbers that one batch of resamples may take: 32 MB
+
+
+def accuracy(labels: Floats, predictions: Floats) -> Floats:
+    """The share of right answers, along the last axis."""
+    return np.asarray(np.mean(labels == predictions, axis=-1))
+
+
+def pearson(labels: Floats, predictions: Floats) -> Floats:
+    """Pearson's r along the last axis; 0 where it is undefined (docs/paper.md, 13)."""
+    x = labels - labels.mean(-1, keepdims=True)
+    y = predictions - predictions.mean(-1, keepdims=True)
+    covariance = (x * y).sum(-1)
+    norm = np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+    # Rounding leaves constant numbers a hair's breadth from their mean.
+    scale = np.abs(labels).max(-1) * np.abs(predictions).max(-1) * labels.shape[-1]
+    defined = norm > 1e-13 * scale
+    return np.asarray(np.where(defined, covariance / np.where(defined, norm, 1.0), 0.0))
+
+
+METRICS = {"accuracy": accuracy, "pearson": pearson}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a number lies, at the level of confidence."""
+
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval is above or below 0, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def __str__(self) -> str:
+        """The ends, with signs."""
+        return f"{self.low:+.3f} to {self.high:+.3f}".replace("-", "−")
+
+
+def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> Floats:
+    """A metric of M models on R resamples of the same dev set: [M, R].
+
+    Every model sees the same resamples, so that rows may be subtracted from each other.
+
+    Args:
+        metric: a name from ``METRICS``.
+        labels: [N].
+        predictions: [M, N].
+        stream: tells tasks apart, whose dev sets are resampled independently.
+    """
+    data: tuple[NDArray[Any], ...]
+    statistic: Any
+    if metric == "accuracy":  # the share of hits: a byte for each instead of two numbers
+        data, statistic = (labels == predictions,), _share
+    else:
+        data, statistic = (np.broadcast_to(labels, predictions.shape), predictions), METRICS[metric]
+    result = stats.bootstrap(
+        data,
+        _along_last(statistic),
+        paired=len(data) == 2,
+        vectorized=True,
+        axis=-1,
+        n_resamples=RESAMPLES,
+        batch=max(1, _GATHERED // predictions.size),
+        method="percentile",
+        rng=np.random.default_rng([SEED, stream]),
+    )
+    return np.asarray(result.bootstrap_distribution)
+
+
+def _share(hits: NDArray[np.bool_]) -> Floats:
+    return np.asarray(np.count_nonzero(hits, axis=-1) / hits.shape[-1])
+
+
+def _along_last(statistic: Any) -> Any:
+    """Give a statistic the argument by which scipy names the axis; ours is always the last."""
+
+    def wrapped(*samples: NDArray[Any], axis: int = -1) -> Any:
+        assert axis == -1
+        return statistic(*samples)
+
+    return wrapped
+
+
+def percentile_interval(distribution: Floats) -> Interval:
+    """The middle of a bootstrap distribution [R]."""
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(distribution, [tail, 100 - tail])
+    return Interval(float(low), float(high))
+
+
+def seed_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:
+    """The mean difference of values paired by seed, by Student's t; None with fewer than 2."""
+    if len(first) < 2:
+        return None
+    differences = np.subtract(first, second)
+    if np.ptp(differences) < 1e-12:  # no spread at all: scipy would divide by it
+        mean = float(differences.mean())
+        return Interval(mean, mean)
+    found = stats.ttest_rel(first, second).confidence_interval(LEVEL)
+    return Interval(float(found.low), float(found.high))
+
+
+def spread(values: Floats) -> float | None:
+    """The standard deviation over seeds [M]; None for one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -1,0 +1,37 @@
+"""A report's files: the page, the text, the tables and the figures, each whole or not at all."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtl_bert.files import replacing, write_text
+from mtl_bert.reporting.document import Document, Figure, Record, Table
+from mtl_bert.reporting.figures.canvas import standalone
+from mtl_bert.reporting.markdown import markdown
+from mtl_bert.reporting.page import page
+
+PAGE, TEXT, TABLES, FIGURES = "index.html", "report.md", "tables", "figures"
+
+
+def write_report(document: Document, out: Path) -> None:
+    """Write everything below ``out``; the page last, when all that it names is there."""
+    for block in document.blocks():
+        if isinstance(block, Table):
+            write_text(out / TABLES / f"{block.name}.csv", csv_text(block.records))
+        elif isinstance(block, Figure):
+            write_text(out / FIGURES / f"{block.name}.svg", standalone(block))
+            with replacing(out / FIGURES / f"{block.name}.png") as temporary:
+                temporary.write_bytes(block.png)
+    write_text(out / TEXT, markdown(document))
+    write_text(out / PAGE, page(document))
+
+
+def csv_text(records: Sequence[Record]) -> str:
+    """Records as a CSV file; columns in the order in which they come up."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()
