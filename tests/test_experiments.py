@@ -7,7 +7,12 @@ import pytest
 
 from mtl_bert.config import CONF
 from mtl_bert.identity import identity
+from mtl_bert.reporting import paper
+from mtl_bert.reporting.methods import method_of
+from mtl_bert.reporting.runs import Run
 from tests.composing import settings_of
+from tests.reporting.factory import Made
+from tests.reporting.making import NOWHERE, run_of
 
 FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
 NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]
@@ -20,9 +25,23 @@ def chosen(name: str) -> str:
 
 
 def test_every_published_row_is_there() -> None:
-    counts = {table: sum(n.startswith(table) for n in NAMES) for table in ("table2", "table3")}
-    assert counts == {"table2": 8, "table3": 5}  # B and both readings of F make Table 3's two four
-    assert len(NAMES) - sum(counts.values()) == 8
+    assert sorted(f"table{row.table}/{row.experiment}" for row in paper.ROWS) == NAMES
+
+
+@pytest.mark.parametrize("row", paper.ROWS, ids=[f"{r.table}-{r.experiment}" for r in paper.ROWS])
+def test_the_report_finds_the_row_and_has_its_numbers(row: paper.PaperRow) -> None:
+    name = f"table{row.table}/{row.experiment}"
+    settings = settings_of(chosen(name))
+    results = run_of(Made()).results.model_copy(update={"config": settings.plain()})
+    method = method_of(Run(NOWHERE, "run", results))
+    same = [r for r in paper.ROWS if method.is_row(r)]
+    assert row in same
+    assert {r.recipe for r in same} == {row.recipe}
+    assert (settings.epochs == 1) == (row.table == 3)
+    claim = (CONF / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()[2]
+    printed = [float(number) for number in re.findall(r"-?\d+\.?\d*", claim)]
+    last = row.minutes if row.score is None else row.score
+    assert printed == [*row.tasks.values(), last]
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
