@@ -42,6 +42,10 @@ class RandomEncoder:
         """A new encoder."""
         return BertModel(self.config)
 
+    def trained_on(self) -> list[str]:
+        """Nothing."""
+        return []
+
 
 def model(size: str, K: int) -> MultiTaskModel:
     """A model with K binary tasks, the same each time."""

@@ -1,13 +1,13 @@
 """From checked settings to the parts of a run, for every entry point alike."""
 
 import logging
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -18,7 +18,6 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config import (
     make,
@@ -29,24 +28,19 @@ from mtl_bert.config import (
     read_corpus,
 )
 from mtl_bert.data import Corpus, Table
-from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.data.encode import Encoded
 from mtl_bert.launching import environment
-from mtl_bert.model import ModelError, MultiTaskModel
 from mtl_bert.reporting.results import DataRecord
 from mtl_bert.settings import ConfigError, Settings
+from mtl_bert.tasks import Task
+from mtl_bert.text_model import make_text_model
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.freeze import check_trainable, frozen_names
 from mtl_bert.training.module import MultiTaskModule
 
-log = logging.getLogger(__name__)
-
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-
-DEFAULT_THREADS = torch.get_num_threads()  # what an earlier job of a sweep set must not stay
-
-UNLIMITED = 10**9  # tokenizers without a limit of their own answer with something astronomical
 
 
 @dataclass(frozen=True)
@@ -78,34 +72,18 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     sampler, surgery = make_sampler(settings), make_surgery(settings)
     optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
     encoder_source = make_encoder_source(settings)
-    torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     corpus = read_corpus(settings, tasks, splits)
-    tokenizer = encoder_source.tokenizer()
-
-    torch.manual_seed(settings.seed)
-    model = MultiTaskModel(
-        tasks,
-        encoder_source,
-        joint_pairs=settings.model.pairs == "joint",
-        dropout=settings.model.dropout,
-        encoder_per_task=sampler.encoder_per_task,
-    ).to(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
-
-    longest = _longest(settings, tokenizer, model)
-    joint = settings.model.pairs == "joint"
-    train = _encode(corpus.train, tokenizer, longest, joint)
-    dev = _encode(corpus.dev, tokenizer, longest, joint)
-    if not isinstance(tokenizer.pad_token_id, int):
-        raise ModelError(
-            f"model: expected a tokenizer with a padding token, found none in "
-            f"{encoder_source.name}; set pad_token in its tokenizer_config.json"
-        )
+    text_model = make_text_model(
+        settings, tasks, encoder_source, encoder_per_task=sampler.encoder_per_task
+    )
+    model = text_model.model
+    train, dev = text_model.encode(corpus.train), text_model.encode(corpus.dev)
     datamodule = PlanDataModule(
         sampler,
         train,
         dev,
         {task.name: task.head.label_type for task in tasks},
-        tokenizer.pad_token_id,
+        text_model.pad,
         epochs=settings.epochs,
         seed=settings.seed,
         accumulate=settings.accumulate,
@@ -128,7 +106,8 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         skip_limit=settings.trainer.skip_limit,
         fp16=settings.trainer.precision == "16-mixed",
     )
-    data = _data_record(corpus, train, dev)
+    trained_on = encoder_source.trained_on() if train else []
+    data = _data_record(corpus, tasks, trained_on, train, dev)
     return Assembly(corpus, module, datamodule, encoder_source.name, data)
 
 
@@ -198,37 +177,6 @@ class Replicas(DDPStrategy):
         """Leave the model unwrapped: averaging after surgery would be another method."""
 
 
-def _longest(settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> int:
-    positions = getattr(model.encoder_config, "max_position_embeddings", None)
-    limits = (tokenizer.model_max_length, positions)
-    limit = min(value for value in limits if value is not None and value > 0)
-    least = tokenizer.num_special_tokens_to_add(pair=True) + 2  # a token of each text
-    wanted = settings.model.max_length or min(limit, UNLIMITED)
-    if not least <= wanted <= limit:
-        raise ConfigError(
-            f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "
-            f"write model.max_length={min(limit, 128)}"
-        )
-    return int(wanted)
-
-
-def _encode(
-    tables: Mapping[str, Table], tokenizer: PreTrainedTokenizerBase, longest: int, joint: bool
-) -> dict[str, Encoded]:
-    if not tables:
-        return {}
-    began = time.perf_counter()
-    encoded = {
-        task: encode(table, tokenizer, longest, joint=joint) for task, table in tables.items()
-    }
-    examples = sum(len(table) for table in tables.values())
-    log.info("encoded %s examples in %.1f s", f"{examples:,}", time.perf_counter() - began)
-    for task, part in encoded.items():
-        if part.truncated:
-            log.warning("%s: %d texts were cut at %d tokens", task, part.truncated, longest)
-    return encoded
-
-
 def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
     names = [name for name, _ in model.named_parameters()]
     some_task = next(iter(datamodule.sizes))
@@ -263,7 +211,11 @@ def _check_optimizer(
 
 
 def _data_record(
-    corpus: Corpus, train: Mapping[str, Encoded], dev: Mapping[str, Encoded]
+    corpus: Corpus,
+    tasks: Sequence[Task],
+    trained_on: Sequence[str],
+    train: Mapping[str, Encoded],
+    dev: Mapping[str, Encoded],
 ) -> DataRecord:
     splits = {"train": corpus.train, "dev": corpus.dev}
     return DataRecord(
@@ -282,4 +234,16 @@ def _data_record(
         truncated={
             task: sum(part[task].truncated for part in (train, dev) if part) for task in dev
         },
+        train_labels={
+            task.name: _count_labels(corpus.train[task.name], task.head.names)
+            for task in tasks
+            if task.name in corpus.train and task.head.names
+        },
+        seen={task.name: found for task in tasks if (found := task.among(trained_on))},
     )
+
+
+def _count_labels(table: Table, names: Sequence[str]) -> dict[str, int]:
+    assert table.labels is not None
+    counts = np.bincount(table.labels.astype(np.int64), minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))

@@ -19,7 +19,7 @@ from mtl_bert.sampling import Sampler
 from mtl_bert.settings import ConfigError, Settings, explain
 
 if TYPE_CHECKING:
-    from mtl_bert.data import Corpus
+    from mtl_bert.data import Corpus, Source
     from mtl_bert.model import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
@@ -104,8 +104,12 @@ def settings_yaml(settings: Settings) -> str:
     return OmegaConf.to_yaml(settings.plain())
 
 
-def saved_settings(path: Path) -> Settings:
+def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
     """The settings that a run's directory keeps.
+
+    Args:
+        path: of its config.yaml.
+        changes: settings, by their dotted names, that are others now.
 
     Raises:
         ConfigError: a file that does not hold settings.
@@ -120,6 +124,8 @@ def saved_settings(path: Path) -> Settings:
             f"{path}: expected the settings of a run, found something else ({first}); "
             "write another directory"
         ) from error
+    for key, value in (changes or {}).items():
+        OmegaConf.update(saved, key, value)
     return read_settings(saved)
 
 
@@ -227,10 +233,14 @@ def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[st
     """
     from mtl_bert.data import load  # torch takes seconds to import
 
-    data = settings.data
-    return load(
-        make(data.source), tasks, data.max_bad_share, splits, share=data.share, seed=data.seed
-    )
+    data, source = settings.data, make_data_source(settings)
+    return load(source, tasks, data.max_bad_share, splits, share=data.share, seed=data.seed)
+
+
+def make_data_source(settings: Settings) -> "Source":
+    """Where the tasks' tables come from."""
+    source: Source = make(settings.data.source)
+    return source
 
 
 def make_encoder_source(settings: Settings) -> "EncoderSource":

@@ -134,8 +134,9 @@ def _carry_out(
         if state is not None:
             log.info("going on from epoch %d, step %d", *state["position"])
             recorder.resume(Books.model_validate_json(state["books"]))
-        if parts.data.synthetic:
-            log.info("data=%s is synthetic: no number here is a published one", parts.data.name)
+        if first:
+            for note in notes_of(parts.data):
+                log.info("%s", note)
         digest = datamodule.digest()
 
         def rest() -> dict[str, Any]:
@@ -250,6 +251,19 @@ def labels(
     )
 
 
+def notes_of(data: DataRecord) -> list[str]:
+    """What a reader has to know about numbers that come from such data."""
+    notes = []
+    if data.synthetic:
+        notes.append(f"data={data.name} is synthetic: no number here is a published one")
+    for task, data_sets in data.seen.items():
+        notes.append(
+            f"the encoder has seen the data of {task} before: its model card names "
+            f"{', '.join(data_sets)}"
+        )
+    return notes
+
+
 def collect(
     settings: Settings,
     parts: Assembly,
@@ -261,9 +275,7 @@ def collect(
     assert recorder.best is not None
     datamodule, module = parts.datamodule, parts.module
     last = recorder.epochs[-1] if recorder.epochs else recorder.best
-    notes = list(recorder.remarks)
-    if parts.data.synthetic:
-        notes.insert(0, f"data={parts.data.name} is synthetic: no number here is a published one")
+    notes = [*notes_of(parts.data), *recorder.remarks]
     if module.skipped:
         notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]

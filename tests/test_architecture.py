@@ -12,7 +12,8 @@ from mtl_bert.config import CONF, PACKAGE
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 ENTRY_POINTS = tuple(
-    f"mtl_bert.{name}" for name in ("train", "plan", "evaluate", "sweep", "report")
+    f"mtl_bert.{name}"
+    for name in ("train", "plan", "evaluate", "sweep", "report", "predict", "export")
 )
 LONGEST = 400
 
@@ -112,8 +113,8 @@ def test_only_the_shell_knows_hydra() -> None:
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 MENTION = re.compile(rf"(?<![A-Za-z])({'|'.join(TASKS)})(?![A-Za-z])")
-# What a message tells people to write: task=[sst,sts] or plan.sizes='{sts: 6040}'.
-EXAMPLE = re.compile(r"\b[\w.]+=('[^']*'|\[[^\]]*\])")
+# What a message tells people to write: task=sst, task=[sst,sts] or plan.sizes='{sts: 6040}'.
+EXAMPLE = re.compile(r"\btask=\w+|\b[\w.]+=('[^']*'|\[[^\]]*\])")
 
 
 def test_no_code_mentions_a_task() -> None:

@@ -1,9 +1,19 @@
 """Reading, checking, encoding and collating examples."""
 
-from mtl_bert.data.corpus import Corpus, Source, load
+from mtl_bert.data.corpus import Corpus, Source, load, load_rows
 from mtl_bert.data.delimited import Delimited
 from mtl_bert.data.hub import Hub
 from mtl_bert.data.synthetic import Synthetic
 from mtl_bert.data.table import DataError, Table
 
-__all__ = ["Corpus", "DataError", "Delimited", "Hub", "Source", "Synthetic", "Table", "load"]
+__all__ = [
+    "Corpus",
+    "DataError",
+    "Delimited",
+    "Hub",
+    "Source",
+    "Synthetic",
+    "Table",
+    "load",
+    "load_rows",
+]

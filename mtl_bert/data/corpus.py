@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mtl_bert.data.delimited import Delimited
-from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ class Source(Protocol):
 
     def read(self, task: Task, split: str) -> Table:
         """Read one split (train, dev or test) of a task."""
+        ...
+
+    def rows(self, task: Task, split: str) -> Table:
+        """Read every row of a split that has an id, whole or not, without labels."""
         ...
 
 
@@ -114,14 +118,52 @@ def load(
     )
 
 
+def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Table]:
+    """Read every row of a split that has an id, labelled or not, to predict it.
+
+    Rows that lack a text are there and reported, those without an id only reported.
+
+    Raises:
+        DataError: a table that is not there or cannot be read; where the other tasks' are there,
+            the message says how to ask for those alone.
+    """
+    tables: dict[str, Table] = {}
+    missing: list[MissingSplitError] = []
+    sources = {task.name: source_of(task, source) for task in tasks}
+    for task in tasks:
+        try:
+            tables[task.name] = sources[task.name].rows(task, split)
+        except MissingSplitError as error:
+            missing.append(error)
+    if missing and tables:
+        raise DataError(f"{missing[0].problem}; put it there or write task=[{','.join(tables)}]")
+    if missing:
+        raise missing[0]
+    for table in tables.values():
+        _warn(table, table.skipped, "cannot be named", "they have no prediction")
+        _warn(table, table.incomplete, "are not whole", "they are predicted from what there is")
+    return tables
+
+
+def _warn(table: Table, rows: Sequence[BadRow], what: str, then: str) -> None:
+    if rows:
+        total = len(table) + len(table.skipped)
+        log.warning("%s; %s", _counted(table, rows, total, what), then)
+
+
+def _counted(table: Table, rows: Sequence[BadRow], total: int, what: str) -> str:
+    """How many rows are somehow, and the first of them by line."""
+    examples = "; ".join(str(row) for row in rows[:SHOWN])
+    more = "; …" if len(rows) > SHOWN else ""
+    return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples}{more})"
+
+
 def _report(table: Table, max_bad_share: float) -> None:
     bad = len(table.skipped)
     if not bad:
         return
     total = bad + len(table)
-    examples = "; ".join(str(row) for row in table.skipped[:SHOWN])
-    message = f"{table.origin}: {bad:,} of {total:,} rows cannot be used ({examples}"
-    message += "; …)" if bad > SHOWN else ")"
+    message = _counted(table, table.skipped, total, "cannot be used")
     if bad / total > max_bad_share:
         raise DataError(
             f"{message}; expected at most {max_bad_share:.2%} of them; mend the file or write "

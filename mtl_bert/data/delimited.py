@@ -6,13 +6,13 @@ fields, an index column without a name, a quote that is opened and never closed.
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mtl_bert.data.rows import Columns, build_table
-from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.rows import Broken, Columns, Record, build_named_table, build_table
+from mtl_bert.data.table import DataError, MissingSplitError, Table
 from mtl_bert.tasks import Task
 
 # A quoted field may hold line breaks; one that goes on for longer is a quote nobody closed.
@@ -54,30 +54,43 @@ class Delimited:
         Raises:
             DataError: a file that is missing, empty, binary, lacks a column or has no usable row.
         """
+        labelled = split != "test"
+        columns, records, origin = self._open(task, split, labelled=labelled)
+        return build_table(task, columns, records, origin, labelled=labelled)
+
+    def rows(self, task: Task, split: str) -> Table:
+        """Read every row of a split that has an id, without labels.
+
+        Raises:
+            DataError: a file that is missing, empty, binary, lacks a column or has no such row.
+        """
+        columns, records, origin = self._open(task, split, labelled=False)
+        return build_named_table(task, columns, records, origin)
+
+    def _open(
+        self, task: Task, split: str, *, labelled: bool
+    ) -> tuple[Columns, Iterator[tuple[str, Record]], str]:
         source = dict(task.sources[self.name])
         files: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
         separator = source.pop("separator", self.separator)
         columns = Columns.read(task, source)
         if files[split] is None:
-            raise DataError(
-                f"task {task.name}: expected a file for {split}, found none; add "
-                f"sources.{self.name}.{split} to the task's file"
+            raise MissingSplitError(
+                f"task {task.name}: expected a file for {split}, found none",
+                f"add sources.{self.name}.{split} to the task's file",
             )
         path = Path(self.dir or ".") / files[split]
-        labelled = split != "test"
-        header, records = _open(path, separator, task.name)
+        header, records = _read(path, separator, task.name)
         columns.check(task, header, str(path), labelled=labelled)
-        return build_table(task, columns, records, str(path), labelled=labelled)
+        return columns, records, str(path)
 
 
-def _open(
-    path: Path, separator: str, task: str
-) -> tuple[list[str], Iterator[tuple[str, Mapping[str, object] | str]]]:
+def _read(path: Path, separator: str, task: str) -> tuple[list[str], Iterator[tuple[str, Record]]]:
     """The header of a file and its records, each with its place."""
     if not path.is_file():
-        raise DataError(
-            f"{path}: expected a data file of task {task}, found nothing; put it there or write "
-            "another data.dir"
+        raise MissingSplitError(
+            f"{path}: expected a data file of task {task}, found nothing",
+            "put it there or write another data.dir",
         )
     raw = path.read_bytes()
     if b"\0" in raw:
@@ -99,7 +112,7 @@ def _open(
 
 def _records(
     path: Path, lines: list[str], header: list[str], separator: str
-) -> Iterator[tuple[str, Mapping[str, object] | str]]:
+) -> Iterator[tuple[str, Record]]:
     at = 1
     while at < len(lines):
         if not lines[at].strip():
@@ -109,13 +122,15 @@ def _records(
         text = separator.join(fields)
         if not fields or (used > 1 and len(fields) != len(header)):
             used, found = 1, "a quote is opened and not closed"
+            fields = [part.strip('"') for part in lines[at].split(separator)]
         elif len(fields) != len(header):
             found = f"expected {len(header)} fields, found {len(fields)}"
         elif not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text):
             found = "the text is not UTF-8"
         else:
             found = ""
-        yield f"{path.name} line {at + 1}", found or dict(zip(header, fields, strict=True))
+        row = dict(zip(header, fields, strict=False))  # a broken row's as far as they go
+        yield f"{path.name} line {at + 1}", Broken(found, row) if found else row
         at += used
 
 

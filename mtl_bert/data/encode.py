@@ -47,6 +47,15 @@ class Encoded:
             - self.offsets[: -1 : self.per_example]
         )
 
+    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """The numbers of all examples in batches of like length, the longest first.
+
+        Batches of random lengths are about half padding, which takes as long as text.
+        """
+        by_length = np.argsort(-self.lengths, kind="stable")
+        for start in range(0, len(self), size):
+            yield by_length[start : start + size]
+
 
 def encode(
     table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, *, joint: bool

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mtl_bert.data.rows import Columns, build_table
-from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.rows import Columns, build_named_table, build_table
+from mtl_bert.data.table import DataError, MissingSplitError, Table
 from mtl_bert.hub import require_hub
 from mtl_bert.tasks import Task
 
@@ -38,20 +38,34 @@ class Hub:
                 data set does not load.
             HubError: the data set is not in the cache and the hub does not answer.
         """
+        labelled = split != "test"
+        columns, data, origin = self._open(task, split, labelled=labelled)
+        records = _records(data, origin)
+        return build_table(task, columns, records, origin, labelled=labelled)
+
+    def rows(self, task: Task, split: str) -> Table:
+        """Read every row of a split that has an id, without labels.
+
+        Raises:
+            DataError, HubError: as ``read``.
+        """
+        columns, data, origin = self._open(task, split, labelled=False)
+        return build_named_table(task, columns, _records(data, origin), origin)
+
+    def _open(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
         source = dict(task.sources[self.name])
         path, config = source.pop("path"), source.pop("config", None)
         splits: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
         columns = Columns.read(task, source)
         if splits[split] is None:
-            raise DataError(
-                f"task {task.name}: expected the name of a split for {split}, found none; add "
-                f"sources.{self.name}.{split} to the task's file"
+            raise MissingSplitError(
+                f"task {task.name}: expected the name of a split for {split}, found none",
+                f"add sources.{self.name}.{split} to the task's file",
             )
         data = _load(path, config, splits[split])
         origin = f"{path} {splits[split]}"
-        labelled = split != "test"
         columns.check(task, data.column_names, origin, labelled=labelled)
-        return build_table(task, columns, _records(data, origin), origin, labelled=labelled)
+        return columns, data, origin
 
 
 def _records(data: "Dataset", origin: str) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -1,14 +1,17 @@
 """From a record of strings to a checked row; the same rules for files and for hub data sets."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mtl_bert.data.table import BadRow, DataError, Table
 from mtl_bert.tasks import Task
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 
 TRUTHS = {"True": "1", "False": "0"}  # as pandas writes them
 
@@ -57,10 +60,26 @@ class Columns:
             )
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A record that cannot be trusted.
+
+    Attributes:
+        reason: what is wrong with it.
+        fields: what it seems to hold.
+    """
+
+    reason: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+Record = Mapping[str, object] | Broken
+
+
 def build_table(
     task: Task,
     columns: Columns,
-    records: Iterable[tuple[str, Mapping[str, object] | str]],
+    records: Iterable[tuple[str, Record]],
     origin: str,
     *,
     labelled: bool,
@@ -70,7 +89,7 @@ def build_table(
     Args:
         task: says what a label may be.
         columns: where the fields stand.
-        records: place, and the record or the reason why there is none.
+        records: each with its place.
         origin: the file or data set.
         labelled: whether a label is expected.
 
@@ -80,8 +99,8 @@ def build_table(
     ids, texts, labels, skipped = [], [], [], []
     for place, record in records:
         try:
-            if isinstance(record, str):
-                raise ValueError(record)
+            if isinstance(record, Broken):
+                raise ValueError(record.reason)
             row_texts = tuple(_text(record, column) for column in columns.text)
             label = _label(task, record, columns.label) if labelled else math.nan
             row_id = _text(record, columns.id) if columns.id else place
@@ -91,12 +110,7 @@ def build_table(
         ids.append(row_id)
         texts.append(row_texts)
         labels.append(label)
-    if not ids:
-        example = f" (the first: {skipped[0]})" if skipped else ""
-        raise DataError(
-            f"{origin}: expected rows for task {task.name}, found "
-            f"{len(skipped)} and none that can be used{example}; name another file"
-        )
+    _check_some(task, ids, skipped, origin)
     return Table(
         origin,
         tuple(ids),
@@ -104,6 +118,66 @@ def build_table(
         np.array(labels, np.float64) if labelled else None,
         tuple(skipped),
     )
+
+
+def build_named_table(
+    task: Task, columns: Columns, records: Iterable[tuple[str, Record]], origin: str
+) -> Table:
+    """Keep every record that has an id, to predict it from what there is of it; no labels.
+
+    Args:
+        task: whose records they are.
+        columns: where the fields stand.
+        records: each with its place.
+        origin: the file or data set.
+
+    Raises:
+        DataError: where no record has an id.
+    """
+    ids: list[str] = []
+    texts: list[tuple[str, ...]] = []
+    skipped, incomplete = [], []
+    for place, record in records:
+        fields = record.fields if isinstance(record, Broken) else record
+        try:
+            row_id = _id(fields, columns.id) if columns.id else place
+        except ValueError as reason:
+            skipped.append(BadRow(place, str(reason)))
+            continue
+        row_texts = tuple(_whatever(fields, column) for column in columns.text)
+        missing = [c for c, text in zip(columns.text, row_texts, strict=True) if not text]
+        if isinstance(record, Broken):
+            incomplete.append(BadRow(place, record.reason))
+        elif missing:
+            incomplete.append(BadRow(place, f"{' and '.join(missing)} missing"))
+        ids.append(row_id)
+        texts.append(row_texts)
+    _check_some(task, ids, skipped, origin)
+    return Table(origin, tuple(ids), tuple(texts), None, tuple(skipped), tuple(incomplete))
+
+
+def _check_some(task: Task, ids: Sequence[str], skipped: Sequence[BadRow], origin: str) -> None:
+    if not ids:
+        example = f" (the first: {skipped[0]})" if skipped else ""
+        raise DataError(
+            f"{origin}: expected rows for task {task.name}, found "
+            f"{len(skipped)} and none that can be used{example}; name another file"
+        )
+
+
+def _id(fields: Mapping[str, object], column: str) -> str:
+    """A row's name, which has to fit on a line and into a file."""
+    text = _text({column: fields.get(column)}, column)
+    if len(text.splitlines()) > 1 or SURROGATE.search(text):
+        raise ValueError(f"{column} {ascii(text)[:40]} is not a name")
+    return text
+
+
+def _whatever(fields: Mapping[str, object], column: str) -> str:
+    """What there is of a text, bytes that are not UTF-8 replaced."""
+    value = fields.get(column)
+    text = "" if value is None else str(value).strip()
+    return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _text(record: Mapping[str, object], column: str) -> str:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,3 +66,7 @@ class Synthetic:
             tuple(texts for texts, _ in examples),
             np.array([label for _, label in examples], np.float64) if split != "test" else None,
         )
+
+    def rows(self, task: Task, split: str) -> Table:
+        """The same rows without labels: all of them are whole."""
+        return replace(self.read(task, split), labels=None)

@@ -12,6 +12,19 @@ class DataError(UserError):
     """Data that cannot be used: one line that says where, what was expected, found, and to do."""
 
 
+class MissingSplitError(DataError):
+    """A split of a task that is not there.
+
+    Args:
+        problem: where, what was expected and found.
+        advice: what to do.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}; {advice}")
+        self.problem = problem
+
+
 @dataclass(frozen=True)
 class BadRow:
     """A row that could not be used."""
@@ -34,6 +47,7 @@ class Table:
         texts: one text or a pair for each row: [N].
         labels: [N] float64, or None where the split is unlabelled.
         skipped: the rows that could not be used.
+        incomplete: rows that are here although something of them is missing or damaged.
     """
 
     origin: str
@@ -41,6 +55,7 @@ class Table:
     texts: tuple[tuple[str, ...], ...]
     labels: NDArray[np.float64] | None
     skipped: tuple[BadRow, ...] = ()
+    incomplete: tuple[BadRow, ...] = ()
 
     def __len__(self) -> int:
         """The number of usable rows."""

@@ -20,6 +20,7 @@ from transformers import (
 
 from mtl_bert.errors import UserError
 from mtl_bert.hub import require_hub
+from mtl_bert.model.card import data_sets_of
 
 
 class ModelError(UserError):
@@ -40,6 +41,10 @@ class EncoderSource(Protocol):
 
     def encoder(self) -> PreTrainedModel:
         """A new encoder in float32; random weights come from torch's generator."""
+        ...
+
+    def trained_on(self) -> list[str]:
+        """The data sets that the encoder was trained on, as far as anybody says."""
         ...
 
 
@@ -71,6 +76,10 @@ class Tiny:
             return BertModel(self._config(len(self.tokenizer())))
         except ValueError as error:
             raise self._refusal(str(error)) from error
+
+    def trained_on(self) -> list[str]:
+        """Nothing."""
+        return []
 
     def _config(self, vocabulary: int) -> BertConfig:
         for name in self.settings:
@@ -141,6 +150,10 @@ class Pretrained:
         if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
             raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")
         return encoder
+
+    def trained_on(self) -> list[str]:
+        """The data sets that its model card names."""
+        return data_sets_of(str(self.path))
 
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""

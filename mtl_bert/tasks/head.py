@@ -1,6 +1,6 @@
 """What a task predicts: the labels it accepts, the outputs it needs and how they are read.
 
-Shapes: B examples.
+Shapes: B examples, C classes.
 """
 
 import math
@@ -14,6 +14,11 @@ from torch import Tensor
 
 class Head(Protocol):
     """The form of a task's answers."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the C classes are called, in the order of their labels; none for a number."""
+        ...
 
     @property
     def outputs(self) -> int:
@@ -37,6 +42,14 @@ class Head(Protocol):
         """Read predictions [B], in the labels' own values, off shaped outputs."""
         ...
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """The probability of each class [B, C] by shaped outputs."""
+        ...
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """The probability that each prediction has by its own outputs [B]; NaN for a number."""
+        ...
+
 
 @dataclass(frozen=True)
 class MultiClass:
@@ -55,6 +68,7 @@ class MultiClass:
                 f"head.names: expected at least 2 class names, found {list(self.names)}; "
                 "write for example names: [negative, positive]"
             )
+        _check_different(self.names)
 
     @property
     def outputs(self) -> int:
@@ -80,6 +94,14 @@ class MultiClass:
         """The class of the largest logit: [B]."""
         return outputs.argmax(-1)
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """The softmax of the logits: [B, C]."""
+        return outputs.softmax(-1)
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """The largest probability: [B]."""
+        return self.probabilities(outputs).amax(-1)
+
 
 @dataclass(frozen=True)
 class Binary:
@@ -90,6 +112,15 @@ class Binary:
     """
 
     names: Sequence[str] = ("no", "yes")
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if len(self.names) != 2:
+            raise ValueError(
+                f"head.names: expected what 0 and 1 are called, found {list(self.names)}; "
+                "write for example names: [no, yes]"
+            )
+        _check_different(self.names)
 
     @property
     def outputs(self) -> int:
@@ -113,6 +144,14 @@ class Binary:
         """1 where the logit is positive: [B]."""
         return (outputs > 0).long()
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Those of 0 and 1: [B, 2]; 1 − p would round small ones away."""
+        return torch.stack([-outputs, outputs], -1).sigmoid()
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """p, or 1 − p where 0 is predicted: [B]."""
+        return outputs.abs().sigmoid()
+
 
 @dataclass(frozen=True)
 class Regression:
@@ -133,6 +172,11 @@ class Regression:
                 f"head: expected low < high, found low={self.low} and high={self.high}; "
                 "write for example low: 0 and high: 5"
             )
+
+    @property
+    def names(self) -> Sequence[str]:
+        """There are no classes."""
+        return ()
 
     @property
     def outputs(self) -> int:
@@ -157,3 +201,19 @@ class Regression:
     def predict(self, outputs: Tensor) -> Tensor:
         """The outputs themselves: [B]."""
         return outputs
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """There are none: [B, 0]."""
+        return outputs.new_empty(len(outputs), 0)
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """A number says nothing of how sure it is: NaN, [B]."""
+        return torch.full_like(outputs, math.nan)
+
+
+def _check_different(names: Sequence[str]) -> None:
+    """Results count and name classes: no two may be called alike."""
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"head.names: expected different names, found {list(names)}; call no two classes alike"
+        )

@@ -1,9 +1,11 @@
 """What a task is, as data: its texts, head, loss, metric and how the metric enters the score."""
 
 import math
+import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +41,29 @@ class MetricRange:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """What files of a task's predictions are called, and their column.
+
+    Attributes:
+        file: the first part of the file's name; None is the task's name.
+        column: the header of the predictions.
+    """
+
+    file: str | None = None
+    column: str = "Prediction"
+
+    def __post_init__(self) -> None:
+        """Check that the name can be a part of a file's name and the header a line."""
+        name = "x" if self.file is None else self.file
+        if Path(name).name != name or len(f"{name}{self.column}".splitlines()) != 1:
+            raise ValueError(
+                f"submission: expected a file name without directories and a header of one line, "
+                f"found file={self.file} and column={self.column!r}; "
+                "write for example file: para and column: Prediction"
+            )
+
+
+@dataclass(frozen=True)
 class Task:
     """One of the tasks that are trained together.
 
@@ -51,6 +76,8 @@ class Task:
         metric: makes a fresh torchmetrics metric.
         score: the metric's range in the score.
         sources: for each kind of data, where the task's files and columns are.
+        submission: what files of its predictions are called.
+        known_as: the words by which model cards call its data.
     """
 
     name: str
@@ -61,6 +88,8 @@ class Task:
     metric: Callable[[], Metric]
     score: MetricRange = field(default_factory=MetricRange)
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    submission: Submission = field(default_factory=Submission)
+    known_as: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check that the name can name parameters: heads.NAME.weight."""
@@ -69,6 +98,15 @@ class Task:
                 f"tasks: expected a name of letters, digits and _ that is none of torch's, "
                 f"found {self.name!r}; write another after '# @package tasks.' in the task's file"
             )
+
+    def among(self, data_sets: Iterable[str]) -> list[str]:
+        """Those of a model card's data sets that are called by a word of ``known_as``.
+
+        A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
+        """
+        words = "|".join(re.escape(word) for word in self.known_as)
+        whole = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
+        return [name for name in data_sets if self.known_as and whole.search(name)]
 
     def evaluate(self, predictions: Tensor, labels: Tensor) -> tuple[float, str | None]:
         """The metric of predictions [B] on labels [B], and a remark where it is undefined.

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 DIRECTORY = "checkpoints"
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(UserError):

@@ -172,15 +172,11 @@ class PlanDataModule(LightningDataModule):
 
 
 def dev_plan(dev: Mapping[str, Encoded], batch_size: int) -> Epoch:
-    """A plan that walks through the dev sets, examples of like length together.
-
-    Batches of random lengths are about half padding, which takes as long as text.
-    """
+    """A plan that walks through the dev sets, examples of like length together."""
     phase = Phase("dev")
     steps: Sequence[Step] = [
-        Step(phase, {task: by_length[start : start + batch_size]})
+        Step(phase, {task: rows})
         for task, encoded in dev.items()
-        for by_length in [np.argsort(-encoded.lengths, kind="stable")]
-        for start in range(0, len(encoded), batch_size)
+        for rows in encoded.batches(batch_size)
     ]
     return Epoch(0, tuple(steps))

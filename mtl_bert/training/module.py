@@ -272,8 +272,7 @@ class MultiTaskModule(LightningModule):
         for task, batches in step.tasks.items():
             for batch in batches:
                 outputs = self.model(task, batch)
-                answers = self.model.tasks[task].head.predict(outputs)
-                self._predictions.add(task, batch, outputs, answers)
+                self._predictions.add(task, batch, outputs, self.model.tasks[task].head)
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -4,12 +4,28 @@ Shapes: N dev examples.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from mtl_bert.data.collate import Batch
+from mtl_bert.tasks import Head
+
+
+class Answers(NamedTuple):
+    """What the model says about a task's dev set, in the order of the dev set.
+
+    Attributes:
+        predictions: in the labels' own values: [N].
+        labels: what would have been right: [N].
+        confidence: the probability that each prediction has, NaN where there is none: [N].
+    """
+
+    predictions: Tensor
+    labels: Tensor
+    confidence: Tensor
 
 
 class Predictions:
@@ -20,21 +36,21 @@ class Predictions:
     """
 
     def __init__(self, tasks: Sequence[str]) -> None:
-        self._batches: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {t: [] for t in tasks}
+        self._batches: dict[str, list[tuple[Tensor, ...]]] = {t: [] for t in tasks}
         self._finite: list[Tensor] = []
 
-    def add(self, task: str, batch: Batch, outputs: Tensor, predictions: Tensor) -> None:
-        """Note what the model says about a batch: its head's outputs, and what they mean."""
+    def add(self, task: str, batch: Batch, outputs: Tensor, head: Head) -> None:
+        """Note what the model says about a batch: the outputs of the task's head."""
         assert batch.labels is not None
-        self._batches[task].append((predictions, batch.labels, batch.rows))
+        read = head.predict(outputs), batch.labels, head.confidence(outputs), batch.rows
+        self._batches[task].append(read)
         self._finite.append(outputs.isfinite().all())
 
-    def gather(self, processes: int) -> tuple[bool, dict[str, tuple[Tensor, Tensor]]]:
+    def gather(self, processes: int) -> tuple[bool, dict[str, Answers]]:
         """Bring together what the processes have.
 
         Returns:
-            Whether all outputs were finite; predictions [N] and labels [N] of each task, in the
-            order of its dev set.
+            Whether all outputs were finite; each task's answers.
         """
         own = (
             all(torch.stack(self._finite).tolist()) if self._finite else True,
@@ -49,7 +65,7 @@ class Predictions:
         gathered = {}
         for task in self._batches:
             columns = zip(*(parts[task] for _, parts in shares if parts[task]), strict=True)
-            predictions, labels, rows = map(torch.cat, columns)
+            *answers, rows = map(torch.cat, columns)
             order = rows.argsort()  # batches are sorted by length
-            gathered[task] = predictions[order], labels[order]
+            gathered[task] = Answers(*(column[order] for column in answers))
         return all(finite for finite, _ in shares), gathered

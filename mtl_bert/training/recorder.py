@@ -64,7 +64,7 @@ class Recorder(Callback):
         if books.best is not None:
             best = checkpoint.read(self._directory / checkpoint.DIRECTORY / checkpoint.BEST)
             self.best = Scores.model_validate_json(best["scores"])
-            self._write_predictions(best["predictions"])
+            self._write_predictions(best["predictions"], best["confidence"])
 
     def on_train_epoch_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Start the clock; on resuming, from what the epoch has already taken."""
@@ -104,18 +104,22 @@ class Recorder(Callback):
         """Take the model as it is for the best so far."""
         self.best = evaluation.scores
         predictions = {t: torch.from_numpy(p) for t, p in evaluation.predictions.items()}
+        confidence = {t: torch.from_numpy(c) for t, c in evaluation.confidence.items()}
         content = {
             "state_dict": module.state_dict(),
             "scores": self.best.model_dump_json(),
             "predictions": predictions,
+            "confidence": confidence,
         }
         checkpoint.write(self._directory / checkpoint.DIRECTORY / checkpoint.BEST, content)
-        self._write_predictions(predictions)
+        self._write_predictions(predictions, confidence)
 
-    def _write_predictions(self, predictions: Mapping[str, torch.Tensor]) -> None:
+    def _write_predictions(
+        self, predictions: Mapping[str, torch.Tensor], confidence: Mapping[str, torch.Tensor]
+    ) -> None:
         for task, table in self._dev.items():
             place = self._directory / PREDICTIONS / f"{task}.csv"
-            write_predictions(place, table, predictions[task].numpy())
+            write_predictions(place, table, predictions[task].numpy(), confidence[task].numpy())
 
     def _write_metrics(self) -> None:
         lines = [record.model_dump_json() + "\n" for record in self.epochs]

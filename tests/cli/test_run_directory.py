@@ -127,11 +127,33 @@ def test_predictions_stand_in_the_dev_sets_order(trained: Path) -> None:
     corpus = read_corpus(settings, make_tasks(settings), ["dev"])
     for task, columns in (("sst", ["text"]), ("sts", ["text", "text2"])):
         header, *rows = _read(trained / "predictions" / f"{task}.csv")
-        assert header == ["id", *columns, "label", "prediction"]
+        assert header == ["id", *columns, "label", "prediction", "confidence"]
         table = corpus.dev[task]
         assert [row[0] for row in rows] == list(table.ids)
-        assert [tuple(row[1:-2]) for row in rows] == list(table.texts)
-        assert [float(row[-2]) for row in rows] == table.labels.tolist()
+        assert [tuple(row[1:-3]) for row in rows] == list(table.texts)
+        assert [float(row[-3]) for row in rows] == table.labels.tolist()
+
+
+def test_confidence_is_the_predictions_own_probability(trained: Path) -> None:
+    best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    _, *rows = _read(trained / "predictions" / "sst.csv")
+    assert [float(row[-1]) for row in rows] == pytest.approx(best["confidence"]["sst"].tolist())
+    assert all(1 / 5 <= float(row[-1]) <= 1 for row in rows)
+    assert len({row[-1] for row in rows}) > 1
+    _, *rows = _read(trained / "predictions" / "sts.csv")
+    assert {row[-1] for row in rows} == {""}
+    assert best["confidence"]["sts"].isnan().all()
+
+
+def test_training_examples_of_each_class_are_counted(trained: Path) -> None:
+    settings = read_settings(OmegaConf.load(trained / "config.yaml"))
+    tasks = make_tasks(settings)
+    labels = read_corpus(settings, tasks, ["train"]).train["sst"].labels.tolist()
+    counted = results_in(trained).data.train_labels
+    names = tasks[0].head.names
+    assert {task: list(counts.items()) for task, counts in counted.items()} == {
+        "sst": [(name, labels.count(number)) for number, name in enumerate(names)]
+    }
 
 
 def test_the_best_epoch_is_kept_and_its_metrics_follow_from_its_predictions(
@@ -153,7 +175,7 @@ def test_the_best_epoch_is_kept_and_its_metrics_follow_from_its_predictions(
     for task, metric in metrics.items():
         _, *rows = _read(tmp_path / "predictions" / f"{task}.csv")
         # Single precision is what the model predicts in; the file has all of its digits.
-        labels, predictions = np.array([row[-2:] for row in rows], np.float32).astype(float).T
+        labels, predictions = np.array([row[-3:-1] for row in rows], np.float32).astype(float).T
         recorded = results.epochs[1].tasks[task]
         assert recorded.n == len(rows)
         assert metric(labels, predictions) == pytest.approx(recorded.value, abs=1e-12)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data import DataError
-from mtl_bert.data.rows import Columns, build_table
+from mtl_bert.data.rows import Broken, Columns, build_table
 from mtl_bert.tasks import MultiClass, Regression
 from tests.factories import assert_tells, make_task
 
@@ -58,7 +58,7 @@ def test_a_bad_row_is_skipped_with_its_place_and_reason(fields, reason):
 
 
 def test_a_source_may_give_the_reason_itself():
-    table = build("expected 3 fields, found 2", record())
+    table = build(Broken("expected 3 fields, found 2"), record())
     assert [str(row) for row in table.skipped] == ["row 0: expected 3 fields, found 2"]
 
 

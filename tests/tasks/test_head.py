@@ -86,3 +86,60 @@ def test_classes_are_at_least_two(names):
 def test_a_scale_goes_upwards(low, high):
     with pytest.raises(ValueError, match="low < high"):
         Regression(low, high)
+
+
+@pytest.mark.parametrize("names", [[], ["one"], ["one", "two", "three"], ["same", "same"]])
+def test_yes_and_no_have_a_name_each(names):
+    with pytest.raises(ValueError, match=r"head\.names: expected"):
+        Binary(names)
+
+
+def test_no_two_classes_are_called_alike():
+    with pytest.raises(ValueError, match="different names"):
+        MultiClass(["good", "bad", "good"])
+
+
+def test_names_stand_in_the_order_of_the_labels():
+    assert list(FIVE.names) == ["a", "b", "c", "d", "e"]
+    assert list(Binary().names) == ["no", "yes"]
+    assert list(Regression(0, 5).names) == []
+
+
+# Saturated, tied and middling outputs.
+OUTPUTS = [
+    (FIVE, torch.cat([10 * torch.randn(50, 5), torch.zeros(1, 5), 200 * torch.eye(5)])),
+    (Binary(), torch.tensor([-200, -20, -1.5, -1e-6, 0, 0.3, 2, 200])),
+]
+
+
+@pytest.mark.parametrize(("head", "outputs"), OUTPUTS)
+def test_probabilities_are_of_the_classes_and_confidence_is_the_predictions_own(head, outputs):
+    probabilities = head.probabilities(outputs)
+    assert probabilities.shape == (len(outputs), len(head.names))
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(len(outputs)))
+    own = probabilities[torch.arange(len(outputs)), head.predict(outputs)]
+    torch.testing.assert_close(head.confidence(outputs), own, rtol=0, atol=0)
+    assert bool((own >= 1 / len(head.names) - 1e-7).all())
+
+
+def test_probabilities_by_hand():
+    logits = torch.tensor([[0.0, math.log(2), math.log(5)]])
+    head = MultiClass(["a", "b", "c"])
+    torch.testing.assert_close(head.probabilities(logits), torch.tensor([[1, 2, 5]]) / 8)
+    torch.testing.assert_close(head.confidence(logits), torch.tensor([5 / 8]))
+    logits = torch.tensor([math.log(3), -math.log(3)])
+    expected = torch.tensor([[1, 3], [3, 1]]) / 4
+    torch.testing.assert_close(Binary().probabilities(logits), expected)
+    torch.testing.assert_close(Binary().confidence(logits), torch.tensor([0.75, 0.75]))
+
+
+def test_small_probabilities_are_not_rounded_away():
+    smallest = Binary().probabilities(torch.tensor([-40.0, 40.0])).amin(-1)
+    torch.testing.assert_close(smallest, torch.full([2], math.exp(-40)))
+
+
+def test_a_number_has_no_confidence():
+    head, outputs = Regression(0, 5), torch.tensor([1.0, 2.0, 3.0])
+    assert head.confidence(outputs).isnan().all()
+    assert head.confidence(outputs).shape == (3,)
+    assert head.probabilities(outputs).shape == (3, 0)

@@ -65,12 +65,12 @@ class Anything:
 
 
 def test_nothing_is_unpickled_but_data(run: Path) -> None:
-    torch.save({"format": 1, "code": Anything()}, last(run))
+    torch.save({"format": checkpoint.FORMAT, "code": Anything()}, last(run))
     with pytest.raises(CheckpointError, match="does not load"):
         checkpoint.read(last(run))
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {}}, {"format": 99}, [1, 2]])
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"format": 1}, {"format": 99}, [1, 2]])
 def test_another_programs_is_refused(run: Path, content: object) -> None:
     torch.save(content, last(run))
     with pytest.raises(CheckpointError) as error:

@@ -1,0 +1,121 @@
+"""``python -m mtl_bert.export``: others load what a run has learned, and get the same answers."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from tests.cli.driving import Command, train_here, tree
+
+PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mtl_bert.exporting import export
+    from mtl_bert.finished import open_run
+
+    out = tmp_path_factory.mktemp("exported") / "model"
+    export(open_run(str(trained)), out)
+    return out
+
+
+def answers_of_the_card(out: Path, task: str, *texts: str) -> torch.Tensor:
+    """What the snippet in the model card says, run as it stands but for its placeholders."""
+    code = re.search(r"```python\n(.*?)```", (out / "README.md").read_text("utf-8"), re.DOTALL)
+    assert code
+    lines = code[1].splitlines()
+    (where,) = (k for k, line in enumerate(lines) if line.startswith("place, task, texts ="))
+    lines[where] = f"place, task, texts = {str(out)!r}, {task!r}, {texts!r}"
+    names: dict[str, torch.Tensor] = {}
+    exec("\n".join(lines), names)
+    return names["outputs"]
+
+
+def predictions(run: Path, task: str) -> list[dict[str, str]]:
+    with (run / "predictions" / f"{task}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_transformers_loads_all_of_it(exported: Path) -> None:
+    assert set(PIECES) <= set(tree(exported))
+    encoder, tokenizer = (c.from_pretrained(exported) for c in (AutoModel, AutoTokenizer))
+    assert tokenizer("a film")["input_ids"]
+    heads = load_file(exported / "heads.safetensors")
+    features = encoder.config.hidden_size
+    assert {name: tuple(tensor.shape) for name, tensor in heads.items()} == {
+        "sst.weight": (5, features),
+        "sst.bias": (5,),
+        "sts.weight": (1, features),
+        "sts.bias": (1,),
+    }
+    about = json.loads((exported / "heads.json").read_text("utf-8"))
+    assert about["heads"]["sts"] == {
+        "type": "Regression", "pair": True, "pairs": "joint", "low": 0.0, "high": 5.0,
+    }  # fmt: skip
+    assert about["made_from"]["synthetic"] is True
+
+
+def test_the_card_answers_as_the_run_did(trained: Path, exported: Path) -> None:
+    for row in predictions(trained, "sst")[:12]:
+        outputs = answers_of_the_card(exported, "sst", row["text"])
+        assert outputs.argmax().item() == float(row["prediction"])
+        assert outputs.softmax(-1).max().item() == pytest.approx(float(row["confidence"]), abs=1e-5)
+    for row in predictions(trained, "sts")[:12]:
+        outputs = answers_of_the_card(exported, "sts", row["text"], row["text2"])
+        assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
+    card = (exported / "README.md").read_text("utf-8")
+    assert "SYNTHETIC" in card
+    assert "data=demo is synthetic" in card
+
+
+def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:
+    train_here(tmp_path / "run", "model.pairs=alone", "sampler=rr")
+    assert command("export", "run=run", "out=out").code == 0
+    for row in predictions(tmp_path / "run", "sts")[:5]:
+        outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
+        assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_an_encoder_per_task_is_a_directory_per_task(command: Command, tmp_path: Path) -> None:
+    train_here(tmp_path / "run", "sampler=single")
+    (tmp_path / "out").mkdir()  # empty: it may be filled
+    assert command("export", "run=run", "out=out").code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sst", "sts"]
+    for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
+        row = predictions(tmp_path / "run", task)[0]
+        outputs = answers_of_the_card(tmp_path / "out" / task, task, *(row[t] for t in texts))
+        answer = outputs.argmax().item() if task == "sst" else outputs.item()
+        assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_what_is_there_is_not_touched(command: Command, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("mine")
+    refused = command("export", f"run={trained}", "out=out")
+    assert refused.code == 2
+    assert refused.err.startswith("out: expected a new or empty directory, found something at out")
+    assert tree(tmp_path) == ["out", "out/mine"]
+    assert command("export", f"run={trained}").err.startswith("out: expected a directory, found no")
+
+
+def test_a_failure_leaves_nothing(
+    command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtl_bert import exporting
+
+    def fail(about: object) -> str:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(exporting, "_card", fail)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        command("export", f"run={trained}", "out=out")
+    assert tree(tmp_path) == []
