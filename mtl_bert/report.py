@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mtl_bert.errors import UserError
 from mtl_bert.reporting.finding import find_run, find_runs
+from mtl_bert.reporting.numbers import counted
 from mtl_bert.reporting.runs import Run, UnusableError
 
 DESCRIPTION = """\
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
             f"--out: expected a directory that can be written, found {error.strerror} at "
             f"{error.filename or out}; write another --out=DIR"
         ) from error
-    print(f"{len(runs)} runs; report written to {out / PAGE}")
+    print(f"{counted(len(runs), 'run')}; report written to {out / PAGE}")
 
 
 def _chosen(path: Path, runs: Sequence[Run]) -> Run:

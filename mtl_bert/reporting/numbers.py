@@ -7,6 +7,11 @@ from mtl_bert.reporting.statistics import Floats, spread
 MISSING, MINUS = "–", "−"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def metric(value: float | None) -> str:
     """Three decimals, as the paper prints them."""
     return MISSING if value is None else f"{value:.3f}".replace("-", MINUS)

@@ -23,6 +23,7 @@ from mtl_bert.reporting.figures.answers import confusion_figure, scatter_figure
 from mtl_bert.reporting.heads import Classes, head_of
 from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.mistakes import mistakes_block
+from mtl_bert.reporting.numbers import counted
 from mtl_bert.reporting.provenance import provenance
 from mtl_bert.reporting.runs import Run, UnusableError
 from mtl_bert.reporting.studies import Study, file_name, studies
@@ -50,12 +51,12 @@ def report(
 
 
 def _lead(found: Sequence[Study]) -> tuple[str, ...]:
-    counts = [f"{study.name}: {len(study.runs)} runs" for study in found]
+    counts = [f"{study.name}: {counted(len(study.runs), 'run')}" for study in found]
     lead = [
         "The paper: Giancarlo Ricci, “Post-Op BERT: Improving Gradient-Surgery on Imbalanced "
         "Data”. Its printed numbers stand beside those of the runs, with what they contradict each "
         "other in.",
-        f"{sum(len(study.runs) for study in found)} runs in {len(found)} "
+        f"{counted(sum(len(study.runs) for study in found), 'run')} in {len(found)} "
         f"{'setting' if len(found) == 1 else 'settings, which are never mixed'}. "
         f"{'; '.join(counts)}.",
     ]
