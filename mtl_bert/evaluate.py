@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from mtl_bert import cli
-from mtl_bert.finished import FinishedRun, open_run
+from mtl_bert.inference.finished import FinishedRun, open_run
 from mtl_bert.reporting.results import Results, Scores
 
 KEYS = ("run", "checkpoint", "data.dir", "model.path")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mtl_bert import arguments
 from mtl_bert.arguments import ArgumentError
-from mtl_bert.finished import open_run
+from mtl_bert.inference.finished import open_run
 from mtl_bert.logs import plain_messages
 
 KEYS = ("run", "out", "checkpoint", "model.path")
@@ -42,7 +42,7 @@ def run(given: Mapping[str, str]) -> None:
         )
     plain_messages(logging.WARNING)
     # Torch takes seconds to import: a command that is wrong is refused before that.
-    from mtl_bert.exporting import export
+    from mtl_bert.inference.exporting import export
 
     export(opened, out)
     print(f"written to {out}; {out}/README.md says how to use it")

@@ -1,9 +1,10 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp"
@@ -38,11 +39,48 @@ def _sync_directory(directory: Path) -> None:
 
 def remove_temporaries(directory: Path) -> None:
     """Remove what a process left that was killed while it wrote."""
-    for path in directory.rglob(f".*{TEMPORARY}"):
-        path.unlink()
+    for path in list(directory.rglob(f".*{TEMPORARY}")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # perhaps gone with its directory
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file as a whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Replace several text files, none of them before all are written.
+
+    Raises:
+        OSError: nothing has been replaced.
+    """
+    for path in texts:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a directory")
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(replacing(path)).write_text(text, "utf-8", newline="")
+
+
+@contextmanager
+def creating(directory: Path) -> Iterator[Path]:
+    """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    made = tempfile.mkdtemp(TEMPORARY, f".{directory.name}.", directory.parent)
+    temporary = Path(made)
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():  # some libraries write for their user alone
+                path.chmod(0o644)
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        temporary.chmod(0o755)
+        temporary.replace(directory)
+        _sync_directory(directory.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mtl_bert import arguments
 from mtl_bert.arguments import ArgumentError
-from mtl_bert.finished import FinishedRun, open_run
+from mtl_bert.files import write_together
+from mtl_bert.inference.finished import FinishedRun, open_run
 from mtl_bert.logs import plain_messages
 
 KEYS = (
@@ -76,14 +77,12 @@ def _submit(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
     if split not in SPLITS:
         raise ArgumentError(f"split: expected dev or test, found {split!r}; write split=test")
     # Torch takes seconds to import: a command that is wrong is refused before that.
-    from mtl_bert.answering import answering
     from mtl_bert.config import make_data_source, make_tasks
     from mtl_bert.data import load_rows
-    from mtl_bert.submission import file_name, file_text, write_files
+    from mtl_bert.inference.answering import answering
+    from mtl_bert.inference.submission import file_name, file_text
 
     out = Path(given.get("out", opened.directory / "submission"))
-    if out.exists() and not out.is_dir():
-        raise ArgumentError(f"out: expected a directory, found a file at {out}; write another")
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
     tables = load_rows(make_data_source(opened.settings), tasks, split)
     model = answering(opened)
@@ -93,7 +92,18 @@ def _submit(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
         )
         for task in tasks
     }
-    write_files(texts)
+    if len(texts) < len(tasks):
+        raise ArgumentError(
+            f"task: expected a submission file of its own for each of {', '.join(names)}, found "
+            "two of one name; mend submission.file in a task's file"
+        )
+    try:
+        write_together(texts)
+    except OSError as error:
+        raise ArgumentError(
+            f"out: expected a directory that can be written to, found {out} ({error}); "
+            "write out=ANOTHER"
+        ) from error
     for task, path in zip(tasks, texts, strict=True):
         print(f"{path}: {len(tables[task.name]):,} rows of {tables[task.name].origin}")
     _say_what_it_is_worth(opened)
@@ -112,8 +122,8 @@ def _answer(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
             f"{' and '.join(k for k in ('text', 'text2') if given.get(k, '').strip()) or 'none'}; "
             f'write task={name} text="..."' + (' text2="..."' if pair else "")
         )
-    from mtl_bert.answering import answering
     from mtl_bert.data import Table
+    from mtl_bert.inference.answering import answering
 
     model = answering(opened)
     head = model.tasks[name].head

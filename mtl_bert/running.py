@@ -227,6 +227,7 @@ def labels(
     chosen = {
         "sampler": sampler,
         "B": settings.B,
+        "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
         "lambda": settings.lambda_,
         "freeze": settings.freeze if "freeze" in settings.sampler else None,
     }

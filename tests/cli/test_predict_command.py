@@ -13,7 +13,7 @@ import torch
 from mtl_bert import running
 from mtl_bert.config import CONF, make_tasks
 from mtl_bert.data import Table
-from mtl_bert.submission import file_name, file_text
+from mtl_bert.inference.submission import file_name, file_text
 from tests.cli.driving import Command, program, results_in, train_here, tree
 from tests.composing import settings_of
 
@@ -146,8 +146,10 @@ def test_a_file_that_cannot_be_written_leaves_the_others(
     out.mkdir()
     (out / "sst-dev-output.csv").write_text("old")
     (out / "sts-dev-output.csv").mkdir()
-    with pytest.raises(OSError, match="sts-dev-output"):
-        command("predict", f"run={trained}", "split=dev", "out=out")
+    refused = command("predict", f"run={trained}", "split=dev", "out=out")
+    assert refused.code == 2
+    assert refused.err.startswith("out: expected a directory that can be written to, found out")
+    assert (out / "sst-dev-output.csv").read_text() == "old"
     assert not [path for path in tree(out) if path.startswith(".")]
 
 
@@ -201,6 +203,10 @@ def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> N
         (["run={run}", "task=sts", "text=a"], "text: expected text and text2 for sts, found text"),
         (["run={run}", "task=sst", "text=a", "text2=b"], "text: expected text alone for sst"),
         (["run={run}", "task=sst", "text= "], "text: expected text alone for sst, found none"),
+        (
+            ["run={run}", "split=dev", "data.dir=x"],
+            "data.dir: expected no value, as the run's data",
+        ),
         (["run={run}", "splt=dev"], "splt: expected a known key, found splt; did you mean split?"),
         (["run={run}", "split=dev", "checkpoint=first"], "checkpoint: expected best or last"),
     ],

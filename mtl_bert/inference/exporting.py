@@ -5,10 +5,7 @@
 """
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from mtl_bert.answering import answering
-from mtl_bert.files import TEMPORARY
-from mtl_bert.finished import FinishedRun
+from mtl_bert.files import creating
+from mtl_bert.inference.answering import answering
+from mtl_bert.inference.finished import FinishedRun
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.tasks import Task
 from mtl_bert.text_model import TextModel
@@ -34,28 +31,13 @@ def export(opened: FinishedRun, out: Path) -> None:
     """
     ready = answering(opened)
     model = ready.text_model.model.cpu()
-    with _appearing(out) as place:
+    with creating(out) as place:
         if hasattr(model, "encoders"):
             for name, encoder in model.encoders.items():
                 assert isinstance(encoder, PreTrainedModel)
                 _write(place / name, encoder, [ready.tasks[name]], ready.text_model, opened)
         else:
             _write(place, model.encoder, list(ready.tasks.values()), ready.text_model, opened)
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A directory to fill, which becomes ``out`` when it is full, or else nothing."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(TEMPORARY, f".{out.name}.", out.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        for path in temporary.rglob("*"):  # the libraries leave some to their writer alone
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        temporary.replace(out)  # also over an empty directory
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(
@@ -104,9 +86,19 @@ def _about(
                 for name, score in _scores(opened).items()
                 if name in {task.name for task in tasks}
             },
+            "seen": results.data.seen,
             "notes": results.notes,
         },
+        "data_sets": _data_sets(tasks, opened),
     }
+
+
+def _data_sets(tasks: Sequence[Task], opened: FinishedRun) -> list[str]:
+    """What the card calls the data, so that a run on top of this model knows what it has seen."""
+    data = opened.results.data
+    before = [name for names in data.seen.values() for name in names]
+    own = [] if data.synthetic else [next(iter(task.known_as), task.name) for task in tasks]
+    return list(dict.fromkeys([*before, *own]))
 
 
 def _scores(opened: FinishedRun) -> Any:
@@ -145,9 +137,10 @@ def _card(about: dict[str, Any]) -> str:
     notes = "".join(f"- {note}\n" for note in made["notes"]) or "- none\n"
     name = next(iter(about["heads"]))
     data = f"{made['data']}{' (SYNTHETIC: made-up text)' if made['synthetic'] else ''}"
+    data_sets = f"datasets: {json.dumps(about['data_sets'])}\n" if about["data_sets"] else ""
     return f"""---
 library_name: transformers
----
+{data_sets}---
 
 # {made["encoder"]}, fine-tuned on {", ".join(about["heads"])}
 

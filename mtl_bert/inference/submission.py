@@ -4,15 +4,10 @@ A header line, then a line for each row of the file in the file's order, with th
 spaces: ``id \\t Predicted_Sentiment \\n`` and ``ID , PREDICTION \\n``.
 """
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
-
 import numpy as np
 from torch import Tensor
 
 from mtl_bert.data import Table
-from mtl_bert.files import replacing
 from mtl_bert.tasks import Task
 
 
@@ -36,11 +31,3 @@ def _written(task: Task, prediction: float) -> str:
     if task.head.label_type.is_floating_point:
         return str(np.float32(prediction))
     return str(int(prediction))
-
-
-def write_files(texts: Mapping[Path, str]) -> None:
-    """Write all files or, if one of them cannot be written, none."""
-    with ExitStack() as stack:
-        temporaries = {stack.enter_context(replacing(path)): text for path, text in texts.items()}
-        for temporary, text in temporaries.items():
-            temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -86,10 +86,17 @@ def open_run(
         "trainer.devices": 1,
         "trainer.nodes": 1,
     }
+    own = results.config
     for key, value in (moved or {}).items():
-        if value is not None:
-            group, _, name = key.partition(".")
-            changes[f"{group}.source.{name}"] = value
+        group, _, name = key.partition(".")
+        if value is None:
+            continue
+        if name not in own[group]["source"]:
+            raise ConfigError(
+                f"{key}: expected no value, as the run's {group} has none, found {value}; "
+                "leave it out"
+            )
+        changes[f"{group}.source.{name}"] = value
     settings = saved_settings(directory / "config.yaml", changes)
     return FinishedRun(directory, settings, results, checkpoint)
 

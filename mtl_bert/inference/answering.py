@@ -12,7 +12,8 @@ from torch import Tensor
 from mtl_bert.config import make_encoder_source, make_sampler, make_tasks
 from mtl_bert.data import Table
 from mtl_bert.data.collate import collate
-from mtl_bert.finished import FinishedRun
+from mtl_bert.inference.finished import FinishedRun
+from mtl_bert.settings import ConfigError
 from mtl_bert.tasks import Task
 from mtl_bert.text_model import TextModel, make_text_model
 
@@ -36,7 +37,11 @@ class Answering:
 
     @torch.inference_mode()
     def outputs(self, task: str, table: Table) -> Tensor:
-        """What a task's head gives for each row of a table, in its order: [N, ...]."""
+        """What a task's head gives for each row of a table, in its order: [N, ...].
+
+        Raises:
+            ConfigError: outputs that are not finite.
+        """
         model, device = self.text_model.model, self._device
         encoded = self.text_model.encode({task: table})[task]
         label_type = self.tasks[task].head.label_type
@@ -46,7 +51,12 @@ class Answering:
                 batch = collate(encoded, numbers, label_type, self.text_model.pad).to(device)
                 parts.append(model(task, batch))
                 rows.append(batch.rows)
-        return torch.cat(parts)[torch.cat(rows).argsort()].cpu()
+        outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()
+        if not outputs.isfinite().all():
+            raise ConfigError(
+                f"task {task}: expected finite outputs, found others; write another checkpoint"
+            )
+        return outputs
 
     @property
     def _device(self) -> torch.device:
