@@ -52,7 +52,7 @@ def status_table(path: Path, jobs: Sequence[JobStatus]) -> Table:
     counts = Counter(job.state for job in jobs)
     summary = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
     table = Table(title=f"{path}: {summary}", title_justify="left")
-    table.add_column("run")
+    table.add_column("run", overflow="fold")  # a name is for copying
     table.add_column("state")
     for heading in ("epoch", "score", "minutes"):
         table.add_column(heading, justify="right")
