@@ -107,6 +107,17 @@ def test_jobs_that_fail_leave_the_others_alone(tmp_path: Path, launcher: tuple[s
         assert "Traceback" in output.read_text("utf-8")
 
 
+def test_the_launcher_for_slurm_carries_out_the_same_jobs(tmp_path: Path) -> None:
+    """By its executor on this machine; one job refuses, which the sweep's own process says."""
+    launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
+    choices = ("freeze=none,[nope]", "hydra.sweep.dir=sweep")
+    ended = program("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert sorted(states(tmp_path / "sweep")) == [State.DONE, State.FAILED]
+    assert "1 of 2 runs done" in ended.stderr
+    assert re.search("^failed: arrp-.*: freeze: expected patterns", ended.stderr, re.MULTILINE)
+
+
 def test_fail_fast_starts_no_more(tmp_path: Path) -> None:
     choices = ("freeze=[nope],none", "fail_fast=true", "hydra.sweep.dir=sweep")
     ended = program("train", "-m", *SMALL, *choices, cwd=tmp_path)
