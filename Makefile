@@ -68,7 +68,7 @@ tables: setup  ## All three
 
 # The paper's B, by the share of the data that it is there. One thread a job is as fast as two.
 tables-demo: JOBS = 2
-tables-demo: setup  ## All three on the built-in demo, three seeds: about 20 minutes on two cores
+tables-demo: setup  ## All three on the built-in demo, three seeds: about 25 minutes on two cores
 	$(call tables,2 3 4,data=demo data.scale=0.08 'B_scale=$${data.scale}' trainer.threads=1,runs/tables-demo)
 
 browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-get install chromium)
