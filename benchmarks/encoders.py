@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAccuracy
@@ -58,7 +59,7 @@ def model(size: str, K: int) -> MultiTaskModel:
 
 
 def batches(K: int, examples: int, seed: int) -> dict[str, Batch]:
-    """One batch for each of K tasks, padded to its longest text as usual."""
+    """One batch for each of K tasks."""
     generator = torch.Generator().manual_seed(seed)
     return {
         f"task{k}": _batch(examples, MEAN_TOKENS[k % len(MEAN_TOKENS)], generator) for k in range(K)
@@ -68,11 +69,10 @@ def batches(K: int, examples: int, seed: int) -> dict[str, Batch]:
 def _batch(examples: int, mean: int, generator: torch.Generator) -> Batch:
     spread = torch.rand(examples, generator=generator) + torch.rand(examples, generator=generator)
     lengths = (spread * mean).long().clamp_min(3)
-    T = int(lengths.max())
-    mask = torch.arange(T) < lengths[:, None]
-    tokens = torch.randint(1000, 30_000, (examples, T), generator=generator) * mask
+    tokens = torch.randint(1000, 30_000, [int(lengths.sum())], generator=generator).numpy()
     labels = torch.randint(2, (examples,), generator=generator).float()
-    return Batch(tokens, mask, torch.zeros_like(tokens), labels, torch.arange(examples), 1)
+    types = np.zeros_like(tokens)
+    return Batch.of(lengths.numpy(), tokens, types, labels, np.arange(examples), 1, pad=0)
 
 
 def losses(net: MultiTaskModel, step: dict[str, Batch]) -> Iterator[tuple[str, Tensor]]:

@@ -1,6 +1,6 @@
 """One encoder, pooled, with a linear head for each task (docs/paper.md, 11).
 
-Shapes: B examples, S sequences (B, or 2 B), T tokens, D features.
+Shapes: B examples, D features.
 """
 
 import copy
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mtl_bert.data.collate import Batch
 from mtl_bert.model.encoder import EncoderSource
+from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
 from mtl_bert.tasks import Task
 
 LARGE_TABLE = 4096  # rows; a batch touches most of a smaller one
@@ -26,6 +27,9 @@ class MultiTaskModel(nn.Module):
             (u, v, |u − v|) as in Reimers and Gurevych 2019, section 3.
         dropout: on the pooled output.
         encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
+
+    Attributes:
+        packs: whether sequences go through the encoder end to end, without padding.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class MultiTaskModel(nn.Module):
     ) -> None:
         super().__init__()
         self.tasks = {task.name: task for task in tasks}
+        self.packs = False
         encoder = source.encoder()
         self.encoder_config = encoder.config
         if encoder_per_task:  # all start from the same weights, pretrained or random
@@ -67,6 +72,12 @@ class MultiTaskModel(nn.Module):
         part, _, rest = name.partition(".")
         return part == "encoder" or rest.partition(".")[0] == task
 
+    def pack(self) -> bool:
+        """Leave padding out from now on, if the encoder allows it; say whether it does."""
+        encoders = list(self.encoders.values()) if hasattr(self, "encoders") else [self.encoder]
+        self.packs = all([pack(encoder) for encoder in encoders])
+        return self.packs
+
     def set_sparse_gradients(self, sparse: bool) -> None:
         """Let large embeddings' gradients come as the rows that a batch touched, or as tables."""
         for part in self.modules():
@@ -76,12 +87,8 @@ class MultiTaskModel(nn.Module):
     def _features(self, task: str, batch: Batch) -> Tensor:
         """One vector for each example: [B, D], or [B, 3 D]."""
         encoder = self.encoders[task] if hasattr(self, "encoders") else self.encoder
-        segments = {} if batch.types is None else {"token_type_ids": batch.types}
-        output = encoder(input_ids=batch.tokens, attention_mask=batch.mask, **segments)
-        pooled = getattr(output, "pooler_output", None)
-        if pooled is None:  # an encoder without a pooler: the first token's vector
-            pooled = output.last_hidden_state[:, 0]
+        pooled = (pooled_packed if self.packs else pooled_padded)(encoder, batch)
         if batch.per_example == 1:
-            return torch.as_tensor(pooled)
+            return pooled
         u, v = pooled[0::2], pooled[1::2]
         return torch.cat([u, v, (u - v).abs()], dim=-1)

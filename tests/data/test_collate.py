@@ -44,9 +44,11 @@ def test_against_the_tokenizers_padding(rows, columns, joint):
         max_length=LIMIT,
         return_tensors="pt",
     )
-    assert torch.equal(batch.tokens, expected["input_ids"])
-    assert torch.equal(batch.types, expected["token_type_ids"])
+    assert torch.equal(batch.padded(batch.tokens, PAD), expected["input_ids"])
+    assert torch.equal(batch.padded(batch.types, 0), expected["token_type_ids"])
     assert batch.mask.dtype == torch.bool
+    assert torch.equal(batch.tokens, expected["input_ids"][batch.mask])
+    assert torch.equal(batch.tokens[batch.starts], expected["input_ids"][:, 0])
     assert torch.equal(batch.mask.long(), expected["attention_mask"])
     assert torch.equal(batch.labels, torch.tensor([LABELS[row] for row in rows]))
     assert len(batch) == len(rows)
@@ -62,9 +64,9 @@ def test_labels_have_the_type_that_the_loss_expects(label_type):
 
 def test_the_padding_token_is_the_encoders():
     batch = collate(ENCODED[1, True], np.arange(COUNT), torch.float32, 77)
+    assert batch.pad == 77
     assert not batch.mask.all()
-    assert (batch.tokens[~batch.mask] == 77).all()
-    assert (batch.types[~batch.mask] == 0).all()
+    assert (batch.padded(batch.tokens, 77)[~batch.mask] == 77).all()
 
 
 def test_without_segments_and_labels():
@@ -88,7 +90,7 @@ def test_a_batch_changes_nothing_in_the_encoded_table():
 
 
 def tensors(batch: Batch):
-    return [batch.tokens, batch.mask, batch.types, batch.labels, batch.rows]
+    return [batch.tokens, batch.mask, batch.types, batch.starts, batch.labels, batch.rows]
 
 
 def test_a_step_has_a_batch_for_each_represented_task():

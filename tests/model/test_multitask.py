@@ -154,16 +154,6 @@ def test_padding_changes_nothing(task, joint):
     assert torch.allclose(model(task.name, together), torch.stack(alone), atol=1e-5)
 
 
-def test_a_bool_mask_is_a_number_mask():
-    model = make_model()
-    batch = make_batch(texts_for(CLASSES, 5))
-    assert not batch.mask.all()
-    numbers = replace(batch, mask=batch.mask.long())
-    assert torch.equal(model("classes", batch), model("classes", numbers))
-    blind = replace(batch, mask=torch.ones_like(batch.mask))
-    assert not torch.allclose(model("classes", batch), model("classes", blind), atol=1e-2)
-
-
 def test_segments_reach_the_encoder():
     model = make_model()
     batch = make_batch(texts_for(PAIRS, 3))

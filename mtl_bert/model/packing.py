@@ -1,0 +1,136 @@
+"""Encoding a batch's sequences end to end, without padding.
+
+Everything in an encoder but attention looks at one token at a time, so the tokens of all sequences
+can stand in one row; attention alone spreads them out, a sequence in each row. What comes out is
+what padding would give, to rounding. (Told of the sequences by ``position_ids`` alone, the usual
+attention kernels look across their borders without a word.)
+
+Shapes: S sequences, N tokens over all of them, T tokens of the longest, H heads, D features.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+from mtl_bert.data.collate import Batch
+
+ATTENTION = "packed"
+
+PACKABLE = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
+"""Kinds of encoders with absolute positions and full attention, each tried against padding."""
+
+TOLERANCE = 2e-5  # of outputs around 1, in float32
+SAMPLE = (7, 3, 5)  # tokens of the sequences that an encoder is tried with
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed: Batch,
+    mask: Tensor,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
+
+    Args:
+        module: whose attention it is.
+        query, key, value: of the tokens, all sequences in one row.
+        attention_mask: none, as far as transformers knows.
+        packed: says where each token stands when the sequences are spread out.
+        mask: True at the tokens of the sequences spread out: [S, 1, 1, T].
+        dropout: on the weights.
+        scaling: of the products.
+    """
+    _, H, N, D = query.shape
+    S, T = len(mask), packed.longest
+
+    def spread(part: Tensor) -> Tensor:
+        rows = part.new_zeros(S * T, H * D)
+        rows = rows.index_copy(0, packed.places, part[0].transpose(0, 1).reshape(N, H * D))
+        return rows.view(S, T, H, D).transpose(1, 2)
+
+    attended = scaled_dot_product_attention(
+        spread(query), spread(key), spread(value), mask, dropout_p=dropout, scale=scaling
+    )
+    rows = attended.transpose(1, 2).reshape(S * T, H * D)
+    return rows.index_select(0, packed.places).view(1, N, H, D), None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)
+
+
+def pack(encoder: PreTrainedModel) -> bool:
+    """Have an encoder attend within packed sequences, if it is one that can; say whether it does.
+
+    Kinds that are not known to work stay as they are, and so does one of a known kind that does
+    not give here what padding gives.
+    """
+    if encoder.config.model_type not in PACKABLE:
+        return False
+    batch = _sample(encoder)
+    training, before = encoder.training, encoder.config._attn_implementation
+    encoder.eval()
+    with torch.inference_mode():
+        expected = pooled_padded(encoder, batch)
+        encoder.set_attn_implementation(ATTENTION)
+        try:
+            same = torch.allclose(pooled_packed(encoder, batch), expected, atol=TOLERANCE)
+        except (TypeError, ValueError, RuntimeError):
+            same = False
+    if not same:
+        encoder.set_attn_implementation(before)
+    encoder.train(training)
+    return same
+
+
+def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+    """One vector for each sequence of a batch, by an encoder that packs: [S, D]."""
+    segments = {} if batch.types is None else {"token_type_ids": batch.types[None]}
+    hidden = encoder(
+        input_ids=batch.tokens[None],
+        position_ids=(batch.places % batch.longest + _first_position(encoder))[None],
+        packed=batch,
+        mask=batch.mask[:, None, None],
+        **segments,
+    ).last_hidden_state
+    firsts = hidden[0].index_select(0, batch.starts)
+    pooler = getattr(encoder, "pooler", None)
+    if pooler is None:
+        return firsts
+    return pooler(firsts[:, None])
+
+
+def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+    """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
+    segments = {} if batch.types is None else {"token_type_ids": batch.padded(batch.types, 0)}
+    output = encoder(
+        input_ids=batch.padded(batch.tokens, batch.pad), attention_mask=batch.mask, **segments
+    )
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is None:  # an encoder without a pooler: the first token's vector
+        pooled = output.last_hidden_state[:, 0]
+    return torch.as_tensor(pooled)
+
+
+def _first_position(encoder: PreTrainedModel) -> int:
+    """The number of a sequence's first position: RoBERTa and its kin count from the padding's."""
+    padding: int | None = encoder.embeddings.position_embeddings.padding_idx
+    return 0 if padding is None else padding + 1
+
+
+def _sample(encoder: PreTrainedModel) -> Batch:
+    """Sequences of different lengths, without the padding token."""
+    pad = encoder.config.pad_token_id or 0
+    lengths = np.array(SAMPLE)
+    tokens = (pad + 1 + np.arange(lengths.sum())) % encoder.config.vocab_size
+    return Batch.of(lengths, tokens, None, None, np.arange(len(lengths)), 1, pad)
