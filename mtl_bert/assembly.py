@@ -29,6 +29,7 @@ from mtl_bert.config import (
 )
 from mtl_bert.data import Corpus, Table
 from mtl_bert.data.encode import Encoded
+from mtl_bert.hardware import on_gpu
 from mtl_bert.launching import environment
 from mtl_bert.reporting.results import DataRecord
 from mtl_bert.settings import ConfigError, Settings
@@ -132,11 +133,12 @@ def make_trainer(
         ConfigError: a device or precision that is not there.
     """
     wanted = settings.trainer
+    assert wanted.precision != "auto"  # hardware.resolved has chosen one
     plugins: list[Any] = []
     if cluster := environment(settings.processes):
         plugins.append(cluster)
     if wanted.precision == "16-mixed":
-        device = "cuda" if wanted.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+        device = "cuda" if on_gpu(wanted.accelerator) else "cpu"
         # The module scales losses itself: all tasks' alike, and before surgery.
         scaler = torch.amp.GradScaler(device, enabled=False)
         plugins.append(MixedPrecision("16-mixed", device, scaler))

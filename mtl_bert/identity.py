@@ -10,6 +10,7 @@ from mtl_bert.settings import Settings
 
 NO_DIFFERENCE = (
     "logger", "logger.*", "trainer.accelerator", "trainer.workers", "trainer.threads",
+    "trainer.packing",
     "trainer.eval_batch_size", "trainer.log_every", "trainer.bar", "trainer.baseline",
     "trainer.save_every_*", "trainer.skip_limit",
 )  # fmt: skip

@@ -19,6 +19,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from mtl_bert.errors import UserError
+from mtl_bert.hardware import on_gpu
 from mtl_bert.interruption import SIGNALS
 from mtl_bert.logs import plain_messages
 
@@ -112,11 +113,11 @@ def joined(processes: int, accelerator: str) -> Iterator[int]:
     if cluster is None:
         yield 0
         return
-    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
-    if on_gpu:
+    gpu = on_gpu(accelerator)
+    if gpu:
         torch.cuda.set_device(cluster.local_rank())
     dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        "cpu:gloo,cuda:nccl" if gpu else "gloo",
         init_method=f"tcp://{cluster.main_address}:{cluster.main_port}",
         rank=cluster.global_rank(),
         world_size=cluster.world_size(),

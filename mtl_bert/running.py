@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -16,6 +16,7 @@ from mtl_bert import interruption, launching, resuming
 from mtl_bert.assembly import Assembly, assemble, make_trainer
 from mtl_bert.config import make, read_settings, sampler_name, saved_settings, settings_yaml
 from mtl_bert.files import remove_temporaries, write_text
+from mtl_bert.hardware import in_words, resolved
 from mtl_bert.interruption import Interrupted
 from mtl_bert.reporting.results import Books, DataRecord, Results, Scores
 from mtl_bert.reporting.summary import print_summary
@@ -26,9 +27,6 @@ from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id
 from mtl_bert.training.progress import progress_callbacks
 from mtl_bert.training.recorder import Recorder, utilisation
 from mtl_bert.training.saving import Saving
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger("mtl_bert")
 
@@ -42,7 +40,7 @@ def run(settings: Settings, directory: Path) -> None:
         ConfigError, DataError, ModelError, HubError, FreezeError: before anything is written.
         SystemExit: with ``interruption.EXIT_CODE`` when the run was asked to stop.
     """
-    processes = settings.processes
+    settings, processes = resolved(settings), settings.processes
     if processes > 1 and launching.environment(processes) is None:
         if settings.trainer.nodes > 1:
             raise ConfigError(
@@ -156,6 +154,9 @@ def _carry_out(
         left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
         trains = datamodule.total_steps > 0
+        if first:
+            device = provenance.device_name(trainer.strategy.root_device)
+            log.info("%s", in_words(settings, device, packs=module.model.packs))
         stack.enter_context(_stopping(parts, directory, first))
         if (
             recorder.untrained is None
@@ -171,7 +172,6 @@ def _carry_out(
             assert module.evaluation is not None
             recorder.keep(module, module.evaluation)
         if first:
-            device = trainer.strategy.root_device
             results = collect(settings, parts, recorder, commit, device)
             write_text(directory / RESULTS, results.model_dump_json(indent=2) + "\n")
     if first:
@@ -270,7 +270,7 @@ def collect(
     parts: Assembly,
     recorder: Recorder,
     commit: str | None,
-    device: "torch.device",
+    device: str,
 ) -> Results:
     """Gather what a finished run has to say."""
     assert recorder.best is not None
@@ -285,7 +285,7 @@ def collect(
         config=settings.plain(),
         seed=settings.seed,
         commit=commit,
-        device=provenance.device_name(device),
+        device=device,
         versions=provenance.versions(),
         data=parts.data,
         encoder=parts.encoder,

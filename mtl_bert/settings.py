@@ -63,9 +63,10 @@ class TrainerSettings(_Settings):
     )
     devices: Count = _setting("a whole number ≥ 1", "trainer.devices=2")
     nodes: Count = _setting("a whole number ≥ 1", "trainer.nodes=1")
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = _setting(
-        "32-true, 64-true, bf16-mixed or 16-mixed", "trainer.precision=bf16-mixed"
+    precision: Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"] = _setting(
+        "auto, 32-true, 64-true, bf16-mixed or 16-mixed", "trainer.precision=bf16-mixed"
     )
+    packing: bool | None = _setting("true, false or null", "trainer.packing=false", default=None)
     clip: Number | None = _setting("a number ≥ 0 or null", "trainer.clip=1.0")
     workers: Annotated[int, Field(strict=True, ge=0)] = _setting(
         "a whole number ≥ 0", "trainer.workers=0"

@@ -10,13 +10,14 @@ from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.data import Table
 from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
 from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)
 
-DEFAULT_THREADS = torch.get_num_threads()  # what an earlier job of a sweep set must not stay
+DEFAULT_THREADS = usable_threads()  # what an earlier job of a sweep set must not stay
 
 UNLIMITED = 10**9  # tokenizers without a limit of their own answer with something astronomical
 
@@ -77,6 +78,8 @@ def make_text_model(
         dropout=settings.model.dropout,
         encoder_per_task=encoder_per_task,
     ).to(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
+    if wants_packing(settings.trainer) and not model.pack():
+        log.info("%s has its own ways with positions or attention: batches are padded", source.name)
     longest = _longest(settings, tokenizer, model)
     if not isinstance(tokenizer.pad_token_id, int):
         raise ModelError(

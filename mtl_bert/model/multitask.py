@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from mtl_bert.data.collate import Batch
 from mtl_bert.model.encoder import EncoderSource
@@ -74,8 +75,7 @@ class MultiTaskModel(nn.Module):
 
     def pack(self) -> bool:
         """Leave padding out from now on, if the encoder allows it; say whether it does."""
-        encoders = list(self.encoders.values()) if hasattr(self, "encoders") else [self.encoder]
-        self.packs = all([pack(encoder) for encoder in encoders])
+        self.packs = all(pack(encoder) for encoder in self._encoders())
         return self.packs
 
     def set_sparse_gradients(self, sparse: bool) -> None:
@@ -84,9 +84,16 @@ class MultiTaskModel(nn.Module):
             if isinstance(part, nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.sparse = sparse
 
+    def _encoders(self, task: str | None = None) -> list[PreTrainedModel]:
+        """The encoder of a task, or all of them."""
+        own = getattr(self, "encoders", None)
+        if own is None:
+            return [self.encoder]
+        return [own[task]] if task else list(own.values())
+
     def _features(self, task: str, batch: Batch) -> Tensor:
         """One vector for each example: [B, D], or [B, 3 D]."""
-        encoder = self.encoders[task] if hasattr(self, "encoders") else self.encoder
+        encoder = self._encoders(task)[0]
         pooled = (pooled_packed if self.packs else pooled_padded)(encoder, batch)
         if batch.per_example == 1:
             return pooled

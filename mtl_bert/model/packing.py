@@ -38,7 +38,7 @@ def packed_attention(
     mask: Tensor,
     dropout: float = 0.0,
     scaling: float | None = None,
-    **_: Any,
+    **rest: Any,
 ) -> tuple[Tensor, None]:
     """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
 
@@ -50,8 +50,9 @@ def packed_attention(
         mask: True at the tokens of the sequences spread out: [S, 1, 1, T].
         dropout: on the weights.
         scaling: of the products.
+        rest: what other kinds of attention want to know.
     """
-    _, H, N, D = query.shape
+    H, N, D = query.shape[1:]
     S, T = len(mask), packed.longest
 
     def spread(part: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ def pack(encoder: PreTrainedModel) -> bool:
         return False
     batch = _sample(encoder)
     training, before = encoder.training, encoder.config._attn_implementation
-    encoder.eval()
+    encoder.train(False)
     with torch.inference_mode():
         expected = pooled_padded(encoder, batch)
         encoder.set_attn_implementation(ATTENTION)
@@ -105,9 +106,7 @@ def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     ).last_hidden_state
     firsts = hidden[0].index_select(0, batch.starts)
     pooler = getattr(encoder, "pooler", None)
-    if pooler is None:
-        return firsts
-    return pooler(firsts[:, None])
+    return torch.as_tensor(firsts if pooler is None else pooler(firsts[:, None]))
 
 
 def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
@@ -124,8 +123,9 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
 
 def _first_position(encoder: PreTrainedModel) -> int:
     """The number of a sequence's first position: RoBERTa and its kin count from the padding's."""
-    padding: int | None = encoder.embeddings.position_embeddings.padding_idx
-    return 0 if padding is None else padding + 1
+    positions = encoder.get_submodule("embeddings.position_embeddings")
+    padding = getattr(positions, "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
 
 
 def _sample(encoder: PreTrainedModel) -> Batch:

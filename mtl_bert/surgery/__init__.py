@@ -5,7 +5,13 @@ from mtl_bert.surgery.fixed import Fixed
 from mtl_bert.surgery.gradnorm import GradNorm
 from mtl_bert.surgery.gradvac import GradVac
 from mtl_bert.surgery.group_dro import GroupDRO
-from mtl_bert.surgery.matrix import Combined, GradientMatrix, NonFiniteGradientError, Surgery
+from mtl_bert.surgery.matrix import (
+    Alone,
+    Combined,
+    GradientMatrix,
+    NonFiniteGradientError,
+    Surgery,
+)
 from mtl_bert.surgery.method import GramMethod, Method, Seen
 from mtl_bert.surgery.mgda import MGDA
 from mtl_bert.surgery.nash_mtl import NashMTL
@@ -17,6 +23,7 @@ from mtl_bert.surgery.uncertainty import Uncertainty
 
 __all__ = [
     "MGDA",
+    "Alone",
     "AveragedRows",
     "Combined",
     "Fixed",

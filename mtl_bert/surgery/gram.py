@@ -29,14 +29,58 @@ def gram_matrix(columns: Iterable[Column], K: int) -> Tensor:
     Returns:
         [K, K] float64 on the host. Runs outside autocast, whatever surrounds it.
     """
-    columns = list(_merged(columns))
-    if torch.get_float32_matmul_precision() == "highest":
-        gram = _accumulate(columns, K)
-        norms = gram.diagonal()
-        if ((norms > SAFE[0]) & (norms < SAFE[1])).all():
-            return gram
-    # Rare, so what it costs does not matter: the same products in float64.
-    return _accumulate(([x if x is None else x.double() for x in column] for column in columns), K)
+    (gram,), _ = gram_matrices([columns], K)
+    return gram
+
+
+def gram_matrices(
+    groups: Sequence[Iterable[Column]], K: int, beside: Sequence[Tensor] = ()
+) -> tuple[list[Tensor], Tensor]:
+    """The Gram matrix of each group of columns, and some numbers that are on the device as well.
+
+    All of it is fetched at once: a GPU is waited for a single time.
+
+    Returns:
+        [K, K] float64 for each group and [len(beside)] float64, on the host.
+    """
+    merged = [list(_merged(columns)) for columns in groups]
+    exact = torch.get_float32_matmul_precision() == "highest"
+    grams, numbers = _fetched(merged if exact else map(_doubled, merged), K, beside)
+    if exact and not all(map(_safe, grams, merged)):
+        # Rare, so what it costs does not matter: the same products in float64.
+        grams, _ = _fetched(map(_doubled, merged), K, ())
+    return grams, numbers
+
+
+def _safe(gram: Tensor, columns: Iterable[Column]) -> bool:
+    """Whether no product can have left the range of fp32."""
+    reached = torch.tensor([[entry is not None for entry in column] for column in columns])
+    norms = gram.diagonal()[reached.any(0)] if reached.numel() else gram.diagonal()[:0]
+    return bool(((norms > SAFE[0]) & (norms < SAFE[1])).all())
+
+
+def _doubled(columns: Iterable[Column]) -> Iterator[Column]:
+    return ([x if x is None else x.double() for x in column] for column in columns)
+
+
+def _fetched(
+    groups: Iterable[Iterable[Column]], K: int, beside: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """Products of every group, brought to the host together with the numbers beside them."""
+    summed = [_summed(columns) for columns in groups]
+    parts = [products.flatten() for sums in summed for products in sums.values()]
+    parts.append(torch.stack(list(beside)).double() if beside else torch.empty(0).double())
+    device = parts[0].device
+    flat = torch.cat([part.to(device) for part in parts]).cpu()
+    grams = []
+    for sums in summed:
+        gram = torch.zeros(K, K, dtype=torch.float64)
+        for reached in sums:
+            tasks = torch.tensor(reached)
+            products, flat = flat[: len(tasks) ** 2], flat[len(tasks) ** 2 :]
+            gram[tasks[:, None], tasks] += products.view(len(tasks), len(tasks))
+        grams.append(gram)
+    return grams, flat
 
 
 def _merged(columns: Iterable[Column]) -> Iterator[Column]:
@@ -57,19 +101,20 @@ def _merged(columns: Iterable[Column]) -> Iterator[Column]:
         yield [next(joined) if here else None for here in reached]
 
 
-def _accumulate(columns: Iterable[Column], K: int) -> Tensor:
-    gram, room = torch.zeros(K, K, dtype=torch.float64), None
+def _summed(columns: Iterable[Column]) -> dict[tuple[int, ...], Tensor]:
+    """Dot products of the k tasks that reach a column, summed over columns: [k, k] by tasks."""
+    sums: dict[tuple[int, ...], Tensor] = {}
+    room = None
     for column in columns:
         rows = [entry for entry in column if entry is not None]
         if room is None or (room.dtype, room.device) != (rows[0].dtype, rows[0].device):
             elements = GATHERED.get(rows[0].device.type, GATHERED_ELSEWHERE)
-            room = rows[0].new_empty(max(elements, K * BLOCK))
+            room = rows[0].new_empty(max(elements, len(column) * BLOCK))
         with torch.autocast(rows[0].device.type, enabled=False):
             products = _products(rows, room)
-        gram = gram.to(products.device)
-        reached = torch.tensor([k for k, entry in enumerate(column) if entry is not None])
-        gram[reached[:, None], reached] += products
-    return gram.cpu()
+        reached = tuple(k for k, entry in enumerate(column) if entry is not None)
+        sums[reached] = sums[reached] + products if reached in sums else products
+    return sums
 
 
 def _products(rows: Sequence[Tensor], room: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 from torch.nn import Parameter
+from torch.nn.utils import get_total_norm
 
-from mtl_bert.surgery.gram import gram_matrix
+from mtl_bert.surgery.gram import gram_matrices
 from mtl_bert.surgery.method import Method, Seen
 from mtl_bert.surgery.rows import OwnRows, Rows
 from mtl_bert.surgery.touched import TouchedRows
@@ -45,6 +46,20 @@ class Combined(NamedTuple):
 
     seen: Seen
     weights: Tensor
+
+
+class Alone(NamedTuple):
+    """A step with a single task.
+
+    Attributes:
+        task: whose step it is.
+        loss: a number on the device.
+        finite: whether loss and gradient are, on the device.
+    """
+
+    task: str
+    loss: Tensor
+    finite: Tensor
 
 
 class GradientMatrix:
@@ -97,14 +112,12 @@ class GradientMatrix:
         tasks, rows, losses, overwritable = self._rows.take()
         columns = [self._column(p, entries) for p, entries in enumerate(zip(*rows, strict=True))]
         in_scope = [column.shared or surgery.scope == "all" for column in columns]
-        grams = [
-            gram_matrix(
-                (c.entries for c, here in zip(columns, in_scope, strict=True) if here is side),
-                len(tasks),
-            )
+        groups = [
+            [c.entries for c, here in zip(columns, in_scope, strict=True) if here is side]
             for side in (True, False)
         ]
-        seen = Seen(tasks, grams[0] / scale**2, torch.stack(losses).double().cpu())
+        grams, read = gram_matrices(groups, len(tasks), losses)
+        seen = Seen(tasks, grams[0] / scale**2, read)
         _require_finite(tasks, *(gram.diagonal() for gram in grams), seen.losses)
         weights = surgery.method.solve(seen, generator)
         plain = torch.ones_like(weights)
@@ -115,6 +128,24 @@ class GradientMatrix:
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
         return Combined(seen, weights)
+
+    def alone(self, scale: float = 1.0) -> "Alone":
+        """Write the only task's gradient into the parameters' ``grad``; read nothing back.
+
+        What there is to know stays on the device, so that a GPU is not waited for.
+
+        Args:
+            scale: that the row has and the gradient shall not.
+        """
+        (task,), (row,), (loss,), overwritable = self._rows.take()
+        columns = [self._column(p, [entry]) for p, entry in enumerate(row)]
+        own = None if overwritable else _storages_of_one_entry(columns)
+        reached = [e for column in columns for e in column.entries if e is not None]
+        # Where fp32 cannot hold the square, no optimizer that keeps squares can use the gradient.
+        norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
+        for parameter, column in zip(self._parameters, columns, strict=True):
+            parameter.grad = column.combine([1 / scale], own)
+        return Alone(task, loss, norm.isfinite() & loss.isfinite())
 
     def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
         """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""
@@ -168,7 +199,8 @@ class _Column:
 def _weighted_sum(entries: Sequence[Tensor], factors: Sequence[float]) -> None:
     """Σ factor · entry into the first entry."""
     for first, *others in _pieces(entries):
-        first.mul_(factors[0])
+        if factors[0] != 1:
+            first.mul_(factors[0])
         for other, factor in zip(others, factors[1:], strict=True):
             first.add_(other, alpha=factor)
 

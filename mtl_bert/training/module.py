@@ -2,8 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from mtl_bert.interruption import Interrupted, StopRequest
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.reporting.results import SkippedStep
 from mtl_bert.sampling import Phase
-from mtl_bert.surgery import AveragedRows, GradientMatrix, NonFiniteGradientError, Sum, Surgery
+from mtl_bert.surgery import Alone, AveragedRows, GradientMatrix, NonFiniteGradientError, Surgery
 from mtl_bert.training.checkpoint import Position
 from mtl_bert.training.evaluation import Evaluation, evaluate
 from mtl_bert.training.freeze import frozen_names
@@ -29,11 +28,13 @@ from mtl_bert.training.loss_scale import LossScale
 from mtl_bert.training.losses import LossMeter
 from mtl_bert.training.predictions import Predictions
 from mtl_bert.training.randomness import order_generator, seed_dropout
+from mtl_bert.training.updating import scaled_update, unless
 
 log = logging.getLogger(__name__)
 
-ALONE = Surgery(Sum(), scope="all", reduction="sum")
-"""What a step with one task takes: that task's plain gradient."""
+UNREAD = {"cpu": 1}
+UNREAD_ELSEWHERE = 16
+"""Steps with one task whose outcome is read at once, so that a GPU is rarely waited for."""
 
 
 class DivergedError(UserError):
@@ -80,7 +81,7 @@ class MultiTaskModule(LightningModule):
         self.automatic_optimization = False
         self.model = model
         self.surgery = surgery
-        self.losses = LossMeter()
+        self._losses = LossMeter()
         self.evaluation: Evaluation | None = None
         self.position, self.steps = Position(), 0
         self.skipped: list[SkippedStep] = []
@@ -88,13 +89,20 @@ class MultiTaskModule(LightningModule):
         self.stop, self.stopping = StopRequest(), False
         self._optimizer, self._schedule = optimizer, schedule
         self._seed, self._clip, self._log_every = seed, clip, log_every
-        self._skip_limit, self._skipped_in_a_row = skip_limit, 0
+        self._skip_limit, self._skipped_in_a_row, self._diverged = skip_limit, 0, False
+        self._unread: list[tuple[StepBatch, Alone]] = []
         self._scale = LossScale(fp16)
         self._resumed: dict[str, Any] | None = None
         self._phase: Phase | None = None
         self._matrix = GradientMatrix([])
         self._rows: AveragedRows | None = None
         self._predictions = Predictions([])
+
+    @property
+    def losses(self) -> LossMeter:
+        """The tasks' losses over the epoch and since the last reading."""
+        self._settle()
+        return self._losses
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all parameters; both of ARRP's phases share its moments."""
@@ -105,7 +113,8 @@ class MultiTaskModule(LightningModule):
 
     def training_state(self, position: Position) -> dict[str, Any]:
         """Everything here that decides how training goes on from a position."""
-        losses = self.losses if position.step else LossMeter()
+        self._settle()
+        losses = self._losses if position.step else LossMeter()
         return {
             "position": tuple(position),
             "steps": self.steps,
@@ -141,7 +150,8 @@ class MultiTaskModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Forget the losses of the epoch before."""
-        self.losses = LossMeter(self._resumed and self._resumed["losses"])
+        self._settle()
+        self._losses = LossMeter(self._resumed and self._resumed["losses"])
         self._resumed = None
 
     # Training: a step is joint (surgery) or one task's alone, as its phase says.
@@ -155,32 +165,57 @@ class MultiTaskModule(LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         optimizer.zero_grad(set_to_none=True)
-        try:
-            self._gradient(step)
-        except NonFiniteGradientError as error:
-            self._skip(step, error)
-        else:
-            self._update(optimizer, step.phase.update_scale)
+        self._backward(step)
+        (self._joint if step.phase.surgery else self._alone)(step, optimizer)
+        self.stopping = bool(self.stop) if self._rows is None else self._rows.hand
         self._end_step(step)
 
-    def _gradient(self, step: StepBatch) -> None:
-        """One forward and backward per represented task, then surgery on their gradients."""
-        phase, scale = step.phase, self._scale.value
+    def _backward(self, step: StepBatch) -> None:
+        """One forward and backward per represented task, each into its row."""
+        factor = step.phase.loss_scale * self._scale.value
         self._matrix.start(list(step.tasks))
         for task, batches in step.tasks.items():
             for batch in batches:
-                factor = phase.loss_scale * scale
                 self._matrix.add(task, self._loss(task, batch), step.share(task, batch), factor)
         if self._rows is not None:
             self._rows.hand = bool(self.stop)
+
+    def _joint(self, step: StepBatch, optimizer: LightningOptimizer) -> None:
+        """Surgery on the tasks' gradients and the update; the host waits for the Gram matrix."""
+        self._settle()
         order = order_generator(self._seed, step.epoch, step.number)
-        surgery = self.surgery if phase.surgery else ALONE
         try:
-            seen = self._matrix.combine(surgery, order, scale).seen
-        finally:
-            self.stopping = bool(self.stop) if self._rows is None else self._rows.hand
-        for task, loss in zip(seen.tasks, seen.losses.tolist(), strict=True):
-            self.losses.add(task, loss)
+            seen = self._matrix.combine(self.surgery, order, self._scale.value).seen
+        except NonFiniteGradientError as error:
+            self._skipped_step(step, error.tasks)
+        else:
+            self._update(optimizer, step.phase.update_scale)
+            self._taken_step(dict(zip(seen.tasks, seen.losses.tolist(), strict=True)))
+
+    def _alone(self, step: StepBatch, optimizer: LightningOptimizer) -> None:
+        """One task's plain gradient and the update; the host waits for nothing."""
+        alone = self._matrix.alone(self._scale.value)
+        with unless(~alone.finite, optimizer.optimizer) as possible:
+            if possible:
+                self._update(optimizer, step.phase.update_scale)
+        self._unread.append((step, alone))
+        # The next fp16 step's scale depends on how this one went.
+        at_once = 1 if self._scale.enabled else UNREAD.get(self.device.type, UNREAD_ELSEWHERE)
+        if len(self._unread) >= at_once:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Read what became of the steps since the last reading, in one transfer."""
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        pairs = [torch.stack([alone.loss.double(), alone.finite.double()]) for _, alone in unread]
+        read = torch.stack(pairs).tolist()
+        for (step, alone), (loss, finite) in zip(unread, read, strict=True):
+            if finite:
+                self._taken_step({alone.task: loss})
+            else:
+                self._skipped_step(step, [alone.task])
 
     def _loss(self, task: str, batch: Batch) -> Tensor:
         outputs = self.model(task, batch)
@@ -195,20 +230,26 @@ class MultiTaskModule(LightningModule):
     def _update(self, optimizer: LightningOptimizer, factor: float) -> None:
         if self._clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
-        with _scaled_update(optimizer, factor):
+        with scaled_update(optimizer.optimizer, factor):
             optimizer.step()
+
+    def _taken_step(self, losses: Mapping[str, float]) -> None:
+        for task, loss in losses.items():
+            self._losses.add(task, loss)
         self._scale.held()
         self._skipped_in_a_row = 0
 
-    def _skip(self, step: StepBatch, error: NonFiniteGradientError) -> None:
-        """Leave everything but the plan's position and the schedule as it is."""
+    def _skipped_step(self, step: StepBatch, tasks: Sequence[str]) -> None:
+        """Note a step that left everything but the plan's position and the schedule as it was."""
         if self._scale.overflowed():
             self.overflows += 1
             return
-        rows = {task: step.step.rows[task].tolist() for task in error.tasks}
+        rows = {task: step.step.rows[task].tolist() for task in tasks}
         self.skipped.append(SkippedStep(epoch=step.epoch, step=step.number, rows=rows))
         self._skipped_in_a_row += 1
-        log.warning("epoch %d, step %d skipped: %s (rows %s)", step.epoch, step.number, error, rows)
+        self._diverged |= self._skipped_in_a_row == self._skip_limit
+        why = f"the loss or gradient of {', '.join(tasks)} is not finite"
+        log.warning("epoch %d, step %d skipped: %s (rows %s)", step.epoch, step.number, why, rows)
 
     def _end_step(self, step: StepBatch) -> None:
         with warnings.catch_warnings():  # a first step that is skipped has no update before this
@@ -217,7 +258,7 @@ class MultiTaskModule(LightningModule):
             )
             self._scheduler().step()
         self.position, self.steps = Position(step.epoch, step.number + 1), self.steps + 1
-        if self._skipped_in_a_row == self._skip_limit:
+        if self._diverged:
             raise DivergedError(
                 f"epoch {step.epoch}, step {step.number}: expected finite losses and gradients, "
                 f"found none in {self._skip_limit} steps in a row, last of "
@@ -302,14 +343,3 @@ class MultiTaskModule(LightningModule):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load the model's state."""
         return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
-
-
-@contextmanager
-def _scaled_update(optimizer: LightningOptimizer, factor: float) -> Iterator[None]:
-    """Scale the optimizer's whole update, weight decay included, for one step."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate * factor
-    yield
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate

@@ -1,0 +1,66 @@
+"""What a run takes of the machine, where its settings leave that open."""
+
+import math
+from pathlib import Path
+
+import torch
+
+from mtl_bert.settings import Settings, TrainerSettings
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def on_gpu(accelerator: str) -> bool:
+    """Whether a run with this setting computes on a GPU of this machine."""
+    return accelerator != "cpu" and torch.cuda.is_available()
+
+
+def resolved(settings: Settings) -> Settings:
+    """The settings with a precision that is chosen for this machine, if it was left to it.
+
+    bf16 on GPUs that have it. CPUs stay with 32 bits: bf16 is faster there for large encoders
+    only, and not on all (`benchmarks/README.md`).
+    """
+    trainer = settings.trainer
+    if trainer.precision != "auto":
+        return settings
+    half = on_gpu(trainer.accelerator) and torch.cuda.is_bf16_supported(including_emulation=False)
+    chosen = trainer.model_copy(update={"precision": "bf16-mixed" if half else "32-true"})
+    return settings.model_copy(update={"trainer": chosen})
+
+
+def wants_packing(trainer: TrainerSettings) -> bool:
+    """Whether batches go without padding; by default where that was measured to be faster."""
+    return not on_gpu(trainer.accelerator) if trainer.packing is None else trainer.packing
+
+
+def usable_threads(cgroup: Path = CGROUP) -> int:
+    """Torch's own choice, unless a container's share of the processors is smaller.
+
+    OpenMP knows which processors a process may use, and nothing of quotas: in a container with two
+    of sixty-four it starts sixty-four threads that wait for each other.
+    """
+    quota = _quota(cgroup)
+    return torch.get_num_threads() if quota is None else min(torch.get_num_threads(), quota)
+
+
+def _quota(cgroup: Path) -> int | None:
+    """Processors' worth of time that a container gives, rounded up; None is no limit."""
+    try:
+        if (cgroup / "cpu.max").exists():  # version 2
+            limit, period = (cgroup / "cpu.max").read_text("ascii").split()
+        else:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text("ascii")
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text("ascii")
+        share = int(limit) / int(period)
+    except (OSError, ValueError):  # no such files, or "max"
+        return None
+    return max(1, math.ceil(share)) if share > 0 else None  # version 1 writes -1
+
+
+def in_words(settings: Settings, device: str, *, packs: bool) -> str:
+    """What a run computes with, in a line."""
+    trainer = settings.trainer
+    several = f"{settings.processes} processes, " if settings.processes > 1 else ""
+    padding = "batches without padding" if packs else "padded batches"
+    return f"on {device}: {several}precision {trainer.precision}, {padding}"
