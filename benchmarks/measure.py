@@ -35,6 +35,11 @@ def interleaved(
     return seconds
 
 
+def as_it_is(work: Callable[[], None]) -> Callable[[], None]:
+    """What needs no preparation."""
+    return work
+
+
 def ratio(seconds: Mapping[str, list[float]], name: str, to: str) -> float:
     """The median over rounds of one contestant's time by another's in the same round."""
     return median(a / b for a, b in zip(seconds[name], seconds[to], strict=True))

@@ -28,7 +28,16 @@ from torch.nn import Parameter
 from torchjd.aggregation import PCGrad as TorchJDPCGrad
 
 from benchmarks.encoders import SIZES, batches, losses, model
-from benchmarks.measure import MEBI, bandwidth, interleaved, machine, peak_of, ratio, resident
+from benchmarks.measure import (
+    MEBI,
+    as_it_is,
+    bandwidth,
+    interleaved,
+    machine,
+    peak_of,
+    ratio,
+    resident,
+)
 from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, OwnRows
@@ -202,11 +211,6 @@ def stepping(size: str, K: int, rounds: int) -> Iterator[list[str]]:
             f"{memory[way] / MEBI:,.0f} MiB",
             f"{memory[way] / memory['no surgery']:.2f}",
         ]
-
-
-def as_it_is(work: Work) -> Work:
-    """What needs no preparation."""
-    return work
 
 
 def parity(size: str, K: int) -> float:

@@ -1,0 +1,165 @@
+"""Examples per second of an epoch, ours against a loop in a course's style.
+
+    python -m benchmarks.throughput [--rr 6 --finetune 24] [--rounds 5] [SETTING=VALUE ...]
+
+Settings are those of ``mtl_bert.train``; by default the demo's text and an encoder of MiniLM's
+size with random weights. All contestants begin with the same weights and see the same batches (but
+where it says bucketed); an epoch is cut to its first round-robin and fine-tuning steps, as many of
+each as the paper has in proportion. ``course`` is `course.py`'s loop as it is; the rows below it
+switch one of our techniques on in it; ``ours`` is the program itself, Lightning included.
+
+`benchmarks/README.md` has what was measured.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table as Grid
+
+from benchmarks.course import CourseLoop, Ways
+from benchmarks.measure import as_it_is, interleaved, machine, ratio
+from mtl_bert.assembly import assemble, make_trainer
+from mtl_bert.config import CONF, make_data_source, make_encoder_source, make_tasks, read_settings
+from mtl_bert.data.corpus import source_of
+from mtl_bert.sampling import Epoch, Step
+from mtl_bert.settings import Settings
+from mtl_bert.text_model import make_text_model
+
+MINILM = [
+    "data=demo", "data.scale=0.05", "model=tiny", "model.source.settings.hidden_size=384",
+    "model.source.settings.num_hidden_layers=6", "model.source.settings.num_attention_heads=12",
+    "model.source.settings.intermediate_size=1536", "lr=1e-5",
+]  # fmt: skip
+
+Work = Callable[[], None]
+
+COURSE = {
+    "course": Ways(),
+    "  texts encoded before": Ways(encoded=True),
+    "  without padding": Ways(packed=True),
+    "  our surgery": Ways(surgery=True),
+    "  fused AdamW": Ways(fused=True),
+    "  bf16": Ways(half=True),
+}
+
+OURS = {
+    "ours": [],
+    "  padded": ["trainer.packing=false"],
+    "  padded, bucketed": ["trainer.packing=false", "bucket=100"],
+    "  bucketed": ["bucket=100"],
+    "  bf16": ["trainer.precision=bf16-mixed"],
+    "  bucketed, bf16": ["bucket=100", "trainer.precision=bf16-mixed"],
+}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An epoch's first steps of each phase."""
+
+    whole: Epoch
+    joint: int
+    alone: int
+    encoder_per_task: bool = False
+
+    def __call__(self, sizes: object, epoch: int, epochs: int, seed: int) -> Epoch:
+        """The same steps in every epoch."""
+        return Epoch(epoch, tuple(self.steps()))
+
+    def steps(self) -> Iterator[Step]:
+        """Those that are kept."""
+        limits = {True: self.joint, False: self.alone}
+        for phase, steps in self.whole.phases():
+            yield from steps[: limits[phase.surgery]]
+
+
+def settings_of(overrides: Sequence[str]) -> Settings:
+    """The checked settings of a command line."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return read_settings(compose("train", list(overrides)))
+
+
+def course(overrides: Sequence[str], ways: Ways) -> CourseLoop:
+    """A contestant in the course's style."""
+    settings = settings_of(overrides)
+    tasks, source = make_tasks(settings), make_data_source(settings)
+    tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
+    text_model = make_text_model(
+        settings_of([*overrides, "trainer.packing=false"]),
+        tasks,
+        make_encoder_source(settings),
+        encoder_per_task=False,
+    )
+    return CourseLoop(text_model, tables, text_model.encode(tables), settings.lr, ways)
+
+
+def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
+    """The program itself, from the start of training to its end."""
+    settings = settings_of(overrides)
+    parts = assemble(settings)
+    parts.datamodule.sampler = cut
+
+    def fit() -> None:
+        trainer = make_trainer(settings, place, [], [], epochs=1)
+        trainer.limit_val_batches = 0
+        trainer.fit(parts.module, parts.datamodule)
+
+    return fit
+
+
+def contestants(overrides: Sequence[str], cut: Cut, place: Path) -> dict[str, Work]:
+    """All of them, each with a model of its own."""
+    steps = list(cut.steps())
+    loops = {name: course(overrides, ways) for name, ways in COURSE.items()}
+    theirs = {name: partial(loop.train, steps) for name, loop in loops.items()}
+    return theirs | {name: ours([*overrides, *more], cut, place) for name, more in OURS.items()}
+
+
+def measured(overrides: Sequence[str], cut: Cut, rounds: int) -> Grid:
+    """A row for each contestant: examples per second, and its speed by the course's."""
+    examples = sum(step.examples for step in cut.steps())
+    with tempfile.TemporaryDirectory() as place:
+        works = contestants(overrides, cut, Path(place))
+        seconds = interleaved(
+            {name: partial(as_it_is, work) for name, work in works.items()}, rounds
+        )
+    grid = Grid(
+        "", "examples/s", "÷ course", title=f"{cut.joint} RR steps, {cut.alone} of one task"
+    )
+    for name, times in seconds.items():
+        speed = 1 / ratio(seconds, name, "course")
+        grid.add_row(name, f"{examples / median(times):,.1f}", f"{speed:.2f}")
+    return grid
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rr", type=int, default=6, help="joint steps")
+    parser.add_argument("--finetune", type=int, default=24, help="steps of the largest task")
+    parser.add_argument("--rounds", type=int, default=5, help="of each contestant")
+    parser.add_argument("settings", nargs="*", help="of mtl_bert.train, instead of the demo's text")
+    options = parser.parse_args()
+    overrides = ["batch_size=8", "sampler=arrp", "B=null", *(options.settings or MINILM)]
+    whole = assemble(settings_of(overrides)).datamodule.plan(1)
+    console = Console()
+    console.print(machine(), highlight=False)
+    console.print(
+        f"batch_size=8 {' '.join(options.settings or MINILM)}", highlight=False, soft_wrap=True
+    )
+    for joint, alone in ((options.rr, 0), (options.rr, options.finetune)):
+        console.print(measured(overrides, Cut(whole, joint, alone), options.rounds))
+
+
+if __name__ == "__main__":
+    main()
