@@ -81,6 +81,7 @@ class PlanDataModule(LightningDataModule):
         workers: processes that make tensors; 0 makes them in the training process.
 
     Attributes:
+        sampler: plans each epoch.
         start: where in the plan training begins.
     """
 
@@ -101,7 +102,7 @@ class PlanDataModule(LightningDataModule):
         super().__init__()
         self.start = Position()
         self.sizes = {task: len(encoded) for task, encoded in train.items()}
-        self._sampler, self._train, self._dev = sampler, train, dev
+        self.sampler, self._train, self._dev = sampler, train, dev
         self._label_types, self._pad = label_types, pad
         self._epochs, self._seed = epochs, seed
         self._accumulate, self._eval_batch_size = accumulate, eval_batch_size
@@ -110,7 +111,7 @@ class PlanDataModule(LightningDataModule):
         self.plan = lru_cache(maxsize=1)(self._make_plan)
 
     def _make_plan(self, epoch: int) -> Epoch:
-        return self._sampler(self.sizes, epoch, self._epochs, self._seed)
+        return self.sampler(self.sizes, epoch, self._epochs, self._seed)
 
     @cached_property
     def total_steps(self) -> int:
