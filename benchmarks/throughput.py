@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 from hydra import compose, initialize_config_dir
 from rich.console import Console
@@ -29,6 +30,7 @@ from mtl_bert.assembly import assemble, make_trainer
 from mtl_bert.config import CONF, make_data_source, make_encoder_source, make_tasks, read_settings
 from mtl_bert.data.corpus import source_of
 from mtl_bert.sampling import Epoch, Step
+from mtl_bert.sampling.plan import Sizes
 from mtl_bert.settings import Settings
 from mtl_bert.text_model import make_text_model
 
@@ -63,12 +65,13 @@ OURS = {
 class Cut:
     """An epoch's first steps of each phase."""
 
+    encoder_per_task: ClassVar[bool] = False
+
     whole: Epoch
     joint: int
     alone: int
-    encoder_per_task: bool = False
 
-    def __call__(self, sizes: object, epoch: int, epochs: int, seed: int) -> Epoch:
+    def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
         """The same steps in every epoch."""
         return Epoch(epoch, tuple(self.steps()))
 

@@ -38,6 +38,7 @@ from mtl_bert.text_model import make_text_model
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.freeze import check_trainable, frozen_names
 from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.validating import Validating
 
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -87,6 +88,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         text_model.pad,
         epochs=settings.epochs,
         seed=settings.seed,
+        bucket=settings.bucket,
         accumulate=settings.accumulate,
         eval_batch_size=settings.trainer.eval_batch_size,
         workers=settings.trainer.workers,
@@ -153,7 +155,7 @@ def make_trainer(
             max_epochs=settings.epochs if epochs is None else epochs,
             default_root_dir=directory,
             logger=list(loggers),
-            callbacks=list(callbacks),
+            callbacks=[Validating(wanted.validate_every, settings.epochs), *callbacks],
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,

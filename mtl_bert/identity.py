@@ -16,6 +16,9 @@ NO_DIFFERENCE = (
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""
 
+LATER = {"bucket": None, "trainer.validate_every": 1}
+"""Settings that came later: with these values a run is the one that it was without them."""
+
 STEP_SIZE = ("batch_size", "sampler.batch_size", "accumulate", "trainer.devices", "trainer.nodes")
 """Settings that matter by their product alone: a step's batch."""
 
@@ -46,6 +49,9 @@ def identity(settings: Settings) -> str:
     told["frozen"] = settings.frozen
     if settings.B is None:
         told.pop("B_scale", None)
+    for key, usual in LATER.items():
+        if told.get(key) == usual:
+            told.pop(key, None)
     text = json.dumps(told, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -1,7 +1,7 @@
 """Show what each epoch will see, without training: ``python -m mtl_bert.plan sampler=rr``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,14 @@ def run(config: DictConfig, directory: Path) -> None:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     options = plain.pop("plan")
     settings = read_settings(plain)
-    sizes, origin = _sizes(settings, options["sizes"])
-    sampler = make_sampler(settings)
-    plans = (
-        sampler(sizes, epoch, settings.epochs, settings.seed)
-        for epoch in range(1, settings.epochs + 1)
-    )
+    by_length = settings.bucket is not None and options["out"] is not None
+    make = _bucketed if by_length else _drawn
+    sizes, origin, plan = make(settings, options["sizes"])
+    plans = (plan(epoch) for epoch in range(1, settings.epochs + 1))
     console = Console(highlight=False)
     title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
+    if settings.bucket is not None:
+        title += f", bucket={settings.bucket} (examples of like length share a batch)"
     if options["out"] is None:
         console.print(plan_table(plans, sizes, title))
         return
@@ -106,6 +106,30 @@ def step_lines(plan: Epoch) -> Iterator[str]:
         rows = {task: numbers.tolist() for task, numbers in step.rows.items()}
         record = {"epoch": plan.number, "step": number, "phase": step.phase.name, "rows": rows}
         yield json.dumps(record) + "\n"
+
+
+_Planned = tuple[Sizes, str, Callable[[int], Epoch]]
+"""Training examples of each task, where they are from, and an epoch's number -> its plan."""
+
+
+def _drawn(settings: Settings, given: Any) -> _Planned:
+    """Plans as the sampler draws them; all but which examples share a batch is final."""
+    sizes, origin = _sizes(settings, given)
+    sampler = make_sampler(settings)
+    return sizes, origin, lambda epoch: sampler(sizes, epoch, settings.epochs, settings.seed)
+
+
+def _bucketed(settings: Settings, given: Any) -> _Planned:
+    """Plans with the batches that are trained, which depend on the lengths of all texts."""
+    if given is not None:
+        raise ConfigError(
+            f"plan.sizes: expected null, as bucket={settings.bucket} needs the lengths of texts to "
+            f"write steps, found {given!r}; leave plan.sizes out or write bucket=null"
+        )
+    from mtl_bert.assembly import assemble  # torch takes seconds to import
+
+    parts = assemble(settings, splits=["train"])
+    return parts.datamodule.sizes, f"data={parts.corpus.name}", parts.datamodule.plan
 
 
 def _sizes(settings: Settings, given: Any) -> tuple[Sizes, str]:

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mtl_bert.config import make, make_sampler
 from mtl_bert.identity import NO_DIFFERENCE, STEP_SIZE, matches
+from mtl_bert.reporting.results import Books
 from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.plan import Epoch, Sizes
 from mtl_bert.settings import ConfigError, Settings
@@ -29,7 +30,7 @@ def check_changes(old: Settings, new: Settings) -> None:
     free = [*MAY_CHANGE, "epochs"]  # check_epochs looks at those
     if old.step_size == new.step_size:
         free += STEP_SIZE
-    for key, before, after in _differences(old.plain(), new.plain()):
+    for key, before, after in _differences(old.complete(), new.complete()):
         if not matches(key, free):
             raise ConfigError(
                 f"{key}: expected {before!r}, with which the run began, found {after!r}; "
@@ -88,6 +89,15 @@ def check_epochs(
         raise ConfigError(
             f"{lead}, as scheduler={new.scheduler['name']} goes by their number, found "
             f"{new.epochs}; write epochs={old.epochs}"
+        )
+
+
+def check_scored(books: Books, epochs: int) -> None:
+    """Refuse to end a run with an epoch that it has trained without scoring the dev sets."""
+    if books.epochs and books.epochs[-1].epoch == epochs and books.epochs[-1].score is None:
+        raise ConfigError(
+            f"epochs: expected one after which the dev sets are scored, found {epochs}, which was "
+            f"trained with trainer.validate_every; write epochs={epochs + 1}"
         )
 
 

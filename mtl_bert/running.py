@@ -18,7 +18,7 @@ from mtl_bert.config import make, read_settings, sampler_name, saved_settings, s
 from mtl_bert.files import remove_temporaries, write_text
 from mtl_bert.hardware import in_words, resolved
 from mtl_bert.interruption import Interrupted
-from mtl_bert.reporting.results import Books, DataRecord, Results, Scores
+from mtl_bert.reporting.results import Books, DataRecord, Results
 from mtl_bert.reporting.summary import print_summary
 from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.training import checkpoint, provenance
@@ -107,6 +107,7 @@ def _go_on(before: _Before, settings: Settings, parts: Assembly, directory: Path
     position = Position(*state["position"])
     resuming.check_data(parts.datamodule.digest(), state["data"], directory)
     resuming.check_epochs(before.settings, settings, position, state["steps"], sizes)
+    resuming.check_scored(Books.model_validate_json(state["books"]), settings.epochs)
     parts.module.resume(state)
     parts.datamodule.start = position
 
@@ -230,6 +231,7 @@ def labels(
         "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
         "lambda": settings.lambda_,
         "freeze": settings.freeze if "freeze" in settings.sampler else None,
+        "bucket": settings.bucket,
     }
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     title = " ".join([data.name, *tags])
@@ -265,6 +267,21 @@ def notes_of(data: DataRecord) -> list[str]:
     return notes
 
 
+def notes_on(settings: Settings) -> list[str]:
+    """What a reader has to know about numbers that come from such training."""
+    notes = []
+    if settings.bucket is not None:
+        notes.append(
+            f"bucket={settings.bucket}: examples of like length share a batch, within "
+            f"{settings.bucket} steps; the paper's batches are random"
+        )
+    if (every := settings.trainer.validate_every) > 1:
+        notes.append(
+            f"trainer.validate_every={every}: the best epoch is the best of those that were scored"
+        )
+    return notes
+
+
 def collect(
     settings: Settings,
     parts: Assembly,
@@ -275,8 +292,10 @@ def collect(
     """Gather what a finished run has to say."""
     assert recorder.best is not None
     datamodule, module = parts.datamodule, parts.module
-    last = recorder.epochs[-1] if recorder.epochs else recorder.best
-    notes = [*notes_of(parts.data), *recorder.remarks]
+    last = recorder.epochs[-1].scores if recorder.epochs else recorder.best
+    assert last is not None
+    notes = [*notes_of(parts.data), *(notes_on(settings) if recorder.epochs else ())]
+    notes += recorder.remarks
     if module.skipped:
         notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
@@ -293,7 +312,7 @@ def collect(
         tasks=recorder.best.tasks,
         best_epoch=recorder.best.epoch,
         last_epoch=last.epoch,
-        last=Scores(epoch=last.epoch, score=last.score, tasks=last.tasks),
+        last=last,
         untrained=recorder.untrained,
         utilisation=utilisation(plans, datamodule.sizes),
         minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,

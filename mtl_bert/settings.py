@@ -72,6 +72,9 @@ class TrainerSettings(_Settings):
         "a whole number ≥ 0", "trainer.workers=0"
     )
     threads: Count | None = _setting("a whole number ≥ 1 or null", "trainer.threads=2")
+    validate_every: Count = _setting(
+        "a whole number ≥ 1 of epochs", "trainer.validate_every=2", default=1
+    )
     eval_batch_size: Count = _setting("a whole number ≥ 1", "trainer.eval_batch_size=64")
     skip_limit: Count = _setting("a whole number ≥ 1", "trainer.skip_limit=10")
     save_every_steps: Count | None = _setting(
@@ -94,6 +97,9 @@ class Settings(_Settings):
     epochs: Count = _setting("a whole number ≥ 1", "epochs=10")
     batch_size: Count = _setting("a whole number ≥ 1", "batch_size=8")
     accumulate: Count = _setting("a whole number ≥ 1", "accumulate=2")
+    bucket: Annotated[int, Field(strict=True, ge=2)] | None = _setting(
+        "a whole number ≥ 2 of steps, or null", "bucket=50", default=None
+    )
     lr: Number = _setting("a finite number ≥ 0", "lr=1e-5")
     lambda_: Number | None = _setting("a finite number ≥ 0", "lambda=0.5", alias="lambda")
     B: Count | None = _setting("a whole number ≥ 1 or null", "B=24000")
@@ -119,6 +125,10 @@ class Settings(_Settings):
     def plain(self) -> dict[str, Any]:
         """The settings as they were given, under the names that people use."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
+
+    def complete(self) -> dict[str, Any]:
+        """The same, with the defaults of what was not given."""
+        return self.model_dump(by_alias=True, mode="json")
 
     @property
     def processes(self) -> int:

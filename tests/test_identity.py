@@ -2,7 +2,8 @@
 
 import pytest
 
-from mtl_bert.identity import identity, run_name
+from mtl_bert.identity import LATER, identity, run_name
+from mtl_bert.settings import Settings
 from tests.composing import settings_of
 
 ARRP = ("sampler=arrp", "lambda=0.5", "B=24")
@@ -42,6 +43,9 @@ DIFFERENT = (
     ["model.dropout=0.2"],
     ["trainer.precision=bf16-mixed"],
     ["trainer.clip=1"],
+    ["bucket=20"],
+    ["bucket=50"],
+    ["trainer.validate_every=2"],
     ["task=[sst,sts]"],
 )
 
@@ -60,6 +64,19 @@ def test_a_named_freeze_set_is_its_patterns() -> None:
 def test_without_a_b_its_scale_is_nothing() -> None:
     plain, scaled = settings_of("sampler=rr"), settings_of("sampler=rr", "B_scale=0.1")
     assert identity(plain) == identity(scaled)
+
+
+def test_runs_from_before_a_setting_are_those_with_its_default() -> None:
+    """A sweep that was begun with an older version of the program goes on."""
+    now = settings_of(*ARRP)
+    plain = now.plain()
+    for key in LATER:
+        group, _, name = key.rpartition(".")
+        del (plain[group] if group else plain)[name]
+    before = Settings.model_validate(plain)
+    assert before.plain() == plain
+    assert identity(before) == identity(now)
+    assert run_name(before) == run_name(now)
 
 
 def test_the_name_says_what_the_run_is() -> None:

@@ -13,7 +13,7 @@ _WARMUP = {"constant": 0.0, "linear": 0.1, "cosine": 0.1}
 # What conf/optimizer/adamw.yaml and conf/model/*.yaml say; only other values need words.
 _OPTIMIZER = {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "fused": True}
 _DATA = {"share": 1.0, "seed": 0}
-_TRAINER = {"precision": "32-true", "clip": None}
+_TRAINER = {"precision": "32-true", "clip": None, "validate_every": 1}
 _PRETRAINED = {"pairs": "joint", "dropout": 0.1, "max_length": None}
 _TINY = {**_PRETRAINED, "dropout": 0.0}
 _TINY_ENCODER = {
@@ -49,6 +49,8 @@ def overrides(run: Run, epochs: int) -> list[str]:
     words += [f"epochs={epochs}", f"batch_size={batch}"]
     if config.get("accumulate", 1) != 1:
         words.append(f"accumulate={config['accumulate']}")
+    if config.get("bucket") is not None:
+        words.append(f"bucket={config['bucket']}")
     words.append(f"lr={_plain(config['lr'])}")
     words += _others("optimizer", config.get("optimizer") or {}, _OPTIMIZER)
     words += _scheduler(config.get("scheduler") or {})

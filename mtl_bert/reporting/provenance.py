@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mtl_bert.reporting import numbers
 from mtl_bert.reporting.document import Block, Points, Text
 from mtl_bert.reporting.methods import method_of
 from mtl_bert.reporting.nodes import node_words
@@ -12,12 +13,15 @@ def provenance(study: Study) -> list[Block]:
     """What the runs have in common, and commits, devices, seeds, versions and notes."""
     setting, runs = study.setting, [run.results for run in study.runs]
     optimizer, schedule = setting["optimizer"] or {}, setting["scheduler"] or {}
+    bucket, every = setting["bucket"], numbers.counted(setting["validate_every"], "epoch")
     common = [
         f"Data: {_pairs(setting['data'])}",
         "Usable examples: "
         + "; ".join(f"{task} {_pairs(sizes)}" for task, sizes in setting["sizes"].items()),
         f"Encoder: {setting['encoder']}; {_pairs(setting['model'])}",
         f"A step's batch of each task: {setting['batch']}; learning rate {setting['lr']}",
+        f"Length bucketing: {'none' if bucket is None else f'within {bucket} steps'}; dev sets "
+        f"scored every {every}",
         f"Optimizer: {node_words(optimizer)}; schedule: {node_words(schedule)}",
         f"Precision: {setting['precision']}; clipping: {node_words(setting['clip'])}",
     ]

@@ -50,15 +50,28 @@ class PhaseRecord(Record):
     seconds: float
 
 
-class EpochRecord(Scores):
+class EpochRecord(Record):
     """One epoch: a line of metrics.jsonl and an entry of results.json."""
 
+    epoch: int = Field(description="counted from 1")
+    score: float | None = Field(
+        description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
+        "were not scored (trainer.validate_every)"
+    )
+    tasks: dict[str, TaskScore] | None = Field(description="null likewise")
     synthetic: bool = Field(description="made-up text: no number from it is a published one")
     seconds: float = Field(description="wall clock of training, validation excluded")
-    validation_seconds: float
+    validation_seconds: float = Field(description="0 where the dev sets were not scored")
     phases: list[PhaseRecord]
     losses: dict[str, float] = Field(description="mean training loss of each task, unscaled")
     utilisation: dict[str, Utilisation]
+
+    @property
+    def scores(self) -> Scores | None:
+        """On the dev sets, if they were scored."""
+        if self.score is None or self.tasks is None:
+            return None
+        return Scores(epoch=self.epoch, score=self.score, tasks=self.tasks)
 
 
 class SkippedStep(Record):
@@ -100,7 +113,9 @@ class Results(Record):
     encoder: str
     score: float
     tasks: dict[str, TaskScore]
-    best_epoch: int = Field(description="the first with the highest score; 0 if none was trained")
+    best_epoch: int = Field(
+        description="the first with the highest score of those scored; 0 if none was trained"
+    )
     last_epoch: int
     last: Scores = Field(description="the last epoch's scores")
     untrained: Scores | None = Field(description="the random baseline, measured before training")

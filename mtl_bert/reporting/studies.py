@@ -31,11 +31,13 @@ def setting_of(run: Run) -> dict[str, Any]:
         "encoder": run.results.encoder,
         "model": _without(config["model"], _PLACES),
         "batch": config["batch_size"] * config.get("accumulate", 1) * processes,
+        "bucket": config.get("bucket"),
         "lr": config["lr"],
         "optimizer": config.get("optimizer"),
         "scheduler": config.get("scheduler"),
         "clip": trainer.get("clip"),
         "precision": trainer.get("precision"),
+        "validate_every": trainer.get("validate_every", 1),
         "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
     }
 

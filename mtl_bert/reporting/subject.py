@@ -11,7 +11,7 @@ from mtl_bert.reporting.results import Results
 
 @dataclass(frozen=True)
 class Subject:
-    """The data and encoder that numbers come from.
+    """The data, encoder and batches that numbers come from.
 
     Attributes:
         data: the data's name.
@@ -20,6 +20,7 @@ class Subject:
         encoder: the encoder's name.
         seen: tasks whose data the encoder was trained on before -> those data sets.
         dev: dev examples of each task.
+        bucket: steps within which examples of like length shared a batch; None is at random.
     """
 
     data: str
@@ -28,6 +29,7 @@ class Subject:
     encoder: str
     seen: tuple[tuple[str, tuple[str, ...]], ...] = ()
     dev: tuple[tuple[str, int], ...] = ()
+    bucket: int | None = None
 
     @property
     def other_sizes(self) -> tuple[str, ...]:
@@ -50,10 +52,11 @@ class Subject:
 
     @property
     def like_the_paper(self) -> bool:
-        """Whether the paper's numbers are of the same experiment: its data, whole; its encoder."""
+        """Whether the paper's numbers are of the same experiment: data, encoder, random batches."""
         same_data = not (self.synthetic or self.other_sizes or self.other_tasks or self.seen)
         same_dev = all(n == paper.SIZES[task].dev for task, n in self.dev if task in paper.SIZES)
-        return same_data and same_dev and self.encoder == paper.ENCODER
+        same_model = self.encoder == paper.ENCODER and self.bucket is None
+        return same_data and same_dev and same_model
 
     @property
     def words(self) -> str:
@@ -71,6 +74,8 @@ class Subject:
             seen = (f"{task} ({', '.join(sets)})" for task, sets in self.seen)
             words.append(f"CONTAMINATED: the encoder was trained before on {', '.join(seen)}")
         words.append(f"encoder {self.encoder}")
+        if self.bucket is not None:
+            words.append(f"batches of like length (bucket={self.bucket})")
         return "; ".join(words)
 
     def title(self, heading: str) -> str:
@@ -89,8 +94,8 @@ class Subject:
                 "another experiment."
             )
         return (
-            "Data or encoder are not the paper's: a difference to its numbers is not an error of "
-            "reproduction but another experiment."
+            "Data, encoder or batches are not the paper's: a difference to its numbers is not an "
+            "error of reproduction but another experiment."
         )
 
 
@@ -103,4 +108,5 @@ def subject_of(results: Results) -> Subject:
         encoder=results.encoder,
         seen=tuple((task, tuple(sets)) for task, sets in results.data.seen.items() if sets),
         dev=tuple((task, score.n) for task, score in results.tasks.items()),
+        bucket=results.config.get("bucket"),
     )

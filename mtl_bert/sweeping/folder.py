@@ -173,9 +173,10 @@ class Folder:
         """The last epoch that a run has been scored after, and its score."""
         try:
             lines = (self.path / name / METRICS).read_text("utf-8").splitlines()
-            last = json.loads(lines[-1])
+            records = (json.loads(line) for line in reversed(lines))
+            last = next(record for record in records if record["score"] is not None)
             return int(last["epoch"]), float(last["score"])
-        except (OSError, ValueError, LookupError):
+        except (OSError, ValueError, LookupError, StopIteration):
             return None
 
     def fail(self, name: str, error: str) -> None:

@@ -7,12 +7,13 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from mtl_bert.data.collate import Share, StepBatch, collate_step
 from mtl_bert.data.encode import Encoded
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
+from mtl_bert.sampling.bucketing import bucketed
 from mtl_bert.training.checkpoint import Position
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class PlanDataModule(LightningDataModule):
         pad: the padding token's number.
         epochs: that the run has.
         seed: of the plans.
+        bucket: steps whose examples are dealt out by length, or None for the sampler's own batches.
         accumulate: parts of a step's examples that go through the model one after another.
         eval_batch_size: dev examples per batch.
         workers: processes that make tensors; 0 makes them in the training process.
@@ -95,6 +97,7 @@ class PlanDataModule(LightningDataModule):
         *,
         epochs: int,
         seed: int,
+        bucket: int | None = None,
         accumulate: int = 1,
         eval_batch_size: int = 64,
         workers: int = 0,
@@ -105,18 +108,26 @@ class PlanDataModule(LightningDataModule):
         self.sampler, self._train, self._dev = sampler, train, dev
         self._label_types, self._pad = label_types, pad
         self._epochs, self._seed = epochs, seed
+        self._bucket = bucket
         self._accumulate, self._eval_batch_size = accumulate, eval_batch_size
         self._workers = workers
         # The plan of the current epoch is asked for by several callbacks.
         self.plan = lru_cache(maxsize=1)(self._make_plan)
 
-    def _make_plan(self, epoch: int) -> Epoch:
+    def _draw(self, epoch: int) -> Epoch:
         return self.sampler(self.sizes, epoch, self._epochs, self._seed)
+
+    def _make_plan(self, epoch: int) -> Epoch:
+        plan = self._draw(epoch)
+        if self._bucket is None:
+            return plan
+        lengths = {task: encoded.lengths for task, encoded in self._train.items()}
+        return bucketed(plan, lengths, self._bucket, self._seed)
 
     @cached_property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return sum(len(self._make_plan(epoch).steps) for epoch in range(1, self._epochs + 1))
+        return sum(len(self._draw(epoch).steps) for epoch in range(1, self._epochs + 1))
 
     @property
     def epoch(self) -> int:
@@ -170,6 +181,13 @@ class PlanDataModule(LightningDataModule):
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def datamodule_of(trainer: Trainer) -> PlanDataModule:
+    """What a trainer is fed with."""
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(datamodule, PlanDataModule)
+    return datamodule
 
 
 def dev_plan(dev: Mapping[str, Encoded], batch_size: int) -> Epoch:

@@ -149,10 +149,11 @@ class MultiTaskModule(LightningModule):
                 dist.broadcast(tensor, 0)
 
     def on_train_epoch_start(self) -> None:
-        """Forget the losses of the epoch before."""
+        """Forget the losses and the answers of the epoch before."""
         self._settle()
         self._losses = LossMeter(self._resumed and self._resumed["losses"])
         self._resumed = None
+        self.evaluation = None
 
     # Training: a step is joint (surgery) or one task's alone, as its phase says.
 

@@ -4,7 +4,6 @@ import sys
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.trainer.states import TrainerFn
 from tqdm import tqdm
 
 from mtl_bert.data.collate import StepBatch
@@ -62,15 +61,18 @@ class EpochLines(Callback):
         self._epochs = epochs
         self._remark = "  (synthetic text)" if synthetic else ""
 
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Say what the epoch reached."""
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Say what the epoch reached: scores, or losses where the dev sets were not scored."""
         assert isinstance(module, MultiTaskModule)
-        if module.evaluation is None or trainer.state.fn != TrainerFn.FITTING:
-            return
-        scores = module.evaluation.scores
-        parts = [f"{name} {t.metric} {t.value:.3f}" for name, t in scores.tasks.items()]
-        line = f"epoch {scores.epoch}/{self._epochs}  score {scores.score:.3f}  "
-        tqdm.write(f"{line}{'  '.join(parts)}{self._remark}", file=sys.stderr)
+        parts = [f"epoch {module.position.epoch}/{self._epochs}"]
+        if module.evaluation is None:
+            parts.append("not scored")
+            parts += [f"{name} loss {x:.3f}" for name, x in module.losses.epoch().items()]
+        else:
+            scores = module.evaluation.scores
+            parts.append(f"score {scores.score:.3f}")
+            parts += [f"{name} {t.metric} {t.value:.3f}" for name, t in scores.tasks.items()]
+        tqdm.write(f"{'  '.join(parts)}{self._remark}", file=sys.stderr)
 
 
 def progress_callbacks(show_bar: bool, epochs: int, synthetic: bool) -> list[Callback]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 
 from mtl_bert.data.collate import StepBatch
 from mtl_bert.data.table import Table
@@ -16,7 +15,7 @@ from mtl_bert.reporting.results import Books, EpochRecord, PhaseRecord, Scores, 
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.plan import rows_used
 from mtl_bert.training import checkpoint
-from mtl_bert.training.datamodule import PlanDataModule
+from mtl_bert.training.datamodule import PlanDataModule, datamodule_of
 from mtl_bert.training.evaluation import Evaluation, write_predictions
 from mtl_bert.training.module import MultiTaskModule
 
@@ -82,20 +81,21 @@ class Recorder(Callback):
         self._clock.stop()
         self._validation_began = time.perf_counter()
 
-    def on_validation_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Close the books of the epoch."""
+    def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+        """Close the books of the epoch; its dev sets have been scored, where they are."""
         evaluation = module.evaluation
-        if evaluation is None or trainer.state.fn != TrainerFn.FITTING:
-            return
-        seconds = time.perf_counter() - self._validation_began
-        self.remarks += [f"epoch {evaluation.scores.epoch}: {r}" for r in evaluation.remarks]
-        record = self._record(_datamodule(trainer), module, evaluation, seconds)
+        self._clock.stop()
+        record = self._record(datamodule_of(trainer), module, evaluation)
         self.epochs.append(record)
-        if self.best is None or record.score > self.best.score:
-            self.keep(module, evaluation)
+        metrics = {"time/epoch_seconds": record.seconds}
+        if evaluation is not None:
+            scores = evaluation.scores
+            self.remarks += [f"epoch {scores.epoch}: {r}" for r in evaluation.remarks]
+            if self.best is None or scores.score > self.best.score:
+                self.keep(module, evaluation)
+            metrics |= {"dev/score": scores.score}
+            metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in scores.tasks.items()}
         self._write_metrics()
-        metrics = {"dev/score": record.score, "time/epoch_seconds": record.seconds}
-        metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in record.tasks.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=module.steps)
         self._clock = Stopwatch({})
@@ -129,12 +129,16 @@ class Recorder(Callback):
         self,
         datamodule: PlanDataModule,
         module: MultiTaskModule,
-        evaluation: Evaluation,
-        seconds: float,
+        evaluation: Evaluation | None,
     ) -> EpochRecord:
-        plan = datamodule.plan(evaluation.scores.epoch)
+        plan = datamodule.plan(module.position.epoch)
+        scores, seconds = None, 0.0
+        if evaluation is not None:
+            scores, seconds = evaluation.scores, time.perf_counter() - self._validation_began
         return EpochRecord(
-            **dict(evaluation.scores),
+            epoch=plan.number,
+            score=None if scores is None else scores.score,
+            tasks=None if scores is None else scores.tasks,
             synthetic=self._synthetic,
             seconds=self._clock.total,
             validation_seconds=seconds,
@@ -213,9 +217,3 @@ class Stopwatch:
 
 def _examples(steps: tuple[Step, ...]) -> int:
     return sum(step.examples for step in steps)
-
-
-def _datamodule(trainer: Trainer) -> PlanDataModule:
-    datamodule = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(datamodule, PlanDataModule)
-    return datamodule

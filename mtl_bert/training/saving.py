@@ -49,10 +49,9 @@ class Saving(Callback):
         if module.stopping or self._due(module.steps):
             self._save(trainer, module, module.position)
 
-    def on_validation_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Save the start of the next epoch."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._save(trainer, module, Position(module.position.epoch + 1))
+    def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+        """Save the start of the next epoch; the dev sets have been scored, where they are."""
+        self._save(trainer, module, Position(module.position.epoch + 1))
 
     def on_exception(  # type: ignore[override]
         self, trainer: Trainer, module: MultiTaskModule, exception: BaseException

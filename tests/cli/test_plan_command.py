@@ -15,6 +15,7 @@ from mtl_bert.config import make_sampler
 from mtl_bert.data.collate import StepBatch
 from mtl_bert.training.module import MultiTaskModule
 from tests.cli.driving import SAMPLERS, SMALL, Command, program, tree
+from tests.cli.test_wrong_values import refused
 from tests.composing import settings_of
 
 PAPER = "plan.sizes={sts: 6040, sst: 8544, qqp: 283010}"
@@ -93,7 +94,15 @@ def test_the_rows_begin_at_0_and_reach_the_last(command: Command, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "sampler", ["sampler=arrp B=7", "sampler=annealed B=24", "sampler=vanilla", "sampler=single"]
+    "sampler",
+    [
+        "sampler=arrp B=7",
+        "sampler=annealed B=24",
+        "sampler=vanilla",
+        "sampler=single",
+        "sampler=arrp B=7 bucket=2",
+        "sampler=annealed B=24 bucket=50",
+    ],
 )
 def test_what_is_trained_is_what_is_printed(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
@@ -128,6 +137,35 @@ def test_what_is_trained_is_what_is_printed(
             assert batch.labels.numpy() == pytest.approx(part.labels[rows])
             texts = [part.tokens[part.offsets[row] : part.offsets[row + 1]] for row in rows]
             assert np.array_equal(batch.tokens.numpy(), np.concatenate(texts))
+
+
+def test_batches_of_like_length_are_said_and_have_less_padding(
+    command: Command, tmp_path: Path
+) -> None:
+    chosen = [*SMALL, "sampler=full"]
+    outcomes, padding, used = [], [], []
+    encoded = assemble(settings_of(*chosen)).datamodule._train
+    for name, bucket in (("off", []), ("on", ["bucket=4"])):
+        outcomes.append(command("plan", *chosen, *bucket, f"plan.out={name}"))
+        lines = _lines(tmp_path / name)
+        batches = [encoded[t].lengths[rows] for line in lines for t, rows in line["rows"].items()]
+        padding.append(sum(int((batch.max() - batch).sum()) for batch in batches))
+        used.append(sorted(row for line in lines for rows in line["rows"].values() for row in rows))
+    assert used[0] == used[1]
+    assert 0 < padding[1] < padding[0] / 2
+    assert _rows(outcomes[0].out) == _rows(outcomes[1].out)
+    assert "bucket" not in outcomes[0].out
+    assert "bucket=4 (examples of like length share a batch)" in " ".join(outcomes[1].out.split())
+
+
+def test_the_table_needs_no_lengths_and_the_steps_do(command: Command, tmp_path: Path) -> None:
+    outcome = command("plan", GIVEN, "sampler=rr", "epochs=1", "bucket=4")
+    assert outcome.code == 0
+    assert [row[3:5] for row in _rows(outcome.out)] == [["sts", "20"], ["sst", "20"], ["qqp", "20"]]
+    outcome = command("plan", GIVEN, "sampler=rr", "bucket=4", "plan.out=steps.jsonl")
+    message = "plan.sizes: expected null|bucket=4 needs the lengths|found {'sts': 20|bucket=null"
+    refused(outcome.code, outcome.err, message)
+    assert tree(tmp_path) == []
 
 
 def test_the_sizes_are_those_of_the_data(command: Command, trained: Path) -> None:

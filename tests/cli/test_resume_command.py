@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mtl_bert.training.saving import Saving
 from tests.cli.driving import SMALL, Command, program, results_in
 from tests.cli.test_wrong_values import refused
 from tests.forking import in_a_fork
-from tests.training.test_interruption import at_step, send
+from tests.training.test_interruption import KILLED, at_step, call_at, die, left_by, same, send
 
 LONG = (*SMALL, "sampler=arrp", "B=24", "epochs=2", "trainer.save_every_steps=2")
 
@@ -85,6 +86,8 @@ CHANGES = {
     "trainer.precision=64-true": "trainer.precision: expected '32-true'|found '64-true'",
     "trainer.clip=1": "trainer.clip: expected None|found 1",
     "freeze=all_but_head": "freeze: expected 'none'|found 'all_but_head'",
+    "bucket=20": "bucket: expected None, with which the run began|found 20",
+    "trainer.validate_every=2": "trainer.validate_every: expected 1, with which|found 2",
     "epochs=1": "epochs: expected at least 2, which the run has begun|found 1|write epochs=2",
 }
 
@@ -97,6 +100,64 @@ def test_what_decides_the_run_may_not(stopped: Path, command: Command) -> None:
     outcome = command("train", *LONG, "batch_size=16", "hydra.run.dir=run")
     refused(outcome.code, outcome.err, CHANGES["batch_size=16"])
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_from_before_a_setting_goes_on(stopped: Path, command: Command) -> None:
+    text = (stopped / "config.yaml").read_text("utf-8")
+    older = text.replace("bucket: null\n", "").replace("  validate_every: 1\n", "")
+    assert len(older) < len(text) - len("bucket: null\n")
+    (stopped / "config.yaml").write_text(older, "utf-8")
+    refusal = command("train", *LONG, "bucket=20", "hydra.run.dir=run")
+    refused(refusal.code, refusal.err, CHANGES["bucket=20"])
+    outcome = command("train", *LONG, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert results_in(stopped).last_epoch == 2
+
+
+def test_a_bucketed_run_says_so_and_goes_on_exactly(tmp_path: Path, command: Command) -> None:
+    chosen = [*LONG, "bucket=50"]
+    assert command("train", *chosen, "hydra.run.dir=whole").code == 0
+
+    def work() -> None:
+        at_step(10, send(signal.SIGTERM))()
+        raise SystemExit(command("train", *chosen, "hydra.run.dir=run").code)
+
+    assert in_a_fork(work) == 75
+    refusal = command("train", "resume=run", "bucket=20")
+    refused(refusal.code, refusal.err, "bucket: expected 50, with which the run began|found 20")
+    outcome = command("train", "resume=run")
+    assert outcome.code == 0, outcome.err
+    assert "bucket=50: examples of like length share a batch" in " ".join(outcome.out.split())
+    whole, again = left_by(tmp_path / "whole"), left_by(tmp_path / "run")
+    for name, value in whole.items():
+        assert same(again[name], value), name
+    assert [n for n in whole["results"]["notes"] if n.startswith("bucket=50: ")]
+    assert command("train", *LONG, "hydra.run.dir=plain").code == 0
+    plain = left_by(tmp_path / "plain")
+    assert not [n for n in plain["results"]["notes"] if "bucket" in n]
+    assert plain["results"]["utilisation"] == whole["results"]["utilisation"]
+    assert not same(plain["last"]["state_dict"], whole["last"]["state_dict"])
+
+
+def test_a_run_does_not_end_with_an_epoch_that_was_not_scored(
+    tmp_path: Path, command: Command
+) -> None:
+    chosen = [*SMALL, "sampler=rr", "epochs=4", "trainer.validate_every=3", "hydra.run.dir=run"]
+
+    def work() -> None:
+        call_at(Saving, "on_train_epoch_end", 2, die, after=True)
+        command("train", *chosen)
+
+    assert in_a_fork(work) == KILLED
+    refusal = command("train", "resume=run", "epochs=2")
+    refused(
+        refusal.code,
+        refusal.err,
+        "epochs: expected one after which the dev sets are scored|found 2|write epochs=3",
+    )
+    assert command("train", "resume=run", "epochs=5").code == 0
+    epochs = results_in(tmp_path / "run").epochs
+    assert [e.epoch for e in epochs if e.score is not None] == [3, 5]
 
 
 @pytest.mark.parametrize(

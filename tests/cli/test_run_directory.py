@@ -187,6 +187,39 @@ def test_the_best_epoch_is_kept_and_its_metrics_follow_from_its_predictions(
     assert not torch.equal(best["heads.sts.weight"], last["heads.sts.weight"])
 
 
+def test_an_epoch_whose_dev_sets_are_not_scored_has_all_but_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Epoch 1 would be the best; it is not looked at.
+    real = module_of_steps.evaluate
+
+    def evaluate(epoch: int, *rest: object) -> Evaluation:
+        evaluation = real(epoch, *rest)
+        scores = evaluation.scores.model_copy(update={"score": 1 - epoch / 10})
+        return replace(evaluation, scores=scores)
+
+    monkeypatch.setattr(module_of_steps, "evaluate", evaluate)
+    results = train_here(tmp_path, "sampler=rr", "epochs=5", "trainer.validate_every=2")
+    raw = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    jsonschema.validate(raw, json.loads(SCHEMA.read_text("utf-8")))
+    assert [e["score"] for e in raw["epochs"]] == [None, 0.8, None, 0.6, 0.5]
+    assert [e["tasks"] is None for e in raw["epochs"]] == [True, False, True, False, False]
+    assert [e.validation_seconds > 0 for e in results.epochs] == [False, True, False, True, True]
+    assert (results.best_epoch, results.score, results.last) == (2, 0.8, results.epochs[-1].scores)
+    for epoch in results.epochs:
+        assert epoch.seconds > 0
+        assert set(epoch.losses) == set(epoch.utilisation) == {"sst", "sts"}
+        assert [(p.name, p.steps) for p in epoch.phases] == [("rr", 4)]
+    lines = (tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == raw["epochs"]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    loss = results.epochs[0].losses["sst"]
+    assert said[0].startswith(f"epoch 1/5  not scored  sst loss {loss:.3f}  sts loss ")
+    assert said[1].startswith("epoch 2/5  score 0.800  sst accuracy ")
+    assert len(said) == 5
+    assert [n for n in results.notes if n.startswith("trainer.validate_every=2: the best epoch")]
+
+
 def test_results_say_nothing_unknown(trained: Path) -> None:
     raw = json.loads((trained / "results.json").read_text("utf-8"))
     with pytest.raises(ValueError, match="extra"):

@@ -33,6 +33,17 @@ WRONG = [
     ("batch_size=0", "batch_size: expected a whole number ≥ 1|found 0|batch_size=8"),
     ("epochs=0", "epochs: expected a whole number ≥ 1|found 0|epochs=10"),
     ("seed=-1", "seed: expected a whole number from 0|found -1|seed=1"),
+    ("bucket=1", "bucket: expected a whole number ≥ 2 of steps, or null|found 1|bucket=50"),
+    ("bucket=2.5", "bucket: expected a whole number ≥ 2 of steps|found 2.5|bucket=50"),
+    ("bucket=many", "bucket: expected a whole number ≥ 2 of steps|found 'many'|bucket=50"),
+    (
+        "trainer.validate_every=0",
+        "trainer.validate_every: expected a whole number ≥ 1 of epochs|found 0|validate_every=2",
+    ),
+    (
+        "trainer.validate_every=null",
+        "trainer.validate_every: expected a whole number ≥ 1 of epochs|found None|validate_every=2",
+    ),
     ("lr=-1", "lr: expected a finite number ≥ 0|found -1|lr=1e-5"),
     ("lr=nan", "lr: expected a finite number ≥ 0|found nan|lr=1e-5"),
     ("freeze=nope", "freeze: expected none, all_but_head or a list|found 'nope'|write"),

@@ -73,6 +73,8 @@ class Made:
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encoder: str = "tiny"
     batch_size: int = 32
+    bucket: int | None = None
+    validate_every: int | None = None
     lr: float = 7e-4
     device: str = "a CPU, 1 thread"
     train_labels: bool = True
@@ -142,6 +144,10 @@ def config_of(made: Made) -> dict[str, Any]:
     }  # fmt: skip
     if made.B_scale is not None:
         config["B_scale"] = made.B_scale
+    if made.bucket is not None:
+        config["bucket"] = made.bucket
+    if made.validate_every is not None:
+        config["trainer"]["validate_every"] = made.validate_every
     for group, changes in made.override.items():
         config[group] = {**config[group], **changes}
     return config
@@ -243,8 +249,8 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
     epochs = [
         EpochRecord(
             epoch=e,
-            score=score * (0.8 + 0.2 * e / made.epochs),
-            tasks=dict(tasks),
+            score=score * (0.8 + 0.2 * e / made.epochs) if scored else None,
+            tasks=dict(tasks) if scored else None,
             synthetic=made.synthetic,
             seconds=seconds,
             validation_seconds=1.0,
@@ -253,6 +259,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             utilisation=used,
         )
         for e in range(1, made.epochs + 1)
+        for scored in (e % (made.validate_every or 1) == 0 or e == made.epochs,)
         if trained
     ]
     last = Scores(epoch=len(epochs), score=score, tasks=dict(tasks))

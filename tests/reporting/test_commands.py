@@ -22,6 +22,7 @@ SETTINGS = [
     "data=hub model=bert_base model.path=prajjwal1/bert-mini scheduler=linear",
     "scheduler=cosine scheduler.warmup=0.2 optimizer.weight_decay=0 optimizer.betas=[0.8,0.9]",
     "trainer.precision=bf16-mixed trainer.clip=1.5 accumulate=2 model.max_length=64",
+    "bucket=50 trainer.validate_every=2",
     "trainer.devices=2 batch_size=4 model.pairs=alone",
     "model.source.settings.hidden_size=48 model.source.settings.num_hidden_layers=2",
     "model=bert_base +model.source.settings.hidden_dropout_prob=0.2",

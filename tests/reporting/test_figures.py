@@ -12,6 +12,7 @@ from mtl_bert.reporting import style
 from mtl_bert.reporting.figures.answers import confusion, distance_groups, normalised
 from mtl_bert.reporting.figures.canvas import Legend, Words, draw, inline, log_ticks, standalone
 from mtl_bert.reporting.figures.curves import (
+    _Curve,
     cost_figure,
     effect_figures,
     examples_seen,
@@ -67,6 +68,28 @@ def test_the_pareto_front_is_what_nothing_beats(found: list[tuple[int, int]]) ->
 def test_examples_add_up_over_epochs() -> None:
     made = Made(B=100, epochs=3)
     assert examples_seen(run_of(made)).tolist() == [2092, 4184, 6276]  # 3 · 664 + 100 each
+
+
+def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Made(B=100, epochs=7, validate_every=3)
+    study = study_of(*seeds(made, 2))
+    # The second run had fewer epochs at first, the last of which was scored off the grid.
+    first, second = study.runs
+    records = [*second.results.epochs]
+    records[4] = records[4].model_copy(update={"score": 0.5, "tasks": records[5].tasks})
+    second.__dict__["results"] = second.results.model_copy(update={"epochs": records})
+    painted: list[tuple[list[float], list[float]]] = []
+
+    def paint(self: _Curve, *rest: object, **more: object) -> None:
+        painted.append((self.x, self.mean))
+
+    monkeypatch.setattr(_Curve, "paint", paint)
+    progress_figures(study, style.looks(group.method for group in study.groups))
+    scores = [first.results.epochs[e - 1].score for e in (3, 6, 7)]
+    assert [x for x, _ in painted] == [[3, 6, 7], [3 * 2092, 6 * 2092, 7 * 2092]]
+    assert [mean for _, mean in painted] == [pytest.approx(scores)] * 2
 
 
 methods = st.builds(

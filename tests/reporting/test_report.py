@@ -12,7 +12,16 @@ import pytest
 from mtl_bert import report
 from mtl_bert.files import write_text
 from mtl_bert.reporting import writing
-from mtl_bert.reporting.document import Cell, Column, Document, Figure, Section, Table, Text
+from mtl_bert.reporting.document import (
+    Cell,
+    Column,
+    Document,
+    Figure,
+    Points,
+    Section,
+    Table,
+    Text,
+)
 from mtl_bert.reporting.finding import find_runs
 from mtl_bert.reporting.markdown import markdown
 from mtl_bert.reporting.page import page
@@ -21,6 +30,7 @@ from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.subject import Subject
 from tests.reporting.conftest import HOSTILE, Written
 from tests.reporting.factory import Made, make_run
+from tests.reporting.making import run_of
 
 # The subjects.
 
@@ -52,6 +62,7 @@ def test_the_papers_own_experiment_needs_no_warning() -> None:
         ({"sizes": (("sst", 8544), ("sts", 6040))}, "qqp missing"),
         ({"seen": (("sts", ("STS-B",)),)}, "CONTAMINATED: the encoder was trained before on sts"),
         ({"encoder": "tiny"}, "encoder tiny"),
+        ({"bucket": 50}, "batches of like length (bucket=50)"),
         (
             {"sizes": (("sst", 8544), ("qqp", 283_010), ("sts", 6040), ("cola", 9))},
             "tasks that the paper does not have: cola",
@@ -63,6 +74,19 @@ def test_titles_say_what_is_not_the_papers(changes: dict[str, object], words: st
     assert words in found.title("T")
     assert "another experiment" in found.warning
     assert not found.like_the_paper
+
+
+def test_bucketed_runs_stand_apart_and_every_title_of_theirs_says_so() -> None:
+    made = [Made(sampler="arrp", B=100, lambda_=0.5, seed=seed) for seed in (1, 2)]
+    runs = [run_of(m, f"plain{n}") for n, m in enumerate(made)]
+    runs += [run_of(replace(m, bucket=50), f"bucketed{n}") for n, m in enumerate(made)]
+    blocks = make_report(runs).blocks()
+    titles = [block.title for block in blocks if isinstance(block, Table | Figure)]
+    said = [title for title in titles if "batches of like length (bucket=50)" in title]
+    assert len(said) == len(titles) / 2
+    points = [item for block in blocks if isinstance(block, Points) for item in block.items]
+    common = sorted(item.partition(";")[0] for item in points if "bucketing" in item)
+    assert common == ["Length bucketing: none", "Length bucketing: within 50 steps"]
 
 
 def test_a_table_cannot_be_made_without_a_subject() -> None:

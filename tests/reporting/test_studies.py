@@ -42,6 +42,8 @@ def test_what_makes_another_method(change: dict[str, Any]) -> None:
     [
         {"lr": 2e-5},
         {"batch_size": 16},
+        {"bucket": 50},
+        {"validate_every": 2},
         {"encoder": "bert-base-uncased"},
         {"sizes": {"sst": 941, "qqp": 31_131, "sts": 664}},
         {"data": "cs224n"},
@@ -68,6 +70,7 @@ def test_what_makes_another_setting(change: dict[str, Any]) -> None:
         {"device": "another"},
         {"minutes": 3.0},
         {"B_scale": 1.0},
+        {"validate_every": 1},
         {"freeze": []},
         {"override": {"trainer": {"workers": 2, "threads": 1, "bar": False, "log_every": 9}}},
         {"override": {"trainer": {"save_every_minutes": 1, "save_every_steps": 7}}},

@@ -71,6 +71,20 @@ def test_runs_of_several_sweeps_are_named_once(tmp_path: Path) -> None:
     assert folder.first_number("unknown", "a") is None
 
 
+def test_the_last_epoch_that_was_scored(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    assert folder.epochs(NAME) is None
+    run_directory(folder, "metrics.jsonl")
+    metrics = tmp_path / NAME / "metrics.jsonl"
+    assert folder.epochs(NAME) is None
+    for number, (score, expected) in enumerate(
+        [("null", None), ("0.5", (2, 0.5)), ("null", (2, 0.5)), ("0.25", (4, 0.25))], start=1
+    ):
+        with metrics.open("a") as file:
+            file.write(f'{{"epoch": {number}, "score": {score}}}\n')
+        assert folder.epochs(NAME) == expected
+
+
 def test_a_damaged_record_is_no_sweep(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.add(sweep("a"))

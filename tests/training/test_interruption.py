@@ -214,7 +214,7 @@ def test_killed_at_random_steps_again_and_again(
         *(between_renames(number) for number in (1, 5)),
         lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False),
         lambda: call_at(recorder.Recorder, "keep", 1, die, after=True),
-        lambda: call_at(saving.Saving, "on_validation_end", 3, die, after=True),
+        lambda: call_at(saving.Saving, "on_train_epoch_end", 1, die, after=True),
         lambda: call_at(running, "collect", 1, die, after=True),
     ],
     ids=[
@@ -252,6 +252,67 @@ def test_asked_to_stop_it_saves_and_says_so(
     assert not (directory / "results.json").exists()
     assert carry_out(directory) == 0
     assert_as_if_nothing_had_happened(directory, whole)
+
+
+EVERY = ("epochs=5", "trainer.validate_every=2", "trainer.save_every_steps=4")
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run that was never stopped and whose dev sets are not scored after every epoch."""
+    directory = tmp_path_factory.mktemp("sparse") / "run"
+    assert carry_out(directory, *EVERY) == 0
+    left = left_by(directory)
+    scored = [e["epoch"] for e in left["results"]["epochs"] if e["score"] is not None]
+    assert scored == [2, 4, 5]
+    return left
+
+
+# The third epoch's eighth and last step is the 24th.
+@pytest.mark.parametrize(
+    ("hook", "ended", "position"),
+    [
+        (at_step(24), KILLED, (3, 4)),
+        (at_step(24, send(signal.SIGTERM)), EXIT_CODE, (4, 1)),
+        (at_step(23, send(signal.SIGTERM)), EXIT_CODE, (3, 8)),
+        (
+            lambda: call_at(recorder.Recorder, "on_train_epoch_end", 3, die, after=False),
+            KILLED,
+            (3, 8),
+        ),
+        (
+            lambda: call_at(recorder.Recorder, "on_train_epoch_end", 3, die, after=True),
+            KILLED,
+            (3, 8),
+        ),
+        (
+            lambda: call_at(saving.Saving, "on_train_epoch_end", 3, die, after=True),
+            KILLED,
+            (4, 0),
+        ),
+        (lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False), KILLED, (4, 8)),
+        (at_step(3), KILLED, None),
+    ],
+    ids=[
+        *("in the last step", "asked in the last step", "asked before the last step"),
+        *("before the books are closed", "before the epoch is saved", "after the epoch"),
+        *("in the second validation", "before the first checkpoint"),
+    ],
+)
+def test_stopped_at_the_end_of_an_epoch_that_is_not_scored(
+    sparse: dict[str, Any],
+    tmp_path: Path,
+    hook: Callable[[], None],
+    ended: int,
+    position: tuple[int, int] | None,
+) -> None:
+    directory = tmp_path / "run"
+    assert carry_out(directory, *EVERY, hook=hook) == ended
+    last = directory / "checkpoints" / "last.ckpt"
+    found = torch.load(last, weights_only=True)["position"] if last.exists() else None
+    assert found == position
+    assert carry_out(directory, *EVERY) == 0
+    assert_as_if_nothing_had_happened(directory, sparse)
 
 
 def test_asked_before_training_it_stops_and_begins_anew(

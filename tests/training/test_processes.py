@@ -153,6 +153,22 @@ def test_two_processes_go_on_as_two_or_as_one(tmp_path: Path) -> None:
     assert distance(whole, weights(tmp_path / "one" / "run")) < 1e-12
 
 
+def test_buckets_and_epochs_that_are_not_scored_are_the_same_in_two_processes(
+    tmp_path: Path,
+) -> None:
+    chosen = ("sampler=rr", "bucket=4", "epochs=3", "trainer.validate_every=2")
+    for name, how, processes in (("one", ONE, 1), ("two", TWO, 2)):
+        (tmp_path / name).mkdir()
+        ended = train(tmp_path / name / "run", *chosen, *how, processes=processes)
+        assert ended == [0] * processes
+    assert distance(weights(tmp_path / "one" / "run"), weights(tmp_path / "two" / "run")) < 1e-12
+    one, two = (results(tmp_path / name / "run")["epochs"] for name in ("one", "two"))
+    assert [epoch["score"] is None for epoch in two] == [True, False, False]
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-10)
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-9)
+
+
 def test_a_signal_to_one_process_stops_all(run: Path) -> None:
     def work(rank: int) -> None:
         if rank == 1:

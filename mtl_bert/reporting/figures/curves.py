@@ -111,7 +111,7 @@ def examples_seen(run: Run) -> Floats:
 
 
 def progress_figures(study: Study, looks: Looks) -> list[Figure]:
-    """Score against epoch, and against the examples seen."""
+    """Score against epoch, and against the examples seen; not all epochs need have been scored."""
     groups = [g for g in study.main if g.trained]
     if not groups:
         return []
@@ -120,21 +120,22 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
     def curve(group: Group, *, by_examples: bool) -> _Curve:
         found = _Curve()
         for epoch in range(min(len(run.results.epochs) for run in group.runs)):
-            scores = np.array([run.results.epochs[epoch].score for run in group.runs])
+            scores = [run.results.epochs[epoch].score for run in group.runs]
+            known = np.array([score for score in scores if score is not None])
             seen = np.mean([examples_seen(run)[epoch] for run in group.runs])
-            found.add(float(seen) if by_examples else epoch + 1.0, scores)
+            if len(known) == len(scores):
+                found.add(float(seen) if by_examples else epoch + 1.0, known)
         return found
 
     def figure(name: str, heading: str, xlabel: str, *, by_examples: bool) -> Figure:
         def paint(canvas: Canvas) -> None:
             axes = canvas.subplots()
-            for group in groups:
-                curve(group, by_examples=by_examples).paint(
-                    axes, looks[group.method], group.method.brief()
-                )
+            curves = [curve(group, by_examples=by_examples) for group in groups]
+            for group, found in zip(groups, curves, strict=True):
+                found.paint(axes, looks[group.method], group.method.brief())
             if by_examples:
-                ends = [examples_seen(run)[[0, -1]] for group in groups for run in group.runs]
-                log_axis(axes, float(np.min(ends)), float(np.max(ends)))
+                places = [x for found in curves for x in found.x]
+                log_axis(axes, min(places), max(places))
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set(xlabel=xlabel, ylabel="dev score (0 to 1)")
@@ -145,7 +146,7 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
             Words(
                 f"{study.slug}-{name}", heading, study.subject,
                 f"{heading} for {len(groups)} methods; after the last epoch: {', '.join(ends)}.",
-                f"Means over seeds after each epoch. {_SPREAD}",
+                f"Means over seeds after each epoch that was scored. {_SPREAD}",
             ),
             paint,
             height=2.6 + legend.height,
