@@ -78,6 +78,7 @@ browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-g
 bench: setup  ## Measure what surgery and averaging cost (half an hour); options go into ARGS="--sizes minilm"
 	$(BIN)/python -m benchmarks.surgery $(ARGS)
 	$(BIN)/python -m benchmarks.processes $(ARGS)
+	$(BIN)/python -m benchmarks.memory $(ARGS)
 
 build: setup  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

@@ -14,6 +14,9 @@ from mtl_bert.model import MultiTaskModel
 from mtl_bert.tasks import Binary, Task
 
 SIZES = {
+    "tiny": BertConfig(
+        hidden_size=96, num_hidden_layers=1, num_attention_heads=8, intermediate_size=96
+    ),
     "minilm": BertConfig(
         hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
     ),
@@ -46,6 +49,10 @@ class RandomEncoder:
     def trained_on(self) -> list[str]:
         """Nothing."""
         return []
+
+    def without_weights(self) -> "RandomEncoder":
+        """This one: it reads none."""
+        return self
 
 
 def model(size: str, K: int) -> MultiTaskModel:

@@ -38,6 +38,7 @@ from mtl_bert.text_model import make_text_model
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.freeze import check_trainable, frozen_names
 from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.room import Room
 from mtl_bert.training.validating import Validating
 
 # Lightning tells its users about devices and its makers' services; ours have results to read.
@@ -104,6 +105,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         optimizer,
         lambda made: scheduler(made, steps),
         seed=settings.seed,
+        room=Room(settings.batch_size, settings.accumulate, settings.trainer.eval_batch_size),
         clip=settings.trainer.clip,
         log_every=settings.trainer.log_every,
         skip_limit=settings.trainer.skip_limit,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -19,9 +19,13 @@ from mtl_bert.config import (
     sampler_name,
 )
 from mtl_bert.files import replacing
+from mtl_bert.memory.work import Largest
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.plan import Sizes, rows_used
 from mtl_bert.settings import ConfigError, Settings, setting_names
+
+if TYPE_CHECKING:
+    from mtl_bert.data import Corpus
 
 
 def main() -> None:
@@ -36,16 +40,29 @@ def run(config: DictConfig, directory: Path) -> None:
     settings = read_settings(plain)
     by_length = settings.bucket is not None and options["out"] is not None
     make = _bucketed if by_length else _drawn
-    sizes, origin, plan = make(settings, options["sizes"])
-    plans = (plan(epoch) for epoch in range(1, settings.epochs + 1))
+    corpus, sizes, plan = make(settings, options["sizes"])
+    largest = Largest(settings.processes, settings.accumulate)
+
+    def seen() -> Iterator[Epoch]:
+        for epoch in range(1, settings.epochs + 1):
+            planned = plan(epoch)
+            largest.see(planned)
+            yield planned
+
     console = Console(highlight=False)
+    origin = "sizes as given" if corpus is None else f"data={corpus.name}"
     title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
     if settings.bucket is not None:
         title += f", bucket={settings.bucket} (examples of like length share a batch)"
     if options["out"] is None:
-        console.print(plan_table(plans, sizes, title))
-        return
-    out = Path(str(options["out"]))
+        console.print(plan_table(seen(), sizes, title))
+    else:
+        _write(Path(str(options["out"])), seen(), sizes, title, console)
+    for line in _memory(settings, corpus, largest):
+        console.print(line, soft_wrap=True)
+
+
+def _write(out: Path, plans: Iterator[Epoch], sizes: Sizes, title: str, console: Console) -> None:
     if out.is_dir():
         raise ConfigError(
             f"plan.out: expected a file's name, found the directory {out}; "
@@ -66,6 +83,14 @@ def run(config: DictConfig, directory: Path) -> None:
             "write another name"
         ) from error
     console.print(f"steps written to {out}", soft_wrap=True)
+
+
+def _memory(settings: Settings, corpus: "Corpus | None", largest: Largest) -> list[str]:
+    if corpus is None:
+        return ["memory not estimated: with plan.sizes neither texts nor encoder are looked at"]
+    from mtl_bert.memory.forecast import forecast  # torch takes seconds to import
+
+    return forecast(settings, corpus.train, largest.works())
 
 
 def plan_table(plans: Iterator[Epoch], sizes: Sizes, title: str) -> Table:
@@ -108,15 +133,15 @@ def step_lines(plan: Epoch) -> Iterator[str]:
         yield json.dumps(record) + "\n"
 
 
-_Planned = tuple[Sizes, str, Callable[[int], Epoch]]
-"""Training examples of each task, where they are from, and an epoch's number -> its plan."""
+_Planned = tuple["Corpus | None", Sizes, Callable[[int], Epoch]]
+"""The texts, unless sizes were given; training examples of each task; an epoch -> its plan."""
 
 
 def _drawn(settings: Settings, given: Any) -> _Planned:
     """Plans as the sampler draws them; all but which examples share a batch is final."""
-    sizes, origin = _sizes(settings, given)
+    corpus, sizes = _sizes(settings, given)
     sampler = make_sampler(settings)
-    return sizes, origin, lambda epoch: sampler(sizes, epoch, settings.epochs, settings.seed)
+    return corpus, sizes, lambda epoch: sampler(sizes, epoch, settings.epochs, settings.seed)
 
 
 def _bucketed(settings: Settings, given: Any) -> _Planned:
@@ -129,21 +154,21 @@ def _bucketed(settings: Settings, given: Any) -> _Planned:
     from mtl_bert.assembly import assemble  # torch takes seconds to import
 
     parts = assemble(settings, splits=["train"])
-    return parts.datamodule.sizes, f"data={parts.corpus.name}", parts.datamodule.plan
+    return parts.corpus, parts.datamodule.sizes, parts.datamodule.plan
 
 
-def _sizes(settings: Settings, given: Any) -> tuple[Sizes, str]:
+def _sizes(settings: Settings, given: Any) -> "tuple[Corpus | None, Sizes]":
     """Training examples of each task, as given or as counted in the data."""
     if given is None:
         corpus = read_corpus(settings, make_tasks(settings), ["train"])
-        return corpus.sizes, f"data={corpus.name}"
+        return corpus, corpus.sizes
     numbers = given.values() if isinstance(given, dict) else ()
     if not numbers or not all(type(n) is int and n > 0 for n in numbers):
         raise ConfigError(
             f"plan.sizes: expected whole numbers ≥ 1 for each task, found {given!r}; write for "
             "example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
         )
-    return given, "sizes as given"
+    return None, given
 
 
 if __name__ == "__main__":

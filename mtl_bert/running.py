@@ -24,6 +24,7 @@ from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.training import checkpoint, provenance
 from mtl_bert.training.checkpoint import Position
 from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id
+from mtl_bert.training.profiling import StepProfile
 from mtl_bert.training.progress import progress_callbacks
 from mtl_bert.training.recorder import Recorder, utilisation
 from mtl_bert.training.saving import Saving
@@ -151,7 +152,8 @@ def _carry_out(
         )
         bar = sys.stderr.isatty() if settings.trainer.bar is None else settings.trainer.bar
         shown = progress_callbacks(bar, settings.epochs, parts.data.synthetic)
-        callbacks = [recorder, saving, *shown] if first else []
+        profiles = [StepProfile(directory)] if settings.trainer.profile else []
+        callbacks = [recorder, saving, *shown, *profiles] if first else []
         left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
         trains = datamodule.total_steps > 0

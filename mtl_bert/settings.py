@@ -86,6 +86,7 @@ class TrainerSettings(_Settings):
     log_every: Count = _setting("a whole number ≥ 1", "trainer.log_every=50")
     bar: bool | None = _setting("true, false or null", "trainer.bar=false")
     baseline: bool = _setting("true or false", "trainer.baseline=true")
+    profile: bool = _setting("true or false", "trainer.profile=true", default=False)
 
 
 class Settings(_Settings):

@@ -78,6 +78,9 @@ def pack(encoder: PreTrainedModel) -> bool:
     """
     if encoder.config.model_type not in PACKABLE:
         return False
+    if next(encoder.parameters()).is_meta:  # no numbers to try it with
+        encoder.set_attn_implementation(ATTENTION)
+        return True
     batch = _sample(encoder)
     training, before = encoder.training, encoder.config._attn_implementation
     encoder.train(False)

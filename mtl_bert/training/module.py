@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.profiler import record_function
 
 from mtl_bert.data.collate import Batch, StepBatch
 from mtl_bert.errors import UserError
@@ -28,6 +30,7 @@ from mtl_bert.training.loss_scale import LossScale
 from mtl_bert.training.losses import LossMeter
 from mtl_bert.training.predictions import Predictions
 from mtl_bert.training.randomness import order_generator, seed_dropout
+from mtl_bert.training.room import Room
 from mtl_bert.training.updating import scaled_update, unless
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class MultiTaskModule(LightningModule):
         log_every: steps between two readings of the training losses.
         skip_limit: so many steps in a row without finite gradients end the run.
         fp16: gradients come from half precision and need a loss scale.
+        room: says what to lower where memory does not suffice.
 
     Attributes:
         position: how far training has come.
@@ -62,6 +66,7 @@ class MultiTaskModule(LightningModule):
         overflows: steps that fp16 could not hold; the loss scale is smaller after each.
         stop: whether somebody asked this process to stop.
         stopping: whether somebody asked any process.
+        profiling: whether somebody looks at the parts of a step.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class MultiTaskModule(LightningModule):
         schedule: Callable[[Optimizer], LRScheduler],
         *,
         seed: int,
+        room: Room,
         clip: float | None = None,
         log_every: int = 50,
         skip_limit: int = 10,
@@ -87,10 +93,12 @@ class MultiTaskModule(LightningModule):
         self.skipped: list[SkippedStep] = []
         self.overflows = 0
         self.stop, self.stopping = StopRequest(), False
+        self.profiling = False
         self._optimizer, self._schedule = optimizer, schedule
         self._seed, self._clip, self._log_every = seed, clip, log_every
         self._skip_limit, self._skipped_in_a_row, self._diverged = skip_limit, 0, False
         self._unread: list[tuple[StepBatch, Alone]] = []
+        self._room = room
         self._scale = LossScale(fp16)
         self._resumed: dict[str, Any] | None = None
         self._phase: Phase | None = None
@@ -161,6 +169,10 @@ class MultiTaskModule(LightningModule):
         """Take one step of the plan: K forward and backward passes, surgery, one update."""
         if not step.step.rows:  # an epoch that was stopped before its validation
             return
+        with self._room.for_step(step):
+            self._take(step)
+
+    def _take(self, step: StepBatch) -> None:
         seed_dropout(self._seed, step.epoch, step.number, self.global_rank)
         self._enter(step.phase)
         optimizer = self.optimizers()
@@ -177,7 +189,10 @@ class MultiTaskModule(LightningModule):
         self._matrix.start(list(step.tasks))
         for task, batches in step.tasks.items():
             for batch in batches:
-                self._matrix.add(task, self._loss(task, batch), step.share(task, batch), factor)
+                with self._labelled(f"forward {task}"):
+                    loss = self._loss(task, batch)
+                with self._labelled(f"backward {task}"):
+                    self._matrix.add(task, loss, step.share(task, batch), factor)
         if self._rows is not None:
             self._rows.hand = bool(self.stop)
 
@@ -186,7 +201,8 @@ class MultiTaskModule(LightningModule):
         self._settle()
         order = order_generator(self._seed, step.epoch, step.number)
         try:
-            seen = self._matrix.combine(self.surgery, order, self._scale.value).seen
+            with self._labelled("surgery"):
+                seen = self._matrix.combine(self.surgery, order, self._scale.value).seen
         except NonFiniteGradientError as error:
             self._skipped_step(step, error.tasks)
         else:
@@ -218,6 +234,10 @@ class MultiTaskModule(LightningModule):
             else:
                 self._skipped_step(step, [alone.task])
 
+    def _labelled(self, name: str) -> AbstractContextManager[object]:
+        """Name a part of a step where somebody looks."""
+        return record_function(name) if self.profiling else nullcontext()
+
     def _loss(self, task: str, batch: Batch) -> Tensor:
         outputs = self.model(task, batch)
         assert batch.labels is not None
@@ -229,10 +249,11 @@ class MultiTaskModule(LightningModule):
         return loss
 
     def _update(self, optimizer: LightningOptimizer, factor: float) -> None:
-        if self._clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
-        with scaled_update(optimizer.optimizer, factor):
-            optimizer.step()
+        with self._labelled("optimizer"):
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
+            with scaled_update(optimizer.optimizer, factor):
+                optimizer.step()
 
     def _taken_step(self, losses: Mapping[str, float]) -> None:
         for task, loss in losses.items():
@@ -311,10 +332,11 @@ class MultiTaskModule(LightningModule):
 
     def validation_step(self, step: StepBatch, index: int) -> None:
         """Predict one batch of dev examples."""
-        for task, batches in step.tasks.items():
-            for batch in batches:
-                outputs = self.model(task, batch)
-                self._predictions.add(task, batch, outputs, self.model.tasks[task].head)
+        with self._room.for_answers(step):
+            for task, batches in step.tasks.items():
+                for batch in batches:
+                    outputs = self.model(task, batch)
+                    self._predictions.add(task, batch, outputs, self.model.tasks[task].head)
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -1,6 +1,7 @@
 """``python -m mtl_bert.plan``: what is printed is what is trained."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from mtl_bert import running
 from mtl_bert.assembly import assemble
-from mtl_bert.config import make_sampler
+from mtl_bert.config import make_encoder_source, make_sampler
 from mtl_bert.data.collate import StepBatch
 from mtl_bert.training.module import MultiTaskModule
 from tests.cli.driving import SAMPLERS, SMALL, Command, program, tree
@@ -211,6 +212,63 @@ def test_a_note_is_made_once_for_all_epochs(command: Command, tmp_path: Path) ->
     outcome = command("plan", "epochs=3", "B=9", "plan.sizes={a: 3, b: 5}")
     assert outcome.out.count("is capped") == 1
     assert "epochs 1-3: B=9 is capped at the 2 examples of b that RR left" in outcome.out
+
+
+def _memory(printed: str) -> dict[str, float]:
+    """The estimate's items, in MiB."""
+    lines = printed[printed.index("memory, estimated in MiB") :].splitlines()[1:]
+    found = (re.match(r"  (.+?) {2,}([\d,.]+)", line) for line in lines)
+    return {match[1]: float(match[2].replace(",", "")) for match in found if match}
+
+
+def test_what_a_run_takes_of_memory(command: Command, tmp_path: Path) -> None:
+    wide = ["model.source.settings.hidden_size=256", "B=24", "epochs=1"]
+    outcome = command("plan", *SMALL, *wide)
+    assert outcome.code == 0, outcome.err
+    found = _memory(outcome.out)
+    parts = assemble(settings_of(*SMALL, *wide))
+    P = sum(p.numel() for p in parts.module.model.parameters()) * 4 / 2**20
+    assert found["parameters"] == pytest.approx(P, abs=0.06)
+    assert found["optimizer state"] == pytest.approx(2 * P, abs=0.06)
+    assert P < found["task gradients"] < 2 * P + 0.1
+    assert found["in a step, at most"] > found["parameters"] + found["optimizer state"]
+    longest = {
+        task: int(np.diff(encoded.offsets).max())
+        for task, encoded in parts.datamodule._train.items()
+    }
+    told = ", ".join(f"{task} {tokens}" for task, tokens in longest.items())
+    assert f"tokens of the longest texts: {told} (of" in outcome.out
+    assert "CPU, 32-true" in outcome.out
+    assert tree(tmp_path) == []
+
+
+def test_a_model_is_estimated_without_its_weights(command: Command, tmp_path: Path) -> None:
+    tiny = make_encoder_source(settings_of())
+    tiny.tokenizer().save_pretrained(tmp_path / "encoder")
+    tiny.encoder().config.save_pretrained(tmp_path / "encoder")
+    chosen = [*SMALL, "epochs=1", "model.dropout=0", "sampler=single"]
+    ours = command("plan", *chosen)
+    theirs = command(
+        "plan", *chosen, "model=local", f"model.path={tmp_path / 'encoder'}", "lr=7e-4"
+    )
+    assert theirs.code == 0, theirs.err
+    assert _memory(theirs.out) == _memory(ours.out)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ([*SMALL, "model=bert_base"], "model google-bert/bert-base-uncased: expected it in"),
+        ([GIVEN], "with plan.sizes neither texts nor encoder are looked at"),
+        ([*SMALL, "optimizer.betas=abc"], ""),
+    ],
+)
+def test_what_cannot_be_estimated_is_one_line(
+    command: Command, chosen: list[str], reason: str
+) -> None:
+    outcome = command("plan", *chosen, "epochs=1")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[-1].startswith(f"memory not estimated: {reason}")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

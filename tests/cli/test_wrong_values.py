@@ -104,6 +104,7 @@ WRONG = [
     ("sampler=full sampler.order=5", "sampler.order: expected a list|found 5|write"),
     ("logger=nope", "logger: expected one of tensorboard, wandb|found 'nope'|see --help"),
     ("logger=wandb logger.wandb.mode=x", "logger.wandb.mode: expected auto|found 'x'|write"),
+    ("trainer.profile=maybe", "trainer.profile: expected true or false|found 'maybe'|profile=true"),
     ("B==3", "Error parsing override 'B==3'"),
 ]
 

@@ -1,0 +1,1 @@
+"""What a run will take of memory, known before it begins."""
