@@ -21,13 +21,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_bert.config import (
     make,
+    make_data_source,
     make_encoder_source,
     make_sampler,
     make_surgery,
     make_tasks,
     read_corpus,
 )
-from mtl_bert.data import Corpus, Table
+from mtl_bert.data import Corpus
+from mtl_bert.data.corpus import source_of
 from mtl_bert.data.encode import Encoded
 from mtl_bert.hardware import on_gpu
 from mtl_bert.launching import environment
@@ -35,6 +37,7 @@ from mtl_bert.reporting.results import DataRecord
 from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.tasks import Task
 from mtl_bert.text_model import make_text_model
+from mtl_bert.tokens import Tokens
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.freeze import check_trainable, frozen_names
 from mtl_bert.training.module import MultiTaskModule
@@ -51,7 +54,7 @@ class Assembly:
     """The parts of a run.
 
     Attributes:
-        corpus: the texts.
+        corpus: the dev sets' texts; those of the training sets are needed as tokens only.
         module: the model and how a step changes it.
         datamodule: the plan and the tokens.
         encoder: the encoder's name.
@@ -75,12 +78,16 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     sampler, surgery = make_sampler(settings), make_surgery(settings)
     optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
     encoder_source = make_encoder_source(settings)
-    corpus = read_corpus(settings, tasks, splits)
+    source = make_data_source(settings)
+    sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(
         settings, tasks, encoder_source, encoder_per_task=sampler.encoder_per_task
     )
     model = text_model.model
-    train, dev = text_model.encode(corpus.train), text_model.encode(corpus.dev)
+    tokens = Tokens(settings, text_model)
+    train = tokens.of_training_sets(tasks, sources) if "train" in splits else {}
+    corpus = read_corpus(settings, tasks, ["dev"])
+    dev = tokens.of_dev_sets(tasks, sources, corpus.dev)
     datamodule = PlanDataModule(
         sampler,
         train,
@@ -223,33 +230,33 @@ def _data_record(
     train: Mapping[str, Encoded],
     dev: Mapping[str, Encoded],
 ) -> DataRecord:
-    splits = {"train": corpus.train, "dev": corpus.dev}
+    splits = {"train": train, "dev": dev}
     return DataRecord(
         name=corpus.name,
         synthetic=corpus.synthetic,
         sizes={
-            task: {split: len(tables[task]) for split, tables in splits.items() if tables}
-            for task in corpus.dev
+            task: {split: len(parts[task]) for split, parts in splits.items() if parts}
+            for task in dev
         },
         skipped={
-            table.origin: len(table.skipped)
-            for tables in splits.values()
-            for table in tables.values()
-            if table.skipped
+            part.origin: len(part.skipped)
+            for parts in splits.values()
+            for part in parts.values()
+            if part.skipped
         },
         truncated={
             task: sum(part[task].truncated for part in (train, dev) if part) for task in dev
         },
         train_labels={
-            task.name: _count_labels(corpus.train[task.name], task.head.names)
+            task.name: _count_labels(train[task.name], task.head.names)
             for task in tasks
-            if task.name in corpus.train and task.head.names
+            if task.name in train and task.head.names
         },
         seen={task.name: found for task in tasks if (found := task.among(trained_on))},
     )
 
 
-def _count_labels(table: Table, names: Sequence[str]) -> dict[str, int]:
-    assert table.labels is not None
-    counts = np.bincount(table.labels.astype(np.int64), minlength=len(names))
+def _count_labels(part: Encoded, names: Sequence[str]) -> dict[str, int]:
+    assert part.labels is not None
+    counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
     return dict(zip(names, counts.tolist(), strict=True))

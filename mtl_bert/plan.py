@@ -153,8 +153,8 @@ def _bucketed(settings: Settings, given: Any) -> _Planned:
         )
     from mtl_bert.assembly import assemble  # torch takes seconds to import
 
-    parts = assemble(settings, splits=["train"])
-    return parts.corpus, parts.datamodule.sizes, parts.datamodule.plan
+    corpus, sizes = _sizes(settings, given)
+    return corpus, sizes, assemble(settings, splits=["train"]).datamodule.plan
 
 
 def _sizes(settings: Settings, given: Any) -> "tuple[Corpus | None, Sizes]":

@@ -25,7 +25,7 @@ from mtl_bert.training import checkpoint, provenance
 from mtl_bert.training.checkpoint import Position
 from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id
 from mtl_bert.training.profiling import StepProfile
-from mtl_bert.training.progress import progress_callbacks
+from mtl_bert.training.progress import bar_wanted, progress_callbacks
 from mtl_bert.training.recorder import Recorder, utilisation
 from mtl_bert.training.saving import Saving
 
@@ -150,7 +150,7 @@ def _carry_out(
             every_steps=settings.trainer.save_every_steps,
             every_minutes=settings.trainer.save_every_minutes,
         )
-        bar = sys.stderr.isatty() if settings.trainer.bar is None else settings.trainer.bar
+        bar = bar_wanted(settings.trainer.bar)
         shown = progress_callbacks(bar, settings.epochs, parts.data.synthetic)
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
         callbacks = [recorder, saving, *shown, *profiles] if first else []

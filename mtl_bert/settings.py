@@ -71,6 +71,10 @@ class TrainerSettings(_Settings):
     workers: Annotated[int, Field(strict=True, ge=0)] = _setting(
         "a whole number ≥ 0", "trainer.workers=0"
     )
+    cache: bool = _setting("true or false", "trainer.cache=false", default=True)
+    cache_gib: Annotated[Number, Field(gt=0)] = _setting(
+        "a number > 0", "trainer.cache_gib=10", default=10.0
+    )
     threads: Count | None = _setting("a whole number ≥ 1 or null", "trainer.threads=2")
     validate_every: Count = _setting(
         "a whole number ≥ 1 of epochs", "trainer.validate_every=2", default=1

@@ -1,15 +1,16 @@
 """A model with what turns texts into its input, for training and for inference alike."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from mtl_bert.caching import Cache
 from mtl_bert.data import Table
-from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.data.encode import Encoded
+from mtl_bert.data.prepare import Encoding
 from mtl_bert.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
 from mtl_bert.settings import ConfigError, Settings
@@ -40,23 +41,21 @@ class TextModel:
     joint: bool
     pad: int
 
+    def encoding(self, cache: Cache | None = None, *, bar: bool = False) -> Encoding:
+        """What turns tables into tokens, keeps them in a cache, and shows how far it is."""
+        return Encoding(self.tokenizer, self.longest, self.joint, cache, bar)
+
     def encode(self, tables: Mapping[str, Table]) -> dict[str, Encoded]:
         """The tokens of each task's table, saying how many texts were cut."""
-        if not tables:
-            return {}
-        began = time.perf_counter()
-        encoded = {
-            task: encode(table, self.tokenizer, self.longest, joint=self.joint)
-            for task, table in tables.items()
-        }
-        examples = sum(len(table) for table in tables.values())
-        log.info("encoded %s examples in %.1f s", f"{examples:,}", time.perf_counter() - began)
-        for task, part in encoded.items():
-            if part.truncated:
-                log.warning(
-                    "%s: %d texts were cut at %d tokens", task, part.truncated, self.longest
-                )
+        encoded = {task: self.encoding()(table) for task, table in tables.items()}
+        self.report_cut(encoded)
         return encoded
+
+    def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
+        """Say how many texts were cut."""
+        for task, part in encoded.items():
+            if truncated := part.truncated:
+                log.warning("%s: %d texts were cut at %d tokens", task, truncated, self.longest)
 
 
 def make_text_model(

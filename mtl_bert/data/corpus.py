@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtl_bert.data.delimited import Delimited
+from mtl_bert.data.fingerprint import Fingerprint
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
 from mtl_bert.tasks import Task
 
@@ -36,6 +38,28 @@ class Source(Protocol):
 
     def rows(self, task: Task, split: str) -> Table:
         """Read every row of a split that has an id, whole or not, without labels."""
+        ...
+
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """What decides all that ``read`` would give, without the time that it takes."""
+        ...
+
+
+class Counted(Protocol):
+    """What is known of a table's rows, also where its texts are not at hand."""
+
+    @property
+    def origin(self) -> str:
+        """The file or data set."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[BadRow, ...]:
+        """The rows that could not be used."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of usable rows."""
         ...
 
 
@@ -104,11 +128,9 @@ def load(
     for split in splits:
         for task in tasks:
             table = sources[task.name].read(task, split)
-            _report(table, max_bad_share)
+            report(table, max_bad_share)
             if split == "train" and share < 1:
-                rng = np.random.default_rng((seed, zlib.crc32(task.name.encode())))
-                kept = rng.choice(len(table), max(1, round(share * len(table))), replace=False)
-                table = table.take(np.sort(kept))
+                table = table.take(drawn(task, len(table), share, seed))
             tables[split][task.name] = table
     return Corpus(
         source.name,
@@ -116,6 +138,12 @@ def load(
         tables["train"],
         tables["dev"],
     )
+
+
+def drawn(task: Task, size: int, share: float, seed: int) -> NDArray[np.int64]:
+    """The rows of a training set that a share of it has, ascending."""
+    rng = np.random.default_rng((seed, zlib.crc32(task.name.encode())))
+    return np.sort(rng.choice(size, max(1, round(share * size)), replace=False))
 
 
 def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Table]:
@@ -151,22 +179,30 @@ def _warn(table: Table, rows: Sequence[BadRow], what: str, then: str) -> None:
         log.warning("%s; %s", _counted(table, rows, total, what), then)
 
 
-def _counted(table: Table, rows: Sequence[BadRow], total: int, what: str) -> str:
+def _counted(table: Counted, rows: Sequence[BadRow], total: int, what: str) -> str:
     """How many rows are somehow, and the first of them by line."""
     examples = "; ".join(str(row) for row in rows[:SHOWN])
     more = "; …" if len(rows) > SHOWN else ""
     return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples}{more})"
 
 
-def _report(table: Table, max_bad_share: float) -> None:
-    bad = len(table.skipped)
-    if not bad:
-        return
-    total = bad + len(table)
-    message = _counted(table, table.skipped, total, "cannot be used")
+def refuse(table: Counted, max_bad_share: float) -> None:
+    """Raise DataError where too many of a table's rows are bad."""
+    bad, total = len(table.skipped), len(table.skipped) + len(table)
     if bad / total > max_bad_share:
         raise DataError(
-            f"{message}; expected at most {max_bad_share:.2%} of them; mend the file or write "
-            f"data.max_bad_share={bad / total + 0.005:.2f}"
+            f"{_skipped(table)}; expected at most {max_bad_share:.2%} of them; mend the file or "
+            f"write data.max_bad_share={bad / total + 0.005:.2f}"
         )
-    log.warning("%s; they are skipped", message)
+
+
+def report(table: Counted, max_bad_share: float) -> None:
+    """Say which rows are skipped, or raise DataError where they are too many."""
+    refuse(table, max_bad_share)
+    if table.skipped:
+        log.warning("%s; they are skipped", _skipped(table))
+
+
+def _skipped(table: Counted) -> str:
+    total = len(table.skipped) + len(table)
+    return _counted(table, table.skipped, total, "cannot be used")

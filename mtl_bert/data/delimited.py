@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mtl_bert.caching import file_digest
+from mtl_bert.data.fingerprint import Fingerprint, digest
 from mtl_bert.data.rows import Broken, Columns, Record, build_named_table, build_table
 from mtl_bert.data.table import DataError, MissingSplitError, Table
 from mtl_bert.tasks import Task
@@ -67,9 +69,26 @@ class Delimited:
         columns, records, origin = self._open(task, split, labelled=False)
         return build_named_table(task, columns, records, origin)
 
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """What ``read`` will give: by the file's bytes and how they are read.
+
+        Raises:
+            DataError: a file that is missing.
+        """
+        columns, separator, path = self._locate(task, split)
+        _check_there(path, task.name)
+        how = (separator, columns, task.pair, task.head, split != "test")
+        return Fingerprint(str(path), digest("delimited", path.name, file_digest(path), *how))
+
     def _open(
         self, task: Task, split: str, *, labelled: bool
     ) -> tuple[Columns, Iterator[tuple[str, Record]], str]:
+        columns, separator, path = self._locate(task, split)
+        header, records = _read(path, separator, task.name)
+        columns.check(task, header, str(path), labelled=labelled)
+        return columns, records, str(path)
+
+    def _locate(self, task: Task, split: str) -> tuple[Columns, str, Path]:
         source = dict(task.sources[self.name])
         files: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
         separator = source.pop("separator", self.separator)
@@ -79,19 +98,20 @@ class Delimited:
                 f"task {task.name}: expected a file for {split}, found none",
                 f"add sources.{self.name}.{split} to the task's file",
             )
-        path = Path(self.dir or ".") / files[split]
-        header, records = _read(path, separator, task.name)
-        columns.check(task, header, str(path), labelled=labelled)
-        return columns, records, str(path)
+        return columns, separator, Path(self.dir or ".") / files[split]
 
 
-def _read(path: Path, separator: str, task: str) -> tuple[list[str], Iterator[tuple[str, Record]]]:
-    """The header of a file and its records, each with its place."""
+def _check_there(path: Path, task: str) -> None:
     if not path.is_file():
         raise MissingSplitError(
             f"{path}: expected a data file of task {task}, found nothing",
             "put it there or write another data.dir",
         )
+
+
+def _read(path: Path, separator: str, task: str) -> tuple[list[str], Iterator[tuple[str, Record]]]:
+    """The header of a file and its records, each with its place."""
+    _check_there(path, task)
     raw = path.read_bytes()
     if b"\0" in raw:
         raise DataError(

@@ -3,37 +3,45 @@
 Shapes: N examples, S sequences (N, or 2 N where a pair's sentences are encoded alone), T tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from mtl_bert.data.table import Table
+from mtl_bert.data.table import BadRow, Table
 
 CHUNK = 8192  # texts given to the tokenizer at once: enough to keep its threads busy
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The tokens of a table.
+    """The tokens of a table, and what else of it is needed once there are tokens.
 
     Attributes:
-        tokens: the sequences' token numbers, end to end: [T] int32.
+        tokens: the sequences' token numbers, end to end: [T] uint16, or int32 where the vocabulary
+            is larger.
         types: the segment of each token, or None where the encoder knows no segments: [T] uint8.
         offsets: where each sequence begins, and the end of the last: [S + 1] int64.
         per_example: sequences of one example, 1 or 2.
         labels: [N] float64, or None.
-        truncated: sequences that were cut at the encoder's limit.
+        cut: whether a sequence was cut at the encoder's limit: [S] bool.
+        origin: the table's.
+        skipped: the table's rows that could not be used.
     """
 
-    tokens: NDArray[np.int32]
+    tokens: NDArray[np.uint16] | NDArray[np.int32]
     types: NDArray[np.uint8] | None
     offsets: NDArray[np.int64]
     per_example: int
     labels: NDArray[np.float64] | None
-    truncated: int
+    cut: NDArray[np.bool_]
+    origin: str
+    skipped: tuple[BadRow, ...] = ()
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -47,6 +55,33 @@ class Encoded:
             - self.offsets[: -1 : self.per_example]
         )
 
+    @property
+    def truncated(self) -> int:
+        """Sequences that were cut."""
+        return int(self.cut.sum())
+
+    def take(self, rows: NDArray[np.int64]) -> "Encoded":
+        """Some of the examples, as if their table had no others.
+
+        Args:
+            rows: ascending, none twice.
+        """
+        kept = np.zeros(len(self), np.bool_)
+        kept[rows] = True
+        sequences = np.repeat(kept, self.per_example)
+        lengths = np.diff(self.offsets)
+        tokens = np.repeat(sequences, lengths)
+        return Encoded(
+            self.tokens[tokens],
+            None if self.types is None else self.types[tokens],
+            np.concatenate([[0], np.cumsum(lengths[sequences])]),
+            self.per_example,
+            None if self.labels is None else self.labels[kept],
+            self.cut[sequences],
+            self.origin,
+            self.skipped,
+        )
+
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """The numbers of all examples in batches of like length, the longest first.
 
@@ -58,7 +93,12 @@ class Encoded:
 
 
 def encode(
-    table: Table, tokenizer: PreTrainedTokenizerBase, max_length: int, *, joint: bool
+    table: Table,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    joint: bool,
+    bar: bool = False,
 ) -> Encoded:
     """Encode a table's texts.
 
@@ -67,6 +107,7 @@ def encode(
         tokenizer: the encoder's own.
         max_length: tokens that a sequence may have; what is longer is cut at its longer text.
         joint: a pair as one sequence ([CLS] a [SEP] b [SEP]), else as two.
+        bar: whether to show on stderr how far it is.
     """
     pair = len(table.texts[0]) == 2
     per_example = 2 if pair and not joint else 1
@@ -74,29 +115,92 @@ def encode(
     if per_example == 2:
         sequences = [(text,) for texts in table.texts for text in texts]
     has_types = "token_type_ids" in tokenizer.model_input_names
-    tokens, types, truncated = [], [], 0
-    lengths: list[int] = []
-    for chunk in _chunks(sequences):
-        encoded = tokenizer(
-            *(list(column) for column in zip(*chunk, strict=True)),
-            truncation="longest_first",
-            max_length=max_length,
-            return_token_type_ids=has_types,
-        )
-        rows = encoded["input_ids"]
-        tokens.append(np.fromiter((t for row in rows for t in row), np.int32))
-        lengths.extend(len(row) for row in rows)
-        truncated += sum(bool(e.overflowing) for e in encoded.encodings or ())
-        if has_types:
-            segments = encoded["token_type_ids"]
-            types.append(np.fromiter((t for row in segments for t in row), np.uint8))
+    encoded_chunks = _fast if _is_fast(tokenizer) else _by_the_tokenizer
+    token_type = np.uint16 if max(tokenizer.get_vocab().values()) < 2**16 else np.int32
+    tokens, types, lengths, cut = [], [], [], []
+    with tqdm(
+        total=len(sequences),
+        desc=f"encoding {table.origin}",
+        unit=" texts" if len(sequences[0]) == 1 else " pairs",
+        unit_scale=True,
+        leave=False,
+        disable=not bar,
+    ) as shown:
+        for chunk in _chunks(sequences):
+            encoded = encoded_chunks(chunk, tokenizer, max_length, has_types)
+            lengths.append(encoded.lengths)
+            total = int(encoded.lengths.sum())
+            flat = chain.from_iterable
+            tokens.append(np.fromiter(flat(encoded.tokens), token_type, total))
+            if has_types:
+                types.append(np.fromiter(flat(encoded.types), np.uint8, total))
+            cut.append(encoded.cut)
+            shown.update(len(chunk))
     return Encoded(
         np.concatenate(tokens),
         np.concatenate(types) if has_types else None,
-        np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        np.concatenate([[0], np.cumsum(np.concatenate(lengths))]),
         per_example,
         table.labels,
-        truncated,
+        np.concatenate(cut),
+        table.origin,
+        table.skipped,
+    )
+
+
+class _Chunk(NamedTuple):
+    """Some sequences: what each has in tokens and segments, how many, and whether it was cut."""
+
+    tokens: Iterable[Sequence[int]]
+    types: Iterable[Sequence[int]]
+    lengths: NDArray[np.int64]
+    cut: NDArray[np.bool_]
+
+
+def _is_fast(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a call of the tokenizer is one of its backend and nothing more."""
+    own = getattr(type(tokenizer), "_encode_plus", None)
+    return own is PreTrainedTokenizerFast._encode_plus
+
+
+def _by_the_tokenizer(
+    chunk: Sequence[tuple[str, ...]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    has_types: bool,
+) -> _Chunk:
+    """The tokenizer's own answer."""
+    encoded = tokenizer(
+        *(list(column) for column in zip(*chunk, strict=True)),
+        truncation="longest_first",
+        max_length=max_length,
+        return_token_type_ids=has_types,
+    )
+    rows, backend = encoded["input_ids"], encoded.encodings
+    return _Chunk(
+        rows,
+        encoded["token_type_ids"] if has_types else (),
+        np.array([len(row) for row in rows], np.int64),
+        np.array([bool(e.overflowing) for e in backend] if backend else [False] * len(rows)),
+    )
+
+
+def _fast(
+    chunk: Sequence[tuple[str, ...]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    has_types: bool,
+) -> _Chunk:
+    """The same from the tokenizer's backend, without what nobody asks for (masks, offsets)."""
+    _by_the_tokenizer(chunk[:1], tokenizer, max_length, has_types)  # tells the backend the limit
+    backend: Any = tokenizer.backend_tokenizer
+    texts = [row[0] for row in chunk] if len(chunk[0]) == 1 else chunk
+    encodings = backend.encode_batch_fast(texts)
+    return _Chunk(
+        (encoding.ids for encoding in encodings),
+        (encoding.type_ids for encoding in encodings),
+        np.fromiter(map(len, encodings), np.int64, len(encodings)),
+        np.fromiter((bool(e.overflowing) for e in encodings), np.bool_, len(encodings)),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
 from mtl_bert.data.rows import Columns, build_named_table, build_table
 from mtl_bert.data.table import DataError, MissingSplitError, Table
 from mtl_bert.hub import require_hub
@@ -51,6 +52,21 @@ class Hub:
         """
         columns, data, origin = self._open(task, split, labelled=False)
         return build_named_table(task, columns, _records(data, origin), origin)
+
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """What ``read`` will give: by the library's own fingerprint of the data set.
+
+        Raises:
+            DataError, HubError: as ``read``.
+        """
+        labelled = split != "test"
+        columns, data, origin = self._open(task, split, labelled=labelled)
+        known = getattr(data, "_fingerprint", None)  # the library's documentation names it
+        if not isinstance(known, str):
+            raise UnknownContentError(f"{origin} has no fingerprint")
+        return Fingerprint(
+            origin, digest("hub", known, origin, columns, task.pair, task.head, labelled)
+        )
 
     def _open(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
         source = dict(task.sources[self.name])

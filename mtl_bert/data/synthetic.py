@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mtl_bert.data.fingerprint import Fingerprint, digest
 from mtl_bert.data.table import DataError, Table
 from mtl_bert.tasks import Task
 
@@ -61,11 +62,21 @@ class Synthetic:
                 f"{wrong}; mend head in the task's file"
             )
         return Table(
-            f"{self.name} {task.name} {split}",
+            self._origin(task, split),
             tuple(f"{split}-{number}" for number in range(len(examples))),
             tuple(texts for texts, _ in examples),
             np.array([label for _, label in examples], np.float64) if split != "test" else None,
         )
+
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """What ``read`` will give: by the generator's own code and what it is asked for."""
+        asked = (self.scale, self.seed, task.name, split, task.head, np.__version__)
+        return Fingerprint(
+            self._origin(task, split), digest("synthetic", task.sources[self.name], *asked)
+        )
+
+    def _origin(self, task: Task, split: str) -> str:
+        return f"{self.name} {task.name} {split}"
 
     def rows(self, task: Task, split: str) -> Table:
         """The same rows without labels: all of them are whole."""

@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mtl_bert.config import make, make_encoder_source, make_sampler, make_tasks
 from mtl_bert.data import Table
-from mtl_bert.data.collate import Batch, collate
-from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.data.collate import Batch
+from mtl_bert.data.encode import encode
 from mtl_bert.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.work import Work
@@ -80,15 +80,15 @@ def _batch(text_model: TextModel, task: Task, tokens: int, count: int) -> Batch:
     per_example = 2 if task.pair and not text_model.joint else 1
     sequences = count * per_example
     segments = "token_type_ids" in text_model.tokenizer.model_input_names
-    encoded = Encoded(
-        np.zeros(sequences * tokens, np.int32),
-        np.zeros(sequences * tokens, np.uint8) if segments else None,
-        np.arange(sequences + 1) * tokens,
+    return Batch.of(
+        np.full(sequences, tokens),
+        np.zeros(sequences * tokens, np.int64),
+        np.zeros(sequences * tokens, np.int64) if segments else None,
+        torch.zeros(count, dtype=task.head.label_type),
+        np.arange(count),
         per_example,
-        np.zeros(count),
-        0,
+        text_model.pad,
     )
-    return collate(encoded, np.arange(count), task.head.label_type, text_model.pad)
 
 
 def _lines(

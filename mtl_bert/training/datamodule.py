@@ -18,6 +18,8 @@ from mtl_bert.training.checkpoint import Position
 
 log = logging.getLogger(__name__)
 
+PIECE = 2**20  # tokens that are digested at once, each as a number of 32 bits
+
 
 class PlannedSteps(Dataset[StepBatch]):
     """The steps of an epoch, made into tensors one at a time (in workers, where there are any).
@@ -140,7 +142,9 @@ class PlanDataModule(LightningDataModule):
         digest = hashlib.blake2b(digest_size=16)
         for task, encoded in self._train.items():
             digest.update(task.encode())
-            for array in (encoded.tokens, encoded.offsets, encoded.labels):
+            for tokens in np.array_split(encoded.tokens, 1 + len(encoded.tokens) // PIECE):
+                digest.update(np.ascontiguousarray(tokens, np.int32).data)
+            for array in (encoded.offsets, encoded.labels):
                 digest.update(b"" if array is None else np.ascontiguousarray(array).data)
         return digest.hexdigest()
 

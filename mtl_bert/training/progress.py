@@ -75,6 +75,11 @@ class EpochLines(Callback):
         tqdm.write(f"{'  '.join(parts)}{self._remark}", file=sys.stderr)
 
 
+def bar_wanted(bar: bool | None) -> bool:
+    """What ``trainer.bar`` says, None being: where stderr is a terminal."""
+    return sys.stderr.isatty() if bar is None else bar
+
+
 def progress_callbacks(show_bar: bool, epochs: int, synthetic: bool) -> list[Callback]:
     """The bar where wanted, and the lines in any case."""
     lines = EpochLines(epochs, synthetic)

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.assembly import Assembly, assemble, make_trainer
-from mtl_bert.config import make_encoder_source, make_sampler, make_tasks
+from mtl_bert.config import make_encoder_source, make_sampler, make_tasks, read_corpus
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.sampling.plan import Epoch
 from mtl_bert.settings import Settings
@@ -74,7 +74,7 @@ class NaiveRun:
 
     def __init__(self, settings: Settings, parts: Assembly) -> None:
         source, self.tasks = make_encoder_source(settings), make_tasks(settings)
-        self.parts = parts
+        self.parts, self.tables = parts, read_corpus(settings, self.tasks, ["train"]).train
         self.tokenizer: PreTrainedTokenizerBase = source.tokenizer()
         torch.manual_seed(SEED)
         self.model = MultiTaskModel(
@@ -89,7 +89,7 @@ class NaiveRun:
         )
 
     def loss(self, task: str, rows: list[int]) -> Tensor:
-        table = self.parts.corpus.train[task]
+        table = self.tables[task]
         assert table.labels is not None
         texts = [list(column) for column in zip(*(table.texts[row] for row in rows), strict=True)]
         tokens = self.tokenizer(*texts, padding=True, return_tensors="pt")

@@ -1,0 +1,90 @@
+"""The tokens of a run's data: out of the cache, or of tables that are read for it."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from mtl_bert import caching
+from mtl_bert.caching import Cache
+from mtl_bert.data import Source, Table
+from mtl_bert.data.corpus import drawn, refuse, report
+from mtl_bert.data.encode import Encoded
+from mtl_bert.settings import Settings
+from mtl_bert.tasks import Task
+from mtl_bert.text_model import TextModel
+from mtl_bert.training.progress import bar_wanted
+
+log = logging.getLogger(__name__)
+
+
+class Tokens:
+    """Turns a run's tables into tokens, saying what it does.
+
+    Args:
+        settings: the run's.
+        text_model: the run's.
+    """
+
+    def __init__(self, settings: Settings, text_model: TextModel) -> None:
+        self._wanted, self._text_model = settings.data, text_model
+        limit = settings.trainer.cache_gib * caching.GIBI
+        cache = Cache(caching.directory(), limit) if settings.trainer.cache else None
+        self._encoding = text_model.encoding(cache, bar=bar_wanted(settings.trainer.bar))
+
+    def of_training_sets(
+        self, tasks: Sequence[Task], sources: Mapping[str, Source]
+    ) -> dict[str, Encoded]:
+        """The share of them that is wanted; files are read only if their tokens are not there.
+
+        Raises:
+            DataError: one that cannot be read, or has too many bad rows.
+        """
+
+        def read(task: Task) -> Table:
+            table = sources[task.name].read(task, "train")
+            refuse(table, self._wanted.max_bad_share)
+            return table
+
+        found = self._of("train", tasks, sources, read)
+        for task in tasks:
+            whole = found[task.name]
+            report(whole, self._wanted.max_bad_share)
+            if self._wanted.share < 1:
+                rows = drawn(task, len(whole), self._wanted.share, self._wanted.seed)
+                found[task.name] = whole.take(rows)
+        self._text_model.report_cut(found)
+        return found
+
+    def of_dev_sets(
+        self, tasks: Sequence[Task], sources: Mapping[str, Source], tables: Mapping[str, Table]
+    ) -> dict[str, Encoded]:
+        """Of tables that are read in any case."""
+        found = self._of("dev", tasks, sources, lambda task: tables[task.name])
+        self._text_model.report_cut(found)
+        return found
+
+    def _of(
+        self,
+        split: str,
+        tasks: Sequence[Task],
+        sources: Mapping[str, Source],
+        table_of: Callable[[Task], Table],
+    ) -> dict[str, Encoded]:
+        began, fresh = time.perf_counter(), []
+
+        def table(task: Task) -> Table:
+            fresh.append(task.name)
+            return table_of(task)
+
+        found = {
+            task.name: self._encoding.prepare(task, split, sources[task.name], partial(table, task))
+            for task in tasks
+        }
+        kept = sum(len(part) for task, part in found.items() if task not in fresh)
+        made = sum(len(found[task]) for task in fresh)
+        log.info(
+            "encoded %s examples for %s in %.1f s; %s were in the cache",
+            *(f"{made:,}", split, time.perf_counter() - began, f"{kept:,}"),
+        )
+        return found

@@ -1,0 +1,59 @@
+"""What a checkpoint remembers of the training sets, however these are held."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mtl_bert.caching import GIBI, Cache
+from mtl_bert.data import Synthetic
+from mtl_bert.data.encode import Encoded, encode
+from mtl_bert.data.prepare import Encoding
+from mtl_bert.sampling import RoundRobin
+from mtl_bert.training import datamodule
+from mtl_bert.training.datamodule import PlanDataModule
+from tests.factories import TINY, make_table, make_task, random_texts
+
+
+def digest_of(train: dict[str, Encoded]) -> str:
+    types = dict.fromkeys(train, torch.float32)
+    return PlanDataModule(RoundRobin(8), train, {}, types, 0, epochs=1, seed=1).digest()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 2**20])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_digest_is_of_the_numbers_as_int32(
+    piece: int, labelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints of earlier versions hold this one."""
+    monkeypatch.setattr(datamodule, "PIECE", piece)
+    tokenizer = TINY.tokenizer()
+    texts = random_texts(tokenizer, 9, 2, longest=9)
+    calls = [tokenizer(*row, truncation=True, max_length=12)["input_ids"] for row in texts]
+    labels = [float(n) for n in range(9)] if labelled else None
+    expected = hashlib.blake2b(digest_size=16)
+    for task in ("a", "b"):
+        expected.update(task.encode())
+        expected.update(np.concatenate(calls).astype(np.int32).tobytes())
+        expected.update(np.cumsum([0, *map(len, calls)]).astype(np.int64).tobytes())
+        expected.update(b"" if labels is None else np.array(labels, np.float64).tobytes())
+    encoded = encode(make_table(texts, labels), tokenizer, 12, joint=True)
+    assert digest_of({"a": encoded, "b": encoded}) == expected.hexdigest()
+
+
+def reviews(count: int, rng: np.random.Generator) -> list[tuple[tuple[str, ...], float]]:
+    texts = random_texts(TINY.tokenizer(), count, 1, longest=9)
+    return [(text, float(rng.integers(2))) for text in texts]
+
+
+def test_the_digest_of_mapped_tokens(tmp_path: Path) -> None:
+    task = make_task(sources={"demo": {"make": reviews, "train": 20, "dev": 5}})
+    source = Synthetic("demo", 1.0)
+    encoding = Encoding(TINY.tokenizer(), 12, True, Cache(tmp_path, GIBI))
+    held = encoding(source.read(task, "train"))
+    mapped = encoding.prepare(task, "train", source, lambda: source.read(task, "train"))
+    assert not mapped.tokens.flags.writeable
+    assert digest_of({"a": mapped}) == digest_of({"a": held})
+    assert digest_of({"a": mapped}) != digest_of({"b": mapped})
