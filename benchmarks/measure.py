@@ -11,10 +11,11 @@ from statistics import median
 import torch
 
 MEBI = 2**20
+Work = Callable[[], None]
 
 
 def interleaved(
-    contestants: Mapping[str, Callable[[], Callable[[], None]]], rounds: int
+    contestants: Mapping[str, Callable[[], Work]], rounds: int
 ) -> dict[str, list[float]]:
     """Seconds of each contestant in each round, everyone once per round in a random order.
 
@@ -35,7 +36,7 @@ def interleaved(
     return seconds
 
 
-def as_it_is(work: Callable[[], None]) -> Callable[[], None]:
+def as_it_is(work: Work) -> Work:
     """What needs no preparation."""
     return work
 

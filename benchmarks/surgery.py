@@ -30,6 +30,7 @@ from torchjd.aggregation import PCGrad as TorchJDPCGrad
 from benchmarks.encoders import SIZES, batches, losses, model
 from benchmarks.measure import (
     MEBI,
+    Work,
     as_it_is,
     bandwidth,
     interleaved,
@@ -43,7 +44,6 @@ from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, OwnRows
 from mtl_bert.surgery.rows import Taken
 
-Work = Callable[[], None]
 Prepare = Callable[[], Work]
 
 

@@ -13,7 +13,7 @@ switch one of our techniques on in it; ``ours`` is the program itself, Lightning
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from benchmarks.course import CourseLoop, Ways
-from benchmarks.measure import as_it_is, interleaved, machine, ratio
+from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from mtl_bert.assembly import assemble, make_trainer
 from mtl_bert.config import CONF, make_data_source, make_encoder_source, make_tasks, read_settings
 from mtl_bert.data.corpus import source_of
@@ -39,8 +39,6 @@ MINILM = [
     "model.source.settings.num_hidden_layers=6", "model.source.settings.num_attention_heads=12",
     "model.source.settings.intermediate_size=1536", "lr=1e-5",
 ]  # fmt: skip
-
-Work = Callable[[], None]
 
 COURSE = {
     "course": Ways(),

@@ -332,7 +332,8 @@ class MultiTaskModule(LightningModule):
 
     def validation_step(self, step: StepBatch, index: int) -> None:
         """Predict one batch of dev examples."""
-        with self._room.for_answers(step):
+        # Lightning's own validations amid training still count versions of tensors.
+        with self._room.for_answers(step), torch.inference_mode():
             for task, batches in step.tasks.items():
                 for batch in batches:
                     outputs = self.model(task, batch)

@@ -66,6 +66,8 @@ WRONG = [
     ("+model.source.settings.nope=1", "expected settings of BertConfig|no setting nope|mend"),
     ("model.source.settings.hidden_size=a", "expected settings of|found|expected int|mend"),
     ("model.source.settings.num_attention_heads=5", "expected settings of|not a multiple|mend"),
+    ("trainer.cache=maybe", "trainer.cache: expected true or false|found|trainer.cache=false"),
+    ("trainer.cache_gib=0", "trainer.cache_gib: expected a number > 0|found 0|cache_gib=10"),
     (
         "trainer.devices=0",
         "trainer.devices: expected a whole number ≥ 1|found 0|trainer.devices=2",
