@@ -41,6 +41,40 @@ class Utilisation(Record):
     fraction: float = Field(description="unique / size of the training set")
 
 
+class PairConflict(Record):
+    """How two tasks' gradients stood to each other, over the steps that had both."""
+
+    steps: int
+    cosine: float = Field(description="mean of the cosine between the two gradients")
+    conflicting: float = Field(description="share of the steps in which the cosine was negative")
+
+
+class Influence(Record):
+    """A task's part in the updates, over the steps that had it; means over them."""
+
+    steps: int
+    norm: float = Field(description="of the task's gradient")
+    share: float = Field(
+        description="of the update: the weighted gradient's projection on it by its length; the "
+        "tasks' shares add up to 1 in every step, and may be negative"
+    )
+    before: float = Field(description="cosine between its gradient and the plain sum of all")
+    after: float = Field(description="cosine between its gradient and the update")
+
+
+class Conflicts(Record):
+    """What the tasks did to each other in a phase, as the Gram matrices of its steps say."""
+
+    steps: int
+    conflicting: float = Field(description="share of the steps in which some pair's was negative")
+    removed: float = Field(
+        description="mean of 1 − length of the update / length of the plain sum; negative where "
+        "the method made it longer"
+    )
+    pairs: dict[str, PairConflict] = Field(description="first task/second task -> the pair")
+    tasks: dict[str, Influence]
+
+
 class PhaseRecord(Record):
     """One phase of an epoch."""
 
@@ -48,6 +82,13 @@ class PhaseRecord(Record):
     steps: int
     examples: int = Field(description="over all tasks")
     seconds: float
+    conflicts: Conflicts | None = Field(
+        default=None, description="null where no step was taken, or by an older version"
+    )
+    layers: dict[str, dict[str, PairConflict]] = Field(
+        default={},
+        description="part of the encoder -> pair, from every trainer.layers_every-th joint step",
+    )
 
 
 class EpochRecord(Record):
