@@ -116,6 +116,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         clip=settings.trainer.clip,
         log_every=settings.trainer.log_every,
         skip_limit=settings.trainer.skip_limit,
+        layers_every=settings.trainer.layers_every,
         fp16=settings.trainer.precision == "16-mixed",
     )
     trained_on = encoder_source.trained_on() if train else []

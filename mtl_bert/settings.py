@@ -88,6 +88,9 @@ class TrainerSettings(_Settings):
         "a number > 0 or null", "trainer.save_every_minutes=15"
     )
     log_every: Count = _setting("a whole number ≥ 1", "trainer.log_every=50")
+    layers_every: Count | None = _setting(
+        "a whole number ≥ 1 or null", "trainer.layers_every=50", default=None
+    )
     bar: bool | None = _setting("true, false or null", "trainer.bar=false")
     baseline: bool = _setting("true or false", "trainer.baseline=true")
     profile: bool = _setting("true or false", "trainer.profile=true", default=False)

@@ -66,10 +66,12 @@ class Conflicts(Record):
     """What the tasks did to each other in a phase, as the Gram matrices of its steps say."""
 
     steps: int
-    conflicting: float = Field(description="share of the steps in which some pair's was negative")
+    conflicting: float = Field(
+        description="share of the steps with several tasks in which some pair's cosine was negative"
+    )
     removed: float = Field(
-        description="mean of 1 − length of the update / length of the plain sum; negative where "
-        "the method made it longer"
+        description="mean over the same of 1 − length of the update / length of the plain sum; "
+        "negative where the method made it longer"
     )
     pairs: dict[str, PairConflict] = Field(description="first task/second task -> the pair")
     tasks: dict[str, Influence]

@@ -9,7 +9,7 @@ it under AdamW's momentum and weight decay).
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,10 +42,17 @@ class NonFiniteGradientError(ArithmeticError):
 
 
 class Combined(NamedTuple):
-    """What surgery saw and answered: K tasks and the weights [K] float64 of their gradients."""
+    """What surgery saw and answered.
+
+    Attributes:
+        seen: K tasks.
+        weights: of their gradients: [K] float64.
+        grams: of parts of the parameters that were asked for: [K, K] float64 each.
+    """
 
     seen: Seen
     weights: Tensor
+    grams: Mapping[str, Tensor] = {}
 
 
 class Alone(NamedTuple):
@@ -54,11 +61,13 @@ class Alone(NamedTuple):
     Attributes:
         task: whose step it is.
         loss: a number on the device.
+        norm: of the gradient, likewise.
         finite: whether loss and gradient are, on the device.
     """
 
     task: str
     loss: Tensor
+    norm: Tensor
     finite: Tensor
 
 
@@ -95,7 +104,11 @@ class GradientMatrix:
         self._rows.add(task, row, part.detach())
 
     def combine(
-        self, surgery: "Surgery", generator: Generator | None = None, scale: float = 1.0
+        self,
+        surgery: "Surgery",
+        generator: Generator | None = None,
+        scale: float = 1.0,
+        parts: Mapping[str, Sequence[int]] | None = None,
     ) -> Combined:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
 
@@ -105,6 +118,7 @@ class GradientMatrix:
             surgery: what is done.
             generator: of the method's randomness.
             scale: that all rows have and the combined gradient shall not.
+            parts: places of parameters whose Gram matrices are wanted by themselves, by name.
 
         Raises:
             NonFiniteGradientError: naming the tasks whose loss or gradient is not finite.
@@ -116,9 +130,10 @@ class GradientMatrix:
             [c.entries for c, here in zip(columns, in_scope, strict=True) if here is side]
             for side in (True, False)
         ]
-        grams, read = gram_matrices(groups, len(tasks), losses)
-        seen = Seen(tasks, grams[0] / scale**2, read)
-        _require_finite(tasks, *(gram.diagonal() for gram in grams), seen.losses)
+        groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
+        (inside, outside, *wanted), read = gram_matrices(groups, len(tasks), losses)
+        seen = Seen(tasks, inside / scale**2, read)
+        _require_finite(tasks, inside.diagonal(), outside.diagonal(), seen.losses)
         weights = surgery.method.solve(seen, generator)
         plain = torch.ones_like(weights)
         own = None if overwritable else _storages_of_one_entry(columns)
@@ -127,7 +142,7 @@ class GradientMatrix:
             if column.shared and surgery.reduction == "mean":
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
-        return Combined(seen, weights)
+        return Combined(seen, weights, dict(zip(parts or (), wanted, strict=True)))
 
     def alone(self, scale: float = 1.0) -> "Alone":
         """Write the only task's gradient into the parameters' ``grad``; read nothing back.
@@ -145,7 +160,7 @@ class GradientMatrix:
         norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
         for parameter, column in zip(self._parameters, columns, strict=True):
             parameter.grad = column.combine([1 / scale], own)
-        return Alone(task, loss, norm.isfinite() & loss.isfinite())
+        return Alone(task, loss, norm / scale, norm.isfinite() & loss.isfinite())
 
     def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
         """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""

@@ -23,9 +23,12 @@ from mtl_bert.model import MultiTaskModel
 from mtl_bert.reporting.results import SkippedStep
 from mtl_bert.sampling import Phase
 from mtl_bert.surgery import Alone, AveragedRows, GradientMatrix, NonFiniteGradientError, Surgery
+from mtl_bert.surgery.diagnosis import diagnose
 from mtl_bert.training.checkpoint import Position
+from mtl_bert.training.conflicts import ConflictMeter
 from mtl_bert.training.evaluation import Evaluation, evaluate
 from mtl_bert.training.freeze import frozen_names
+from mtl_bert.training.layers import layer_groups
 from mtl_bert.training.loss_scale import LossScale
 from mtl_bert.training.losses import LossMeter
 from mtl_bert.training.predictions import Predictions
@@ -56,6 +59,7 @@ class MultiTaskModule(LightningModule):
         clip: largest norm of the combined gradient, or None.
         log_every: steps between two readings of the training losses.
         skip_limit: so many steps in a row without finite gradients end the run.
+        layers_every: steps between two looks at the conflicts in each layer, or None.
         fp16: gradients come from half precision and need a loss scale.
         room: says what to lower where memory does not suffice.
 
@@ -81,13 +85,14 @@ class MultiTaskModule(LightningModule):
         clip: float | None = None,
         log_every: int = 50,
         skip_limit: int = 10,
+        layers_every: int | None = None,
         fp16: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.surgery = surgery
-        self._losses = LossMeter()
+        self._losses, self._conflicts = LossMeter(), ConflictMeter()
         self.evaluation: Evaluation | None = None
         self.position, self.steps = Position(), 0
         self.skipped: list[SkippedStep] = []
@@ -98,11 +103,12 @@ class MultiTaskModule(LightningModule):
         self._seed, self._clip, self._log_every = seed, clip, log_every
         self._skip_limit, self._skipped_in_a_row, self._diverged = skip_limit, 0, False
         self._unread: list[tuple[StepBatch, Alone]] = []
-        self._room = room
+        self._room, self._layers_every = room, layers_every
         self._scale = LossScale(fp16)
         self._resumed: dict[str, Any] | None = None
         self._phase: Phase | None = None
         self._matrix = GradientMatrix([])
+        self._parts: dict[str, list[int]] = {}
         self._rows: AveragedRows | None = None
         self._predictions = Predictions([])
 
@@ -111,6 +117,12 @@ class MultiTaskModule(LightningModule):
         """The tasks' losses over the epoch and since the last reading."""
         self._settle()
         return self._losses
+
+    @property
+    def conflicts(self) -> ConflictMeter:
+        """What the tasks did to each other over the epoch and since the last reading."""
+        self._settle()
+        return self._conflicts
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all parameters; both of ARRP's phases share its moments."""
@@ -122,7 +134,9 @@ class MultiTaskModule(LightningModule):
     def training_state(self, position: Position) -> dict[str, Any]:
         """Everything here that decides how training goes on from a position."""
         self._settle()
-        losses = self._losses if position.step else LossMeter()
+        within = position.step > 0
+        losses = self._losses if within else LossMeter()
+        conflicts = self._conflicts if within else ConflictMeter()
         return {
             "position": tuple(position),
             "steps": self.steps,
@@ -132,6 +146,7 @@ class MultiTaskModule(LightningModule):
             "surgery": dict(self.surgery.method.memory),
             "loss_scale": self._scale.state(),
             "losses": losses.state(),
+            "conflicts": conflicts.state(),
             "skipped": [step.model_dump() for step in self.skipped],
             "overflows": self.overflows,
         }
@@ -160,6 +175,7 @@ class MultiTaskModule(LightningModule):
         """Forget the losses and the answers of the epoch before."""
         self._settle()
         self._losses = LossMeter(self._resumed and self._resumed["losses"])
+        self._conflicts = ConflictMeter(self._resumed and self._resumed.get("conflicts"))
         self._resumed = None
         self.evaluation = None
 
@@ -200,14 +216,20 @@ class MultiTaskModule(LightningModule):
         """Surgery on the tasks' gradients and the update; the host waits for the Gram matrix."""
         self._settle()
         order = order_generator(self._seed, step.epoch, step.number)
+        looked_at = (
+            self._parts if self._layers_every and self.steps % self._layers_every == 0 else {}
+        )
         try:
             with self._labelled("surgery"):
-                seen = self._matrix.combine(self.surgery, order, self._scale.value).seen
+                combined = self._matrix.combine(self.surgery, order, self._scale.value, looked_at)
         except NonFiniteGradientError as error:
             self._skipped_step(step, error.tasks)
         else:
             self._update(optimizer, step.phase.update_scale)
+            seen, phase = combined.seen, step.phase.name
             self._taken_step(dict(zip(seen.tasks, seen.losses.tolist(), strict=True)))
+            self._conflicts.add(phase, diagnose(seen, combined.weights))
+            self._conflicts.add_layers(phase, seen.tasks, combined.grams)
 
     def _alone(self, step: StepBatch, optimizer: LightningOptimizer) -> None:
         """One task's plain gradient and the update; the host waits for nothing."""
@@ -226,11 +248,12 @@ class MultiTaskModule(LightningModule):
         unread, self._unread = self._unread, []
         if not unread:
             return
-        pairs = [torch.stack([alone.loss.double(), alone.finite.double()]) for _, alone in unread]
-        read = torch.stack(pairs).tolist()
-        for (step, alone), (loss, finite) in zip(unread, read, strict=True):
+        told = [torch.stack([a.loss.double(), a.norm.double(), a.finite]) for _, a in unread]
+        read = torch.stack(told).tolist()
+        for (step, alone), (loss, norm, finite) in zip(unread, read, strict=True):
             if finite:
                 self._taken_step({alone.task: loss})
+                self._conflicts.add_alone(step.phase.name, alone.task, norm)
             else:
                 self._skipped_step(step, [alone.task])
 
@@ -308,6 +331,7 @@ class MultiTaskModule(LightningModule):
             reach = {t: [self.model.reaches(t, name) for name in trained] for t in self.model.tasks}
             self._rows = AveragedRows(parameters, reach)
         self._matrix = GradientMatrix(parameters, self._rows)
+        self._parts = layer_groups(list(trained))
         # On a GPU the rows' number would have to be waited for, and zeros cost next to nothing.
         self.model.set_sparse_gradients(self._rows is None and self.device.type == "cpu")
         self._phase = phase
@@ -319,6 +343,7 @@ class MultiTaskModule(LightningModule):
 
     def _log_losses(self) -> None:
         metrics = {f"train/loss/{task}": value for task, value in self.losses.recent().items()}
+        metrics |= self.conflicts.recent()
         metrics["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.steps)

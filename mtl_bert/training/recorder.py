@@ -148,6 +148,8 @@ class Recorder(Callback):
                     steps=len(steps),
                     examples=_examples(steps),
                     seconds=self._clock.seconds[phase.name],
+                    conflicts=module.conflicts.of(phase.name),
+                    layers=module.conflicts.layers(phase.name),
                 )
                 for phase, steps in plan.phases()
             ],

@@ -1,0 +1,74 @@
+"""What a step's Gram matrix and weights say about the tasks: who conflicts, who dominates.
+
+With G the Gram matrix [K, K] of the gradients g_i and w the weights [K] of a method, the update is
+u = Σ w_i g_i and the plain sum s = Σ g_i; every length and angle between them is arithmetic on G,
+K² numbers that are on the host already:
+
+    cos(g_i, g_j) = G_ij / √(G_ii G_jj)        |u|² = wᵀ G w        |s|² = 1ᵀ G 1
+    cos(g_i, u)   = (G w)_i / (|g_i| |u|)      cos(g_i, s) = (G 1)_i / (|g_i| |s|)
+
+A factor that all of u has (a mean instead of a sum) changes none of what is said here.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mtl_bert.surgery.method import Seen
+
+
+class Diagnosis(NamedTuple):
+    """A step in which K tasks are represented. What is undefined (a zero gradient's) is 0.
+
+    Attributes:
+        tasks: their names.
+        cosines: between the gradients: [K, K] float64.
+        norms: of the gradients: [K].
+        shares: of the update, w_i g_i · u / |u|²; they add up to 1: [K].
+        before: cosine between each gradient and the plain sum: [K].
+        after: cosine between each gradient and the update: [K].
+        removed: 1 − |u| / |s|: what the method took off the plain sum's length.
+    """
+
+    tasks: tuple[str, ...]
+    cosines: Tensor
+    norms: Tensor
+    shares: Tensor
+    before: Tensor
+    after: Tensor
+    removed: float
+
+
+def diagnose(seen: Seen, weights: Tensor) -> Diagnosis:
+    """Read a step off its Gram matrix.
+
+    Args:
+        seen: K tasks.
+        weights: of their gradients in the update: [K] float64.
+    """
+    gram, plain = seen.gram, torch.ones_like(weights)
+    norms = gram.diagonal().sqrt()
+    along, along_plain = gram @ weights, gram @ plain
+    # Rounding may leave a length of exactly nothing a little below it.
+    squared, squared_plain = (float((w @ gram @ w).clamp_min(0)) for w in (weights, plain))
+    update, plain_sum = squared**0.5, squared_plain**0.5
+    return Diagnosis(
+        seen.tasks,
+        cosines_of(gram),
+        norms,
+        _ratio(weights * along, torch.tensor(squared)),
+        _ratio(along_plain, norms * plain_sum),
+        _ratio(along, norms * update),
+        1 - update / plain_sum if plain_sum else 0.0,
+    )
+
+
+def cosines_of(gram: Tensor) -> Tensor:
+    """The cosines between vectors whose dot products these are: [K, K]."""
+    norms = gram.diagonal().sqrt()
+    return _ratio(gram, norms[:, None] * norms)
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(b > 0, a / b, torch.zeros_like(a))

@@ -1,0 +1,165 @@
+"""What the tasks did to each other, step by step, added up by phase."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtl_bert.reporting.results import Conflicts, Influence, PairConflict
+from mtl_bert.surgery.diagnosis import Diagnosis, cosines_of
+
+Sums = dict[str, list[float]]
+"""What is added up, under a name; the first number counts."""
+
+
+class ConflictMeter:
+    """Diagnoses of an epoch's steps by phase, and of those since the last reading.
+
+    Args:
+        state: of another, to go on with.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        self._phases: dict[str, _Tally] = {
+            phase: _Tally(tally) for phase, tally in (state or {}).get("phases", {}).items()
+        }
+        self._recent = _Tally((state or {}).get("recent"))
+        self._layers: dict[str, dict[str, Sums]] = {
+            phase: {part: {k: list(v) for k, v in sums.items()} for part, sums in parts.items()}
+            for phase, parts in (state or {}).get("layers", {}).items()
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What another needs to go on."""
+        phases = {phase: tally.state() for phase, tally in self._phases.items()}
+        layers = {
+            phase: {part: {k: list(v) for k, v in sums.items()} for part, sums in parts.items()}
+            for phase, parts in self._layers.items()
+        }
+        return {"phases": phases, "recent": self._recent.state(), "layers": layers}
+
+    def add(self, phase: str, step: Diagnosis) -> None:
+        """Note a joint step."""
+        for tally in (self._phases.setdefault(phase, _Tally()), self._recent):
+            tally.add(step)
+
+    def add_alone(self, phase: str, task: str, norm: float) -> None:
+        """Note a step with one task, whose gradient is the update."""
+        one = torch.ones(1)
+        step = Diagnosis((task,), one[:, None], torch.tensor([norm]), one, one, one, 0.0)
+        self.add(phase, step)
+
+    def add_layers(self, phase: str, tasks: tuple[str, ...], grams: Mapping[str, Tensor]) -> None:
+        """Note the Gram matrices of an encoder's parts: [K, K] each."""
+        parts = self._layers.setdefault(phase, {})
+        for part, gram in grams.items():
+            add_pairs(parts.setdefault(part, {}), tasks, cosines_of(gram))
+
+    def layers(self, phase: str) -> dict[str, dict[str, PairConflict]]:
+        """The same by part of the encoder, over the steps in which that was looked at."""
+        return {part: pairs_of(sums) for part, sums in self._layers.get(phase, {}).items()}
+
+    def of(self, phase: str) -> Conflicts | None:
+        """What a phase's steps come to; None where there was none."""
+        return self._phases[phase].conflicts() if phase in self._phases else None
+
+    def share(self) -> float | None:
+        """Of the epoch's steps with several tasks, those in which some pair conflicted."""
+        steps = sum(tally.several for tally in self._phases.values())
+        return sum(t.conflicting for t in self._phases.values()) / steps if steps else None
+
+    def recent(self) -> dict[str, float]:
+        """Metrics by name, over the steps since this was last asked."""
+        recent, self._recent = self._recent.conflicts(), _Tally()
+        return {} if recent is None else named(recent)
+
+
+def named(conflicts: Conflicts) -> dict[str, float]:
+    """The metrics that loggers get."""
+    metrics: dict[str, float] = {}
+    if conflicts.pairs:
+        metrics |= {"conflict/share": conflicts.conflicting, "conflict/removed": conflicts.removed}
+    for pair, between in conflicts.pairs.items():
+        metrics[f"conflict/cosine/{pair.replace('/', '-')}"] = between.cosine
+    for task, part in conflicts.tasks.items():
+        metrics |= {
+            f"conflict/norm/{task}": part.norm,
+            f"conflict/update_share/{task}": part.share,
+            f"conflict/before/{task}": part.before,
+            f"conflict/after/{task}": part.after,
+        }
+    return metrics
+
+
+class _Tally:
+    """Sums over steps."""
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {}
+        self.several = int(state.get("several", 0))
+        self.conflicting = int(state.get("conflicting", 0))
+        self.steps, self.removed = int(state.get("steps", 0)), float(state.get("removed", 0.0))
+        self.pairs: Sums = {k: list(v) for k, v in state.get("pairs", {}).items()}
+        self.tasks: Sums = {k: list(v) for k, v in state.get("tasks", {}).items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "several": self.several,
+            "conflicting": self.conflicting,
+            "steps": self.steps,
+            "removed": self.removed,
+            "pairs": {k: list(v) for k, v in self.pairs.items()},
+            "tasks": {k: list(v) for k, v in self.tasks.items()},
+        }
+
+    def add(self, step: Diagnosis) -> None:
+        self.steps += 1
+        self.removed += step.removed
+        self.several += len(step.tasks) > 1
+        self.conflicting += add_pairs(self.pairs, step.tasks, step.cosines)
+        columns = (step.norms, step.shares, step.before, step.after)
+        parts = zip(*(column.tolist() for column in columns), strict=True)
+        for task, part in zip(step.tasks, parts, strict=True):
+            _add(self.tasks, task, *part)
+
+    def conflicts(self) -> Conflicts | None:
+        if not self.steps:
+            return None
+        several = max(1, self.several)
+        return Conflicts(
+            steps=self.steps,
+            conflicting=self.conflicting / several,
+            removed=self.removed / several,
+            pairs=pairs_of(self.pairs),
+            tasks={
+                task: Influence(
+                    steps=int(n), norm=norm / n, share=share / n, before=before / n, after=after / n
+                )
+                for task, (n, norm, share, before, after) in self.tasks.items()
+            },
+        )
+
+
+def add_pairs(sums: Sums, tasks: tuple[str, ...], cosines: Tensor) -> bool:
+    """Add the cosines of all pairs; whether any of them was negative."""
+    values, conflict = cosines.tolist(), False
+    for (i, a), (j, b) in combinations(enumerate(tasks), 2):
+        negative = values[i][j] < 0
+        conflict |= negative
+        _add(sums, f"{a}/{b}", values[i][j], float(negative))
+    return conflict
+
+
+def pairs_of(sums: Sums) -> dict[str, PairConflict]:
+    """The means of ``add_pairs``."""
+    return {
+        pair: PairConflict(steps=int(n), cosine=cosine / n, conflicting=negative / n)
+        for pair, (n, cosine, negative) in sums.items()
+    }
+
+
+def _add(sums: Sums, name: str, *values: float) -> None:
+    before = sums.get(name, [0.0] * (len(values) + 1))
+    sums[name] = [a + b for a, b in zip(before, (1.0, *values), strict=True)]
