@@ -125,7 +125,8 @@ def test_looking_changes_no_bit_and_sees_every_joint_step(tmp_path: Path) -> Non
     for name, value in plain.state_dict().items():
         assert torch.equal(looking.state_dict()[name], value), name
     joint, alone = (looking.conflicts.of(phase) for phase in ("rr", "finetune"))
-    assert joint is not None and alone is not None
+    assert joint is not None
+    assert alone is not None
     assert (joint.steps, alone.steps) == (4, 5)
     assert set(joint.pairs) == {"sst/qqp", "sst/sts", "qqp/sts"}
     assert sum(part.share for part in joint.tasks.values()) == pytest.approx(1)
