@@ -86,18 +86,19 @@ def settings_of(overrides: Sequence[str]) -> Settings:
         return read_settings(compose("train", list(overrides)))
 
 
-def course(overrides: Sequence[str], ways: Ways) -> CourseLoop:
-    """A contestant in the course's style."""
-    settings = settings_of(overrides)
+def course(overrides: Sequence[str]) -> dict[str, CourseLoop]:
+    """The contestants in the course's style."""
+    settings = settings_of([*overrides, "trainer.packing=false"])
     tasks, source = make_tasks(settings), make_data_source(settings)
     tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
-    text_model = make_text_model(
-        settings_of([*overrides, "trainer.packing=false"]),
-        tasks,
-        make_encoder_source(settings),
-        encoder_per_task=False,
-    )
-    return CourseLoop(text_model, tables, text_model.encode(tables), settings.lr, ways)
+    loops, encoded = {}, None
+    for name, ways in COURSE.items():
+        text_model = make_text_model(
+            settings, tasks, make_encoder_source(settings), encoder_per_task=False
+        )
+        encoded = encoded or text_model.encode(tables)
+        loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, ways)
+    return loops
 
 
 def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
@@ -117,8 +118,7 @@ def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
 def contestants(overrides: Sequence[str], cut: Cut, place: Path) -> dict[str, Work]:
     """All of them, each with a model of its own."""
     steps = list(cut.steps())
-    loops = {name: course(overrides, ways) for name, ways in COURSE.items()}
-    theirs = {name: partial(loop.train, steps) for name, loop in loops.items()}
+    theirs = {name: partial(loop.train, steps) for name, loop in course(overrides).items()}
     return theirs | {name: ours([*overrides, *more], cut, place) for name, more in OURS.items()}
 
 
