@@ -86,18 +86,18 @@ def settings_of(overrides: Sequence[str]) -> Settings:
         return read_settings(compose("train", list(overrides)))
 
 
-def course(overrides: Sequence[str]) -> dict[str, CourseLoop]:
-    """The contestants in the course's style."""
+def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseLoop]:
+    """The contestants in the course's style that were chosen."""
     settings = settings_of([*overrides, "trainer.packing=false"])
     tasks, source = make_tasks(settings), make_data_source(settings)
     tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
     loops, encoded = {}, None
-    for name, ways in COURSE.items():
+    for name in filter(COURSE.__contains__, chosen):
         text_model = make_text_model(
             settings, tasks, make_encoder_source(settings), encoder_per_task=False
         )
         encoded = encoded or text_model.encode(tables)
-        loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, ways)
+        loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, COURSE[name])
     return loops
 
 
@@ -115,18 +115,22 @@ def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
     return fit
 
 
-def contestants(overrides: Sequence[str], cut: Cut, place: Path) -> dict[str, Work]:
-    """All of them, each with a model of its own."""
+def contestants(
+    overrides: Sequence[str], cut: Cut, place: Path, chosen: Sequence[str]
+) -> dict[str, Work]:
+    """Those that were chosen, each with a model of its own."""
     steps = list(cut.steps())
-    theirs = {name: partial(loop.train, steps) for name, loop in course(overrides).items()}
-    return theirs | {name: ours([*overrides, *more], cut, place) for name, more in OURS.items()}
+    theirs = {name: partial(loop.train, steps) for name, loop in course(overrides, chosen).items()}
+    return theirs | {
+        name: ours([*overrides, *more], cut, place) for name, more in OURS.items() if name in chosen
+    }
 
 
-def measured(overrides: Sequence[str], cut: Cut, rounds: int) -> Grid:
+def measured(overrides: Sequence[str], cut: Cut, rounds: int, chosen: Sequence[str]) -> Grid:
     """A row for each contestant: examples per second, and its speed by the course's."""
     examples = sum(step.examples for step in cut.steps())
     with tempfile.TemporaryDirectory() as place:
-        works = contestants(overrides, cut, Path(place))
+        works = contestants(overrides, cut, Path(place), chosen)
         seconds = interleaved(
             {name: partial(as_it_is, work) for name, work in works.items()}, rounds
         )
@@ -158,8 +162,13 @@ def main() -> None:
     console.print(
         f"batch_size=8 {' '.join(options.settings or MINILM)}", highlight=False, soft_wrap=True
     )
-    for joint, alone in ((options.rr, 0), (options.rr, options.finetune)):
-        console.print(measured(overrides, Cut(whole, joint, alone), options.rounds))
+    everyone = [*COURSE, *OURS]
+    for joint, alone, chosen in (
+        (options.rr, options.finetune, everyone),
+        (options.rr, 0, ["course", *OURS]),
+    ):
+        cut = Cut(whole, joint, alone)
+        console.print(measured(overrides, cut, options.rounds, chosen))
 
 
 if __name__ == "__main__":
