@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+BENCH  ?= surgery processes throughput startup memory scaling
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo browser bench build clean
@@ -75,10 +76,8 @@ browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-g
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m browser $(ARGS)
 
-bench: setup  ## Measure what surgery and averaging cost (half an hour); options go into ARGS="--sizes minilm"
-	$(BIN)/python -m benchmarks.surgery $(ARGS)
-	$(BIN)/python -m benchmarks.processes $(ARGS)
-	$(BIN)/python -m benchmarks.memory $(ARGS)
+bench: setup  ## Measure speed, start-up, memory and surgery (long); e.g. BENCH=startup ARGS="--rounds 3"
+	@set -e; for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 build: setup  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

@@ -23,6 +23,7 @@ from benchmarks.measure import MEBI, machine, peak_of, resident
 from benchmarks.rows import PAPER
 from mtl_bert.data.collate import Batch
 from mtl_bert.memory.estimate import Estimate, estimate
+from mtl_bert.memory.forecast import HELD
 from mtl_bert.memory.parts import computing
 from mtl_bert.memory.work import Work
 from mtl_bert.surgery import GradientMatrix
@@ -113,19 +114,23 @@ def main() -> None:
         return
     console = Console()
     console.print(f"{machine()}; {OPTIMIZER}, {options.precision}, MiB", highlight=False)
-    headings = ("estimated", "measured", "estimated ÷", "giving back", "estimated ÷")
-    table = Table("a step", *headings, "parameters", "activations")
+    table = Table(
+        "a step", "estimated", "giving back", "estimated ÷", f"× {HELD}", "as it is", f"× {HELD} ÷"
+    )
     for size in options.sizes.split(","):
         for tasks in map(int, options.tasks.split(",")):
             for tokens in map(int, options.tokens.split(",")):
                 case = (size, tasks, options.examples, tokens, options.precision)
                 said = estimated(*case)
-                found = [measured(*case, giving_back=back) for back in (False, True)]
+                back, found = (measured(*case, giving_back=back) for back in (True, False))
                 table.add_row(
                     f"{size}, K={tasks}, {options.examples} × {tokens} tokens",
                     f"{said.step / MEBI:,.0f}",
-                    *(x for n in found for x in (f"{n / MEBI:,.0f}", f"{said.step / n:.2f}")),
-                    *(f"{count / MEBI:,.0f}" for count in (said.parameters, said.activations)),
+                    f"{back / MEBI:,.0f}",
+                    f"{said.step / back:.2f}",
+                    f"{HELD * said.step / MEBI:,.0f}",
+                    f"{found / MEBI:,.0f}",
+                    f"{HELD * said.step / found:.2f}",
                 )
     console.print(table)
 

@@ -1,6 +1,7 @@
 """Examples per second of an epoch, ours against a loop in a course's style.
 
     python -m benchmarks.throughput [--rr 6 --finetune 24] [--rounds 5] [SETTING=VALUE ...]
+    python -m benchmarks.throughput --rr 6 --finetune 0 --only ours    a round-robin epoch alone
 
 Settings are those of ``mtl_bert.train``; by default the demo's text and an encoder of MiniLM's
 size with random weights. All contestants begin with the same weights and see the same batches (but
@@ -54,7 +55,7 @@ OURS = {
     "  padded": ["trainer.packing=false"],
     "  padded, bucketed": ["trainer.packing=false", "bucket=100"],
     "  bucketed": ["bucket=100"],
-    "  bf16": ["trainer.precision=bf16-mixed"],
+    "  ours, bf16": ["trainer.precision=bf16-mixed"],
     "  bucketed, bf16": ["bucket=100", "trainer.precision=bf16-mixed"],
 }
 
@@ -86,47 +87,51 @@ def settings_of(overrides: Sequence[str]) -> Settings:
         return read_settings(compose("train", list(overrides)))
 
 
-def course(overrides: Sequence[str], ways: Ways) -> CourseLoop:
-    """A contestant in the course's style."""
-    settings = settings_of(overrides)
+def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseLoop]:
+    """The contestants in the course's style that were chosen."""
+    settings = settings_of([*overrides, "trainer.packing=false"])
     tasks, source = make_tasks(settings), make_data_source(settings)
     tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
-    text_model = make_text_model(
-        settings_of([*overrides, "trainer.packing=false"]),
-        tasks,
-        make_encoder_source(settings),
-        encoder_per_task=False,
-    )
-    return CourseLoop(text_model, tables, text_model.encode(tables), settings.lr, ways)
+    loops, encoded = {}, None
+    for name in filter(COURSE.__contains__, chosen):
+        text_model = make_text_model(
+            settings, tasks, make_encoder_source(settings), encoder_per_task=False
+        )
+        encoded = encoded or text_model.encode(tables)
+        loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, COURSE[name])
+    return loops
 
 
 def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
     """The program itself, from the start of training to its end."""
-    settings = settings_of(overrides)
+    settings = settings_of([*overrides, "trainer.validate_every=99"])  # not what is timed
     parts = assemble(settings)
     parts.datamodule.sampler = cut
+    parts.datamodule.plan.cache_clear()  # of the sampler before
 
     def fit() -> None:
         trainer = make_trainer(settings, place, [], [], epochs=1)
-        trainer.limit_val_batches = 0
         trainer.fit(parts.module, parts.datamodule)
 
     return fit
 
 
-def contestants(overrides: Sequence[str], cut: Cut, place: Path) -> dict[str, Work]:
-    """All of them, each with a model of its own."""
+def contestants(
+    overrides: Sequence[str], cut: Cut, place: Path, chosen: Sequence[str]
+) -> dict[str, Work]:
+    """Those that were chosen, each with a model of its own."""
     steps = list(cut.steps())
-    loops = {name: course(overrides, ways) for name, ways in COURSE.items()}
-    theirs = {name: partial(loop.train, steps) for name, loop in loops.items()}
-    return theirs | {name: ours([*overrides, *more], cut, place) for name, more in OURS.items()}
+    theirs = {name: partial(loop.train, steps) for name, loop in course(overrides, chosen).items()}
+    return theirs | {
+        name: ours([*overrides, *more], cut, place) for name, more in OURS.items() if name in chosen
+    }
 
 
-def measured(overrides: Sequence[str], cut: Cut, rounds: int) -> Grid:
+def measured(overrides: Sequence[str], cut: Cut, rounds: int, chosen: Sequence[str]) -> Grid:
     """A row for each contestant: examples per second, and its speed by the course's."""
     examples = sum(step.examples for step in cut.steps())
     with tempfile.TemporaryDirectory() as place:
-        works = contestants(overrides, cut, Path(place))
+        works = contestants(overrides, cut, Path(place), chosen)
         seconds = interleaved(
             {name: partial(as_it_is, work) for name, work in works.items()}, rounds
         )
@@ -149,6 +154,7 @@ def main() -> None:
     parser.add_argument("--rr", type=int, default=6, help="joint steps")
     parser.add_argument("--finetune", type=int, default=24, help="steps of the largest task")
     parser.add_argument("--rounds", type=int, default=5, help="of each contestant")
+    parser.add_argument("--only", help="contestants, separated by commas; course in any case")
     parser.add_argument("settings", nargs="*", help="of mtl_bert.train, instead of the demo's text")
     options = parser.parse_args()
     overrides = ["batch_size=8", "sampler=arrp", "B=null", *(options.settings or MINILM)]
@@ -158,8 +164,12 @@ def main() -> None:
     console.print(
         f"batch_size=8 {' '.join(options.settings or MINILM)}", highlight=False, soft_wrap=True
     )
-    for joint, alone in ((options.rr, 0), (options.rr, options.finetune)):
-        console.print(measured(overrides, Cut(whole, joint, alone), options.rounds))
+    chosen = [*COURSE, *OURS]
+    if options.only is not None:
+        wanted = ["course", *(name.strip() for name in options.only.split(","))]
+        chosen = [name for name in chosen if name.strip() in wanted]
+    cut = Cut(whole, options.rr, options.finetune)
+    console.print(measured(overrides, cut, options.rounds, chosen))
 
 
 if __name__ == "__main__":

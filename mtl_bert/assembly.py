@@ -88,6 +88,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     train = tokens.of_training_sets(tasks, sources) if "train" in splits else {}
     corpus = read_corpus(settings, tasks, ["dev"])
     dev = tokens.of_dev_sets(tasks, sources, corpus.dev)
+    tokens.report(train, dev)
     datamodule = PlanDataModule(
         sampler,
         train,

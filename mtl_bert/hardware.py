@@ -18,8 +18,8 @@ def on_gpu(accelerator: str) -> bool:
 def resolved(settings: Settings) -> Settings:
     """The settings with a precision that is chosen for this machine, if it was left to it.
 
-    bf16 on GPUs that have it. CPUs stay with 32 bits: bf16 is faster there for large encoders
-    only, and not on all (`benchmarks/README.md`).
+    bf16 on GPUs that have it. CPUs stay with 32 bits: what bf16 brings there depends on the
+    processor, the encoder's size and the number of threads (`benchmarks/README.md`).
     """
     trainer = settings.trainer
     if trainer.precision != "auto":

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Tokens:
-    """Turns a run's tables into tokens, saying what it does.
+    """Turns a run's tables into tokens, and can say what it did.
 
     Args:
         settings: the run's.
@@ -28,6 +28,7 @@ class Tokens:
 
     def __init__(self, settings: Settings, text_model: TextModel) -> None:
         self._wanted, self._text_model = settings.data, text_model
+        self._seconds, self._made, self._kept = 0.0, 0, 0
         limit = settings.trainer.cache_gib * caching.GIBI
         cache = Cache(caching.directory(), limit) if settings.trainer.cache else None
         self._encoding = text_model.encoding(cache, bar=bar_wanted(settings.trainer.bar))
@@ -53,16 +54,22 @@ class Tokens:
             if self._wanted.share < 1:
                 rows = drawn(task, len(whole), self._wanted.share, self._wanted.seed)
                 found[task.name] = whole.take(rows)
-        self._text_model.report_cut(found)
         return found
 
     def of_dev_sets(
         self, tasks: Sequence[Task], sources: Mapping[str, Source], tables: Mapping[str, Table]
     ) -> dict[str, Encoded]:
         """Of tables that are read in any case."""
-        found = self._of("dev", tasks, sources, lambda task: tables[task.name])
-        self._text_model.report_cut(found)
-        return found
+        return self._of("dev", tasks, sources, lambda task: tables[task.name])
+
+    def report(self, *splits: Mapping[str, Encoded]) -> None:
+        """Say what was done, once nothing can be wrong with the data any more."""
+        log.info(
+            "encoded %s examples in %.1f s; %s were in the cache",
+            *(f"{self._made:,}", self._seconds, f"{self._kept:,}"),
+        )
+        for split in splits:
+            self._text_model.report_cut(split)
 
     def _of(
         self,
@@ -81,10 +88,7 @@ class Tokens:
             task.name: self._encoding.prepare(task, split, sources[task.name], partial(table, task))
             for task in tasks
         }
-        kept = sum(len(part) for task, part in found.items() if task not in fresh)
-        made = sum(len(found[task]) for task in fresh)
-        log.info(
-            "encoded %s examples for %s in %.1f s; %s were in the cache",
-            *(f"{made:,}", split, time.perf_counter() - began, f"{kept:,}"),
-        )
+        self._kept += sum(len(part) for task, part in found.items() if task not in fresh)
+        self._made += sum(len(found[task]) for task in fresh)
+        self._seconds += time.perf_counter() - began
         return found

@@ -6,6 +6,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def export(opened: FinishedRun, out: Path) -> None:
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
-    ready = answering(opened)
+    trainer = opened.settings.trainer.model_copy(update={"packing": False})
+    settings = opened.settings.model_copy(update={"trainer": trainer})
+    ready = answering(replace(opened, settings=settings))  # others call the encoder as it comes
     model = ready.text_model.model.cpu()
     with creating(out) as place:
         if hasattr(model, "encoders"):

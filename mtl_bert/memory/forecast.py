@@ -19,6 +19,7 @@ from mtl_bert.tasks import Task
 from mtl_bert.text_model import TextModel, make_text_model
 
 MEBI = 2**20
+HELD = 1.25  # of a step's tensors on CPUs: glibc's malloc keeps freed memory (benchmarks/README.md)
 LOOKED_AT = 1000  # texts of a task, those with most characters: to encode all takes far longer
 
 
@@ -101,7 +102,6 @@ def _lines(
     each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
     state = "optimizer state" + ("" if found.optimizer_known else ", if like AdamW's")
     rows = max((len(work.examples) for work in works), default=0)
-    holding = "; malloc may hold half as much again" if device.type == "cpu" else ""
     largest = "nothing is trained"
     if found.largest is not None:
         task, count = found.largest
@@ -112,7 +112,8 @@ def _lines(
         ("task gradients", found.gradients, f"{rows} rows" if rows != 1 else "1 row"),
         ("combined gradient", found.combined, "tables of embeddings; the rest is in a row"),
         ("activations", found.activations, largest),
-        ("in a step, at most", found.step, "not all of the above is there at once" + holding),
+        ("in a step, at most", found.step, "not all of the above is there at once"),
+        *([("as malloc holds it", HELD * found.step, "about")] if device.type == "cpu" else []),
         ("in a validation", found.validation, f"{settings.trainer.eval_batch_size} examples"),
         ("there is", _installed(device), "the program and its data take some of it, too"),
     ]

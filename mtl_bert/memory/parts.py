@@ -9,7 +9,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from mtl_bert.data.collate import Batch
-from mtl_bert.memory.tracking import LiveBytes, saved, size
+from mtl_bert.memory.tracking import LiveBytes, size
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, OwnRows
 
@@ -28,7 +28,7 @@ class Part:
     """What a task's examples take on their way through the model and back, in bytes.
 
     Attributes:
-        saved: what autograd keeps after the forward pass: the activations.
+        saved: what is left of the forward pass for the way back: the activations.
         peak: the most at once, the gradient included.
         row: the gradient.
         touched: of which in the rows of embeddings that were touched.
@@ -51,7 +51,8 @@ def there_and_back(
     matrix = GradientMatrix(parameters, rows)
     model.train()
     with computing(there[0].device, precision), live:
-        loss, activations = saved(lambda: _loss(model, task, batch), there)
+        loss = _loss(model, task, batch)
+        activations = live.now
         matrix.add(task, loss)
         del loss
         (row,) = rows.take().rows

@@ -6,15 +6,12 @@ ones, and have no memory: what is counted is what a real step would take, and no
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-Value = TypeVar("Value")
 
 
 def storages(tensors: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
@@ -61,25 +58,6 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _freed(self, place: int, count: int) -> None:
         self._seen.discard(place)
         self.now -= count
-
-
-def saved(forward: Callable[[], Value], known: Iterable[Tensor]) -> tuple[Value, int]:
-    """What some work comes to, and the bytes that autograd keeps of it for the way back.
-
-    Args:
-        forward: the work.
-        known: tensors that are there anyway.
-    """
-    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no place is used twice
-
-    def keep(tensor: Tensor) -> Tensor:
-        kept.update(storages([tensor]))
-        return tensor
-
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        value = forward()
-    anyway = storages(known)
-    return value, sum(s.nbytes() for place, s in kept.items() if place not in anyway)
 
 
 def _strided(tensor: Any) -> Iterator[Tensor]:
