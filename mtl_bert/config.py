@@ -129,6 +129,12 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     return read_settings(saved)
 
 
+def known_tasks() -> dict[str, Any]:
+    """What conf/task says of each of its tasks; settings of one's own are not among them."""
+    paths = sorted((CONF / "task").glob("*.yaml"))
+    return {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in paths}
+
+
 def _check_sampler_keys(settings: Settings) -> None:
     """Refuse a value that the sampler does not use, and one that it contradicts."""
     values, name = settings.plain(), sampler_name(settings)

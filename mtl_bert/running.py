@@ -23,11 +23,12 @@ from mtl_bert.reporting.summary import print_summary
 from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.training import checkpoint, provenance
 from mtl_bert.training.checkpoint import Position
-from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id
+from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id, wandb_logger
 from mtl_bert.training.profiling import StepProfile
 from mtl_bert.training.progress import bar_wanted, progress_callbacks
-from mtl_bert.training.recorder import Recorder, utilisation
+from mtl_bert.training.recorder import Recorder
 from mtl_bert.training.saving import Saving
+from mtl_bert.training.showing import Showing
 
 log = logging.getLogger("mtl_bert")
 
@@ -153,7 +154,14 @@ def _carry_out(
         bar = bar_wanted(settings.trainer.bar)
         shown = progress_callbacks(bar, settings.epochs, parts.data.synthetic)
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
-        callbacks = [recorder, saving, *shown, *profiles] if first else []
+        device = ""
+
+        def so_far() -> Results:
+            return collect(settings, parts, recorder, commit, device)
+
+        wandb_run = wandb_logger(loggers)
+        showing = [] if wandb_run is None else [Showing(wandb_run, directory, so_far)]
+        callbacks = [recorder, saving, *shown, *profiles, *showing] if first else []
         left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
         trains = datamodule.total_steps > 0
@@ -175,8 +183,10 @@ def _carry_out(
             assert module.evaluation is not None
             recorder.keep(module, module.evaluation)
         if first:
-            results = collect(settings, parts, recorder, commit, device)
+            results = so_far()
             write_text(directory / RESULTS, results.model_dump_json(indent=2) + "\n")
+            for one in showing:
+                one.show(results, module.steps)
     if first:
         print_summary(results, directory)
 
@@ -301,7 +311,6 @@ def collect(
     if module.skipped:
         notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
-    plans = (datamodule.plan(record.epoch) for record in recorder.epochs)
     return Results(
         config=settings.plain(),
         seed=settings.seed,
@@ -316,7 +325,7 @@ def collect(
         last_epoch=last.epoch,
         last=last,
         untrained=recorder.untrained,
-        utilisation=utilisation(plans, datamodule.sizes),
+        utilisation=recorder.utilisation(datamodule),
         minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
         epochs=recorder.epochs,
         skipped=module.skipped,

@@ -13,7 +13,17 @@ from mtl_bert.config import CONF, PACKAGE
 FILES = sorted(PACKAGE.rglob("*.py"))
 ENTRY_POINTS = tuple(
     f"mtl_bert.{name}"
-    for name in ("train", "plan", "evaluate", "sweep", "cache", "report", "predict", "export")
+    for name in (
+        "train",
+        "plan",
+        "evaluate",
+        "sweep",
+        "cache",
+        "report",
+        "predict",
+        "export",
+        "dashboard",
+    )
 )
 LONGEST = 400
 

@@ -158,7 +158,7 @@ def _answers(study: Study, run: Run, number: int) -> Section:
     blocks: list[Block] = []
     for task in study.tasks:
         stem = f"{study.slug}-{'' if number == 0 else f'{number + 1}-'}{file_name(task)}"
-        blocks += _answer(study, run, task, stem)
+        blocks += answer_blocks(study, run, task, stem)
     return Section(f"{study.slug}-answers{number or ''}", f"What {run.name} answers", tuple(blocks))
 
 
@@ -174,7 +174,8 @@ class _Titles:
         return f"{lead}{what} of {name} ({self.task}), {run.name}"
 
 
-def _answer(study: Study, run: Run, task: str, stem: str) -> list[Block]:
+def answer_blocks(study: Study, run: Run, task: str, stem: str) -> list[Block]:
+    """A task's figure and the wrong answers that a run is most sure of, or why there are none."""
     head = head_of(run.config["tasks"][task])
     if head is None:
         return [Text(f"{task}: its head is of a kind that this report has no figure for.")]

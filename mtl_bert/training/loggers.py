@@ -17,6 +17,9 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 SECONDS = 20  # to wait for the W&B service before going on offline
+FLUSH = 1.0  # seconds between two writes of what a W&B run has: what a kill may cost
+STEP = "trainer/global_step"  # as Lightning names the step of a row in W&B
+METRICS = ("train", "conflict", "utilisation", "time", "answers")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ class WandbRuns:
             "tags": list(labels.tags),
             "config": labels.config,
             "dir": str(labels.directory),
-            "settings": wandb.Settings(init_timeout=SECONDS, silent=True),
+            "settings": wandb.Settings(
+                init_timeout=SECONDS, silent=True, x_transaction_log_flush_interval=FLUSH
+            ),
             "reinit": "finish_previous",
         }
         if labels.wandb_id is not None:
@@ -131,6 +136,7 @@ class WandbRuns:
             first = str(error).splitlines()[0]
             log.warning("no W&B service (%s): this run is kept offline for wandb sync", first)
             run = wandb.init(**settings, mode="offline")
+        _define_metrics(run)
         return WandbLogger(experiment=run)
 
     def _wanted_mode(self) -> Any:
@@ -142,9 +148,27 @@ class WandbRuns:
         return chosen or ("online" if wandb.login(prompt=False) else "offline")
 
 
+def _define_metrics(run: Any) -> None:
+    """Have W&B draw everything against the optimizer's steps, of which not each has a row.
+
+    The summary of dev scores is the best epoch's, which nobody but us can tell.
+    """
+    run.define_metric(STEP, hidden=True)
+    run.define_metric("progress/*", step_metric=STEP, hidden=True)
+    run.define_metric("dev/*", step_metric=STEP, summary="none")
+    for group in METRICS:
+        run.define_metric(f"{group}/*", step_metric=STEP)
+
+
+def wandb_logger(loggers: Sequence[Logger]) -> WandbLogger | None:
+    """The W&B logger among them, if there is one."""
+    return next((one for one in loggers if isinstance(one, WandbLogger)), None)
+
+
 def wandb_id(loggers: Sequence[Logger]) -> str | None:
     """The W&B run among them, if there is one."""
-    return next((str(one.experiment.id) for one in loggers if isinstance(one, WandbLogger)), None)
+    logger = wandb_logger(loggers)
+    return None if logger is None else str(logger.experiment.id)
 
 
 @contextmanager

@@ -71,6 +71,7 @@ class MultiTaskModule(LightningModule):
         stop: whether somebody asked this process to stop.
         stopping: whether somebody asked any process.
         profiling: whether somebody looks at the parts of a step.
+        axes: where training stands, for each row of metrics.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class MultiTaskModule(LightningModule):
         self.overflows = 0
         self.stop, self.stopping = StopRequest(), False
         self.profiling = False
+        self.axes: Callable[[], Mapping[str, float]] = dict
         self._optimizer, self._schedule = optimizer, schedule
         self._seed, self._clip, self._log_every = seed, clip, log_every
         self._skip_limit, self._skipped_in_a_row, self._diverged = skip_limit, 0, False
@@ -345,6 +347,7 @@ class MultiTaskModule(LightningModule):
         metrics = {f"train/loss/{task}": value for task, value in self.losses.recent().items()}
         metrics |= self.conflicts.recent()
         metrics["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        metrics |= self.axes()
         for logger in self.loggers:
             logger.log_metrics(metrics, step=self.steps)
 

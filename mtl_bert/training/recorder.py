@@ -1,10 +1,9 @@
 """Keeps the books of a run: epochs, phases, times, the best epoch, predictions."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 
@@ -12,12 +11,12 @@ from mtl_bert.data.collate import StepBatch
 from mtl_bert.data.table import Table
 from mtl_bert.files import write_text
 from mtl_bert.reporting.results import Books, EpochRecord, PhaseRecord, Scores, Utilisation
-from mtl_bert.sampling import Epoch, Step
-from mtl_bert.sampling.plan import rows_used
+from mtl_bert.sampling import Step
 from mtl_bert.training import checkpoint
 from mtl_bert.training.datamodule import PlanDataModule, datamodule_of
 from mtl_bert.training.evaluation import Evaluation, write_predictions
 from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.usage import Usage
 
 PREDICTIONS = "predictions"
 METRICS = "metrics.jsonl"
@@ -40,6 +39,8 @@ class Recorder(Callback):
         self._directory, self._dev, self._synthetic = directory, dev, synthetic
         self._clock = Stopwatch({})
         self._validation_began = 0.0
+        self._usage: Usage | None = None
+        self._steps, self._examples = 1, 0  # of the epoch's plan; begun since the run did
 
     @property
     def books(self) -> Books:
@@ -65,9 +66,18 @@ class Recorder(Callback):
             self.best = Scores.model_validate_json(best["scores"])
             self._write_predictions(best["predictions"], best["confidence"])
 
+    def on_train_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+        """Have every row of metrics say where training stood."""
+        module.axes = lambda: self._axes(module)
+
     def on_train_epoch_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Start the clock; on resuming, from what the epoch has already taken."""
-        self._clock = Stopwatch(self._clock.seconds if trainer.current_epoch == 0 else {})
+        datamodule, first = datamodule_of(trainer), trainer.current_epoch == 0
+        self._clock = Stopwatch(self._clock.seconds if first else {})
+        steps = datamodule.plan(datamodule.epoch).steps
+        begun = steps[: datamodule.start.step] if first else ()
+        past = (phase.examples for epoch in self.epochs for phase in epoch.phases)
+        self._steps, self._examples = len(steps), sum(past) + _examples(begun)
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
@@ -75,6 +85,7 @@ class Recorder(Callback):
         """Give the time from here on to the step's phase."""
         if batch.step.rows:
             self._clock.enter(batch.phase.name)
+            self._examples += batch.step.examples
 
     def on_validation_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Stop the clock of training."""
@@ -85,9 +96,12 @@ class Recorder(Callback):
         """Close the books of the epoch; its dev sets have been scored, where they are."""
         evaluation = module.evaluation
         self._clock.stop()
-        record = self._record(datamodule_of(trainer), module, evaluation)
+        datamodule = datamodule_of(trainer)
+        record = self._record(datamodule, module, evaluation)
         self.epochs.append(record)
-        metrics = {"time/epoch_seconds": record.seconds}
+        self._clock = Stopwatch({})
+        metrics = self._axes(module) | times(record)
+        metrics |= shares(self.utilisation(datamodule), datamodule.sizes)
         if evaluation is not None:
             scores = evaluation.scores
             self.remarks += [f"epoch {scores.epoch}: {r}" for r in evaluation.remarks]
@@ -98,7 +112,23 @@ class Recorder(Callback):
         self._write_metrics()
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=module.steps)
-        self._clock = Stopwatch({})
+
+    def utilisation(self, datamodule: PlanDataModule) -> dict[str, Utilisation]:
+        """How much of each training set the run's epochs so far have used."""
+        if self._usage is None:
+            self._usage = Usage(datamodule.sizes)
+        self._usage.until(len(self.epochs), datamodule.plan)
+        return self._usage.read()
+
+    def _axes(self, module: MultiTaskModule) -> dict[str, float]:
+        """Where training stands, in epochs, examples and seconds without validation."""
+        epoch, step = module.position
+        return {
+            "progress/epoch": epoch - 1 + step / self._steps,
+            "progress/examples": float(self._examples),  # what a CSV file gives back
+            "progress/seconds": sum(e.seconds for e in self.epochs)
+            + sum(self._clock.so_far().values()),
+        }
 
     def keep(self, module: MultiTaskModule, evaluation: Evaluation) -> None:
         """Take the model as it is for the best so far."""
@@ -132,6 +162,8 @@ class Recorder(Callback):
         evaluation: Evaluation | None,
     ) -> EpochRecord:
         plan = datamodule.plan(module.position.epoch)
+        used = Usage(datamodule.sizes)
+        used.add(plan)
         scores, seconds = None, 0.0
         if evaluation is not None:
             scores, seconds = evaluation.scores, time.perf_counter() - self._validation_began
@@ -154,27 +186,27 @@ class Recorder(Callback):
                 for phase, steps in plan.phases()
             ],
             losses=module.losses.epoch(),
-            utilisation=utilisation([plan], datamodule.sizes),
+            utilisation=used.read(),
         )
 
 
-def utilisation(plans: Iterable[Epoch], sizes: Mapping[str, int]) -> dict[str, Utilisation]:
-    """How much of each training set some epochs use."""
-    examples = dict.fromkeys(sizes, 0)
-    seen = {task: np.zeros(size, bool) for task, size in sizes.items()}
-    for plan in plans:
-        for task in sizes:
-            rows = rows_used(plan.steps, task)
-            examples[task] += len(rows)
-            seen[task][rows] = True
-    return {
-        task: Utilisation(
-            examples=examples[task],
-            unique=int(seen[task].sum()),
-            fraction=int(seen[task].sum()) / size,
-        )
-        for task, size in sizes.items()
-    }
+def times(record: EpochRecord) -> dict[str, float]:
+    """What an epoch took, as loggers get it."""
+    metrics = {"time/epoch_seconds": record.seconds}
+    if record.seconds > 0:
+        examples = sum(phase.examples for phase in record.phases)
+        metrics["time/examples_per_second"] = examples / record.seconds
+    return metrics
+
+
+def shares(used: Mapping[str, Utilisation], sizes: Mapping[str, int]) -> dict[str, float]:
+    """What a run has used of its training sets, as loggers get it."""
+    metrics: dict[str, float] = {}
+    for task, use in used.items():
+        metrics[f"utilisation/fraction/{task}"] = use.fraction
+        metrics[f"utilisation/examples/{task}"] = float(use.examples)
+        metrics[f"utilisation/effective_epochs/{task}"] = use.examples / sizes[task]
+    return metrics
 
 
 class Stopwatch:

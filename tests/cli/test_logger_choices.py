@@ -1,17 +1,13 @@
 """Where metrics go: files always, W&B and TensorBoard where wanted, without an account."""
 
-import json
 import re
-import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto.wandb_internal_pb2 import Record
 
 from tests.cli.driving import SMALL, program, results_in
+from tests.offline_wandb import config_of, history_of, records_in
 
 SEEDS = (1, 2)
 
@@ -45,8 +41,7 @@ def test_tensorboard_files_have_the_score(run: Path) -> None:
 
 
 def test_wandb_has_one_offline_run_for_each_job(run: Path) -> None:
-    (file,) = run.glob("wandb/offline-run-*/run-*.wandb")
-    records = list(_records(file))
+    records = records_in(run)
     (started,) = (record.run for record in records if record.HasField("run"))
     results = results_in(run)
     assert started.project == "mtl-bert"
@@ -55,37 +50,11 @@ def test_wandb_has_one_offline_run_for_each_job(run: Path) -> None:
     assert re.fullmatch(rf"{title} [0-9a-f]{{6}}", started.run_group)
     assert started.display_name == f"{title} seed={results.seed}"
     assert {"sampler=arrp", "B=8", "lambda=0.5", f"seed={results.seed}"} <= set(started.tags)
-    config = {update.key: json.loads(update.value_json) for update in started.config.update}
-    assert {key: value for key, value in config.items() if key != "_wandb"} == results.config
-    scores = [row["dev/score"] for row in _history(records) if "dev/score" in row]
+    assert config_of(records) == results.config
+    scores = [row["dev/score"] for row in history_of(records) if "dev/score" in row]
     assert scores == [results.score]
 
 
 def test_the_jobs_runs_are_different_ones(logged: Path) -> None:
     ids = {file.name for file in logged.glob("*/wandb/*/run-*.wandb")}
     assert len(ids) == len(SEEDS)
-
-
-def _history(records: list[Record]) -> Iterator[dict[str, Any]]:
-    for record in records:
-        if record.HasField("history"):
-            yield {
-                item.key or ".".join(item.nested_key): json.loads(item.value_json)
-                for item in record.history.item
-            }
-
-
-def _records(path: Path) -> Iterator[Record]:
-    """A W&B file is LevelDB's log format: blocks of 32 KiB, pieces with a header of 7 bytes."""
-    raw, at, record = path.read_bytes(), 7, b""
-    while at + 7 <= len(raw):
-        left = 32_768 - at % 32_768
-        if left < 7:  # no room for a header: padding
-            at += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", raw, at)
-        record += raw[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last piece
-            yield Record.FromString(record)
-            record = b""

@@ -1,0 +1,1 @@
+"""What W&B shows of runs and sweeps, as code: the workspaces and the report."""
