@@ -25,9 +25,10 @@ from mtl_bert.training import checkpoint, provenance
 from mtl_bert.training.checkpoint import Position
 from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id
 from mtl_bert.training.profiling import StepProfile
-from mtl_bert.training.progress import bar_wanted, progress_callbacks
+from mtl_bert.training.progress import Bar, Lines, bar_wanted
 from mtl_bert.training.recorder import Recorder, utilisation
 from mtl_bert.training.saving import Saving
+from mtl_bert.training.watching import Watching
 
 log = logging.getLogger("mtl_bert")
 
@@ -150,10 +151,15 @@ def _carry_out(
             every_steps=settings.trainer.save_every_steps,
             every_minutes=settings.trainer.save_every_minutes,
         )
-        bar = bar_wanted(settings.trainer.bar)
-        shown = progress_callbacks(bar, settings.epochs, parts.data.synthetic)
+        watching = Watching(
+            Bar() if bar_wanted(settings.trainer.bar) else Lines(),
+            recorder,
+            epochs=settings.epochs,
+            validate_every=settings.trainer.validate_every,
+            conflict_share=lambda: module.conflicts.share(),
+        )
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
-        callbacks = [recorder, saving, *shown, *profiles] if first else []
+        callbacks = [recorder, saving, watching, *profiles] if first else []
         left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
         trains = datamodule.total_steps > 0
