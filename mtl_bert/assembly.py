@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
@@ -170,7 +169,7 @@ def make_trainer(
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+            enable_progress_bar=False,
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False,

@@ -25,10 +25,11 @@ from mtl_bert.training import checkpoint, provenance
 from mtl_bert.training.checkpoint import Position
 from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id, wandb_logger
 from mtl_bert.training.profiling import StepProfile
-from mtl_bert.training.progress import bar_wanted, progress_callbacks
+from mtl_bert.training.progress import Bar, Lines, bar_wanted
 from mtl_bert.training.recorder import Recorder
 from mtl_bert.training.saving import Saving
 from mtl_bert.training.showing import Showing
+from mtl_bert.training.watching import Watching
 
 log = logging.getLogger("mtl_bert")
 
@@ -151,8 +152,13 @@ def _carry_out(
             every_steps=settings.trainer.save_every_steps,
             every_minutes=settings.trainer.save_every_minutes,
         )
-        bar = bar_wanted(settings.trainer.bar)
-        shown = progress_callbacks(bar, settings.epochs, parts.data.synthetic)
+        watching = Watching(
+            Bar() if bar_wanted(settings.trainer.bar) else Lines(),
+            recorder,
+            epochs=settings.epochs,
+            validate_every=settings.trainer.validate_every,
+            conflict_share=lambda: module.conflicts.share(),
+        )
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
         device = ""
 
@@ -161,7 +167,7 @@ def _carry_out(
 
         wandb_run = wandb_logger(loggers)
         showing = [] if wandb_run is None else [Showing(wandb_run, directory, so_far)]
-        callbacks = [recorder, saving, *shown, *profiles, *showing] if first else []
+        callbacks = [recorder, saving, watching, *profiles, *showing] if first else []
         left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
         trains = datamodule.total_steps > 0

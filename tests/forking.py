@@ -14,7 +14,7 @@ def in_a_fork(work: Callable[[], object]) -> int:
     sys.stderr.flush()
     process = os.fork()
     if process == 0:
-        os._exit(_ended(work))
+        os._exit(ended(work))
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
@@ -37,12 +37,13 @@ def together(processes: int, work: Callable[[int], object]) -> list[int]:
                 "MASTER_PORT": str(port),
                 "TORCHELASTIC_RUN_ID": "test",
             }
-            os._exit(_ended(lambda: work(rank)))  # noqa: B023  it is this process's for good
+            os._exit(ended(lambda: work(rank)))  # noqa: B023  it is this process's for good
         started.append(process)
     return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started]
 
 
-def _ended(work: Callable[[], object]) -> int:
+def ended(work: Callable[[], object]) -> int:
+    """Do some work; the exit code that it comes to."""
     try:
         work()
     except SystemExit as end:

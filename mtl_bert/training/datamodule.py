@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
@@ -127,9 +128,24 @@ class PlanDataModule(LightningDataModule):
         return bucketed(plan, lengths, self._bucket, self._seed)
 
     @cached_property
+    def _outline(self) -> list[tuple[int, Counter[str]]]:
+        """Of each epoch the steps, and the examples of each phase; plans are too large to keep."""
+        outline = []
+        for epoch in range(1, self._epochs + 1):
+            steps, examples = self._draw(epoch).steps, Counter[str]()
+            for step in steps:
+                examples[step.phase.name] += step.examples
+            outline.append((len(steps), examples))
+        return outline
+
+    @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return sum(len(self._draw(epoch).steps) for epoch in range(1, self._epochs + 1))
+        return sum(steps for steps, _ in self._outline)
+
+    def examples(self, epoch: int) -> Mapping[str, int]:
+        """Examples of each phase of an epoch."""
+        return self._outline[epoch - 1][1]
 
     @property
     def epoch(self) -> int:

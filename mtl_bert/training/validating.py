@@ -21,5 +21,9 @@ class Validating(Callback):
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Say whether there is a validation after this epoch."""
         epoch = datamodule_of(trainer).epoch
-        wanted = epoch % self._every == 0 or epoch == self._epochs
-        trainer.limit_val_batches = 1.0 if wanted else 0
+        trainer.limit_val_batches = 1.0 if is_scored(epoch, self._every, self._epochs) else 0
+
+
+def is_scored(epoch: int, every: int, epochs: int) -> bool:
+    """Whether the dev sets are scored after an epoch."""
+    return epoch % every == 0 or epoch == epochs

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -188,8 +189,9 @@ def test_the_best_epoch_is_kept_and_its_metrics_follow_from_its_predictions(
 
 
 def test_an_epoch_whose_dev_sets_are_not_scored_has_all_but_scores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     # Epoch 1 would be the best; it is not looked at.
     real = module_of_steps.evaluate
 
@@ -212,7 +214,7 @@ def test_an_epoch_whose_dev_sets_are_not_scored_has_all_but_scores(
         assert [(p.name, p.steps) for p in epoch.phases] == [("rr", 4)]
     lines = (tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == raw["epochs"]
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    said = [line for line in caplog.messages if line.startswith("epoch ")]
     loss = results.epochs[0].losses["sst"]
     assert said[0].startswith(f"epoch 1/5  not scored  sst loss {loss:.3f}  sts loss ")
     assert said[1].startswith("epoch 2/5  score 0.800  sst accuracy ")
