@@ -15,8 +15,8 @@ Put finished runs side by side in the form of the paper's tables and figures: it
 yours, whether differences are real, and what became of its claims.
 
 Reads every results.json below each DIR, and predictions/TASK.csv beside it. Writes index.html (one
-page that needs nothing else), report.md, tables/*.csv and figures/*.png and *.svg. It trains
-nothing and needs no GPU."""
+page that needs nothing else), runs/*.html (such a page for each run), report.md, tables/*.csv and
+figures/*.png and *.svg. It trains nothing and needs no GPU."""
 
 EPILOG = """\
 examples
@@ -66,13 +66,15 @@ def run(options: argparse.Namespace) -> None:
             f"DIR: expected results.json of finished runs, found none that can be used below "
             f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
         )
+    from mtl_bert.reporting.document import PAGE
     from mtl_bert.reporting.report import report
-    from mtl_bert.reporting.writing import PAGE, write_report
+    from mtl_bert.reporting.runpage import run_pages
+    from mtl_bert.reporting.writing import write_report
 
     out: Path = options.out or directories[0] / "report"
     document = report(runs, warnings, chosen)
     try:
-        write_report(document, out)
+        write_report(document, out, run_pages(runs))
     except OSError as error:
         raise UserError(
             f"--out: expected a directory that can be written, found {error.strerror} at "

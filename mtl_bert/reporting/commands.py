@@ -26,17 +26,26 @@ _BERT = "google-bert/bert-base-uncased"
 
 def fill(study: Study, table: int, experiment: str, epochs: int) -> str:
     """The command for a row of the paper that a study lacks."""
-    seeds = sorted({run.results.seed for run in study.runs} | set(LEAST_SEEDS))
-    words = [
-        TRAIN,
-        f"+experiment/table{table}={experiment}",
-        f"seed={','.join(map(str, seeds))}",
-        *overrides(study.runs[0], epochs),
-    ]
+    words = _command(study, f"+experiment/table{table}={experiment}", epochs)
     scales = {g.method.B_scale for g in study.groups if g.method.B is not None}
     if len(scales) == 1 and (scale := scales.pop()) != 1:
         words.append(f"B_scale={scale:g}")
     return " ".join(words)
+
+
+def independent(study: Study, epochs: int) -> str:
+    """The command for the single-task models that a study lacks."""
+    return " ".join(_command(study, "sampler=single", epochs))
+
+
+def _command(study: Study, choice: str, epochs: int) -> list[str]:
+    seeds = sorted({run.results.seed for run in study.runs} | set(LEAST_SEEDS))
+    return [
+        TRAIN,
+        choice,
+        f"seed={','.join(map(str, seeds))}",
+        *overrides(study.runs[0], epochs),
+    ]
 
 
 def overrides(run: Run, epochs: int) -> list[str]:

@@ -193,12 +193,6 @@ def _score(study: Study, resampled: Mapping[str, Mapping[int, Floats]]) -> dict[
     places = set.intersection(*(set(methods) for methods in resampled.values()))
     total = {}
     for place in places:
-        units = [_unit(study, task, methods[place]) for task, methods in resampled.items()]
+        units = [study.unit(task, methods[place]) for task, methods in resampled.items()]
         total[place] = np.mean(units, axis=0)
     return total
-
-
-def _unit(study: Study, task: str, values: Floats) -> Floats:
-    scale = study.setting["tasks"][task].get("score", {})
-    low, high = float(scale.get("low", 0)), float(scale.get("high", 1))
-    return (values - low) / (high - low)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from mtl_bert.reporting.subject import Subject
 
+PAGE = "index.html"
+
 
 @dataclass(frozen=True)
 class Text:
@@ -33,6 +35,13 @@ class Commands:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Questions, each with its answer in a few sentences."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Column:
     """A column of a table; neighbours of the same group share a heading above their own.
 
@@ -52,10 +61,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a table's field."""
+    """What stands in a table's field; it may lead to another page of the report."""
 
     text: str
     bold: bool = False
+    link: str = ""
 
 
 Record = Mapping[str, str | int | float | None]
@@ -120,7 +130,7 @@ class Figure:
         description: what it shows, in words, for those who cannot see it.
         caption: how to read it.
         svg: for a file or, after :func:`~mtl_bert.reporting.figures.canvas.inline`, a page.
-        png: for a file.
+        png: for a file; empty where the figure is for a page only.
     """
 
     name: str
@@ -137,7 +147,7 @@ class Figure:
         return self.subject.title(self.heading)
 
 
-Block = Text | Points | Commands | Table | Figure
+Block = Text | Points | Commands | Answers | Table | Figure
 
 
 @dataclass(frozen=True)
@@ -152,11 +162,24 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """The whole report."""
+    """The whole report, or a page beside it.
+
+    Attributes:
+        title: above all.
+        lead: the first paragraphs.
+        sections: its parts.
+        address: where it lies below the report's directory.
+    """
 
     title: str
     lead: tuple[str, ...]
     sections: tuple[Section, ...]
+    address: str = PAGE
+
+    @property
+    def home(self) -> str:
+        """The report's address from here; nothing for the report itself."""
+        return "" if self.address == PAGE else f"{'../' * self.address.count('/')}{PAGE}"
 
     def blocks(self) -> tuple[Block, ...]:
         """All blocks, in order."""

@@ -9,12 +9,13 @@ from mtl_bert.reporting.methods import method_of
 from mtl_bert.reporting.studies import Study
 
 
-def runs_table(study: Study, marks: Mapping[Path, str]) -> Table:
+def runs_table(study: Study, marks: Mapping[Path, str], addresses: Mapping[Path, str]) -> Table:
     """Every run of a study, also those that no other table shows.
 
     Args:
         study: the runs.
         marks: a run's directory -> why it stands in no other table.
+        addresses: a run's directory -> its page.
     """
     cells, records = [], []
     members = [(run, group.label) for group in study.groups for run in group.runs]
@@ -28,7 +29,8 @@ def runs_table(study: Study, marks: Mapping[Path, str]) -> Table:
             numbers.minutes(results.minutes_per_epoch), results.device,
             (results.commit or "unknown")[:12], marks.get(run.directory, ""),
         ]  # fmt: skip
-        cells.append(tuple(Cell(text) for text in texts))
+        first, *rest = texts
+        cells.append((Cell(first, link=addresses[run.directory]), *(Cell(text) for text in rest)))
         records.append(
             {
                 "run": run.name, "method": label, "seed": results.seed,
@@ -51,7 +53,10 @@ def runs_table(study: Study, marks: Mapping[Path, str]) -> Table:
         subject=study.subject,
         columns=tuple(Column(heading, numeric=heading not in words) for heading in headings),
         rows=tuple(cells),
-        caption="Scores are the best epoch's; the last epoch's score stands beside them.",
+        caption=(
+            "Each run's name leads to its page. Scores are the best epoch's; the last epoch's "
+            "score stands beside them."
+        ),
         records=tuple(records),
         folded=True,
     )

@@ -3,6 +3,7 @@
 import re
 
 from mtl_bert.reporting.document import (
+    Answers,
     Block,
     Cell,
     Commands,
@@ -40,6 +41,8 @@ def _block(block: Block) -> list[str]:
     if isinstance(block, Commands):
         items = (f"- {_escaped(name)}\n\n      {command}" for name, command in block.items)
         return [_escaped(block.lead), "\n".join(items)]
+    if isinstance(block, Answers):
+        return [f"**{_inner(question)}** {_inner(answer)}" for question, answer in block.items]
     if isinstance(block, Table):
         return _table(block)
     return _figure(block)
@@ -58,6 +61,8 @@ def _table(table: Table) -> list[str]:
 
 def _cell(cell: Cell) -> str:
     text = _inner(cell.text)
+    if cell.link:
+        text = f"[{text}]({cell.link})"
     return f"**{text}**" if cell.bold and text else text
 
 

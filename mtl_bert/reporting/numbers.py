@@ -36,6 +36,18 @@ def ratio(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
 
 
+def percent(share: float | None) -> str:
+    """A share of 1, in %."""
+    return MISSING if share is None else f"{100 * share:.1f} %".replace("-", MINUS)
+
+
+def percent_with_spread(shares: Floats) -> str:
+    """Mean ± standard deviation over seeds, in %."""
+    sd = spread(shares)
+    mean = percent(float(np.mean(shares)))
+    return mean if sd is None else f"{mean.removesuffix(' %')} ± {percent(sd)}"
+
+
 def with_spread(values: Floats) -> str:
     """Mean ± standard deviation over seeds; the number alone where there is one."""
     sd = spread(values)

@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: no script, no network."""
+"""A report, or a page beside it, as one file that needs nothing else: no script, no network."""
 
 import itertools
 from collections.abc import Callable

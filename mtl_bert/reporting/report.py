@@ -1,10 +1,10 @@
 """The whole report, put together from runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_bert.reporting import differences, paper, style, tables
+from mtl_bert.reporting import differences, fairness, interplay, ledger, paper, style, tables
 from mtl_bert.reporting.claims import judged
 from mtl_bert.reporting.comparing import RULE, Comparison, compare
 from mtl_bert.reporting.document import (
@@ -25,6 +25,7 @@ from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.mistakes import mistakes_block
 from mtl_bert.reporting.numbers import counted
 from mtl_bert.reporting.provenance import provenance
+from mtl_bert.reporting.runpage import addresses
 from mtl_bert.reporting.runs import Run, UnusableError
 from mtl_bert.reporting.studies import Study, file_name, studies
 
@@ -44,7 +45,8 @@ def report(
     """
     found = studies(runs)
     looks = style.looks(group.method for study in found for group in study.groups)
-    sections = [_study_section(study, looks, chosen) for study in found]
+    places = addresses(runs)
+    sections = [_study_section(study, looks, chosen, places) for study in found]
     if warnings:
         sections.append(Section("left-out", "Files left out", (Points(tuple(warnings)),)))
     return Document(TITLE, _lead(found), tuple(sections))
@@ -68,7 +70,9 @@ def _lead(found: Sequence[Study]) -> tuple[str, ...]:
     return tuple(lead)
 
 
-def _study_section(study: Study, looks: curves.Looks, chosen: Sequence[Run]) -> Section:
+def _study_section(
+    study: Study, looks: curves.Looks, chosen: Sequence[Run], places: Mapping[Path, str]
+) -> Section:
     others = tables.unpublished(study)
     comparison = compare(study, study.main)
     answer_sections = [
@@ -84,6 +88,9 @@ def _study_section(study: Study, looks: curves.Looks, chosen: Sequence[Run]) -> 
         ]),
         ("claims", "The paper's claims", [_claims(study, comparison)]),
         ("differences", "Is the difference real?", differences.blocks(study, comparison)),
+        ("interplay", "What the tasks do to each other", interplay.blocks(study)),
+        ("fairness", "Who gains and who loses by learning together", fairness.blocks(study)),
+        ("use", "How much of the data is used", _use(study)),
         ("curves", "What scores cost, and how they come about", _curves(study, looks)),
     ]  # fmt: skip
     sections = [
@@ -93,7 +100,7 @@ def _study_section(study: Study, looks: curves.Looks, chosen: Sequence[Run]) -> 
     last = Section(
         f"{study.slug}-provenance",
         "Provenance",
-        (*provenance(study), runs_table(study, marks)),
+        (*provenance(study), runs_table(study, marks, places)),
     )
     return Section(
         study.slug,
@@ -101,6 +108,11 @@ def _study_section(study: Study, looks: curves.Looks, chosen: Sequence[Run]) -> 
         tuple(Text(words) for words in (study.subject.words, study.subject.warning) if words),
         (*sections, *answer_sections, last),
     )
+
+
+def _use(study: Study) -> list[Block]:
+    table = ledger.methods_table(study)
+    return [Text("Nothing was trained, so no data were used.")] if table is None else [table]
 
 
 def _claims(study: Study, comparison: Comparison) -> Table:

@@ -150,6 +150,17 @@ class Study:
         """The methods of Table 3: trained for one epoch."""
         return tuple(g for g in self.groups if g.trained and g.epochs == 1)
 
+    @property
+    def compared(self) -> tuple[Group, ...]:
+        """The trained methods that stand side by side: with several epochs, or else with one."""
+        return tuple(group for group in self.main if group.trained) or self.single
+
+    def unit(self, task: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of a task's metric, mapped to 0..1 as the score does."""
+        scale = self.setting["tasks"][task].get("score", {})
+        low, high = float(scale.get("low", 0)), float(scale.get("high", 1))
+        return (values - low) / (high - low)
+
 
 def _order(method: Method) -> tuple[Any, ...]:
     """Published methods in print's order, then others by name."""

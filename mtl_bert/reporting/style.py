@@ -1,11 +1,11 @@
-"""How methods look in every figure: colour by sampler, marker and line by variant.
+"""How methods look in every figure: colour by sampler, marker and line by variant; and tasks.
 
 Colours are Okabe and Ito's, which the colour-blind can tell apart. Ink and grid are colours that
 nothing else has, so that a page can replace them by its own (see ``figures/canvas.py``).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ COLOURS = {
     "random": "#8A8A8A",
 }
 OTHER = "#A08A00"  # a darker yellow: Okabe and Ito's own is lost on white
+
+TASKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", OTHER)
+
+PHASES = ("#332288", "#88CCEE", "#AA4499", "#DDCC77", "#117733", "#882255")  # Tol's: none a task's
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
@@ -92,6 +96,14 @@ def looks(methods: Iterable[Method]) -> Mapping[Method, Look]:
         )
         for sampler, members in variants.items()
         for number, method in enumerate(members)
+    }
+
+
+def task_looks(tasks: Sequence[str]) -> Mapping[str, Look]:
+    """The look of each task in figures of one run, by its place."""
+    return {
+        task: Look(TASKS[place % len(TASKS)], MARKERS[place % len(MARKERS)], "-", hollow=False)
+        for place, task in enumerate(tasks)
     }
 
 

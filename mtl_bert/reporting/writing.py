@@ -1,21 +1,27 @@
-"""A report's files: the page, the text, the tables and the figures, each whole or not at all."""
+"""A report's files: the pages, the text, the tables and the figures, each whole or not at all."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mtl_bert.files import replacing, write_text
-from mtl_bert.reporting.document import Document, Figure, Record, Table
+from mtl_bert.reporting.document import PAGE, Document, Figure, Record, Table
 from mtl_bert.reporting.figures.canvas import standalone
 from mtl_bert.reporting.markdown import markdown
 from mtl_bert.reporting.page import page
 
-PAGE, TEXT, TABLES, FIGURES = "index.html", "report.md", "tables", "figures"
+TEXT, TABLES, FIGURES = "report.md", "tables", "figures"
 
 
-def write_report(document: Document, out: Path) -> None:
-    """Write everything below ``out``; the page last, when all that it names is there."""
+def write_report(document: Document, out: Path, beside: Iterable[Document] = ()) -> None:
+    """Write everything below ``out``; the report's page last, when all that it names is there.
+
+    Args:
+        document: the report.
+        out: a directory.
+        beside: further pages, each made when it is written.
+    """
     for block in document.blocks():
         if isinstance(block, Table):
             write_text(out / TABLES / f"{block.name}.csv", csv_text(block.records))
@@ -23,6 +29,8 @@ def write_report(document: Document, out: Path) -> None:
             write_text(out / FIGURES / f"{block.name}.svg", standalone(block))
             with replacing(out / FIGURES / f"{block.name}.png") as temporary:
                 temporary.write_bytes(block.png)
+    for other in beside:
+        write_text(out / other.address, page(other))
     write_text(out / TEXT, markdown(document))
     write_text(out / PAGE, page(document))
 

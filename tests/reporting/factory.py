@@ -49,6 +49,7 @@ class Made:
     Attributes:
         accuracies: task -> wanted metric; what results say is what the predictions give.
         dev: dev examples of each task.
+        phases: of each epoch; without any, one whose gradients nobody looked at.
         override: groups of the configuration -> what is changed in them.
     """
 
@@ -81,6 +82,7 @@ class Made:
     confidences: bool = True
     predictions: bool = True
     later: int = 0
+    phases: Sequence[Sequence[PhaseRecord]] = ()
     override: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -254,7 +256,9 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             synthetic=made.synthetic,
             seconds=seconds,
             validation_seconds=1.0,
-            phases=[PhaseRecord(name="joint", steps=10, examples=examples, seconds=seconds)],
+            phases=list(made.phases[e - 1])
+            if made.phases
+            else [PhaseRecord(name="joint", steps=10, examples=examples, seconds=seconds)],
             losses=dict.fromkeys(tasks, 0.5),
             utilisation=used,
         )

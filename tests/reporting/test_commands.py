@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mtl_bert.reporting import paper
-from mtl_bert.reporting.commands import fill, overrides
+from mtl_bert.reporting.commands import fill, independent, overrides
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.studies import setting_of, studies
 from tests.composing import settings_of
@@ -76,3 +76,15 @@ def test_the_scale_of_b_goes_along() -> None:
 def test_table_3_is_of_one_epoch() -> None:
     (study,) = studies([run_of(Made())])
     assert "epochs=1" in shlex.split(fill(study, 3, "rr", 1))
+
+
+@pytest.mark.parametrize("words", SETTINGS)
+def test_single_task_models_are_of_the_same_setting(words: str) -> None:
+    run = recorded(*words.split())
+    (study,) = studies([run])
+    _, _, _, *settings = shlex.split(independent(study, 4))
+    settings = [word for word in settings if word != "-m" and not word.startswith("seed=")]
+    again = recorded(*settings)
+    assert again.config["sampler"]["name"] == "single"
+    assert again.config["epochs"] == 4
+    assert setting_of(again) == setting_of(run)

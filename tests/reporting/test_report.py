@@ -180,7 +180,7 @@ def test_the_page_needs_nothing_else(written: Written) -> None:
     found = Page(text)
     assert "script" not in found.tags
     assert not {"link", "img", "iframe", "object"} & set(found.tags) - {"link"}
-    kept = ("#", "data:,", "tables/", "figures/")
+    kept = ("#", "data:,", "tables/", "figures/", "runs/")
     assert [a for a in found.addresses if not a.startswith(kept)] == []
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
@@ -193,7 +193,7 @@ def test_the_page_is_sound(written: Written) -> None:
     assert found.unscoped == 0
     targets = {address[1:] for address in found.addresses if address.startswith("#")}
     assert targets <= set(found.ids)
-    files = [a for a in found.addresses if a.startswith(("tables/", "figures/"))]
+    files = [a for a in found.addresses if a.startswith(("tables/", "figures/", "runs/"))]
     assert files
     assert all((written.out / name).is_file() for name in files)
 

@@ -205,6 +205,10 @@ def test_where_it_is_the_papers_experiment_the_caption_does_not() -> None:
 
 def test_all_runs_are_listed_with_why_they_stand_nowhere_else() -> None:
     study = study_of(ANNEALED, replace(ANNEALED, later=5), replace(ANNEALED, seed=2))
-    table = runs_table(study, {NOWHERE / "run0": "superseded"})
+    places = {NOWHERE / f"run{n}": f"runs/{n}.html" for n in range(3)}
+    table = runs_table(study, {NOWHERE / "run0": "superseded"}, places)
+    assert {row[0].text: row[0].link for row in table.rows} == {
+        f"run{n}": f"runs/{n}.html" for n in range(3)
+    }
     assert column(table, "remark") == {"run0": "superseded", "run1": "", "run2": ""}
     assert column(table, "method")["run0"] == "annealed B=56,000"

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from mtl_bert.reporting import style
 from mtl_bert.reporting.document import Figure
 from mtl_bert.reporting.figures.canvas import PAGE, Words, draw
+from mtl_bert.reporting.figures.heat import SHARES, paint_heat
 from mtl_bert.reporting.heads import Classes, Scale
 from mtl_bert.reporting.numbers import metric
 from mtl_bert.reporting.runs import Predictions, Run
@@ -21,7 +22,6 @@ from mtl_bert.reporting.subject import Subject
 
 DISTANCES = (0.5, 1.0, 2.0)
 BLUE = "#0072B2"
-_DARK, _LIGHT = "#111111", "#ffffff"  # on coloured fields: the same by day and by night
 _MANY = 5_000  # points that an SVG should not hold one by one
 
 
@@ -87,22 +87,8 @@ def confusion_figure(
 
 
 def _matrix(axes: Axes, shares: Floats, names: list[str]) -> None:
-    places = np.arange(len(names))
-    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors=style.GRID, linewidth=0.4)
-    for row, column in np.ndindex(*shares.shape):
-        share = shares[row, column]
-        colour = _LIGHT if share > 0.5 else _DARK
-        axes.text(
-            column + 0.5, row + 0.5, f"{share:.2f}",
-            ha="center", va="center", color=colour, fontsize=7,
-        )  # fmt: skip
-    axes.set_xticks(places + 0.5, names)
-    axes.set_yticks(places + 0.5, names)
-    axes.tick_params(length=0, labelsize=6.5)
-    axes.invert_yaxis()
-    axes.grid(visible=False)
+    paint_heat(axes, shares, names, names, SHARES)
     axes.set(xlabel="predicted", ylabel="true", title="share of the true class")
-    axes.spines[:].set_visible(False)
 
 
 def _bars(axes: Axes, numbers: list[int], names: list[str], of: str) -> None:
