@@ -4,7 +4,7 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from mtl_bert.errors import UserError
+from mtl_bert.errors import UserError, told_in_a_line
 
 
 class ArgumentError(UserError):
@@ -26,11 +26,8 @@ def run(function: Callable[[dict[str, str]], None], keys: Sequence[str], help_te
     if any(argument in ("-h", "--help") for argument in given):
         print(help_text.strip())
         return
-    try:
+    with told_in_a_line():
         function(read(given, keys))
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
 
 
 def read(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:

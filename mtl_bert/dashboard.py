@@ -1,14 +1,13 @@
 """Dashboards in Weights & Biases: ``python -m mtl_bert.dashboard``."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from mtl_bert.config import known_tasks, saved_settings
 from mtl_bert.dashboards.subject import Subject, run_id
-from mtl_bert.errors import UserError
+from mtl_bert.errors import UserError, told_in_a_line
 
 PROJECT, OUT = "mtl-bert", Path("dashboards")
 
@@ -34,11 +33,8 @@ docs/metrics.md says what each metric is."""
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    try:
+    with told_in_a_line():
         run(_parser().parse_args(arguments))
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,8 +1,24 @@
 """The errors that a user can mend."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+REFUSED = 2  # the exit code of a program that was told something wrong
+
 
 class UserError(Exception):
     """Shown as its message, without a traceback.
 
     The message is one line: where, what was expected, what was found, what to write instead.
     """
+
+
+@contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """Show an error that a user can mend as its message, and end the program."""
+    try:
+        yield
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(REFUSED)

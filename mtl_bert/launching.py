@@ -18,13 +18,12 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
-from mtl_bert.errors import UserError
+from mtl_bert.errors import REFUSED, UserError
 from mtl_bert.hardware import on_gpu
 from mtl_bert.interruption import SIGNALS
 from mtl_bert.logs import plain_messages
 
 Value = TypeVar("Value")
-REFUSED = 2
 
 # When one process ends, it says which others it ends: ours say why.
 logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtl_bert.errors import UserError
+from mtl_bert.errors import UserError, told_in_a_line
 from mtl_bert.reporting.finding import find_run, find_runs
 from mtl_bert.reporting.numbers import counted
 from mtl_bert.reporting.runs import Run, UnusableError
@@ -35,11 +35,8 @@ section of their own. Rows that nobody has run are shown with the command that m
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    try:
+    with told_in_a_line():
         run(_parser().parse_args(arguments))
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from mtl_bert.errors import UserError
+from mtl_bert.errors import UserError, told_in_a_line
 from mtl_bert.sweeping.folder import Folder
 from mtl_bert.sweeping.status import described, status_table
 
@@ -24,11 +23,8 @@ def main() -> None:
     status.add_argument("folder", metavar="DIR", type=Path, help="the sweep's, such as runs/sweep")
     status.add_argument("--json", action="store_true", help="for programs")
     chosen = parser.parse_args()
-    try:
+    with told_in_a_line():
         show_status(chosen.folder, as_json=chosen.json)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
 
 
 def show_status(path: Path, *, as_json: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Small tasks, tables and encoders that the tests of several rooms share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torchmetrics.classification import BinaryAccuracy
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.data import Table
+from mtl_bert.data.encode import Encoded
 from mtl_bert.model import Tiny
 from mtl_bert.tasks import Binary, Head, Task
 
@@ -71,3 +73,14 @@ def assert_tells(error: BaseException | object, *parts: str) -> None:
     assert "\n" not in message
     for part in ("expected", "found", ";", *parts):
         assert part in message, f"{part!r} is not in {message!r}"
+
+
+def assert_same_tokens(a: Encoded, b: Encoded) -> None:
+    """Two tables' tokens, and what is known of the tables, to the types of the arrays."""
+    for field in fields(Encoded):
+        left, right = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(left, np.ndarray):
+            assert left.dtype == right.dtype
+            assert np.array_equal(left, right)
+        else:
+            assert left == right

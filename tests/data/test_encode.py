@@ -12,7 +12,7 @@ from transformers import BertTokenizer, RobertaTokenizer
 
 import mtl_bert.data.encode
 from mtl_bert.data.encode import encode
-from tests.factories import TINY, make_table, random_texts
+from tests.factories import TINY, assert_same_tokens, make_table, random_texts
 
 LIMIT = 12
 
@@ -167,13 +167,7 @@ def test_some_rows_are_as_if_there_were_no_others(rows, columns, joint, labelled
     )
     some = make_table([texts[row] for row in rows], rows if labelled else None)
     expected, taken = encode(some, tokenizer, LIMIT, joint=joint), whole.take(np.array(rows))
-    for field in fields(taken):
-        a, b = getattr(taken, field.name), getattr(expected, field.name)
-        if isinstance(a, np.ndarray):
-            assert a.dtype == b.dtype
-            assert np.array_equal(a, b)
-        else:
-            assert a == b
+    assert_same_tokens(taken, expected)
 
 
 def test_the_bar_counts_the_texts(tokenizer, capsys, monkeypatch):

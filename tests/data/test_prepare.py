@@ -3,7 +3,7 @@
 import multiprocessing
 import pickle
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mtl_bert.data.collate import Batch, collate
 from mtl_bert.data.encode import Encoded
 from mtl_bert.data.prepare import Encoding
 from mtl_bert.tasks import Binary, MultiClass, Task
-from tests.factories import TINY, make_task
+from tests.factories import TINY, assert_same_tokens, make_task
 
 FILE = "id\tone\ttwo\tlabel\n" + "".join(
     f"{n}\tthe film was fine {n}\tthe film is {'very ' * n} good\t{n % 2}\n" for n in range(12)
@@ -62,16 +62,6 @@ def again(encoding: Encoding, place: Path, task: Task | None = None, split: str 
     return encoding.prepare(task or task_of(), split, Delimited("files", str(place)), unread)
 
 
-def assert_same(a: Encoded, b: Encoded) -> None:
-    for field in fields(Encoded):
-        left, right = getattr(a, field.name), getattr(b, field.name)
-        if isinstance(left, np.ndarray):
-            assert left.dtype == right.dtype
-            assert np.array_equal(left, right)
-        else:
-            assert left == right
-
-
 @pytest.mark.parametrize("joint", [True, False])
 def test_tokens_and_what_is_known_of_the_table_come_back(
     encoding: Encoding, place: Path, joint: bool
@@ -83,8 +73,8 @@ def test_tokens_and_what_is_known_of_the_table_come_back(
     assert expected.truncated
     assert [row.place for row in expected.skipped] == ["train.tsv line 14"]
     first = prepare(encoding, place)
-    assert_same(first, expected)
-    assert_same(again(replace(encoding, tokenizer=TINY.tokenizer()), place), expected)
+    assert_same_tokens(first, expected)
+    assert_same_tokens(again(replace(encoding, tokenizer=TINY.tokenizer()), place), expected)
 
 
 def test_unlabelled_rows_and_no_segments(encoding: Encoding, place: Path) -> None:
@@ -93,21 +83,21 @@ def test_unlabelled_rows_and_no_segments(encoding: Encoding, place: Path) -> Non
     encoding = replace(encoding, tokenizer=plain)
     first = prepare(encoding, place, split="test")
     assert first.types is first.labels is None
-    assert_same(again(encoding, place, split="test"), first)
+    assert_same_tokens(again(encoding, place, split="test"), first)
 
 
 def test_what_the_tokenizer_did_before_makes_no_difference(encoding: Encoding, place: Path) -> None:
     used = TINY.tokenizer()
     used(["some", "text"], padding="max_length", max_length=7, truncation=True)
-    prepare(encoding, place)
-    again(replace(encoding, tokenizer=used), place)
-    again(replace(encoding, bar=True), place)
+    first = prepare(encoding, place)
+    assert_same_tokens(again(replace(encoding, tokenizer=used), place), first)
+    assert_same_tokens(again(replace(encoding, bar=True), place), first)
 
 
 def test_files_may_move(encoding: Encoding, place: Path) -> None:
     first = prepare(encoding, place)
     moved = place.rename(place.parent / "moved")
-    assert_same(again(encoding, moved), replace(first, origin=str(moved / "train.tsv")))
+    assert_same_tokens(again(encoding, moved), replace(first, origin=str(moved / "train.tsv")))
 
 
 def vocabulary(**more: int) -> dict[str, int]:
@@ -149,8 +139,8 @@ def test_whatever_decides_tokens_or_rows_is_a_new_entry(
         again(encoding, place, task)
     source = Delimited("files", str(place))
     expected = replace(encoding, cache=None)(source.read(task, "train"))
-    assert_same(prepare(encoding, place, task), expected)
-    assert_same(again(encoding, place, task), expected)
+    assert_same_tokens(prepare(encoding, place, task), expected)
+    assert_same_tokens(again(encoding, place, task), expected)
 
 
 def test_a_side_to_cut_is_a_setting_of_the_tokenizer(encoding: Encoding, place: Path) -> None:
@@ -184,7 +174,7 @@ def test_made_up_text(encoding: Encoding) -> None:
             task, split, source, (lambda: source.read(task, split)) if read else unread
         )
 
-    assert_same(synthetic(read=True), synthetic(read=False))
+    assert_same_tokens(synthetic(read=True), synthetic(read=False))
     for change in ({"size": 10}, {"scale": 1.0}, {"seed": 1}, {"split": "dev"}):
         with pytest.raises(AssertionError, match="was read"):
             synthetic(read=False, **change)  # type: ignore[arg-type]
@@ -213,12 +203,14 @@ def test_pickling_sends_no_arrays(encoding: Encoding, place: Path) -> None:
     sent = pickle.dumps(first)
     assert len(sent) < 1000
     received = pickle.loads(sent)
-    assert_same(received, first)
+    assert_same_tokens(received, first)
     assert str(place.parent / "cache") in Path("/proc/self/maps").read_text("utf-8")
     assert encoding.cache is not None
     encoding.cache.clear()
-    assert_same(pickle.loads(pickle.dumps(first)), first)  # gone from the disk, not from memory
-    assert_same(pickle.loads(pickle.dumps(received)), first)
+    assert_same_tokens(
+        pickle.loads(pickle.dumps(first)), first
+    )  # gone from the disk, not from memory
+    assert_same_tokens(pickle.loads(pickle.dumps(received)), first)
 
 
 class Rows(Dataset[Batch]):

@@ -117,8 +117,8 @@ class TestDirectory:
         monkeypatch.setattr(socket.socket, "connect", refuse)
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
         source = Pretrained(str(saved), local=local)
-        source.tokenizer()
-        source.encoder()
+        assert len(source.tokenizer()) == len(TINY.tokenizer())
+        assert source.encoder().config.hidden_size == TINY.encoder().config.hidden_size
 
     def test_weights_that_are_not_in_it_come_from_torchs_generator(self, tmp_path):
         """Checkpoints of language models have no pooler: it is made, and made from the seed."""
