@@ -23,6 +23,7 @@ from mtl_bert.config import (
     make_data_source,
     make_encoder_source,
     make_sampler,
+    make_selections,
     make_surgery,
     make_tasks,
     read_corpus,
@@ -85,8 +86,9 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     model = text_model.model
     tokens = Tokens(settings, text_model)
     train = tokens.of_training_sets(tasks, sources) if "train" in splits else {}
-    corpus = read_corpus(settings, tasks, ["dev"])
-    dev = tokens.of_dev_sets(tasks, sources, corpus.dev)
+    whole = read_corpus(settings, tasks, ["dev"])
+    dev = tokens.of_dev_sets(tasks, sources, whole.dev)
+    corpus = whole.cut(**make_selections(settings))
     tokens.report(train, dev)
     datamodule = PlanDataModule(
         sampler,

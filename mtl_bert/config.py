@@ -20,6 +20,7 @@ from mtl_bert.settings import ConfigError, Settings, explain
 
 if TYPE_CHECKING:
     from mtl_bert.data import Corpus, Source
+    from mtl_bert.data.selection import Selection
     from mtl_bert.model import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
@@ -232,15 +233,25 @@ def make_tasks(settings: Settings) -> "list[Task]":
 
 
 def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[str]) -> "Corpus":
-    """The tasks' tables.
+    """The tasks' tables, whole.
 
     Raises:
         DataError, HubError: data that cannot be had or used.
     """
     from mtl_bert.data import load  # torch takes seconds to import
 
-    data, source = settings.data, make_data_source(settings)
-    return load(source, tasks, data.max_bad_share, splits, share=data.share, seed=data.seed)
+    return load(make_data_source(settings), tasks, settings.data.max_bad_share, splits)
+
+
+def make_selections(settings: Settings) -> "dict[str, Selection]":
+    """What is kept of each split."""
+    from mtl_bert.data.selection import Selection
+
+    data = settings.data
+    return {
+        "train": Selection(data.share, data.limit, data.imbalance, data.seed),
+        "dev": Selection(limit=data.dev_limit, seed=data.seed, setting="data.dev_limit"),
+    }
 
 
 def make_data_source(settings: Settings) -> "Source":

@@ -17,7 +17,10 @@ NO_DIFFERENCE = (
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""
 
-LATER = {"bucket": None, "trainer.validate_every": 1}
+LATER = {
+    "bucket": None, "trainer.validate_every": 1, "data.limit": None, "data.dev_limit": None,
+    "data.imbalance": None,
+}  # fmt: skip
 """Settings that came later: with these values a run is the one that it was without them."""
 
 STEP_SIZE = ("batch_size", "sampler.batch_size", "accumulate", "trainer.devices", "trainer.nodes")

@@ -13,6 +13,7 @@ from rich.table import Table
 from mtl_bert import cli
 from mtl_bert.config import (
     make_sampler,
+    make_selections,
     make_tasks,
     read_corpus,
     read_settings,
@@ -160,7 +161,8 @@ def _bucketed(settings: Settings, given: Any) -> _Planned:
 def _sizes(settings: Settings, given: Any) -> "tuple[Corpus | None, Sizes]":
     """Training examples of each task, as given or as counted in the data."""
     if given is None:
-        corpus = read_corpus(settings, make_tasks(settings), ["train"])
+        whole = read_corpus(settings, make_tasks(settings), ["train"])
+        corpus = whole.cut(**make_selections(settings))
         return corpus, corpus.sizes
     numbers = given.values() if isinstance(given, dict) else ()
     if not numbers or not all(type(n) is int and n > 0 for n in numbers):

@@ -22,6 +22,7 @@ def _setting(expected: str, example: str, **checks: Any) -> Any:
 Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Node = dict[str, Any]
+_PerTask = Count | Annotated[dict[str, Count], Field(min_length=1)] | None
 
 
 class _Settings(BaseModel):
@@ -37,6 +38,19 @@ class DataSettings(_Settings):
     )
     share: Annotated[Number, Field(gt=0, le=1)] = _setting(
         "a share above 0, up to 1, of every training set", "data.share=0.1", default=1.0
+    )
+    limit: _PerTask = _setting(
+        "a whole number ≥ 1 of examples, one for each task, or null",
+        "data.limit=5000 or data.limit={qqp: 5000}",
+        default=None,
+    )
+    dev_limit: _PerTask = _setting(
+        "a whole number ≥ 1 of examples, one for each task, or null",
+        "data.dev_limit=1000 or data.dev_limit={qqp: 1000}",
+        default=None,
+    )
+    imbalance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = _setting(
+        "a number ≥ 1, or null", "data.imbalance=30", default=None
     )
     dir: str | None = _setting("a directory", "data.dir=DIR", default=None)
     scale: Number = _setting("a number > 0", "data.scale=0.11", default=1.0)

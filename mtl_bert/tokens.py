@@ -7,8 +7,9 @@ from functools import partial
 
 from mtl_bert import caching
 from mtl_bert.caching import Cache
+from mtl_bert.config import make_selections
 from mtl_bert.data import Source, Table
-from mtl_bert.data.corpus import drawn, refuse, report
+from mtl_bert.data.corpus import refuse, report
 from mtl_bert.data.encode import Encoded
 from mtl_bert.settings import Settings
 from mtl_bert.tasks import Task
@@ -28,6 +29,7 @@ class Tokens:
 
     def __init__(self, settings: Settings, text_model: TextModel) -> None:
         self._wanted, self._text_model = settings.data, text_model
+        self._selections = make_selections(settings)
         self._seconds, self._made, self._kept = 0.0, 0, 0
         limit = settings.trainer.cache_gib * caching.GIBI
         cache = Cache(caching.directory(), limit) if settings.trainer.cache else None
@@ -36,10 +38,10 @@ class Tokens:
     def of_training_sets(
         self, tasks: Sequence[Task], sources: Mapping[str, Source]
     ) -> dict[str, Encoded]:
-        """The share of them that is wanted; files are read only if their tokens are not there.
+        """What is wanted of them; files are read only if their tokens are not there.
 
         Raises:
-            DataError: one that cannot be read, or has too many bad rows.
+            DataError: one that cannot be read, has too many bad rows, or too few.
         """
 
         def read(task: Task) -> Table:
@@ -48,19 +50,20 @@ class Tokens:
             return table
 
         found = self._of("train", tasks, sources, read)
-        for task in tasks:
-            whole = found[task.name]
+        for whole in found.values():
             report(whole, self._wanted.max_bad_share)
-            if self._wanted.share < 1:
-                rows = drawn(task, len(whole), self._wanted.share, self._wanted.seed)
-                found[task.name] = whole.take(rows)
-        return found
+        return self._selections["train"].of(found)
 
     def of_dev_sets(
         self, tasks: Sequence[Task], sources: Mapping[str, Source], tables: Mapping[str, Table]
     ) -> dict[str, Encoded]:
-        """Of tables that are read in any case."""
-        return self._of("dev", tasks, sources, lambda task: tables[task.name])
+        """What is wanted of whole tables that are read in any case.
+
+        Raises:
+            DataError: a selection that cannot be made.
+        """
+        found = self._of("dev", tasks, sources, lambda task: tables[task.name])
+        return self._selections["dev"].of(found)
 
     def report(self, *splits: Mapping[str, Encoded]) -> None:
         """Say what was done, once nothing can be wrong with the data any more."""

@@ -1,16 +1,13 @@
 """All the tasks' tables together, from wherever each task's data come."""
 
 import logging
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mtl_bert.data.delimited import Delimited
 from mtl_bert.data.fingerprint import Fingerprint
+from mtl_bert.data.selection import EVERYTHING, Selection
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
 from mtl_bert.tasks import Task
 
@@ -84,6 +81,14 @@ class Corpus:
         """Training examples of each task."""
         return {task: len(table) for task, table in self.train.items()}
 
+    def cut(self, train: Selection = EVERYTHING, dev: Selection = EVERYTHING) -> "Corpus":
+        """What two selections keep of it.
+
+        Raises:
+            DataError: a selection that cannot be made.
+        """
+        return replace(self, train=train.of(self.train), dev=dev.of(self.dev))
+
 
 def source_of(task: Task, source: Source) -> Source:
     """The run's source where the task knows it, else the task's own files (``sources.csv``).
@@ -106,9 +111,6 @@ def load(
     tasks: Sequence[Task],
     max_bad_share: float,
     splits: Sequence[str] = ("train", "dev"),
-    *,
-    share: float = 1.0,
-    seed: int = 0,
 ) -> Corpus:
     """Read the splits of all tasks, counting and reporting the rows that cannot be used.
 
@@ -117,8 +119,6 @@ def load(
         tasks: each with its own table per split.
         max_bad_share: of a table's rows that may be unusable.
         splits: train, dev or both.
-        share: of every training set that is kept, drawn at random; dev sets stay whole.
-        seed: of that draw.
 
     Raises:
         DataError: a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
@@ -129,8 +129,6 @@ def load(
         for task in tasks:
             table = sources[task.name].read(task, split)
             report(table, max_bad_share)
-            if split == "train" and share < 1:
-                table = table.take(drawn(task, len(table), share, seed))
             tables[split][task.name] = table
     return Corpus(
         source.name,
@@ -138,12 +136,6 @@ def load(
         tables["train"],
         tables["dev"],
     )
-
-
-def drawn(task: Task, size: int, share: float, seed: int) -> NDArray[np.int64]:
-    """The rows of a training set that a share of it has, ascending."""
-    rng = np.random.default_rng((seed, zlib.crc32(task.name.encode())))
-    return np.sort(rng.choice(size, max(1, round(share * size)), replace=False))
 
 
 def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Table]:

@@ -135,8 +135,10 @@ class Pretrained:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return Path(str(self.path)).name
+        """The last part of the path, and what differs from the encoder that lies there."""
+        name = Path(str(self.path)).name
+        changes = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        return f"{name} ({changes})" if changes else name
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer beside the encoder."""

@@ -61,7 +61,7 @@ def without_times(results: dict[str, object]) -> str:
     return json.dumps(kept(results))
 
 
-@pytest.mark.parametrize("share", [(), ("data.share=0.4",)])
+@pytest.mark.parametrize("share", [(), ("data.share=0.4", "data.dev_limit=5")])
 def test_a_second_run_reads_no_training_file_and_is_the_same(
     files: Path,
     place: Path,

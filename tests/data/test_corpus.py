@@ -6,6 +6,7 @@ import pytest
 
 from mtl_bert.data import DataError, Delimited, Synthetic, load
 from mtl_bert.data.corpus import SHOWN, source_of
+from mtl_bert.data.selection import Selection
 from tests.factories import assert_tells, make_task
 
 HEADER = "sentence\tlabel\n"
@@ -145,7 +146,7 @@ def numbered(count):
 def test_a_share_of_every_training_set(write, source):
     tasks = [write("a", train=numbered(40), dev=numbered(8)), write("b", train=numbered(3))]
     whole = load(source, tasks, 0)
-    some = load(source, tasks, 0, share=0.25)
+    some = whole.cut(Selection(share=0.25))
     assert some.sizes == {"a": 10, "b": 1}
     assert len(some.dev["a"]) == 8
     kept = [whole.train["a"].texts.index(texts) for texts in some.train["a"].texts]
@@ -157,6 +158,9 @@ def test_a_share_of_every_training_set(write, source):
 
 def test_the_share_is_drawn_by_its_seed(write, source):
     task = write("a", train=numbered(40))
-    draws = [load(source, [task], 0, share=0.5, seed=seed).train["a"] for seed in (0, 0, 1)]
+    draws = [
+        load(source, [task], 0).cut(Selection(share=0.5, seed=seed)).train["a"]
+        for seed in (0, 0, 1)
+    ]
     assert draws[0].texts == draws[1].texts
     assert draws[0].texts != draws[2].texts
