@@ -4,7 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_bert.reporting import differences, fairness, interplay, ledger, paper, style, tables
+from mtl_bert.reporting import (
+    differences,
+    fairness,
+    imbalance,
+    interplay,
+    ledger,
+    paper,
+    style,
+    tables,
+)
 from mtl_bert.reporting.claims import judged
 from mtl_bert.reporting.comparing import RULE, Comparison, compare
 from mtl_bert.reporting.document import (
@@ -20,6 +29,7 @@ from mtl_bert.reporting.document import (
 )
 from mtl_bert.reporting.figures import curves
 from mtl_bert.reporting.figures.answers import confusion_figure, scatter_figure
+from mtl_bert.reporting.figures.effects import effect_figures
 from mtl_bert.reporting.heads import Classes, head_of
 from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.mistakes import mistakes_block
@@ -46,7 +56,11 @@ def report(
     found = studies(runs)
     looks = style.looks(group.method for study in found for group in study.groups)
     places = addresses(runs)
-    sections = [_study_section(study, looks, chosen, places) for study in found]
+    comparisons = {study: compare(study, study.main) for study in found}
+    sections = [_study_section(study, looks, chosen, places, comparisons[study]) for study in found]
+    sections += [
+        imbalance.section(ladder, looks, comparisons) for ladder in imbalance.ladders(found)
+    ]
     if warnings:
         sections.append(Section("left-out", "Files left out", (Points(tuple(warnings)),)))
     return Document(TITLE, _lead(found), tuple(sections))
@@ -71,10 +85,13 @@ def _lead(found: Sequence[Study]) -> tuple[str, ...]:
 
 
 def _study_section(
-    study: Study, looks: curves.Looks, chosen: Sequence[Run], places: Mapping[Path, str]
+    study: Study,
+    looks: curves.Looks,
+    chosen: Sequence[Run],
+    places: Mapping[Path, str],
+    comparison: Comparison,
 ) -> Section:
     others = tables.unpublished(study)
-    comparison = compare(study, study.main)
     answer_sections = [
         _answers(study, run, number) for number, run in enumerate(_shown(study, chosen))
     ]
@@ -148,7 +165,7 @@ def _curves(study: Study, looks: curves.Looks) -> list[Block]:
         curves.cost_figure(study, looks),
         *curves.progress_figures(study, looks),
         curves.utilisation_figure(study, looks),
-        *curves.effect_figures(study, looks),
+        *effect_figures(study, looks),
     ]
     there = [figure for figure in drawn if figure is not None]
     return list(there) or [Text("Nothing was trained, so there are no curves.")]

@@ -25,8 +25,10 @@ def setting_of(run: Run) -> dict[str, Any]:
     config, data = run.config, run.results.data
     trainer = config["trainer"]
     processes = trainer.get("devices", 1) * trainer.get("nodes", 1)
+    # Older files lack what newer ones leave at null.
+    told = {key: value for key, value in config["data"].items() if value is not None}
     return {
-        "data": _without(config["data"], _PLACES) | {"name": data.name},
+        "data": _without(told, _PLACES) | {"name": data.name},
         "sizes": data.sizes,
         "encoder": run.results.encoder,
         "model": _without(config["model"], _PLACES),

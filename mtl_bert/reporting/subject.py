@@ -21,6 +21,7 @@ class Subject:
         seen: tasks whose data the encoder was trained on before -> those data sets.
         dev: dev examples of each task.
         bucket: steps within which examples of like length shared a batch; None is at random.
+        ratios: of the largest training set to the others, where numbers are about several.
     """
 
     data: str
@@ -30,6 +31,7 @@ class Subject:
     seen: tuple[tuple[str, tuple[str, ...]], ...] = ()
     dev: tuple[tuple[str, int], ...] = ()
     bucket: int | None = None
+    ratios: tuple[float, ...] = ()
 
     @property
     def other_sizes(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class Subject:
         if self.other_sizes:
             partial = any(n < paper.SIZES[t].train for t, n in self.sizes if t in paper.SIZES)
             kind = "partial training sets" if partial else "other training sets"
-            words.append(f"{kind}: {', '.join(self.other_sizes)}")
+            words.append(f"{kind}: {self._sizes_in_words}")
         if self.other_tasks:
             words.append(f"tasks that the paper does not have: {', '.join(self.other_tasks)}")
         if self.seen:
@@ -77,6 +79,14 @@ class Subject:
         if self.bucket is not None:
             words.append(f"batches of like length (bucket={self.bucket})")
         return "; ".join(words)
+
+    @property
+    def _sizes_in_words(self) -> str:
+        if not self.ratios:
+            return ", ".join(self.other_sizes)
+        largest, size = max(self.sizes, key=lambda task: task[1])
+        among = ", ".join(f"{ratio:g}" for ratio in self.ratios)
+        return f"{largest} {size:,}, {among} times as large as each of the others"
 
     def title(self, heading: str) -> str:
         """A title, with what its numbers are about."""

@@ -14,11 +14,11 @@ from mtl_bert.reporting.figures.canvas import Legend, Words, draw, inline, log_t
 from mtl_bert.reporting.figures.curves import (
     _Curve,
     cost_figure,
-    effect_figures,
     examples_seen,
     pareto,
     progress_figures,
 )
+from mtl_bert.reporting.figures.effects import effect_figures
 from mtl_bert.reporting.heads import Classes, Scale, head_of
 from mtl_bert.reporting.methods import Method
 from mtl_bert.reporting.mistakes import mistakes

@@ -77,6 +77,7 @@ def test_what_makes_another_setting(change: dict[str, Any]) -> None:
         {"override": {"trainer": {"devices": 2}}, "batch_size": 16},
         {"override": {"logger": {"wandb": {"project": "x"}}}},
         {"override": {"data": {"dir": "/moved"}}},
+        {"override": {"data": {"limit": None, "imbalance": None}}},
     ],
 )
 def test_what_makes_a_repetition(change: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Figures beyond the paper's: what scores cost, how they come about, what λ and B do to them.
+"""Figures beyond the paper's: what scores cost, and how they come about.
 
 Shapes: S seeds of a method, E epochs.
 """
@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from mtl_bert.reporting import style
 from mtl_bert.reporting.document import Figure
 from mtl_bert.reporting.figures.canvas import Legend, Words, draw, log_axis
+from mtl_bert.reporting.figures.panels import SPREAD
 from mtl_bert.reporting.methods import Method
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.statistics import Floats, spread
@@ -21,7 +22,6 @@ from mtl_bert.reporting.studies import SCORE, Group, Study
 from mtl_bert.reporting.style import Look
 
 Looks = Mapping[Method, Look]
-_SPREAD = "Bars and bands: ± one standard deviation over seeds, where there are several."
 
 
 def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
@@ -70,7 +70,7 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
             f"{study.slug}-score-time", "Score against training time", study.subject,
             f"Dev score and minutes per epoch of {len(groups)} methods; on the Pareto front: "
             f"{names}.",
-            f"Means over seeds. Nothing is both faster and better than the front. {_SPREAD} Times "
+            f"Means over seeds. Nothing is both faster and better than the front. {SPREAD} Times "
             f"are comparable only on one device.",
         ),
         paint,
@@ -146,7 +146,7 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
             Words(
                 f"{study.slug}-{name}", heading, study.subject,
                 f"{heading} for {len(groups)} methods; after the last epoch: {', '.join(ends)}.",
-                f"Means over seeds after each epoch that was scored. {_SPREAD}",
+                f"Means over seeds after each epoch that was scored. {SPREAD}",
             ),
             paint,
             height=2.6 + legend.height,
@@ -194,88 +194,8 @@ def utilisation_figure(study: Study, looks: Looks) -> Figure | None:
             study.subject,
             f"One panel for each of {', '.join(tasks)}: the dev metric of {len(groups)} methods "
             "against the share of different training examples seen over all epochs.",
-            f"Different examples seen at least once, over all epochs. {_SPREAD}",
+            f"Different examples seen at least once, over all epochs. {SPREAD}",
         ),
         paint,
         height=2.2 + legend.height,
-    )  # fmt: skip
-
-
-def effect_figures(study: Study, looks: Looks) -> list[Figure]:
-    """What λ does to ARRP, and what B does to every sampler that has one."""
-    found = []
-    lambdas = _series(study.main, "λ")
-    if lambdas:
-        figure = _effect(
-            study, looks, lambdas, "effect-lambda", "The effect of λ on ARRP",
-            "λ: penalty on the second phase's loss",
-        )  # fmt: skip
-        found.append(figure)
-    budgets = _series(study.main, "B")
-    if budgets:
-        figure = _effect(
-            study, looks, budgets, "effect-b", "The effect of B",
-            "B: examples drawn per epoch (log scale)",
-        )  # fmt: skip
-        found.append(figure)
-    return found
-
-
-_Series = dict[str, list[tuple[float, Group]]]
-
-
-def _series(groups: Sequence[Group], letter: str) -> _Series:
-    """Curves along λ or B of at least two points: name -> x and method, in rising order."""
-    series: _Series = {}
-    for group in groups:
-        method = group.method
-        x = method.lambda_ if letter == "λ" else method.drawn
-        if x is not None:
-            series.setdefault(method.brief(letter), []).append((float(x), group))
-    return {
-        name: sorted(points, key=lambda point: point[0])
-        for name, points in series.items()
-        if len(points) > 1
-    }
-
-
-def _effect(
-    study: Study, looks: Looks, series: _Series, name: str, heading: str, xlabel: str
-) -> Figure:
-    whats = (SCORE, *study.tasks)
-    rows = (len(whats) + 1) // 2
-    legend = Legend(tuple(series))
-
-    def paint(canvas: Canvas) -> None:
-        panels = canvas.subplots(rows, 2, squeeze=False, sharex=True).flatten()
-        for axes, what in zip(panels, whats, strict=False):
-            for label, points in series.items():
-                curve = _Curve()
-                for x, group in points:
-                    curve.add(x, group.values(what))
-                curve.paint(axes, looks[points[0][1].method], label)
-            axes.set(
-                ylabel="dev score" if what == SCORE else f"dev {study.metrics[what]}", title=what
-            )
-            if name == "effect-b":
-                drawn = [x for points in series.values() for x, _ in points]
-                log_axis(axes, min(drawn), max(drawn))
-        for axes in panels[len(whats) :]:
-            axes.set_visible(False)
-        for axes in panels[: len(whats)][-2:]:
-            axes.set_xlabel(xlabel)
-        legend.paint(canvas, panels[0])
-
-    trends = "; ".join(
-        f"{label}: " + ", ".join(f"{x:g} {g.values(SCORE).mean():.3f}" for x, g in points)
-        for label, points in series.items()
-    )
-    return draw(
-        Words(
-            f"{study.slug}-{name}", heading, study.subject,
-            f"{heading} on the score and on {', '.join(study.tasks)}. Scores: {trends}.",
-            f"Methods that differ in nothing else are joined. Means over seeds. {_SPREAD}",
-        ),
-        paint,
-        height=1.75 * rows + 0.3 + legend.height,
     )  # fmt: skip

@@ -1,0 +1,268 @@
+"""What the ratio of the training sets' sizes does: studies that differ in it alone, side by side.
+
+Such studies come of ``data.imbalance``: the largest training set stays what it is, the others are
+cut down. The paper says that its method pays where tasks are of very unequal size, and shows one
+ratio.
+
+Shapes: S seeds of a method.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from mtl_bert.reporting import numbers
+from mtl_bert.reporting.comparing import RULE, Comparison, Difference
+from mtl_bert.reporting.document import Block, Cell, Column, Figure, Record, Section, Table, Text
+from mtl_bert.reporting.figures.canvas import Words
+from mtl_bert.reporting.figures.panels import SPREAD, Curve, panels_figure
+from mtl_bert.reporting.methods import Method
+from mtl_bert.reporting.statistics import Floats
+from mtl_bert.reporting.studies import SCORE, Group, Study
+from mtl_bert.reporting.style import Look
+from mtl_bert.reporting.subject import Subject
+
+WORST = "worst task"
+QUESTION = "Does ARRP's advantage appear where tasks are of very unequal size?"
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """Studies that differ in nothing but how much of the smaller training sets there is.
+
+    Attributes:
+        studies: in rising order of their ratios.
+        number: from 0, among the ladders of a report.
+    """
+
+    studies: tuple[Study, ...]
+    number: int = 0
+
+    @cached_property
+    def ratios(self) -> tuple[float, ...]:
+        """The largest training set by the smallest, of each study."""
+        return tuple(map(ratio_of, self.studies))
+
+    @property
+    def slug(self) -> str:
+        """For file names and anchors."""
+        return f"imbalance{self.number or ''}"
+
+    @property
+    def subject(self) -> Subject:
+        """What the numbers are about: the most unequal study's, with the ratios."""
+        return replace(self.studies[-1].subject, ratios=self.ratios)
+
+    @cached_property
+    def methods(self) -> dict[Method, dict[int, Group]]:
+        """A method, whatever its B, -> the place of a study -> its repetitions there.
+
+        Of several B the largest stands for the method.
+        """
+        found: defaultdict[Method, dict[int, Group]] = defaultdict(dict)
+        for place, study in enumerate(self.studies):
+            for group in sorted(study.compared, key=lambda group: group.method.drawn or 0):
+                found[_along(group.method)][place] = group
+        return dict(sorted(found.items(), key=lambda item: item[0].label))
+
+
+def ratio_of(study: Study) -> float:
+    """The largest training set by the smallest."""
+    sizes = [int(size["train"]) for size in study.setting["sizes"].values()]
+    return max(sizes) / min(sizes)
+
+
+def _along(method: Method) -> Method:
+    """A method as it is called at every ratio: B may follow the sizes."""
+    if method.B is None:
+        return method
+    rest = ", ".join(part for part in (method.rest, "B given") if part)
+    return replace(method, B=None, B_scale=1.0, rest=rest)
+
+
+def ladders(studies: Sequence[Study]) -> list[Ladder]:
+    """Studies put together that differ in ``data.imbalance`` alone, two ratios at least."""
+    alike: defaultdict[str, list[Study]] = defaultdict(list)
+    for study in studies:
+        setting = dict(study.setting)
+        dev = {task: sizes.get("dev") for task, sizes in setting.pop("sizes").items()}
+        data = {key: value for key, value in setting["data"].items() if key != "imbalance"}
+        if study.compared:
+            key = json.dumps({**setting, "data": data, "dev": dev}, sort_keys=True)
+            alike[key].append(study)
+    found = [sorted(members, key=ratio_of) for members in alike.values()]
+    several = [tuple(members) for members in found if len(set(map(ratio_of, members))) > 1]
+    return [Ladder(members, number) for number, members in enumerate(several)]
+
+
+def worst(study: Study, group: Group) -> Floats:
+    """The lowest metric over tasks, each mapped to 0..1: [S]."""
+    units = [study.unit(task, group.values(task)) for task in study.tasks]
+    return np.asarray(np.min(units, axis=0))
+
+
+def section(
+    ladder: Ladder, looks: Mapping[Method, Look], comparisons: Mapping[Study, Comparison]
+) -> Section:
+    """Scores against the ratio, and where ARRP differs from the others."""
+    blocks: list[Block] = [
+        Text(
+            "The same data, encoder and settings, but for the smaller training sets, which "
+            "data.imbalance cuts down; dev sets stay the same. B follows each method's setting."
+        ),
+        _scores(ladder),
+        _figure(ladder, looks),
+        *_advantage(ladder, comparisons),
+    ]
+    return Section(ladder.slug, "What imbalance does", tuple(blocks))
+
+
+def _scores(ladder: Ladder) -> Table:
+    heads = [f"{ratio:g} : 1" for ratio in ladder.ratios]
+    rows, records = [], []
+    for method, groups in ladder.methods.items():
+        cells = [Cell(method.label)]
+        for what in (SCORE, WORST):
+            for place, study in enumerate(ladder.studies):
+                group = groups.get(place)
+                values = None if group is None else _values(study, group)[what]
+                shown = numbers.MISSING if values is None else numbers.with_spread(values)
+                cells.append(Cell(shown))
+        seeds = sorted({len(group.runs) for group in groups.values()})
+        rows.append((*cells, Cell(" or ".join(map(str, seeds)))))
+        records += [
+            _record(ladder, method, place, ladder.studies[place], group)
+            for place, group in sorted(groups.items())
+        ]
+    return Table(
+        name=f"{ladder.slug}-scores",
+        heading="Score and worst task at each ratio of the largest training set to the others",
+        subject=ladder.subject,
+        columns=(
+            Column("method", numeric=False),
+            *(Column(head, what) for what in (SCORE, WORST) for head in heads),
+            Column("n"),
+        ),
+        rows=tuple(rows),
+        caption=(
+            "Mean ± standard deviation over seeds. Worst task: the lowest of the metrics, each "
+            "mapped to 0..1. An epoch of other sizes has another number of steps, so columns are "
+            "not to be compared with each other, but methods within a column."
+        ),
+        records=tuple(records),
+    )
+
+
+def _values(study: Study, group: Group) -> dict[str, Floats]:
+    tasks = {task: group.values(task) for task in study.tasks}
+    return {SCORE: group.values(SCORE), WORST: worst(study, group), **tasks}
+
+
+def _record(ladder: Ladder, method: Method, place: int, study: Study, group: Group) -> Record:
+    means: dict[str, float] = {}
+    for what, values in _values(study, group).items():
+        means[what] = float(values.mean())
+        means[f"{what} sd"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return {
+        "method": method.label, "ratio": ladder.ratios[place], "B": group.method.drawn,
+        **means, "n": len(group.runs), "subject": study.subject.words,
+    }  # fmt: skip
+
+
+def _figure(ladder: Ladder, looks: Mapping[Method, Look]) -> Figure:
+    study = ladder.studies[0]
+    whats = {SCORE: "dev score", WORST: "lowest metric, mapped to 0..1"}
+    whats |= {task: f"dev {study.metrics[task]}" for task in study.tasks}
+    curves = []
+    for method, groups in ladder.methods.items():
+        places = sorted(groups)
+        points = [
+            (ladder.ratios[place], _values(ladder.studies[place], groups[place]))
+            for place in places
+        ]
+        curves.append(Curve(method.brief(), looks[groups[places[0]].method], points))
+    trends = "; ".join(
+        f"{curve.label}: " + ", ".join(f"{x:g} {v[SCORE].mean():.3f}" for x, v in curve.points)
+        for curve in curves
+    )
+    words = Words(
+        f"{ladder.slug}-ratio", "Score and worst task against the ratio of sizes", ladder.subject,
+        f"Score, worst task and each task's metric against the ratio. Scores: {trends}.",
+        f"Means over seeds. {SPREAD}",
+    )  # fmt: skip
+    return panels_figure(
+        words, whats, curves, "largest training set ÷ each of the others (log scale)", log=True
+    )
+
+
+def _advantage(ladder: Ladder, comparisons: Mapping[Study, Comparison]) -> list[Block]:
+    """ARRP minus each other method, at each ratio."""
+    rows, answers = [], []
+    records: list[Record] = []
+    for arrp in (method for method in ladder.methods if method.sampler == "arrp"):
+        for other in ladder.methods:
+            if other.sampler == "arrp":
+                continue
+            found = _differences(ladder, comparisons, arrp, other)
+            cells = [
+                Cell(
+                    f"{numbers.change(d.mean)} ({d.verdict})" if d else numbers.MISSING,
+                    bold=bool(d and d.sign),
+                )
+                for d in found
+            ]
+            rows.append((Cell(arrp.label), Cell(other.label), *cells))
+            answers.append(f"{arrp.label} against {other.label}: {_answer(ladder, found)}")
+            records += [
+                {
+                    "method": arrp.label, "minus": other.label, "ratio": ratio,
+                    "difference": d.mean, "verdict": d.verdict, "subject": ladder.subject.words,
+                }
+                for ratio, d in zip(ladder.ratios, found, strict=True)
+                if d is not None
+            ]  # fmt: skip
+    if not rows:
+        return []
+    table = Table(
+        name=f"{ladder.slug}-arrp",
+        heading="The score of ARRP minus that of each other method, at each ratio",
+        subject=ladder.subject,
+        columns=(
+            Column("method", numeric=False), Column("minus", numeric=False),
+            *(Column(f"{ratio:g} : 1") for ratio in ladder.ratios),
+        ),
+        rows=tuple(rows),
+        caption=f"{RULE} {ladder.subject.warning}".strip(),
+        records=tuple(records),
+    )  # fmt: skip
+    return [Text(f"{QUESTION} {'; '.join(answers)}."), table]
+
+
+def _differences(
+    ladder: Ladder, comparisons: Mapping[Study, Comparison], first: Method, second: Method
+) -> list[Difference | None]:
+    found: list[Difference | None] = []
+    for place, study in enumerate(ladder.studies):
+        one, other = (ladder.methods[method].get(place) for method in (first, second))
+        if one is None or other is None:
+            found.append(None)
+        else:
+            found.append(comparisons[study].difference(one, other))
+    return found
+
+
+def _answer(ladder: Ladder, found: Sequence[Difference | None]) -> str:
+    """Whether it is ahead at the largest ratio, and whether it was so at the smallest."""
+    known = [(r, d) for r, d in zip(ladder.ratios, found, strict=True) if d is not None]
+    if len(known) < 2 or any(d.unknown for _, d in known):
+        return "cannot be judged"
+    (low, least), (high, most) = known[0], known[-1]
+    if most.sign > 0:
+        return f"ahead at {high:g} : 1" + (
+            f", and at {low:g} : 1 too" if least.sign > 0 else f", not shown to be at {low:g} : 1"
+        )
+    return f"behind at {high:g} : 1" if most.sign < 0 else f"no difference shown at {high:g} : 1"

@@ -1,0 +1,162 @@
+"""Studies of several ratios of sizes side by side: numbers worked out by hand."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mtl_bert.reporting import imbalance, style
+from mtl_bert.reporting.document import Figure, Section, Table, Text
+from mtl_bert.reporting.imbalance import QUESTION, Ladder, ladders, ratio_of, worst
+from mtl_bert.reporting.studies import SCORE, Study, studies
+from tests.reporting.factory import Made
+from tests.reporting.making import Told, run_of, seeds, study_of
+from tests.reporting.test_tables import column
+
+ARRP, RR = Made("arrp", lambda_=0.5), Made("rr")
+ACCURACIES = {"sst": 0.5, "qqp": 0.8, "sts": 0.2}  # of a range of 2: mapped to 0.6
+
+
+def at(ratio: float, made: Made, *, largest: int = 1000, dev: int = 220) -> Made:
+    small = round(largest / ratio)
+    return replace(
+        made,
+        sizes={"sst": small, "qqp": largest, "sts": small},
+        dev={"sst": dev, "qqp": 400, "sts": 180},
+        override={**made.override, "data": {"limit": largest, "imbalance": ratio}},
+    )
+
+
+def found(*made: Made) -> list[Study]:
+    return studies([run_of(m, f"run{n}") for n, m in enumerate(made)])
+
+
+def steps(ratios: tuple[float, ...] = (100, 1, 10), *methods: Made) -> list[Study]:
+    return found(*(m for ratio in ratios for method in methods for m in seeds(at(ratio, method))))
+
+
+def only(studies_of: list[Study]) -> Ladder:
+    (ladder,) = ladders(studies_of)
+    return ladder
+
+
+def section_of(ladder: Ladder, means: Mapping[tuple[float, str, str], float]) -> Section:
+    """The section, where differences are told: (ratio, label, label) -> mean."""
+    looks = style.looks(group.method for study in ladder.studies for group in study.groups)
+    comparisons = {
+        study: Told(
+            study.compared,
+            {(a, b, SCORE): mean for (r, a, b), mean in means.items() if r == ratio_of(study)},
+        )
+        for study in ladder.studies
+    }
+    return imbalance.section(ladder, looks, comparisons)
+
+
+def test_studies_of_several_ratios_are_a_ladder_in_rising_order() -> None:
+    ladder = only(steps((100, 1, 10), ARRP, RR))
+    assert ladder.ratios == (1, 10, 100)
+    assert "1, 10, 100 times as large" in ladder.subject.words
+    assert "940 of" not in ladder.subject.words
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        at(10, RR, largest=2000),
+        at(10, replace(RR, lr=1e-5)),
+        at(10, RR, dev=100),
+        at(1, replace(RR, seed=2)),
+        replace(RR, encoder="bert-base-uncased"),
+    ],
+)
+def test_what_is_no_ladder(other: Made) -> None:
+    assert ladders(found(at(1, RR), other)) == []
+
+
+def test_two_ladders_have_names_of_their_own() -> None:
+    both = ladders(found(*(at(r, RR, largest=n) for r in (1, 10) for n in (1000, 2000))))
+    assert [ladder.slug for ladder in both] == ["imbalance", "imbalance1"]
+
+
+def test_an_untrained_model_is_no_method_of_a_ladder() -> None:
+    ladder = only(steps((1, 10), RR, Made("random", epochs=3)))
+    assert [method.sampler for method in ladder.methods] == ["rr"]
+
+
+def test_methods_are_followed_whatever_b_is() -> None:
+    given = [at(r, replace(RR, B=B)) for r, B in ((1, 1000), (10, 400), (10, 200))]
+    ladder = only([*found(*given, at(1, RR), at(10, RR))])
+    labels = {method.label: groups for method, groups in ladder.methods.items()}
+    assert list(labels) == ["RR", "RR, B given"]
+    drawn = [group.method.drawn for _, group in sorted(labels["RR, B given"].items())]
+    assert drawn == [1000, 400]
+
+
+def test_the_worst_task_is_each_seeds_own() -> None:
+    values = [{"sst": 0.5, "qqp": 0.8}, {"sst": 0.9, "qqp": 0.8}]
+    study = study_of(*seeds(replace(RR, accuracies={"sts": 0.9}), values))
+    (group,) = study.compared
+    assert worst(study, group) == pytest.approx([0.5, 0.8])
+
+
+def test_the_tables_and_the_figure() -> None:
+    arrp = replace(ARRP, accuracies=ACCURACIES)
+    ladder = only([
+        *found(*seeds(at(1, arrp), [{"sst": 0.4}, {"sst": 0.6}]), at(1, RR)),
+        *found(*seeds(at(10, arrp)), *seeds(at(10, RR)), at(10, replace(RR, surgery={}, B=7))),
+    ])  # fmt: skip
+    section = section_of(ladder, {(10, ladder.studies[1].compared[-1].label, "RR"): 0.1})
+    lead, scores, figure, question, advantage = section.blocks
+    assert isinstance(lead, Text)
+    assert isinstance(scores, Table)
+    assert isinstance(figure, Figure)
+    assert isinstance(question, Text)
+    assert isinstance(advantage, Table)
+    label = "ARRP F=0 λ=0.5"
+    # Scores 0.6 and 0.667; worst of each seed: sst 0.4, and sts (0.2 + 1) / 2 = 0.6.
+    assert column(scores, "score 1 : 1")[label] == "0.633 ± 0.047"
+    assert column(scores, f"{imbalance.WORST} 1 : 1")[label] == "0.500 ± 0.141"
+    assert column(scores, "score 10 : 1")["RR"] == "0.717 ± 0.000"
+    assert column(scores, "n")[label] == "2 or 3"
+    (record,) = (r for r in scores.records if (r["method"], r["ratio"]) == (label, 1))
+    assert record["score"] == pytest.approx(0.6333, abs=1e-4)
+    assert record["score sd"] == pytest.approx(np.std([0.6, 2 / 3], ddof=1))
+    assert label in figure.description
+    assert "RR" in figure.description
+    assert [c.heading for c in advantage.columns] == ["method", "minus", "1 : 1", "10 : 1"]
+
+
+@pytest.mark.parametrize(
+    ("at_1", "at_100", "answer"),
+    [
+        (0.0, 0.1, "ahead at 100 : 1, not shown to be at 1 : 1"),
+        (0.1, 0.2, "ahead at 100 : 1, and at 1 : 1 too"),
+        (0.1, -0.1, "behind at 100 : 1"),
+        (0.1, 0.0, "no difference shown at 100 : 1"),
+    ],
+)
+def test_the_answer(at_1: float, at_100: float, answer: str) -> None:
+    label = "ARRP F=0 λ=0.5"
+    section = section_of(
+        only(steps((1, 10, 100), ARRP, RR)), {(1, label, "RR"): at_1, (100, label, "RR"): at_100}
+    )
+    *_, question, table = section.blocks
+    assert question == Text(f"{QUESTION} {label} against RR: {answer}.")
+    assert isinstance(table, Table)
+    signs = [cell.bold for cell in table.rows[0][2:]]
+    assert signs == [at_1 != 0, False, at_100 != 0]
+
+
+def test_one_seed_cannot_be_judged() -> None:
+    ladder = only(found(*(at(r, m) for r in (1, 10) for m in (ARRP, RR))))
+    looks = style.looks(group.method for study in ladder.studies for group in study.groups)
+    comparisons = {s: Told(s.compared, {}, common=1) for s in ladder.studies}
+    *_, question, _ = imbalance.section(ladder, looks, comparisons).blocks
+    assert isinstance(question, Text)
+    assert "cannot be judged" in question.words
+
+
+def test_without_arrp_nothing_is_asked() -> None:
+    assert len(section_of(only(steps((1, 10), RR)), {}).blocks) == 3
