@@ -49,7 +49,7 @@ BESIDE  = $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jo
 define tables
 @status=0; for table in $(1); do \
 	  $(BIN)/python -m mtl_bert.train -m "+experiment/table$$table=glob(*)" seed=$(SEEDS) $(2) \
-	    hydra.sweep.dir=$(3) $(BESIDE) $(ARGS) || status=$$?; \
+	    hydra.sweep.dir=$(3) trainer.keep=best $(BESIDE) $(ARGS) || status=$$?; \
 	  case $$status in 75|130) exit $$status;; esac; \
 	done; \
 	$(BIN)/python -m mtl_bert.report $(3) || status=$$?; exit $$status

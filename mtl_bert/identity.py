@@ -12,7 +12,7 @@ NO_DIFFERENCE = (
     "logger", "logger.*", "trainer.accelerator", "trainer.workers", "trainer.threads",
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
     "trainer.log_every", "trainer.layers_every", "trainer.bar", "trainer.baseline",
-    "trainer.save_every_*",
+    "trainer.save_every_*", "trainer.keep",
     "trainer.skip_limit", "trainer.profile",
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""

@@ -91,6 +91,12 @@ def _look(settings: Settings, directory: Path, stack: ExitStack) -> tuple[Path, 
     stack.enter_context(_locked(directory))
     remove_temporaries(directory)
     state = checkpoint.newest(directory)
+    if state is None and (directory / RESULTS).exists():
+        raise ConfigError(
+            f"epochs: expected at most {old.epochs}, as {directory} keeps no checkpoint to go on "
+            f"from (trainer.keep={old.trainer.keep}), found {settings.epochs}; write "
+            "hydra.run.dir=ANOTHER"
+        )
     return directory, None if state is None else _Before(old, state)
 
 
@@ -193,6 +199,7 @@ def _carry_out(
             write_text(directory / RESULTS, results.model_dump_json(indent=2) + "\n")
             for one in showing:
                 one.show(results, module.steps)
+            checkpoint.prune(directory, settings.trainer.keep)
     if first:
         print_summary(results, directory)
 

@@ -101,6 +101,9 @@ class TrainerSettings(_Settings):
     save_every_minutes: Annotated[Number, Field(gt=0)] | None = _setting(
         "a number > 0 or null", "trainer.save_every_minutes=15"
     )
+    keep: Literal["all", "best", "none"] = _setting(
+        "all, best or none", "trainer.keep=best", default="all"
+    )
     log_every: Count = _setting("a whole number ≥ 1", "trainer.log_every=50")
     layers_every: Count | None = _setting(
         "a whole number ≥ 1 or null", "trainer.layers_every=50", default=None

@@ -8,7 +8,7 @@ import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -51,6 +51,13 @@ def write_last(run: Path, content: Mapping[str, Any]) -> None:
         torch.save({"format": FORMAT, **content}, temporary)
         if last.exists():
             last.replace(last.with_name(PREVIOUS))
+
+
+def prune(run: Path, keep: Literal["all", "best", "none"]) -> None:
+    """Remove what a finished run is not to keep: it takes many times the room of its results."""
+    names = {"all": (), "best": (LAST, PREVIOUS), "none": (LAST, PREVIOUS, BEST)}
+    for name in names[keep]:
+        (run / DIRECTORY / name).unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, Any]:

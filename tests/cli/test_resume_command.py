@@ -70,6 +70,30 @@ def test_a_finished_run_can_have_more_epochs(
     assert after.last_epoch == 3
 
 
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("all", {"last.ckpt", "previous.ckpt", "best.ckpt"}),
+        ("best", {"best.ckpt"}),
+        ("none", set()),
+    ],
+)
+def test_what_a_finished_run_keeps(
+    keep: str, kept: set[str], stopped: Path, command: Command
+) -> None:
+    outcome = command("train", f"resume={stopped}", f"trainer.keep={keep}")
+    assert outcome.code == 0, outcome.err
+    assert {path.name for path in stopped.glob("checkpoints/*")} == kept
+    if keep != "all":
+        before = (stopped / "results.json").read_bytes()
+        outcome = command("train", f"resume={stopped}", "epochs=3")
+        refused(
+            outcome.code, outcome.err,
+            f"epochs: expected at most 2|trainer.keep={keep}|found 3|hydra.run.dir=ANOTHER",
+        )  # fmt: skip
+        assert (stopped / "results.json").read_bytes() == before
+
+
 CHANGES = {
     "batch_size=16": "batch_size: expected 8, with which the run began|found 16|leave it out",
     "accumulate=2": "accumulate: expected 1|found 2",
