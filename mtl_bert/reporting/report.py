@@ -16,12 +16,12 @@ from mtl_bert.reporting import (
 )
 from mtl_bert.reporting.claims import judged
 from mtl_bert.reporting.comparing import RULE, Comparison, compare
+from mtl_bert.reporting.costs import costs_table
 from mtl_bert.reporting.document import (
     Block,
     Cell,
     Column,
     Document,
-    Figure,
     Points,
     Section,
     Table,
@@ -161,14 +161,14 @@ def _claims(study: Study, comparison: Comparison) -> Table:
 
 
 def _curves(study: Study, looks: curves.Looks) -> list[Block]:
-    drawn: list[Figure | None] = [
+    drawn: list[Block | None] = [
         curves.cost_figure(study, looks),
         *curves.progress_figures(study, looks),
         curves.utilisation_figure(study, looks),
         *effect_figures(study, looks),
     ]
-    there = [figure for figure in drawn if figure is not None]
-    return list(there) or [Text("Nothing was trained, so there are no curves.")]
+    there = [block for block in (*drawn, costs_table(study)) if block is not None]
+    return there or [Text("Nothing was trained, so there are no curves.")]
 
 
 def _shown(study: Study, chosen: Sequence[Run]) -> list[Run]:

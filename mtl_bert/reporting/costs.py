@@ -1,0 +1,81 @@
+"""What an example costs in each phase: where B is scaled, minutes per epoch compare nothing.
+
+Shapes: S seeds of a method.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtl_bert.reporting.document import Cell, Column, Record, Table
+from mtl_bert.reporting.results import PhaseRecord
+from mtl_bert.reporting.runs import Run
+from mtl_bert.reporting.statistics import Floats, spread
+from mtl_bert.reporting.studies import Group, Study
+
+
+def costs_table(study: Study) -> Table | None:
+    """Examples, seconds and seconds per 1,000 examples of each method's phases."""
+    rows, records = [], []
+    for group in study.compared:
+        for phase in _phases(group):
+            own = [_of(run, phase) for run in group.runs]
+            epochs = np.array([len(run.results.epochs) for run in group.runs])
+            examples = np.array([sum(p.examples for p in parts) for parts in own])
+            seconds = np.array([sum(p.seconds for p in parts) for parts in own])
+            if not examples.all():
+                continue
+            each = 1000 * seconds / examples
+            rows.append((
+                Cell(group.label), Cell(phase), Cell(f"{(examples / epochs).mean():,.0f}"),
+                Cell(_one_digit(seconds / epochs)), Cell(_one_digit(each)),
+                Cell(str(len(group.runs))),
+            ))  # fmt: skip
+            records.append(_record(study, group, phase, examples / epochs, seconds / epochs, each))
+    if not rows:
+        return None
+    return Table(
+        name=f"{study.slug}-costs",
+        heading="What an example costs in each phase",
+        subject=study.subject,
+        columns=(
+            Column("method", numeric=False),
+            Column("phase", numeric=False),
+            Column("examples", "an epoch's"),
+            Column("seconds", "an epoch's"),
+            Column("seconds per 1,000 examples"),
+            Column("n"),
+        ),
+        rows=tuple(rows),
+        caption=(
+            "Mean ± standard deviation over seeds; wall clock of the training steps. Where B was "
+            "scaled, minutes per epoch are not in the paper's proportions; what an example costs "
+            "is. Devices and what else they did: see Provenance."
+        ),
+        records=tuple(records),
+        folded=True,
+    )
+
+
+def _phases(group: Group) -> list[str]:
+    """Their names, in the order of an epoch."""
+    names = (p.name for run in group.runs for epoch in run.results.epochs for p in epoch.phases)
+    return list(dict.fromkeys(names))
+
+
+def _of(run: Run, phase: str) -> list[PhaseRecord]:
+    return [p for epoch in run.results.epochs for p in epoch.phases if p.name == phase]
+
+
+def _one_digit(values: Floats) -> str:
+    sd = spread(values)
+    mean = f"{values.mean():,.1f}"
+    return mean if sd is None else f"{mean} ± {sd:,.1f}"
+
+
+def _record(study: Study, group: Group, phase: str, *columns: Floats) -> Record:
+    record: dict[str, str | int | float | None] = {"method": group.label, "phase": phase}
+    names: Sequence[str] = ("examples_per_epoch", "seconds_per_epoch", "seconds_per_1000_examples")
+    for name, values in zip(names, columns, strict=True):
+        record |= {name: float(values.mean()), f"{name}_sd": spread(values)}
+    return {**record, "n": len(group.runs), "subject": study.subject.words}
