@@ -139,7 +139,7 @@ def _claims(study: Study, comparison: Comparison) -> Table:
         heading="What the paper claims, and what these runs say",
         subject=study.subject,
         columns=tuple(
-            Column(heading, numeric=False, wide=heading != "verdict")
+            Column(heading, numeric=False, wide=True)
             for heading in ("claim", "verdict", "ours", "the paper's evidence", "rule")
         ),
         rows=tuple(
