@@ -6,7 +6,7 @@ ARGS   ?=
 BENCH  ?= surgery processes throughput diagnoses startup memory scaling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo browser bench build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo evidence browser bench build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -71,6 +71,13 @@ tables: setup  ## All three
 tables-demo: JOBS = 2
 tables-demo: setup  ## All three on the built-in demo, three seeds: about 25 minutes on two cores
 	$(call tables,2 3 4,data=demo data.scale=0.08 'B_scale=$${data.scale}' trainer.threads=1,runs/tables-demo)
+
+# Real text, a small real encoder, a share of the data: what experiments/README.md reports.
+evidence: setup  ## The comparison on real text: make evidence DIR=FOLDER ENCODER=FOLDER JOBS=2
+	experiments/evidence.sh $(BIN)/python "$(or $(DIR),$(error DIR: expected the folder of the course's \
+	files, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" "$(or $(ENCODER),$(error ENCODER: \
+	expected the folder of an encoder, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" \
+	runs/evidence $(BESIDE) $(ARGS)
 
 browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'

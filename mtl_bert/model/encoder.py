@@ -1,5 +1,7 @@
 """Where an encoder and its tokenizer come from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from mtl_bert.errors import UserError
 from mtl_bert.hub import require_hub
@@ -106,6 +109,17 @@ class Tiny:
         )
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """A pretrained transformers encoder, from a directory or a model hub.
@@ -185,7 +199,8 @@ class Pretrained:
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""
         try:
-            return self._open(loader, local_files_only=True, **settings)
+            with _no_bars():  # of a second's work, in the middle of logs
+                return self._open(loader, local_files_only=True, **settings)
         except ModelError:
             if Path(str(self.path)).is_dir():
                 raise

@@ -9,6 +9,7 @@ import huggingface_hub
 import pytest
 import torch
 from transformers import BertModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 import mtl_bert.model.encoder
 from mtl_bert.hub import HubError
@@ -94,6 +95,12 @@ class TestDirectory:
         for name, parameter in encoder.named_parameters():
             assert torch.equal(parameter, original.get_parameter(name).half().float()), name
 
+    def test_reading_weights_from_disk_draws_no_bar(self, saved, capfd):
+        shown = logging.is_progress_bar_enabled()
+        Pretrained(str(saved), local=True).encoder()
+        assert "Loading weights" not in capfd.readouterr().err
+        assert logging.is_progress_bar_enabled() == shown
+
     def test_the_tokenizer_is_the_one_beside_it(self, saved):
         tokenizer = Pretrained(str(saved), local=True).tokenizer()
         original = TINY.tokenizer()
@@ -105,6 +112,8 @@ class TestDirectory:
 
     def test_its_name_is_the_directorys(self, saved):
         assert Pretrained(str(saved), local=True).name == "saved"
+        changed = Pretrained(str(saved), local=True, settings={"num_hidden_layers": 1})
+        assert changed.name == "saved (num_hidden_layers=1)"
         assert Pretrained("somebody/some-bert").name == "some-bert"
 
     @pytest.mark.usefixtures("online")

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The comparison on real text that experiments/README.md reports: Tables 2 to 4, single-task models, λ on
+# the loss and on the update, and the ratio of sizes; three seeds each. `make evidence` calls this.
+#
+#   experiments/evidence.sh PYTHON DATA ENCODER FOLDER [SETTING=VALUE ...]
+#
+# It may be stopped at any time: the same command goes on where it stopped.
+set -u
+python=$1 data=$2 encoder=$3 folder=$4
+shift 4
+
+SEEDS=seed=1,2,3
+common=(
+  data=cs224n "data.dir=$data" model=local "model.path=$encoder" 'data.dev_limit={qqp: 1000}'
+  batch_size=8 lr=1e-4 trainer.precision=bf16-mixed trainer.threads=1 trainer.layers_every=25
+  trainer.keep=none trainer.bar=false
+)
+# 7.5 % of every training set, at the files' own ratio: 3,914 + 641 + 453 examples.
+share=("${common[@]}" data.share=0.075 trainer.validate_every=2)
+UNION=B_scale=0.016828   # 5,008 of the paper's 297,594: for methods that draw from all tasks
+LARGEST=B_scale=0.01383  # 3,914 of the paper's 283,010: for ARRP, whose B is of the largest task
+
+failed=0
+sweep() {  # SUBFOLDER OVERRIDE...
+  "$python" -m mtl_bert.train -m "${@:2}" hydra.sweep.dir="$folder/$1" || {
+    local status=$?
+    case $status in 75 | 130) exit "$status" ;; esac
+    failed=$status
+  }
+}
+tables() { sweep tables "$@" "${share[@]}" "${own[@]}" $SEEDS; }
+ratios() { sweep ratios "$@" "${common[@]}" "${own[@]}" $SEEDS; }
+own=("$@")
+
+tables '+experiment/table2=annealed_16000,annealed_56000,annealed_80000,vanilla_16000,vanilla_56000' \
+  epochs=4 $UNION
+tables '+experiment/table2=rr,full,random' epochs=4
+tables '+experiment/table4=glob(arrp*)' epochs=4 $LARGEST
+tables '+experiment/table3=glob(*)' $LARGEST
+tables sampler=single epochs=4
+tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7,1 sampler.lambda_on=loss,update epochs=4
+
+# The largest training set stays 2,000 examples, the others become as many, a tenth, a hundredth. Every
+# method sees what it sees in an epoch without B: all of it once, but for round-robin.
+once=(data.limit=2000 data.imbalance=1,10,100 B=null epochs=3 trainer.validate_every=3
+  trainer.baseline=false)
+ratios sampler=rr,annealed,vanilla,arrp "${once[@]}"
+ratios sampler=vanilla surgery=none "${once[@]}"
+
+"$python" -m mtl_bert.report "$folder/tables" "$folder/ratios" --out "$folder/report" || failed=$?
+exit "$failed"
