@@ -128,7 +128,7 @@ def contestants(
 
 
 def measured(overrides: Sequence[str], cut: Cut, rounds: int, chosen: Sequence[str]) -> Grid:
-    """A row for each contestant: examples per second, and its speed by the course's."""
+    """A row for each contestant: examples per second, and its speed by the first's."""
     examples = sum(step.examples for step in cut.steps())
     with tempfile.TemporaryDirectory() as place:
         works = contestants(overrides, cut, Path(place), chosen)
@@ -159,7 +159,11 @@ def main() -> None:
     parser.add_argument("--finetune", type=int, default=24, help="steps of the largest task")
     parser.add_argument("--rounds", type=int, default=5, help="of each contestant")
     parser.add_argument(
-        "--only", nargs="+", help="contestants, by name; others divided by the first"
+        "--only",
+        nargs="+",
+        choices=[name.strip() for name in (*COURSE, *OURS)],
+        metavar="ONLY",
+        help="contestants, by name; others divided by the first",
     )
     parser.add_argument("settings", nargs="*", help="of mtl_bert.train, instead of the demo's text")
     options = parser.parse_args()

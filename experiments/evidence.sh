@@ -28,8 +28,8 @@ sweep() {  # SUBFOLDER OVERRIDE...
     failed=$status
   }
 }
-tables() { sweep tables "$@" "${share[@]}" "${own[@]}" $SEEDS; }
-ratios() { sweep ratios "$@" "${common[@]}" "${own[@]}" $SEEDS; }
+tables() { sweep tables "$@" "${share[@]}" ${own[@]+"${own[@]}"} $SEEDS; }
+ratios() { sweep ratios "$@" "${common[@]}" ${own[@]+"${own[@]}"} $SEEDS; }
 own=("$@")
 
 tables '+experiment/table2=annealed_16000,annealed_56000,annealed_80000,vanilla_16000,vanilla_56000' \
@@ -40,8 +40,8 @@ tables '+experiment/table3=glob(*)' $LARGEST
 tables sampler=single epochs=4
 tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7,1 sampler.lambda_on=loss,update epochs=4
 
-# The largest training set stays 2,000 examples, the others become as many, a tenth, a hundredth. Every
-# method sees what it sees in an epoch without B: all of it once, but for round-robin.
+# The largest training set stays 2,000 examples, the others become as many, a tenth, a hundredth. Without
+# B an epoch of vanilla and of ARRP is every example once, one of annealed draws as many.
 once=(data.limit=2000 data.imbalance=1,10,100 B=null epochs=3 trainer.validate_every=3
   trainer.baseline=false)
 ratios sampler=rr,annealed,vanilla,arrp "${once[@]}"

@@ -61,12 +61,12 @@ def run(options: argparse.Namespace) -> None:
     why, out = "--out was given", options.out
     if out is None:
         try:
-            entity = default_entity()
+            own = default_entity()
+            named = Subject(subject.entity or own, subject.project, subject.tasks, subject.run)
+            print("\n".join(create(dashboards(named))))
         except NoAccountError as error:
             why, out = str(error), OUT
         else:
-            named = Subject(subject.entity or entity, subject.project, subject.tasks, subject.run)
-            print("\n".join(create(dashboards(named))))
             return
     paths = ", ".join(str(path) for path in write(dashboards(subject), out))
     print(f"{why}: nothing was created; what would be was written to {paths}")

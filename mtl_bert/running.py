@@ -94,8 +94,8 @@ def _look(settings: Settings, directory: Path, stack: ExitStack) -> tuple[Path, 
     if state is None and (directory / RESULTS).exists():
         raise ConfigError(
             f"epochs: expected at most {old.epochs}, as {directory} keeps no checkpoint to go on "
-            f"from (trainer.keep={old.trainer.keep}), found {settings.epochs}; write "
-            "hydra.run.dir=ANOTHER"
+            f"from (it was run with trainer.keep={old.trainer.keep}), found {settings.epochs}; "
+            "write hydra.run.dir=ANOTHER"
         )
     return directory, None if state is None else _Before(old, state)
 
@@ -257,6 +257,7 @@ def labels(
         "lambda": settings.lambda_,
         "freeze": settings.freeze if "freeze" in settings.sampler else None,
         "bucket": settings.bucket,
+        "imbalance": settings.data.imbalance,
     }
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     title = " ".join([data.name, *tags])

@@ -41,12 +41,12 @@ class DataSettings(_Settings):
     )
     limit: _PerTask = _setting(
         "a whole number ≥ 1 of examples, one for each task, or null",
-        "data.limit=5000 or data.limit={qqp: 5000}",
+        "data.limit=5000 or data.limit='{TASK: 5000}'",
         default=None,
     )
     dev_limit: _PerTask = _setting(
         "a whole number ≥ 1 of examples, one for each task, or null",
-        "data.dev_limit=1000 or data.dev_limit={qqp: 1000}",
+        "data.dev_limit=1000 or data.dev_limit='{TASK: 1000}'",
         default=None,
     )
     imbalance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = _setting(

@@ -15,6 +15,9 @@ def promised(section: str) -> dict[str, str]:
     return {name: row[-1] for row in cells for name in re.findall(r"`([^`]+)`", row[0])}
 
 
+PARTS = ("embeddings", "layer-0", "pooler")  # of the demo's encoder
+
+
 def filled(names: Iterable[str], metrics: Mapping[str, str]) -> set[str]:
     """The names of some tasks -> their metrics."""
     tasks = list(metrics)
@@ -22,7 +25,9 @@ def filled(names: Iterable[str], metrics: Mapping[str, str]) -> set[str]:
     found = set()
     for name in names:
         if "A-B" in name:
-            found |= {name.replace("A-B", pair) for pair in pairs}
+            found |= {
+                name.replace("A-B", pair).replace("PART", part) for pair in pairs for part in PARTS
+            }
         else:
             found |= {
                 name.replace("TASK", task).replace("METRIC", metric)

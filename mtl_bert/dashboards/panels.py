@@ -57,6 +57,7 @@ def conflicts() -> Panels:
         curves("each task's share of the update", "conflict/update_share/.+"),
         curves("cosine with the plain sum", "conflict/before/.+", range_y=(-1, 1)),
         curves("cosine with the update", "conflict/after/.+", range_y=(-1, 1)),
+        curves("cosine in each part of the encoder", "layers/.+/.+", range_y=(-1, 1)),
     ]
 
 

@@ -58,12 +58,15 @@ def create(made: Dashboards) -> list[str]:
         Their addresses.
 
     Raises:
-        UserError: W&B refuses, or is out of reach.
+        NoAccountError: W&B is out of reach.
+        UserError: it refuses.
     """
     try:
         # The report goes first: it creates the project where there is none.
         saved = [made.report.save(), made.run.save(), made.sweep.save()]  # type: ignore[no-untyped-call]
-    except (wandb.Error, OSError, ValueError) as error:
+    except OSError as error:  # all that the requests library raises is one
+        raise NoAccountError(f"no W&B service ({_first(error)})") from error
+    except (wandb.Error, ValueError) as error:
         raise UserError(
             f"dashboard: expected a project that W&B lets you write to, found "
             f"{made.run.entity}/{made.run.project} ({_first(error)}); "

@@ -59,8 +59,13 @@ class Selection:
                 the imbalance that is asked for.
         """
         kept = {task: min(size, self._most(task, size, sizes)) for task, size in sizes.items()}
-        if self.imbalance is None:
+        if self.imbalance is None or not sizes:
             return kept
+        if len(sizes) == 1:
+            raise DataError(
+                f"data.imbalance: expected several tasks, found {', '.join(sizes)} alone; leave it "
+                "out"
+            )
         largest = max(sizes, key=lambda task: sizes[task])
         wanted = max(1, round(kept[largest] / self.imbalance))
         for task, size in kept.items():

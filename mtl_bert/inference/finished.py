@@ -50,9 +50,10 @@ class FinishedRun:
         except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
             first = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
             other = CHECKPOINTS[self.checkpoint == CHECKPOINTS[0]]
+            there = self.path.with_name(f"{other}.ckpt").exists()
             raise ConfigError(
                 f"{self.path}: expected a checkpoint of this run, found one that does not load "
-                f"({first}); write checkpoint={other}"
+                f"({first}); write {f'checkpoint={other}' if there else 'run=ANOTHER'}"
             ) from error
 
 

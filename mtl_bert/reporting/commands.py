@@ -1,11 +1,12 @@
 """The command that would make a run of the same setting."""
 
+import shlex
 from typing import Any
 
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.studies import Study
 
-TRAIN = "python -m mtl_bert.train -m"
+TRAIN = ("python", "-m", "mtl_bert.train", "-m")
 LEAST_SEEDS = (1, 2, 3)  # a spread needs more than one
 _SOURCES = {"Synthetic": "demo", "Delimited": "cs224n", "Hub": "hub"}
 _SCHEDULES = {"constant_with_warmup": "constant"}
@@ -30,18 +31,18 @@ def fill(study: Study, table: int, experiment: str, epochs: int) -> str:
     scales = {g.method.B_scale for g in study.groups if g.method.B is not None}
     if len(scales) == 1 and (scale := scales.pop()) != 1:
         words.append(f"B_scale={scale:g}")
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def independent(study: Study, epochs: int) -> str:
     """The command for the single-task models that a study lacks."""
-    return " ".join(_command(study, "sampler=single", epochs))
+    return shlex.join(_command(study, "sampler=single", epochs))
 
 
 def _command(study: Study, choice: str, epochs: int) -> list[str]:
     seeds = sorted({run.results.seed for run in study.runs} | set(LEAST_SEEDS))
     return [
-        TRAIN,
+        *TRAIN,
         choice,
         f"seed={','.join(map(str, seeds))}",
         *overrides(study.runs[0], epochs),
@@ -120,4 +121,6 @@ def _plain(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_plain(each)}' for key, each in value.items())}}}"
     return f"[{','.join(map(_plain, value))}]" if isinstance(value, list) else str(value)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from mtl_bert.reporting.results import Influence, PairConflict, PhaseRecord
+from mtl_bert.reporting.results import Conflicts, Influence, PairConflict, PhaseRecord
 
 Layers = dict[str, dict[str, PairConflict]]
 """Part of the encoder -> pair."""
@@ -53,9 +53,7 @@ def joint(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Joint | None:
     pairs = _pooled_pairs([conflicts.pairs for conflicts in found], tasks)
     if not pairs:
         return None
-    # A phase may have steps with one task among its joint ones; records do not count them apart,
-    # but the pair that met most often is known.
-    weights = [max(pair.steps for pair in conflicts.pairs.values()) for conflicts in found]
+    weights = [_several(conflicts) for conflicts in found]
     influences = {
         task: [c.tasks[task] for c in found if task in c.tasks and c.tasks[task].steps]
         for task in tasks
@@ -73,6 +71,13 @@ def joint(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Joint | None:
             if parts
         },
     )
+
+
+def _several(conflicts: Conflicts) -> int:
+    """Steps with several tasks; older records have the pair that met most often in their stead."""
+    if conflicts.several is not None:
+        return conflicts.several
+    return max(pair.steps for pair in conflicts.pairs.values())
 
 
 def layers(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Layers:

@@ -19,19 +19,20 @@ def costs_table(study: Study) -> Table | None:
     rows, records = [], []
     for group in study.compared:
         for phase in _phases(group):
-            own = [_of(run, phase) for run in group.runs]
-            epochs = np.array([len(run.results.epochs) for run in group.runs])
-            examples = np.array([sum(p.examples for p in parts) for parts in own])
-            seconds = np.array([sum(p.seconds for p in parts) for parts in own])
-            if not examples.all():
+            runs = [run for run in group.runs if any(p.examples for p in _of(run, phase))]
+            if not runs:
                 continue
+            epochs = np.array([len(run.results.epochs) for run in runs])
+            examples = np.array([sum(p.examples for p in _of(run, phase)) for run in runs])
+            seconds = np.array([sum(p.seconds for p in _of(run, phase)) for run in runs])
             each = 1000 * seconds / examples
             rows.append((
                 Cell(group.label), Cell(phase), Cell(f"{(examples / epochs).mean():,.0f}"),
-                Cell(_one_digit(seconds / epochs)), Cell(_one_digit(each)),
-                Cell(str(len(group.runs))),
+                Cell(_two_digits(seconds / epochs)), Cell(_two_digits(each)),
+                Cell(str(len(runs))),
             ))  # fmt: skip
-            records.append(_record(study, group, phase, examples / epochs, seconds / epochs, each))
+            record = _record(study, group, phase, examples / epochs, seconds / epochs, each)
+            records.append({**record, "n": len(runs)})
     if not rows:
         return None
     return Table(
@@ -48,9 +49,9 @@ def costs_table(study: Study) -> Table | None:
         ),
         rows=tuple(rows),
         caption=(
-            "Mean ± standard deviation over seeds; wall clock of the training steps. Where B was "
-            "scaled, minutes per epoch are not in the paper's proportions; what an example costs "
-            "is. Devices and what else they did: see Provenance."
+            "Mean ± standard deviation over the n seeds that have the phase; wall clock of the "
+            "training steps. Where B was scaled, minutes per epoch are not in the paper's "
+            "proportions; what an example costs is. Devices and what else they did: see Provenance."
         ),
         records=tuple(records),
         folded=True,
@@ -67,10 +68,10 @@ def _of(run: Run, phase: str) -> list[PhaseRecord]:
     return [p for epoch in run.results.epochs for p in epoch.phases if p.name == phase]
 
 
-def _one_digit(values: Floats) -> str:
+def _two_digits(values: Floats) -> str:
     sd = spread(values)
-    mean = f"{values.mean():,.1f}"
-    return mean if sd is None else f"{mean} ± {sd:,.1f}"
+    mean = f"{values.mean():,.2f}"
+    return mean if sd is None else f"{mean} ± {sd:,.2f}"
 
 
 def _record(study: Study, group: Group, phase: str, *columns: Floats) -> Record:
@@ -78,4 +79,4 @@ def _record(study: Study, group: Group, phase: str, *columns: Floats) -> Record:
     names: Sequence[str] = ("examples_per_epoch", "seconds_per_epoch", "seconds_per_1000_examples")
     for name, values in zip(names, columns, strict=True):
         record |= {name: float(values.mean()), f"{name}_sd": spread(values)}
-    return {**record, "n": len(group.runs), "subject": study.subject.words}
+    return {**record, "subject": study.subject.words}

@@ -21,7 +21,7 @@ from mtl_bert.reporting.document import Block, Cell, Column, Figure, Record, Sec
 from mtl_bert.reporting.figures.canvas import Words
 from mtl_bert.reporting.figures.panels import SPREAD, Curve, panels_figure
 from mtl_bert.reporting.methods import Method
-from mtl_bert.reporting.statistics import Floats
+from mtl_bert.reporting.statistics import Floats, Interval, seed_interval, spread
 from mtl_bert.reporting.studies import SCORE, Group, Study
 from mtl_bert.reporting.style import Look
 from mtl_bert.reporting.subject import Subject
@@ -44,13 +44,13 @@ class Ladder:
 
     @cached_property
     def ratios(self) -> tuple[float, ...]:
-        """The largest training set by the smallest, of each study."""
+        """The largest training set by each of the others, of each study."""
         return tuple(map(ratio_of, self.studies))
 
     @property
     def slug(self) -> str:
         """For file names and anchors."""
-        return f"imbalance{self.number or ''}"
+        return f"imbalance{self.number + 1 if self.number else ''}"
 
     @property
     def subject(self) -> Subject:
@@ -65,15 +65,15 @@ class Ladder:
         """
         found: defaultdict[Method, dict[int, Group]] = defaultdict(dict)
         for place, study in enumerate(self.studies):
-            for group in sorted(study.compared, key=lambda group: group.method.drawn or 0):
+            trained = (group for group in study.main if group.trained)
+            for group in sorted(trained, key=lambda group: group.method.drawn or 0):
                 found[_along(group.method)][place] = group
         return dict(sorted(found.items(), key=lambda item: item[0].label))
 
 
 def ratio_of(study: Study) -> float:
-    """The largest training set by the smallest."""
-    sizes = [int(size["train"]) for size in study.setting["sizes"].values()]
-    return max(sizes) / min(sizes)
+    """The largest training set by each of the others, as was asked for."""
+    return float(study.setting["data"]["imbalance"])
 
 
 def _along(method: Method) -> Method:
@@ -85,17 +85,16 @@ def _along(method: Method) -> Method:
 
 
 def ladders(studies: Sequence[Study]) -> list[Ladder]:
-    """Studies put together that differ in ``data.imbalance`` alone, two ratios at least."""
+    """Studies put together that differ in ``data.imbalance`` alone, two values at least."""
     alike: defaultdict[str, list[Study]] = defaultdict(list)
     for study in studies:
         setting = dict(study.setting)
         dev = {task: sizes.get("dev") for task, sizes in setting.pop("sizes").items()}
         data = {key: value for key, value in setting["data"].items() if key != "imbalance"}
-        if study.compared:
-            key = json.dumps({**setting, "data": data, "dev": dev}, sort_keys=True)
-            alike[key].append(study)
-    found = [sorted(members, key=ratio_of) for members in alike.values()]
-    several = [tuple(members) for members in found if len(set(map(ratio_of, members))) > 1]
+        if "imbalance" in setting["data"] and study.main_epochs is not None:
+            same = {**setting, "data": data, "dev": dev, "epochs": study.main_epochs}
+            alike[json.dumps(same, sort_keys=True)].append(study)
+    several = [tuple(sorted(members, key=ratio_of)) for members in alike.values() if members[1:]]
     return [Ladder(members, number) for number, members in enumerate(several)]
 
 
@@ -112,13 +111,14 @@ def section(
     blocks: list[Block] = [
         Text(
             "The same data, encoder and settings, but for the smaller training sets, which "
-            "data.imbalance cuts down; dev sets stay the same. B follows each method's setting."
+            "data.imbalance cuts down; dev sets stay the same."
         ),
         _scores(ladder),
         _figure(ladder, looks),
         *_advantage(ladder, comparisons),
     ]
-    return Section(ladder.slug, "What imbalance does", tuple(blocks))
+    heading = "What imbalance does" + (f" ({ladder.number + 1})" if ladder.number else "")
+    return Section(ladder.slug, heading, tuple(blocks))
 
 
 def _scores(ladder: Ladder) -> Table:
@@ -150,8 +150,9 @@ def _scores(ladder: Ladder) -> Table:
         rows=tuple(rows),
         caption=(
             "Mean ± standard deviation over seeds. Worst task: the lowest of the metrics, each "
-            "mapped to 0..1. An epoch of other sizes has another number of steps, so columns are "
-            "not to be compared with each other, but methods within a column."
+            "mapped to 0..1. An epoch of other sizes has another number of steps: compare methods "
+            "within a column. “B given”: B differs between ratios, or stands for a method that was "
+            "run with several; then the largest is shown, and the CSV file says which."
         ),
         records=tuple(records),
     )
@@ -163,10 +164,10 @@ def _values(study: Study, group: Group) -> dict[str, Floats]:
 
 
 def _record(ladder: Ladder, method: Method, place: int, study: Study, group: Group) -> Record:
-    means: dict[str, float] = {}
+    means: dict[str, float | None] = {}
     for what, values in _values(study, group).items():
         means[what] = float(values.mean())
-        means[f"{what} sd"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        means[f"{what} sd"] = spread(values)
     return {
         "method": method.label, "ratio": ladder.ratios[place], "B": group.method.drawn,
         **means, "n": len(group.runs), "subject": study.subject.words,
@@ -216,7 +217,8 @@ def _advantage(ladder: Ladder, comparisons: Mapping[Study, Comparison]) -> list[
                 for d in found
             ]
             rows.append((Cell(arrp.label), Cell(other.label), *cells))
-            answers.append(f"{arrp.label} against {other.label}: {_answer(ladder, found)}")
+            change = _change(ladder, arrp, other)
+            answers.append(f"{arrp.label} against {other.label}: {_answer(ladder, found, change)}")
             records += [
                 {
                     "method": arrp.label, "minus": other.label, "ratio": ratio,
@@ -255,14 +257,48 @@ def _differences(
     return found
 
 
-def _answer(ladder: Ladder, found: Sequence[Difference | None]) -> str:
-    """Whether it is ahead at the largest ratio, and whether it was so at the smallest."""
-    known = [(r, d) for r, d in zip(ladder.ratios, found, strict=True) if d is not None]
-    if len(known) < 2 or any(d.unknown for _, d in known):
+def _change(ladder: Ladder, first: Method, second: Method) -> tuple[float, Interval | None] | None:
+    """How the difference changes from the smallest to the largest ratio, over common seeds."""
+    ends = [
+        (ladder.methods[first].get(place), ladder.methods[second].get(place))
+        for place in (0, len(ladder.studies) - 1)
+    ]
+    groups = [group for pair in ends for group in pair if group is not None]
+    if len(groups) < 4:
+        return None
+    common = sorted(set.intersection(*(set(group.seeds) for group in groups)))
+    if not common:
+        return None
+    least, most = (
+        [_at(a, seed) - _at(b, seed) for seed in common] for a, b in (groups[:2], groups[2:])
+    )
+    return float(np.mean(most) - np.mean(least)), seed_interval(most, least)
+
+
+def _at(group: Group, seed: int) -> float:
+    return float(group.values(SCORE)[group.seeds.index(seed)])
+
+
+def _answer(
+    ladder: Ladder,
+    found: Sequence[Difference | None],
+    change: tuple[float, Interval | None] | None,
+) -> str:
+    """Where it stands at the largest ratio, and whether that is another place than at the smallest.
+
+    The second is a test of its own: that one difference is real and another is not shown says
+    nothing of their difference.
+    """
+    most = found[-1]
+    if most is None or most.unknown:
         return "cannot be judged"
-    (low, least), (high, most) = known[0], known[-1]
-    if most.sign > 0:
-        return f"ahead at {high:g} : 1" + (
-            f", and at {low:g} : 1 too" if least.sign > 0 else f", not shown to be at {low:g} : 1"
-        )
-    return f"behind at {high:g} : 1" if most.sign < 0 else f"no difference shown at {high:g} : 1"
+    where = {1: "ahead", -1: "behind", 0: "no difference shown"}[most.sign]
+    words = f"{where} at {ladder.ratios[-1]:g} : 1"
+    by, interval = change or (0.0, None)
+    if interval is None:
+        return words
+    shown = "real over seeds" if interval.sign else "not shown to be real"
+    return (
+        f"{words}; from {ladder.ratios[0]:g} : 1 to there the difference changed by "
+        f"{numbers.change(by)} ({interval}, {shown})"
+    )

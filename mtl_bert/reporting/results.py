@@ -55,7 +55,8 @@ class Influence(Record):
     steps: int
     norm: float = Field(description="of the task's gradient")
     share: float = Field(
-        description="of the update: the weighted gradient's projection on it by its length; the "
+        description="of the update: the weighted gradient's projection on it by its length (of "
+        "what the Gram matrix covers, averaged where the update is); the "
         "tasks' shares add up to 1 in every step, and may be negative"
     )
     before: float = Field(description="cosine between its gradient and the plain sum of all")
@@ -66,6 +67,9 @@ class Conflicts(Record):
     """What the tasks did to each other in a phase, as the Gram matrices of its steps say."""
 
     steps: int
+    several: int | None = Field(
+        default=None, description="steps with several tasks; null where an older version counted"
+    )
     conflicting: float = Field(
         description="share of the steps with several tasks in which some pair's cosine was negative"
     )
@@ -89,7 +93,8 @@ class PhaseRecord(Record):
     )
     layers: dict[str, dict[str, PairConflict]] = Field(
         default={},
-        description="part of the encoder -> pair, from every trainer.layers_every-th joint step",
+        description="part of the encoder -> pair, from an epoch's first joint step and every "
+        "trainer.layers_every-th after it",
     )
 
 

@@ -48,6 +48,16 @@ class Subject:
         return tuple(found)
 
     @property
+    def partial_dev(self) -> tuple[str, ...]:
+        """Dev sets that are smaller than the paper's: ``n of N``."""
+        dev = dict(self.dev)
+        return tuple(
+            f"{task} {dev[task]:,} of {size.dev:,}"
+            for task, size in paper.SIZES.items()
+            if dev.get(task, size.dev) < size.dev
+        )
+
+    @property
     def other_tasks(self) -> tuple[str, ...]:
         """Tasks that the paper does not have."""
         return tuple(task for task, _ in self.sizes if task not in paper.SIZES)
@@ -70,6 +80,8 @@ class Subject:
             partial = any(n < paper.SIZES[t].train for t, n in self.sizes if t in paper.SIZES)
             kind = "partial training sets" if partial else "other training sets"
             words.append(f"{kind}: {self._sizes_in_words}")
+        if self.partial_dev:
+            words.append(f"partial dev sets: {', '.join(self.partial_dev)}")
         if self.other_tasks:
             words.append(f"tasks that the paper does not have: {', '.join(self.other_tasks)}")
         if self.seen:

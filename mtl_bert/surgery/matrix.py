@@ -47,11 +47,14 @@ class Combined(NamedTuple):
     Attributes:
         seen: K tasks.
         weights: of their gradients: [K] float64.
+        summed: the part of the Gram matrix whose parameters are summed, where the others are
+            averaged over tasks: [K, K] float64; else None.
         grams: of parts of the parameters that were asked for: [K, K] float64 each.
     """
 
     seen: Seen
     weights: Tensor
+    summed: Tensor | None
     grams: Mapping[str, Tensor] = {}
 
 
@@ -130,8 +133,16 @@ class GradientMatrix:
             [c.entries for c, here in zip(columns, in_scope, strict=True) if here is side]
             for side in (True, False)
         ]
+        averages = surgery.reduction == "mean"
+        groups.append(
+            [
+                c.entries
+                for c, h in zip(columns, in_scope, strict=True)
+                if averages and h and not c.shared
+            ]
+        )
         groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
-        (inside, outside, *wanted), read = gram_matrices(groups, len(tasks), losses)
+        (inside, outside, own_way, *wanted), read = gram_matrices(groups, len(tasks), losses)
         seen = Seen(tasks, inside / scale**2, read)
         _require_finite(tasks, inside.diagonal(), outside.diagonal(), seen.losses)
         weights = surgery.method.solve(seen, generator)
@@ -139,10 +150,11 @@ class GradientMatrix:
         own = None if overwritable else _storages_of_one_entry(columns)
         for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
             factors = (weights if weighted else plain) / scale
-            if column.shared and surgery.reduction == "mean":
+            if column.shared and averages:
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
-        return Combined(seen, weights, dict(zip(parts or (), wanted, strict=True)))
+        summed = own_way / scale**2 if averages else None
+        return Combined(seen, weights, summed, dict(zip(parts or (), wanted, strict=True)))
 
     def alone(self, scale: float = 1.0) -> "Alone":
         """Write the only task's gradient into the parameters' ``grad``; read nothing back.

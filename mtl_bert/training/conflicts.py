@@ -1,6 +1,6 @@
 """What the tasks did to each other, step by step, added up by phase."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -27,23 +27,32 @@ class ConflictMeter:
         }
         self._recent = _Tally((state or {}).get("recent"))
         self._layers: dict[str, dict[str, Sums]] = {
-            phase: {part: {k: list(v) for k, v in sums.items()} for part, sums in parts.items()}
+            phase: {part: _copied(sums) for part, sums in parts.items()}
             for phase, parts in (state or {}).get("layers", {}).items()
+        }
+        self._recent_layers: dict[str, Sums] = {
+            part: _copied(sums) for part, sums in (state or {}).get("recent_layers", {}).items()
         }
 
     def state(self) -> dict[str, Any]:
         """What another needs to go on."""
         phases = {phase: tally.state() for phase, tally in self._phases.items()}
         layers = {
-            phase: {part: {k: list(v) for k, v in sums.items()} for part, sums in parts.items()}
+            phase: {part: _copied(sums) for part, sums in parts.items()}
             for phase, parts in self._layers.items()
         }
-        return {"phases": phases, "recent": self._recent.state(), "layers": layers}
+        return {
+            "phases": phases,
+            "recent": self._recent.state(),
+            "layers": layers,
+            "recent_layers": {part: _copied(sums) for part, sums in self._recent_layers.items()},
+        }
 
     def add(self, phase: str, step: Diagnosis) -> None:
         """Note a joint step."""
-        for tally in (self._phases.setdefault(phase, _Tally()), self._recent):
-            tally.add(step)
+        self._phases.setdefault(phase, _Tally()).add(step)
+        if len(step.tasks) > 1:
+            self._recent.add(step)
 
     def add_alone(self, phase: str, task: str, norm: float) -> None:
         """Note a step with one task, whose gradient is the update."""
@@ -55,7 +64,8 @@ class ConflictMeter:
         """Note the Gram matrices of an encoder's parts: [K, K] each."""
         parts = self._layers.setdefault(phase, {})
         for part, gram in grams.items():
-            add_pairs(parts.setdefault(part, {}), tasks, cosines_of(gram))
+            for sums in (parts.setdefault(part, {}), self._recent_layers.setdefault(part, {})):
+                add_pairs(sums, tasks, cosines_of(gram))
 
     def layers(self, phase: str) -> dict[str, dict[str, PairConflict]]:
         """The same by part of the encoder, over the steps in which that was looked at."""
@@ -65,24 +75,32 @@ class ConflictMeter:
         """What a phase's steps come to; None where there was none."""
         return self._phases[phase].conflicts() if phase in self._phases else None
 
+    @property
+    def several(self) -> int:
+        """The epoch's steps with several tasks."""
+        return sum(tally.several for tally in self._phases.values())
+
     def share(self) -> float | None:
         """Of the epoch's steps with several tasks, those in which some pair conflicted."""
-        steps = sum(tally.several for tally in self._phases.values())
-        return sum(t.conflicting for t in self._phases.values()) / steps if steps else None
+        conflicting = sum(tally.conflicting for tally in self._phases.values())
+        return conflicting / self.several if self.several else None
 
     def recent(self) -> dict[str, float]:
-        """Metrics by name, over the steps since this was last asked."""
+        """Metrics by name, over the steps with several tasks since this was last asked."""
         recent, self._recent = self._recent.conflicts(), _Tally()
-        return {} if recent is None else named(recent)
+        layers, self._recent_layers = self._recent_layers, {}
+        metrics = {} if recent is None else named(recent)
+        for part, sums in layers.items():
+            for pair, between in pairs_of(sums).items():
+                metrics[f"layers/{part.replace(' ', '-')}/{_name(pair)}"] = between.cosine
+        return metrics
 
 
 def named(conflicts: Conflicts) -> dict[str, float]:
     """The metrics that loggers get."""
-    metrics: dict[str, float] = {}
-    if conflicts.pairs:
-        metrics |= {"conflict/share": conflicts.conflicting, "conflict/removed": conflicts.removed}
+    metrics = {"conflict/share": conflicts.conflicting, "conflict/removed": conflicts.removed}
     for pair, between in conflicts.pairs.items():
-        metrics[f"conflict/cosine/{pair.replace('/', '-')}"] = between.cosine
+        metrics[f"conflict/cosine/{_name(pair)}"] = between.cosine
     for task, part in conflicts.tasks.items():
         metrics |= {
             f"conflict/norm/{task}": part.norm,
@@ -93,6 +111,15 @@ def named(conflicts: Conflicts) -> dict[str, float]:
     return metrics
 
 
+def _name(pair: str) -> str:
+    """A pair in the name of a metric."""
+    return pair.replace("/", "-")
+
+
+def _copied(sums: Mapping[str, Sequence[float]]) -> Sums:
+    return {name: list(values) for name, values in sums.items()}
+
+
 class _Tally:
     """Sums over steps."""
 
@@ -101,8 +128,7 @@ class _Tally:
         self.several = int(state.get("several", 0))
         self.conflicting = int(state.get("conflicting", 0))
         self.steps, self.removed = int(state.get("steps", 0)), float(state.get("removed", 0.0))
-        self.pairs: Sums = {k: list(v) for k, v in state.get("pairs", {}).items()}
-        self.tasks: Sums = {k: list(v) for k, v in state.get("tasks", {}).items()}
+        self.pairs, self.tasks = _copied(state.get("pairs", {})), _copied(state.get("tasks", {}))
 
     def state(self) -> dict[str, Any]:
         return {
@@ -110,8 +136,8 @@ class _Tally:
             "conflicting": self.conflicting,
             "steps": self.steps,
             "removed": self.removed,
-            "pairs": {k: list(v) for k, v in self.pairs.items()},
-            "tasks": {k: list(v) for k, v in self.tasks.items()},
+            "pairs": _copied(self.pairs),
+            "tasks": _copied(self.tasks),
         }
 
     def add(self, step: Diagnosis) -> None:
@@ -130,6 +156,7 @@ class _Tally:
         several = max(1, self.several)
         return Conflicts(
             steps=self.steps,
+            several=self.several,
             conflicting=self.conflicting / several,
             removed=self.removed / several,
             pairs=pairs_of(self.pairs),

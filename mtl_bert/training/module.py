@@ -59,7 +59,8 @@ class MultiTaskModule(LightningModule):
         clip: largest norm of the combined gradient, or None.
         log_every: steps between two readings of the training losses.
         skip_limit: so many steps in a row without finite gradients end the run.
-        layers_every: steps between two looks at the conflicts in each layer, or None.
+        layers_every: joint steps between two looks at the conflicts in each layer, from an epoch's
+            first on, or None.
         fp16: gradients come from half precision and need a loss scale.
         room: says what to lower where memory does not suffice.
 
@@ -218,9 +219,8 @@ class MultiTaskModule(LightningModule):
         """Surgery on the tasks' gradients and the update; the host waits for the Gram matrix."""
         self._settle()
         order = order_generator(self._seed, step.epoch, step.number)
-        looked_at = (
-            self._parts if self._layers_every and self.steps % self._layers_every == 0 else {}
-        )
+        every = self._layers_every
+        looked_at = self._parts if every and self._conflicts.several % every == 0 else {}
         try:
             with self._labelled("surgery"):
                 combined = self._matrix.combine(self.surgery, order, self._scale.value, looked_at)
@@ -230,7 +230,7 @@ class MultiTaskModule(LightningModule):
             self._update(optimizer, step.phase.update_scale)
             seen, phase = combined.seen, step.phase.name
             self._taken_step(dict(zip(seen.tasks, seen.losses.tolist(), strict=True)))
-            self._conflicts.add(phase, diagnose(seen, combined.weights))
+            self._conflicts.add(phase, diagnose(seen, combined.weights, combined.summed))
             self._conflicts.add_layers(phase, seen.tasks, combined.grams)
 
     def _alone(self, step: StepBatch, optimizer: LightningOptimizer) -> None:

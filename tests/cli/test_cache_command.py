@@ -108,6 +108,18 @@ def test_too_many_bad_rows_are_refused_from_the_cache_too(
         assert not (tmp_path / name).exists()
 
 
+def test_training_sets_are_cut_to_a_ratio_with_and_without_the_cache(
+    place: Path, tmp_path: Path
+) -> None:
+    sizes = []
+    for name in ("cold", "warm"):
+        train_here(tmp_path / name, "data.limit=40", "data.imbalance=4")
+        found = json.loads((tmp_path / name / "results.json").read_text("utf-8"))["data"]["sizes"]
+        sizes.append({task: size["train"] for task, size in found.items()})
+    assert sizes[0] == sizes[1]
+    assert sorted(sizes[0].values()) == [10, 40]
+
+
 def test_shares_are_of_one_entry(place: Path, tmp_path: Path) -> None:
     for name, share in (("a", 1), ("b", 0.5), ("c", 0.25)):
         train_here(tmp_path / name, f"data.share={share}", f"seed={len(name)}")

@@ -47,6 +47,20 @@ def test_without_a_network_too(
     assert (tmp_path / "dashboards" / "run.json").is_file()
 
 
+def test_a_network_that_fails_after_the_login(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unreachable(self: Any) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(publishing, "default_entity", lambda: "me")
+    monkeypatch.setattr("wandb_workspaces.reports.v2.Report.save", unreachable)
+    outcome = command("dashboard")
+    assert outcome.code == 0
+    assert outcome.out.startswith("no W&B service (nobody there): nothing was created")
+    assert (tmp_path / "dashboards" / "report.json").is_file()
+
+
 def test_with_an_account_they_are_created_there(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

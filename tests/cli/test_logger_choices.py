@@ -7,6 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.cli.driving import SMALL, program, results_in
+from tests.documented import filled, promised
 from tests.offline_wandb import config_of, history_of, records_in
 
 SEEDS = (1, 2)
@@ -16,8 +17,9 @@ SEEDS = (1, 2)
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two jobs of one process, with both services on and no account."""
     cwd = tmp_path_factory.mktemp("logged")
+    often = ["trainer.log_every=1", "trainer.layers_every=1"]
     choice = ["logger=[wandb,tensorboard]", "seed=1,2", "B=8", "hydra.sweep.dir=sweep"]
-    ended = program("train", "-m", *SMALL, *choice, cwd=cwd)
+    ended = program("train", "-m", *SMALL, *often, *choice, cwd=cwd)
     assert ended.returncode == 0, ended.stderr
     return cwd / "sweep"
 
@@ -33,9 +35,12 @@ def test_csv_is_always_there(run: Path) -> None:
     assert "dev/score" in (run / "csv" / "metrics.csv").read_text("utf-8")
 
 
-def test_tensorboard_files_have_the_score(run: Path) -> None:
+def test_tensorboard_files_have_every_curve(run: Path) -> None:
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
+    metrics = {task: score.metric for task, score in results_in(run).tasks.items()}
+    curves = filled(promised("Curves"), metrics)
+    assert set(events.Tags()["scalars"]) == curves
     (event,) = events.Scalars("dev/score")
     assert event.value == pytest.approx(results_in(run).score)
 

@@ -13,6 +13,7 @@ from mtl_bert.config import known_tasks
 from mtl_bert.dashboards import publishing
 from mtl_bert.dashboards.publishing import Dashboards, dashboards, specification
 from mtl_bert.dashboards.subject import Subject
+from mtl_bert.reporting import paper
 from tests.documented import filled, promised
 
 SUBJECT = Subject("someone", "mtl-bert", known_tasks(), run="a1b2c3d4")
@@ -115,6 +116,14 @@ def test_panels_of_the_report_do_not_lie_on_each_other(made: Dashboards) -> None
             assert not cells & taken
             assert max(x for x, _ in cells) < 24
             taken |= cells
+
+
+def test_the_report_has_every_published_row(made: Dashboards) -> None:
+    text = json.dumps(specification(made.report), ensure_ascii=False)
+    for row in paper.ROWS:
+        cells = [row.label, *(f"{value:.3f}".replace("-", "−") for value in row.tasks.values())]
+        cells += [] if row.score is None else [f"{row.score:.3f}"]
+        assert f"| {' | '.join(cells)} | {row.minutes:g} |" in text
 
 
 def test_they_are_saved_in_the_entity_and_the_report_first(

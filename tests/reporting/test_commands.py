@@ -23,6 +23,7 @@ SETTINGS = [
     "scheduler=cosine scheduler.warmup=0.2 optimizer.weight_decay=0 optimizer.betas=[0.8,0.9]",
     "trainer.precision=bf16-mixed trainer.clip=1.5 accumulate=2 model.max_length=64",
     "bucket=50 trainer.validate_every=2",
+    "data=cs224n data.dir=/somewhere data.limit=50 data.imbalance=10 data.dev_limit={qqp:40,sst:7}",
     "trainer.devices=2 batch_size=4 model.pairs=alone",
     "model.source.settings.hidden_size=48 model.source.settings.num_hidden_layers=2",
     "model=bert_base +model.source.settings.hidden_dropout_prob=0.2",
@@ -42,6 +43,17 @@ def test_the_same_setting_is_composed(words: str) -> None:
     again = recorded(*overrides(run, run.config["epochs"]))
     assert setting_of(again) == setting_of(run)
     assert again.config["epochs"] == run.config["epochs"]
+
+
+@pytest.mark.parametrize("words", SETTINGS)
+def test_a_command_can_be_pasted_into_a_shell(words: str) -> None:
+    run = recorded(*words.split())
+    (study,) = studies([run])
+    python, m, program, multirun, *given = shlex.split(independent(study, 3))
+    assert (python, m, program, multirun) == ("python", "-m", "mtl_bert.train", "-m")
+    sampler, seeds, *rest = given
+    assert (sampler, seeds) == ("sampler=single", "seed=1,2,3")
+    assert rest == overrides(run, 3)
 
 
 def test_what_is_as_usual_needs_no_words() -> None:

@@ -33,21 +33,27 @@ def test_a_row_for_each_phase_with_means_over_seeds() -> None:
     texts = [[cell.text for cell in row[1:]] for row in table.rows]
     assert texts == [
         # 6 s and 8 s for 96 examples: 62.5 and 83.3.
-        ["rr", "48", "3.5 ± 0.7", "72.9 ± 14.7", "2"],
-        ["finetune", "32", "1.0 ± 0.0", "31.2 ± 0.0", "2"],
+        ["rr", "48", "3.50 ± 0.71", "72.92 ± 14.73", "2"],
+        ["finetune", "32", "1.00 ± 0.00", "31.25 ± 0.00", "2"],
     ]
     assert table.records[0]["seconds_per_1000_examples"] == pytest.approx(72.9, abs=0.05)
     assert table.records[0]["examples_per_epoch"] == 48
 
 
 def test_one_seed_has_no_spread() -> None:
-    assert made(ARRP).rows[0][4].text == "62.5"
+    assert made(ARRP).rows[0][4].text == "62.50"
 
 
 def test_a_phase_without_examples_costs_nothing_that_can_be_said() -> None:
     capped = PhaseRecord(name="finetune", steps=0, examples=0, seconds=0)
     table = made(replace(ARRP, epochs=1, phases=[[phases(2, 1)[0], capped]]))
     assert [row[1].text for row in table.rows] == ["rr"]
+
+
+def test_seeds_without_the_phase_are_not_counted() -> None:
+    capped = [phases(2, 1)[0], PhaseRecord(name="finetune", steps=0, examples=0, seconds=0)]
+    table = made(ARRP, replace(OTHER_SEED, phases=[capped, capped]))
+    assert [(row[1].text, row[5].text) for row in table.rows] == [("rr", "2"), ("finetune", "1")]
 
 
 def test_nothing_trained_costs_nothing() -> None:

@@ -12,17 +12,18 @@ from mtl_bert.reporting import style
 from mtl_bert.reporting.figures.answers import confusion, distance_groups, normalised
 from mtl_bert.reporting.figures.canvas import Legend, Words, draw, inline, log_ticks, standalone
 from mtl_bert.reporting.figures.curves import (
-    _Curve,
     cost_figure,
     examples_seen,
     pareto,
     progress_figures,
 )
 from mtl_bert.reporting.figures.effects import effect_figures
+from mtl_bert.reporting.figures.panels import Curve
 from mtl_bert.reporting.heads import Classes, Scale, head_of
 from mtl_bert.reporting.methods import Method
 from mtl_bert.reporting.mistakes import mistakes
 from mtl_bert.reporting.runs import Predictions
+from mtl_bert.reporting.studies import SCORE
 from mtl_bert.reporting.subject import Subject
 from tests.reporting.factory import HEADS, Made
 from tests.reporting.making import run_of, seeds, study_of
@@ -82,10 +83,12 @@ def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after(
     second.__dict__["results"] = second.results.model_copy(update={"epochs": records})
     painted: list[tuple[list[float], list[float]]] = []
 
-    def paint(self: _Curve, *rest: object, **more: object) -> None:
-        painted.append((self.x, self.mean))
+    def paint(self: Curve, *rest: object, **more: object) -> None:
+        painted.append(
+            ([x for x, _ in self.points], [float(v[SCORE].mean()) for _, v in self.points])
+        )
 
-    monkeypatch.setattr(_Curve, "paint", paint)
+    monkeypatch.setattr(Curve, "paint", paint)
     progress_figures(study, style.looks(group.method for group in study.groups))
     scores = [first.results.epochs[e - 1].score for e in (3, 6, 7)]
     assert [x for x, _ in painted] == [[3, 6, 7], [3 * 2092, 6 * 2092, 7 * 2092]]

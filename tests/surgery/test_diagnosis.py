@@ -77,6 +77,24 @@ def test_against_the_vectors(seed: int, K: int) -> None:
     assert found.removed == pytest.approx(1 - float(update.norm() / plain.norm()))
 
 
+@given(seed=st.integers(0, 10**6), K=st.integers(1, 5))
+def test_where_some_parameters_are_averaged_and_others_summed(seed: int, K: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shared, heads = torch.randn(2, K, 7, dtype=torch.float64, generator=generator)
+    heads = heads * torch.eye(K, 7, dtype=torch.float64)  # each task has one of its own
+    J, D = torch.cat([shared, heads], 1), torch.tensor([1 / K] * 7 + [1.0] * 7).double()
+    seen = Seen(tuple("abcde"[:K]), J @ J.T, torch.zeros(K, dtype=torch.float64))
+    weights = PCGrad().solve(seen, torch.Generator().manual_seed(seed))
+    found = diagnose(seen, weights, heads @ heads.T)
+    update, plain = D * (weights @ J), D * J.sum(0)
+    torch.testing.assert_close(found.after, cosine_similarity(J, update[None]))
+    torch.testing.assert_close(found.before, cosine_similarity(J, plain[None]))
+    torch.testing.assert_close(found.shares, weights * (J * D @ update) / update.square().sum())
+    assert float(found.shares.sum()) == pytest.approx(1)
+    assert found.removed == pytest.approx(1 - float(update.norm() / plain.norm()))
+    torch.testing.assert_close(found.cosines, diagnose(seen, weights).cosines)
+
+
 def test_what_is_undefined_is_nothing() -> None:
     found = diagnosed(torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float64))
     assert found.cosines.tolist() == [[0, 0], [0, 1]]

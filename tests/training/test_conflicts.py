@@ -10,7 +10,8 @@ from mtl_bert.assembly import Assembly, assemble, make_trainer
 from mtl_bert.surgery import Sum
 from mtl_bert.surgery.diagnosis import diagnose
 from mtl_bert.surgery.method import Seen
-from mtl_bert.training.conflicts import ConflictMeter, named
+from mtl_bert.training import module
+from mtl_bert.training.conflicts import ConflictMeter
 from mtl_bert.training.layers import layer_groups
 from tests.composing import settings_of
 
@@ -35,6 +36,7 @@ def filled() -> ConflictMeter:
     meter.add("joint", step([1.0, 0.0], [0.0, 2.0]))
     meter.add("joint", step([1.0, 0.0], [-3.0, 0.0]))
     meter.add("joint", step([2.0, 0.0], tasks="b"))  # a step that only one task is in
+    assert meter.several == 2
     meter.add_alone("alone", "b", 7.0)
     meter.add_layers("joint", ("a", "b"), {"layer 0": torch.tensor([[1.0, -1.0], [-1.0, 4.0]])})
     return meter
@@ -43,7 +45,7 @@ def filled() -> ConflictMeter:
 def test_means_by_phase() -> None:
     joint = filled().of("joint")
     assert joint is not None
-    assert joint.steps == 3
+    assert (joint.steps, joint.several) == (3, 2)
     assert joint.conflicting == 0.5  # of the two steps that had two tasks
     assert joint.removed == 0
     pair = joint.pairs["a/b"]
@@ -73,13 +75,15 @@ def test_metrics_since_the_last_reading() -> None:
     meter = filled()
     metrics = meter.recent()
     assert metrics["conflict/share"] == 0.5
+    assert metrics["layers/layer-0/a-b"] == -0.5
     assert metrics["conflict/cosine/a-b"] == -0.5
-    assert metrics["conflict/norm/b"] == pytest.approx((2 + 3 + 2 + 7) / 4)
+    assert metrics["conflict/norm/b"] == pytest.approx((2 + 3) / 2)  # steps with several tasks
+    shares = [metrics[f"conflict/update_share/{task}"] for task in "ab"]
+    assert sum(shares) == pytest.approx(1)
     assert meter.recent() == {}
     assert meter.share() == 0.5  # the epoch's goes on
-    only = meter.of("alone")
-    assert only is not None
-    assert "conflict/share" not in named(only)  # nothing that could conflict
+    meter.add_alone("alone", "b", 7.0)
+    assert meter.recent() == {}  # nothing that could conflict
 
 
 def test_a_meter_goes_on_from_another() -> None:
@@ -137,6 +141,21 @@ def test_looking_changes_no_bit_and_sees_every_joint_step(tmp_path: Path) -> Non
     assert plain.conflicts.layers("rr") == {}
 
 
-def test_every_other_step_is_looked_at(tmp_path: Path) -> None:
-    layers = trained(tmp_path, "trainer.layers_every=2").module.conflicts.layers("rr")
-    assert {pair.steps for pairs in layers.values() for pair in pairs.values()} == {2}
+def test_not_looking_at_all_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = trained(tmp_path).module
+    monkeypatch.setattr(module, "diagnose", lambda *_: None)
+    monkeypatch.setattr(ConflictMeter, "add", lambda *_: None)
+    blind = trained(tmp_path).module
+    assert (looking.conflicts.several, blind.conflicts.several) == (4, 0)
+    for name, value in blind.state_dict().items():
+        assert torch.equal(looking.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize(("every", "steps"), [(2, 2), (3, 2), (4, 1)])
+def test_joint_steps_are_counted_from_the_first_of_each_epoch(
+    every: int, steps: int, tmp_path: Path
+) -> None:
+    # Four joint steps and five of one task in each epoch; what is left is the second's.
+    found = trained(tmp_path, f"trainer.layers_every={every}", "epochs=2").module.conflicts
+    layers = found.layers("rr")
+    assert {pair.steps for pairs in layers.values() for pair in pairs.values()} == {steps}

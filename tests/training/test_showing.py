@@ -26,7 +26,15 @@ from tests.documented import filled, promised
 from tests.forking import in_a_fork
 from tests.offline_wandb import Row, config_of, history_of, records_in, summary_of
 
-WANDB = (*SMALL, "epochs=3", "B=24", "lr=3e-3", "logger=wandb", "logger.wandb.mode=offline")
+WANDB = (
+    *SMALL,
+    "epochs=3",
+    "B=24",
+    "lr=3e-3",
+    "trainer.layers_every=1",
+    "logger=wandb",
+    "logger.wandb.mode=offline",
+)
 INTERNAL = {"_step", "_runtime", "_timestamp", "_wandb", loggers.STEP}
 
 

@@ -4,17 +4,15 @@ Shapes: S seeds of a method, E epochs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from mtl_bert.reporting import style
 from mtl_bert.reporting.document import Figure
 from mtl_bert.reporting.figures.canvas import Legend, Words, draw, log_axis
-from mtl_bert.reporting.figures.panels import SPREAD
+from mtl_bert.reporting.figures.panels import SPREAD, Curve
 from mtl_bert.reporting.methods import Method
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.statistics import Floats, spread
@@ -82,28 +80,6 @@ def _briefs(groups: Sequence[Group]) -> tuple[str, ...]:
     return tuple(group.method.brief() for group in groups)
 
 
-@dataclass
-class _Curve:
-    """Means and spread at points of x."""
-
-    x: list[float] = field(default_factory=list)
-    mean: list[float] = field(default_factory=list)
-    sd: list[float] = field(default_factory=list)
-
-    def add(self, x: float, values: Floats) -> None:
-        self.x.append(x)
-        self.mean.append(float(values.mean()))
-        self.sd.append(spread(values) or 0.0)
-
-    def paint(self, axes: Axes, look: Look, label: str, *, every: int = 1) -> None:
-        mean, sd = np.array(self.mean), np.array(self.sd)
-        axes.plot(
-            self.x, mean, color=look.colour, linestyle=look.line, marker=look.marker,
-            markerfacecolor=look.fill, markevery=every, label=label,
-        )  # fmt: skip
-        axes.fill_between(self.x, mean - sd, mean + sd, color=look.colour, alpha=0.15, linewidth=0)
-
-
 def examples_seen(run: Run) -> Floats:
     """Training examples seen by the end of each epoch: [E]."""
     each = [sum(phase.examples for phase in epoch.phases) for epoch in run.results.epochs]
@@ -117,24 +93,24 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
         return []
     legend = Legend(_briefs(groups))
 
-    def curve(group: Group, *, by_examples: bool) -> _Curve:
-        found = _Curve()
+    def curve(group: Group, *, by_examples: bool) -> Curve:
+        points = []
         for epoch in range(min(len(run.results.epochs) for run in group.runs)):
             scores = [run.results.epochs[epoch].score for run in group.runs]
             known = np.array([score for score in scores if score is not None])
             seen = np.mean([examples_seen(run)[epoch] for run in group.runs])
             if len(known) == len(scores):
-                found.add(float(seen) if by_examples else epoch + 1.0, known)
-        return found
+                points.append((float(seen) if by_examples else epoch + 1.0, {SCORE: known}))
+        return Curve(group.method.brief(), looks[group.method], points)
 
     def figure(name: str, heading: str, xlabel: str, *, by_examples: bool) -> Figure:
         def paint(canvas: Canvas) -> None:
             axes = canvas.subplots()
             curves = [curve(group, by_examples=by_examples) for group in groups]
-            for group, found in zip(groups, curves, strict=True):
-                found.paint(axes, looks[group.method], group.method.brief())
+            for found in curves:
+                found.paint(axes, SCORE)
             if by_examples:
-                places = [x for found in curves for x in found.x]
+                places = [x for found in curves for x, _ in found.points]
                 log_axis(axes, min(places), max(places))
             else:
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -15,7 +15,7 @@ _Series = dict[str, list[tuple[float, Group]]]
 def effect_figures(study: Study, looks: Mapping[Method, Look]) -> list[Figure]:
     """A figure for each of λ and B that has several values in otherwise equal methods."""
     asked = (
-        ("λ", "effect-lambda", "The effect of λ on ARRP", "λ: penalty on the second phase's loss"),
+        ("λ", "effect-lambda", "The effect of λ on ARRP", "λ of the second phase"),
         ("B", "effect-b", "The effect of B", "B: examples drawn per epoch (log scale)"),
     )
     return [

@@ -15,7 +15,7 @@ from mtl_bert.reporting.figures.canvas import Legend, Words, draw, log_axis
 from mtl_bert.reporting.statistics import Floats, spread
 from mtl_bert.reporting.style import Look
 
-SPREAD = "Bars and bands: ± one standard deviation over seeds, where there are several."
+SPREAD = "Bars or bands: ± one standard deviation over seeds, where there are several."
 
 
 @dataclass(frozen=True)
