@@ -14,6 +14,7 @@ PAPER = {"sts": 6040, "sst": 8544, "qqp": 283010}
 SIZES = st.dictionaries(
     st.sampled_from("abcd"), st.integers(1, 60), min_size=1
 )  # fmt: skip
+SEVERAL = SIZES.filter(lambda sizes: len(sizes) > 1)
 SELECTIONS = st.builds(
     Selection,
     share=st.floats(0.01, 1),
@@ -54,7 +55,7 @@ def test_rows_are_as_many_different_ascending_ones(
         assert 0 <= kept[0] <= kept[-1] < sizes[task]
 
 
-@given(SIZES, SELECTIONS, st.floats(1, 100), st.floats(1, 100))
+@given(SEVERAL, SELECTIONS, st.floats(1, 100), st.floats(1, 100))
 def test_less_is_part_of_more(
     sizes: dict[str, int], selection: Selection, first: float, second: float
 ) -> None:
@@ -69,7 +70,7 @@ def test_less_is_part_of_more(
         assert kept[1][task] <= kept[0][task]
 
 
-@given(SIZES.filter(lambda sizes: len(sizes) > 1), SELECTIONS, st.floats(1, 100))
+@given(SEVERAL, SELECTIONS, st.floats(1, 100))
 def test_the_ratio_is_what_was_asked_or_the_advice_makes_it_so(
     sizes: dict[str, int], selection: Selection, imbalance: float
 ) -> None:
@@ -99,3 +100,13 @@ def test_a_limit_for_a_task_that_there_is_not() -> None:
     with pytest.raises(DataError) as raised:
         Selection(limit={"cola": 5}).counts(PAPER)
     assert_tells(raised.value, "data.limit", "cola", "sts, sst, qqp")
+
+
+def test_one_task_has_no_ratio() -> None:
+    with pytest.raises(DataError) as raised:
+        Selection(imbalance=10).counts({"sts": 6040})
+    assert_tells(raised.value, "data.imbalance", "several tasks", "sts alone")
+
+
+def test_a_split_that_is_not_there_is_not_cut() -> None:
+    assert Selection(share=0.5, limit=3, imbalance=10).rows({}) == {}
