@@ -176,7 +176,7 @@ def _record(ladder: Ladder, method: Method, place: int, study: Study, group: Gro
 
 def _figure(ladder: Ladder, looks: Mapping[Method, Look]) -> Figure:
     study = ladder.studies[0]
-    whats = {SCORE: "dev score", WORST: "lowest metric, mapped to 0..1"}
+    whats = {SCORE: "dev score", WORST: "lowest of 0..1"}
     whats |= {task: f"dev {study.metrics[task]}" for task in study.tasks}
     curves = []
     for method, groups in ladder.methods.items():
@@ -195,9 +195,7 @@ def _figure(ladder: Ladder, looks: Mapping[Method, Look]) -> Figure:
         f"Score, worst task and each task's metric against the ratio. Scores: {trends}.",
         f"Means over seeds. {SPREAD}",
     )  # fmt: skip
-    return panels_figure(
-        words, whats, curves, "largest training set ÷ each of the others (log scale)", log=True
-    )
+    return panels_figure(words, whats, curves, "ratio of sizes (log scale)", log=True)
 
 
 def _advantage(ladder: Ladder, comparisons: Mapping[Study, Comparison]) -> list[Block]:

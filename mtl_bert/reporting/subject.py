@@ -97,8 +97,8 @@ class Subject:
         if not self.ratios:
             return ", ".join(self.other_sizes)
         largest, size = max(self.sizes, key=lambda task: task[1])
-        among = ", ".join(f"{ratio:g}" for ratio in self.ratios)
-        return f"{largest} {size:,}, {among} times as large as each of the others"
+        *first, last = (f"{ratio:g}" for ratio in self.ratios)
+        return f"{largest} {size:,} ({', '.join(first)} and {last} times each of the others)"
 
     def title(self, heading: str) -> str:
         """A title, with what its numbers are about."""

@@ -60,7 +60,7 @@ def section_of(ladder: Ladder, means: Mapping[tuple[float, str, str], float]) ->
 def test_studies_of_several_ratios_are_a_ladder_in_rising_order() -> None:
     ladder = only(steps((100, 1, 10), ARRP, RR))
     assert ladder.ratios == (1, 10, 100)
-    assert "1, 10, 100 times as large" in ladder.subject.words
+    assert "(1, 10 and 100 times each of the others)" in ladder.subject.words
     assert "940 of" not in ladder.subject.words
 
 
