@@ -14,6 +14,7 @@ common=(
   data=cs224n "data.dir=$data" model=local "model.path=$encoder" 'data.dev_limit={qqp: 1000}'
   batch_size=8 lr=3e-5 trainer.precision=bf16-mixed trainer.threads=1 trainer.layers_every=25
   trainer.keep=none trainer.bar=false
+  trainer.baseline=false  # the row "random" is the untrained model
 )
 # A tenth of every training set, at the files' own ratio: 5,219 + 854 + 604 examples.
 share=("${common[@]}" data.share=0.1 trainer.validate_every=2)
@@ -42,8 +43,7 @@ tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7,1 sampler.lambda_on=loss,u
 
 # The largest training set stays 2,000 examples, the others become as many, a tenth, a hundredth. Without
 # B an epoch of vanilla and of ARRP is every example once, one of annealed draws as many.
-once=(data.limit=2000 data.imbalance=1,10,100 B=null epochs=3 trainer.validate_every=3
-  trainer.baseline=false)
+once=(data.limit=2000 data.imbalance=1,10,100 B=null epochs=2 trainer.validate_every=2)
 ratios sampler=rr,annealed,vanilla,arrp "${once[@]}"
 ratios sampler=vanilla surgery=none "${once[@]}"
 
