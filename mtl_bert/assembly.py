@@ -100,6 +100,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         seed=settings.seed,
         bucket=settings.bucket,
         accumulate=settings.accumulate,
+        dev_sample=settings.trainer.dev_sample,
         eval_batch_size=settings.trainer.eval_batch_size,
         workers=settings.trainer.workers,
     )

@@ -18,8 +18,8 @@ NO_DIFFERENCE = (
 """Settings that decide neither which examples are drawn nor what is done with them."""
 
 LATER = {
-    "bucket": None, "trainer.validate_every": 1, "data.limit": None, "data.dev_limit": None,
-    "data.imbalance": None,
+    "bucket": None, "trainer.validate_every": 1, "trainer.dev_sample": None, "data.limit": None,
+    "data.dev_limit": None, "data.imbalance": None,
 }  # fmt: skip
 """Settings that came later: with these values a run is the one that it was without them."""
 

@@ -23,6 +23,8 @@ from mtl_bert.reporting.summary import print_summary
 from mtl_bert.settings import ConfigError, Settings
 from mtl_bert.training import checkpoint, provenance
 from mtl_bert.training.checkpoint import Position
+from mtl_bert.training.concluding import conclude
+from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.loggers import RunLabels, open_loggers, wandb_id, wandb_logger
 from mtl_bert.training.profiling import StepProfile
 from mtl_bert.training.progress import Bar, Lines, bar_wanted
@@ -191,7 +193,9 @@ def _carry_out(
             recorder.untrained = module.evaluation.scores
         if trains and left > 0:
             trainer.fit(module, datamodule)
-        elif not trains and first:
+        if trains and datamodule.samples:
+            conclude(trainer, module, datamodule, recorder, directory)
+        if not trains and first:
             assert module.evaluation is not None
             recorder.keep(module, module.evaluation)
         if first:
@@ -293,7 +297,7 @@ def notes_of(data: DataRecord) -> list[str]:
     return notes
 
 
-def notes_on(settings: Settings) -> list[str]:
+def notes_on(settings: Settings, datamodule: PlanDataModule) -> list[str]:
     """What a reader has to know about numbers that come from such training."""
     notes = []
     if settings.bucket is not None:
@@ -304,6 +308,17 @@ def notes_on(settings: Settings) -> list[str]:
     if (every := settings.trainer.validate_every) > 1:
         notes.append(
             f"trainer.validate_every={every}: the best epoch is the best of those that were scored"
+        )
+    if datamodule.samples:
+        chosen = [
+            f"{sample:,} of the {datamodule.dev_sizes[task]:,} of {task}"
+            for task, sample in datamodule.sample_sizes.items()
+            if sample < datamodule.dev_sizes[task]
+        ]
+        notes.append(
+            f"trainer.dev_sample={settings.trainer.dev_sample}: the best epoch was chosen on a "
+            f"sample of dev examples ({', '.join(chosen)}); its scores and the last epoch's are of "
+            "all"
         )
     return notes
 
@@ -316,11 +331,8 @@ def collect(
     device: str,
 ) -> Results:
     """Gather what a finished run has to say."""
-    assert recorder.best is not None
-    datamodule, module = parts.datamodule, parts.module
-    last = recorder.epochs[-1].scores if recorder.epochs else recorder.best
-    assert last is not None
-    notes = [*notes_of(parts.data), *(notes_on(settings) if recorder.epochs else ())]
+    datamodule, module, (best, last) = parts.datamodule, parts.module, recorder.reported
+    notes = [*notes_of(parts.data), *(notes_on(settings, datamodule) if recorder.epochs else ())]
     notes += recorder.remarks
     if module.skipped:
         notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
@@ -333,9 +345,9 @@ def collect(
         versions=provenance.versions(),
         data=parts.data,
         encoder=parts.encoder,
-        score=recorder.best.score,
-        tasks=recorder.best.tasks,
-        best_epoch=recorder.best.epoch,
+        score=best.score,
+        tasks=best.tasks,
+        best_epoch=best.epoch,
         last_epoch=last.epoch,
         last=last,
         untrained=recorder.untrained,

@@ -93,6 +93,9 @@ class TrainerSettings(_Settings):
     validate_every: Count = _setting(
         "a whole number ≥ 1 of epochs", "trainer.validate_every=2", default=1
     )
+    dev_sample: Count | None = _setting(
+        "a whole number ≥ 1 of examples, or null", "trainer.dev_sample=2000", default=None
+    )
     eval_batch_size: Count = _setting("a whole number ≥ 1", "trainer.eval_batch_size=64")
     skip_limit: Count = _setting("a whole number ≥ 1", "trainer.skip_limit=10")
     save_every_steps: Count | None = _setting(

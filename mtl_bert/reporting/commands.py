@@ -14,7 +14,7 @@ _WARMUP = {"constant": 0.0, "linear": 0.1, "cosine": 0.1}
 # What conf/optimizer/adamw.yaml and conf/model/*.yaml say; only other values need words.
 _OPTIMIZER = {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "fused": True}
 _DATA = {"share": 1.0, "limit": None, "imbalance": None, "dev_limit": None, "seed": 0}
-_TRAINER = {"precision": "32-true", "clip": None, "validate_every": 1}
+_TRAINER = {"precision": "32-true", "clip": None, "validate_every": 1, "dev_sample": 2000}
 _PRETRAINED = {"pairs": "joint", "dropout": 0.1, "max_length": None}
 _TINY = {**_PRETRAINED, "dropout": 0.0}
 _TINY_ENCODER = {

@@ -14,6 +14,9 @@ def provenance(study: Study) -> list[Block]:
     setting, runs = study.setting, [run.results for run in study.runs]
     optimizer, schedule = setting["optimizer"] or {}, setting["scheduler"] or {}
     bucket, every = setting["bucket"], numbers.counted(setting["validate_every"], "epoch")
+    of, sample = setting["dev_sample"], ""
+    if of is not None:
+        sample = f" (at most {of:,} examples of each; the best epoch and the last on all)"
     common = [
         f"Data: {_pairs(setting['data'])}",
         "Usable examples: "
@@ -21,7 +24,7 @@ def provenance(study: Study) -> list[Block]:
         f"Encoder: {setting['encoder']}; {_pairs(setting['model'])}",
         f"A step's batch of each task: {setting['batch']}; learning rate {setting['lr']}",
         f"Length bucketing: {'none' if bucket is None else f'within {bucket} steps'}; dev sets "
-        f"scored every {every}",
+        f"scored every {every}{sample}",
         f"Optimizer: {node_words(optimizer)}; schedule: {node_words(schedule)}",
         f"Precision: {setting['precision']}; clipping: {node_words(setting['clip'])}",
     ]

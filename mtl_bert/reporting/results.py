@@ -106,7 +106,10 @@ class EpochRecord(Record):
         description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
         "were not scored (trainer.validate_every)"
     )
-    tasks: dict[str, TaskScore] | None = Field(description="null likewise")
+    tasks: dict[str, TaskScore] | None = Field(
+        description="null likewise; of a sample of the dev sets where n is smaller "
+        "than the run's (trainer.dev_sample)"
+    )
     synthetic: bool = Field(description="made-up text: no number from it is a published one")
     seconds: float = Field(description="wall clock of training, validation excluded")
     validation_seconds: float = Field(description="0 where the dev sets were not scored")
@@ -174,6 +177,12 @@ class Results(Record):
     overflows: int = Field(default=0, description="steps that fp16's range did not hold")
     notes: list[str] = Field(description="what a reader has to know about these numbers")
     finished: datetime
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a sample of the dev sets was scored amid training, and all of them at the end."""
+        every = [epoch.tasks for epoch in self.epochs if epoch.tasks is not None]
+        return any(tasks[task].n < of.n for tasks in every for task, of in self.tasks.items())
 
 
 class Books(Record):

@@ -9,10 +9,12 @@ from functools import cached_property, lru_cache
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
 from mtl_bert.data.collate import Share, StepBatch, collate_step
 from mtl_bert.data.encode import Encoded
+from mtl_bert.data.selection import Selection
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
 from mtl_bert.sampling.bucketing import bucketed
 from mtl_bert.training.checkpoint import Position
@@ -82,12 +84,15 @@ class PlanDataModule(LightningDataModule):
         seed: of the plans.
         bucket: steps whose examples are dealt out by length, or None for the sampler's own batches.
         accumulate: parts of a step's examples that go through the model one after another.
+        dev_sample: examples of each dev set that are scored amid training, or None for all.
         eval_batch_size: dev examples per batch.
         workers: processes that make tensors; 0 makes them in the training process.
 
     Attributes:
         sampler: plans each epoch.
         start: where in the plan training begins.
+        dev_sizes: examples of each dev set.
+        sample_sizes: examples of each dev set that are scored amid training.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class PlanDataModule(LightningDataModule):
         seed: int,
         bucket: int | None = None,
         accumulate: int = 1,
+        dev_sample: int | None = None,
         eval_batch_size: int = 64,
         workers: int = 0,
     ) -> None:
@@ -109,6 +115,9 @@ class PlanDataModule(LightningDataModule):
         self.start = Position()
         self.sizes = {task: len(encoded) for task, encoded in train.items()}
         self.sampler, self._train, self._dev = sampler, train, dev
+        self._sample = Selection(limit=dev_sample).of(dev)
+        self.dev_sizes = {task: len(encoded) for task, encoded in dev.items()}
+        self.sample_sizes = {task: len(encoded) for task, encoded in self._sample.items()}
         self._label_types, self._pad = label_types, pad
         self._epochs, self._seed = epochs, seed
         self._bucket = bucket
@@ -175,12 +184,22 @@ class PlanDataModule(LightningDataModule):
         share = Share(*self._place(), self._accumulate)
         return self._loader(plan, steps, self._train, share, self._workers)
 
+    @property
+    def samples(self) -> bool:
+        """Whether amid training less than the whole dev sets is scored."""
+        return self.sample_sizes != self.dev_sizes
+
     def val_dataloader(self) -> DataLoader[StepBatch]:
-        """Every dev example once, task after task, batches dealt out among the processes."""
-        plan = dev_plan(self._dev, self._eval_batch_size)
+        """Every dev example once, amid training those of the sample, task after task.
+
+        Batches are dealt out among the processes.
+        """
+        amid = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        dev = self._sample if amid else self._dev
+        plan = dev_plan(dev, self._eval_batch_size)
         process, processes = self._place()
         steps = range(process, len(plan.steps), processes)
-        return self._loader(plan, steps, self._dev, Share(), 0)
+        return self._loader(plan, steps, dev, Share(), 0)
 
     def _place(self) -> tuple[int, int]:
         """This process's number and how many there are."""

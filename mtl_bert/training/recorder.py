@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -22,6 +23,13 @@ PREDICTIONS = "predictions"
 METRICS = "metrics.jsonl"
 
 
+class Reported(NamedTuple):
+    """The scores of the best epoch and of the last."""
+
+    best: Scores
+    last: Scores
+
+
 class Recorder(Callback):
     """Writes ``metrics.jsonl``, the best checkpoint and dev predictions into a run's directory.
 
@@ -29,6 +37,12 @@ class Recorder(Callback):
         directory: the run's.
         dev: the dev sets, for the predictions' texts and labels.
         synthetic: whether any text is made up.
+
+    Attributes:
+        epochs: the finished ones.
+        best: the scores by which an epoch was chosen, on samples where those are scored.
+        untrained: the scores before training.
+        remarks: metrics that were undefined.
     """
 
     def __init__(self, directory: Path, dev: Mapping[str, Table], *, synthetic: bool) -> None:
@@ -36,11 +50,22 @@ class Recorder(Callback):
         self.best: Scores | None = None
         self.untrained: Scores | None = None
         self.remarks: list[str] = []
+        self._concluded: Reported | None = None
         self._directory, self._dev, self._synthetic = directory, dev, synthetic
         self._clock = Stopwatch({})
         self._validation_began = 0.0
         self._usage: Usage | None = None
         self._steps, self._examples = 1, 0  # of the epoch's plan; begun since the run did
+
+    @property
+    def reported(self) -> Reported:
+        """What results say of the run: on whole dev sets as soon as those have been scored."""
+        if self._concluded is not None:
+            return self._concluded
+        assert self.best is not None
+        last = self.epochs[-1].scores if self.epochs else self.best
+        assert last is not None
+        return Reported(self.best, last)
 
     @property
     def books(self) -> Books:
@@ -65,6 +90,13 @@ class Recorder(Callback):
             best = checkpoint.read(self._directory / checkpoint.DIRECTORY / checkpoint.BEST)
             self.best = Scores.model_validate_json(best["scores"])
             self._write_predictions(best["predictions"], best["confidence"])
+
+    def conclude(self, best: Evaluation, last: Evaluation) -> None:
+        """Take what whole dev sets say of the best epoch, which samples chose, and of the last."""
+        self._concluded = Reported(best.scores, last.scores)
+        of = {one.scores.epoch: one.remarks for one in (best, last)}
+        self.remarks += [f"epoch {e}, whole dev sets: {r}" for e, told in of.items() for r in told]
+        self._write_predictions(*_tensors(best))
 
     def on_train_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Have every row of metrics say where training stood."""
@@ -133,8 +165,7 @@ class Recorder(Callback):
     def keep(self, module: MultiTaskModule, evaluation: Evaluation) -> None:
         """Take the model as it is for the best so far."""
         self.best = evaluation.scores
-        predictions = {t: torch.from_numpy(p) for t, p in evaluation.predictions.items()}
-        confidence = {t: torch.from_numpy(c) for t, c in evaluation.confidence.items()}
+        predictions, confidence = _tensors(evaluation)
         content = {
             "state_dict": module.state_dict(),
             "scores": self.best.model_dump_json(),
@@ -147,6 +178,8 @@ class Recorder(Callback):
     def _write_predictions(
         self, predictions: Mapping[str, torch.Tensor], confidence: Mapping[str, torch.Tensor]
     ) -> None:
+        if any(len(predictions[task]) < len(table) for task, table in self._dev.items()):
+            return  # a sample's: the whole dev sets' are written at the end
         for task, table in self._dev.items():
             place = self._directory / PREDICTIONS / f"{task}.csv"
             write_predictions(place, table, predictions[task].numpy(), confidence[task].numpy())
@@ -188,6 +221,14 @@ class Recorder(Callback):
             losses=module.losses.epoch(),
             utilisation=used.read(),
         )
+
+
+def _tensors(evaluation: Evaluation) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The predictions, and the confidence in them."""
+    return (
+        {task: torch.from_numpy(values) for task, values in evaluation.predictions.items()},
+        {task: torch.from_numpy(values) for task, values in evaluation.confidence.items()},
+    )
 
 
 def times(record: EpochRecord) -> dict[str, float]:

@@ -42,41 +42,42 @@ class Remaining:
     """What is ahead of a run, and how fast it gets there.
 
     Attributes:
-        validation: seconds that the last scoring of the dev sets took, or None before any.
+        dev_seconds: that each example took in the last scoring of dev sets, or None before any.
     """
 
     def __init__(self) -> None:
-        self.validation: float | None = None
+        self.dev_seconds: float | None = None
         self._examples: dict[str, int] = {}
-        self._validations = 0
+        self._dev_examples = 0
         self._paces: dict[str, Pace] = {}
 
-    def expect(self, examples: Mapping[str, int], validations: int) -> None:
-        """Take this for what is ahead: examples of each phase, scorings of the dev sets."""
-        self._examples, self._validations = dict(examples), validations
+    def expect(self, examples: Mapping[str, int], dev_examples: int) -> None:
+        """Take this for what is ahead: examples of each phase, dev examples to score."""
+        self._examples, self._dev_examples = dict(examples), dev_examples
 
     def did(self, phase: str, examples: int, seconds: float) -> None:
         """Note a step."""
         self._examples[phase] = self._examples.get(phase, 0) - examples
         self._paces.setdefault(phase, Pace()).add(examples, seconds)
 
-    def validated(self, seconds: float) -> None:
-        """Note that the dev sets were scored."""
-        self._validations -= 1
-        self.validation = seconds
+    def validated(self, examples: int, seconds: float) -> None:
+        """Note that so many dev examples were scored."""
+        self._dev_examples -= examples
+        self.dev_seconds = seconds / examples
 
     def rate(self, phase: str) -> float | None:
         """Examples per second of a phase, or None before there was any."""
         pace = self._paces.get(phase)
         return pace.examples / pace.seconds if pace and pace.seconds else None
 
-    def left(self, validating: float = 0.0) -> Left | None:
+    def left(self, validating: float = 0.0, of: int = 0) -> Left | None:
         """Time left, or None while there is nothing to go by.
 
         A phase that was not measured yet is taken to be as fast as the others.
 
         Args:
-            validating: seconds that a scoring of the dev sets has been going on.
+            validating: seconds that a scoring of dev sets has been going on.
+            of: examples that it has.
         """
         paces = self._paces.values()
         seconds = sum(pace.seconds for pace in paces)
@@ -90,10 +91,11 @@ class Remaining:
                 measured += examples / own
             else:
                 guessed += examples / typical
-        if self.validation is not None:
-            measured += self._validations * self.validation - min(validating, self.validation)
+        if self.dev_seconds is not None:
+            done = min(validating, of * self.dev_seconds)
+            measured += self._dev_examples * self.dev_seconds - done
         total = measured + guessed
-        known = self.validation is not None or self._validations == 0
+        known = self.dev_seconds is not None or self._dev_examples == 0
         return Left(total, known and guessed <= NEGLIGIBLE * total)
 
 

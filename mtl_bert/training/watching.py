@@ -52,7 +52,8 @@ class Watching(Callback):
         self._remaining.expect(*ahead(datamodule_of(trainer), self._epochs, self._validate_every))
         for record in self._recorder.epochs:
             if record.scores is not None:
-                self._remaining.validation = record.validation_seconds
+                examples = sum(task.n for task in record.scores.tasks.values())
+                self._remaining.dev_seconds = record.validation_seconds / examples
         self._clock = time.monotonic()
 
     def on_train_batch_start(  # type: ignore[override]
@@ -101,10 +102,14 @@ class Watching(Callback):
         """Show how far the dev sets are."""
         if self._display.due():
             title, losses = "untrained model", None
+            of = sum(datamodule_of(trainer).sample_sizes.values())
             if trainer.state.fn == TrainerFn.FITTING:
                 title = f"epoch {module.position.epoch}/{self._epochs}"
                 losses = module.losses.epoch()
-            left = self._remaining.left(time.monotonic() - self._clock)
+            elif self._recorder.epochs:
+                title = "final scores"
+                of = sum(datamodule_of(trainer).dev_sizes.values())
+            left = self._remaining.left(time.monotonic() - self._clock, of)
             look = Look(
                 title,
                 DEV_SETS,
@@ -118,15 +123,16 @@ class Watching(Callback):
             self._display.show(look)
 
     def on_validation_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Remember what the untrained model's took, and make room for what comes."""
+        """Remember what it took outside training, and make room for what comes."""
         if trainer.state.fn != TrainerFn.FITTING:
-            self._remaining.validation = self._lap()
+            self._remaining.validated(sum(datamodule_of(trainer).dev_sizes.values()), self._lap())
             self._display.close()
 
     def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Sum up; books and checkpoints are written by now and count with the dev sets."""
         if module.evaluation is not None:
-            self._remaining.validated(self._lap())
+            datamodule = datamodule_of(trainer)
+            self._remaining.validated(sum(datamodule.sample_sizes.values()), self._lap())
         *earlier, record = self._recorder.epochs
         best = self._recorder.best
         used = Counter[str]()
@@ -159,11 +165,17 @@ class Watching(Callback):
 def ahead(
     datamodule: PlanDataModule, epochs: int, validate_every: int
 ) -> tuple[dict[str, int], int]:
-    """What a run has before it where it starts or goes on: examples by phase, validations."""
-    start, examples, validations = datamodule.start, Counter[str](), 0
+    """What a run has before it where it starts or goes on: examples by phase, dev examples.
+
+    The best epoch may be the last: then the whole dev sets are scored once less at the end.
+    """
+    start, examples, scored = datamodule.start, Counter[str](), 0
     for epoch in range(start.epoch, epochs + 1):
         examples.update(datamodule.examples(epoch))
-        validations += is_scored(epoch, validate_every, epochs)
+        scored += is_scored(epoch, validate_every, epochs)
     for step in datamodule.plan(start.epoch).steps[: start.step]:
         examples[step.phase.name] -= step.examples
-    return dict(examples), validations
+    dev = scored * sum(datamodule.sample_sizes.values())
+    if datamodule.samples:
+        dev += 2 * sum(datamodule.dev_sizes.values())
+    return dict(examples), dev

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtl_bert.reporting.results import Scores
-from tests.cli.driving import Command, program, results_in, tree
+from tests.cli.driving import SMALL, Command, program, results_in, tree
 
 
 def test_the_best_checkpoint_from_outside(trained: Path, tmp_path: Path) -> None:
@@ -26,6 +26,20 @@ def test_the_last_checkpoint(command: Command, trained: Path) -> None:
     assert outcome.code == 0
     assert "the numbers are the recorded ones" in outcome.out
     assert _rows(outcome.out)["last checkpoint, now"] == _shown(results_in(trained).last)
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_a_run_that_scored_samples_amid_training(
+    command: Command, tmp_path: Path, checkpoint: str
+) -> None:
+    chosen = [*SMALL, "sampler=rr", "epochs=2", "trainer.dev_sample=5", "hydra.run.dir=run"]
+    assert command("train", *chosen).code == 0
+    results = results_in(tmp_path / "run")
+    assert results.sampled
+    outcome = command("evaluate", "run=run", f"checkpoint={checkpoint}")
+    assert "the numbers are the recorded ones" in outcome.out
+    scores = results if checkpoint == "best" else results.last
+    assert _rows(outcome.out)[f"{checkpoint} checkpoint, now"] == _shown(scores)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ CHANGES = {
     "freeze=all_but_head": "freeze: expected 'none'|found 'all_but_head'",
     "bucket=20": "bucket: expected None, with which the run began|found 20",
     "trainer.validate_every=2": "trainer.validate_every: expected 1, with which|found 2",
+    "trainer.dev_sample=9": "trainer.dev_sample: expected 2000, with which|found 9",
     "epochs=1": "epochs: expected at least 2, which the run has begun|found 1|write epochs=2",
 }
 

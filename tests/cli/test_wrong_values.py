@@ -41,6 +41,10 @@ WRONG = [
         "trainer.validate_every: expected a whole number ≥ 1 of epochs|found 0|validate_every=2",
     ),
     (
+        "trainer.dev_sample=0",
+        "trainer.dev_sample: expected a whole number ≥ 1 of examples|found 0|dev_sample=2000",
+    ),
+    (
         "trainer.validate_every=null",
         "trainer.validate_every: expected a whole number ≥ 1 of epochs|found None|validate_every=2",
     ),

@@ -76,6 +76,7 @@ class Made:
     batch_size: int = 32
     bucket: int | None = None
     validate_every: int | None = None
+    dev_sample: int | None = None
     lr: float = 7e-4
     device: str = "a CPU, 1 thread"
     train_labels: bool = True
@@ -150,6 +151,8 @@ def config_of(made: Made) -> dict[str, Any]:
         config["bucket"] = made.bucket
     if made.validate_every is not None:
         config["trainer"]["validate_every"] = made.validate_every
+    if made.dev_sample is not None:
+        config["trainer"]["dev_sample"] = made.dev_sample
     for group, changes in made.override.items():
         config[group] = {**config[group], **changes}
     return config
@@ -238,6 +241,10 @@ def score_of(tasks: Mapping[str, TaskScore]) -> float:
     return sum(units) / len(units)
 
 
+def _sampled(score: TaskScore, sample: int | None) -> TaskScore:
+    return score.model_copy(update={"n": min(score.n, sample or score.n)})
+
+
 def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
     trained = made.sampler != "random"
     score = score_of(tasks)
@@ -252,7 +259,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
         EpochRecord(
             epoch=e,
             score=score * (0.8 + 0.2 * e / made.epochs) if scored else None,
-            tasks=dict(tasks) if scored else None,
+            tasks={k: _sampled(t, made.dev_sample) for k, t in tasks.items()} if scored else None,
             synthetic=made.synthetic,
             seconds=seconds,
             validation_seconds=1.0,

@@ -23,6 +23,8 @@ SETTINGS = [
     "scheduler=cosine scheduler.warmup=0.2 optimizer.weight_decay=0 optimizer.betas=[0.8,0.9]",
     "trainer.precision=bf16-mixed trainer.clip=1.5 accumulate=2 model.max_length=64",
     "bucket=50 trainer.validate_every=2",
+    "trainer.dev_sample=null",
+    "trainer.dev_sample=500",
     "data=cs224n data.dir=/somewhere data.limit=50 data.imbalance=10 data.dev_limit={qqp:40,sst:7}",
     "trainer.devices=2 batch_size=4 model.pairs=alone",
     "model.source.settings.hidden_size=48 model.source.settings.num_hidden_layers=2",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mtl_bert.training.remaining import ENOUGH, HALF_LIFE, Left, Remaining, in_words
 
+DEV = 100  # examples
 PHASES = ["joint", "first alone", "second alone"]
 Plan = list[tuple[list[tuple[str, int]], bool]]
 """Epochs: steps as phase and examples, and whether the dev sets are scored after them."""
@@ -25,7 +26,7 @@ def expected(plan: Plan) -> Remaining:
         for phase, examples in epoch:
             ahead[phase] += examples
     remaining = Remaining()
-    remaining.expect(ahead, sum(scored for _, scored in plan))
+    remaining.expect(ahead, DEV * sum(scored for _, scored in plan))
     return remaining
 
 
@@ -47,12 +48,12 @@ def test_at_constant_speeds_it_is_the_truth(
             enough = sum(count - 1 for count in done.values()) >= ENOUGH
             assert (left is not None) == enough
             known = all(done[name] > ENOUGH for name in ahead if ahead[name])
-            if left is not None and known and remaining.validation is not None:
+            if left is not None and known and remaining.dev_seconds is not None:
                 assert left.measured
                 said.append((left, len(durations)))
         if scored:
             durations.append(validation)
-            remaining.validated(validation)
+            remaining.validated(DEV, validation)
     for left, place in said:
         assert left.seconds == pytest.approx(sum(durations[place:]), rel=1e-6, abs=1e-6)
 
@@ -62,7 +63,7 @@ def test_phases_that_were_not_measured_count_as_fast_as_the_others(
     plan: Plan, speed: float, validation: float
 ) -> None:
     remaining = expected(plan)
-    remaining.validation = validation
+    remaining.dev_seconds = validation / DEV
     rest = sum(n / speed for epoch, _ in plan for _, n in epoch)
     rest += validation * sum(scored for _, scored in plan)
     for epoch, scored in plan:
@@ -72,13 +73,13 @@ def test_phases_that_were_not_measured_count_as_fast_as_the_others(
             if (left := remaining.left()) is not None:
                 assert left.seconds == pytest.approx(rest, rel=1e-6, abs=1e-6)
         if scored:
-            remaining.validated(validation)
+            remaining.validated(DEV, validation)
             rest -= validation
 
 
 def test_what_is_guessed_is_called_so() -> None:
     remaining = Remaining()
-    remaining.expect({"joint": 1000, "alone": 500}, validations=0)
+    remaining.expect({"joint": 1000, "alone": 500}, dev_examples=0)
     for _ in range(ENOUGH + 1):
         remaining.did("joint", 10, 1.0)
     assert remaining.left() == Left(pytest.approx(94 + 50), measured=False)
@@ -91,7 +92,7 @@ def test_what_is_guessed_is_called_so() -> None:
 
 def test_a_small_guess_beside_much_that_was_measured_is_none() -> None:
     remaining = Remaining()
-    remaining.expect({"joint": 1000, "alone": 40}, validations=0)
+    remaining.expect({"joint": 1000, "alone": 40}, dev_examples=0)
     for _ in range(ENOUGH + 1):
         remaining.did("joint", 10, 1.0)
     assert remaining.left() == Left(pytest.approx(94 + 4), measured=True)
@@ -99,7 +100,7 @@ def test_a_small_guess_beside_much_that_was_measured_is_none() -> None:
 
 def test_a_first_step_that_warms_up_does_not_count() -> None:
     remaining = Remaining()
-    remaining.expect({"joint": 1000}, validations=0)
+    remaining.expect({"joint": 1000}, dev_examples=0)
     remaining.did("joint", 10, 60.0)
     assert remaining.rate("joint") is None
     for _ in range(ENOUGH):
@@ -110,20 +111,22 @@ def test_a_first_step_that_warms_up_does_not_count() -> None:
 
 def test_a_validation_that_goes_on_is_partly_done() -> None:
     remaining = Remaining()
-    remaining.expect({"joint": 10 * (ENOUGH + 1)}, validations=2)
+    remaining.expect({"joint": 10 * (ENOUGH + 1)}, dev_examples=300)
     for _ in range(ENOUGH + 1):
         remaining.did("joint", 10, 1.0)
     assert remaining.left() == Left(0, measured=False)  # nobody knows how long they take
-    remaining.validated(30.0)
-    assert remaining.left() == Left(pytest.approx(30), measured=True)
-    assert remaining.left(validating=12) == Left(pytest.approx(18), measured=True)
-    assert remaining.left(validating=99) == Left(pytest.approx(0), measured=True)
+    remaining.validated(100, 10.0)
+    assert remaining.left() == Left(pytest.approx(20), measured=True)
+    assert remaining.left(validating=8, of=100) == Left(pytest.approx(12), measured=True)
+    assert remaining.left(validating=99, of=100) == Left(pytest.approx(10), measured=True)
+    remaining.validated(200, 20.0)
+    assert remaining.left() == Left(pytest.approx(0), measured=True)
 
 
 @given(st.floats(0.1, 10), st.floats(0.1, 10))
 def test_a_machine_that_changes_its_pace_is_believed(before: float, after: float) -> None:
     remaining = Remaining()
-    remaining.expect({"joint": 10**6}, validations=0)
+    remaining.expect({"joint": 10**6}, dev_examples=0)
     for seconds in (before, after):
         for _ in range(1 + int(10 * HALF_LIFE / seconds)):
             remaining.did("joint", 8, seconds)

@@ -107,6 +107,13 @@ def test_nothing_is_said_before_there_is_something_to_go_by(run: str) -> None:
     assert not [view for view in first if " left" in view]
 
 
+def test_whole_dev_sets_at_the_end_are_seen_too(tmp_path: Path) -> None:
+    code, written = watched(tmp_path / "run", "trainer.dev_sample=5", "trainer.eval_batch_size=6")
+    assert code == 0, written
+    seen = [place for place in places(views(written)) if place[0] == "final scores"]
+    assert seen[:4] == [("final scores", "dev sets", number, 4) for number in range(4)]
+
+
 def test_full_bars_and_tables_stay_and_nothing_else(run: str) -> None:
     text = views(run)[-1]
     assert "examples/s" not in text
@@ -210,13 +217,21 @@ TRAIN: dict[str, Encoded] = {
 }
 
 
-@given(st.integers(1, 4), st.integers(0, 30), st.integers(1, 3), st.sampled_from([None, 4]))
+@given(
+    st.integers(1, 4),
+    st.integers(0, 30),
+    st.integers(1, 3),
+    st.sampled_from([None, 4]),
+    st.sampled_from([None, 30, 50]),
+)
 def test_what_is_ahead_is_the_plan_less_what_is_done(
-    epoch: int, step: int, every: int, bucket: int | None
+    epoch: int, step: int, every: int, bucket: int | None, sample: int | None
 ) -> None:
     types = dict.fromkeys(TRAIN, torch.float32)
     sampler = ARRP(batch_size=4, B=13)
-    datamodule = PlanDataModule(sampler, TRAIN, {}, types, 0, epochs=4, seed=1, bucket=bucket)
+    datamodule = PlanDataModule(
+        sampler, TRAIN, TRAIN, types, 0, epochs=4, seed=1, bucket=bucket, dev_sample=sample
+    )
     datamodule.start = Position(epoch, min(step, len(datamodule.plan(epoch).steps)))
     rest = [
         (each.phase.name, each.examples)
@@ -227,7 +242,9 @@ def test_what_is_ahead_is_the_plan_less_what_is_done(
     expected = Counter[str]()
     for phase, examples in rest:
         expected[phase] += examples
-    found, validations = ahead(datamodule, epochs=4, validate_every=every)
+    found, dev = ahead(datamodule, epochs=4, validate_every=every)
     assert {phase: n for phase, n in found.items() if n} == dict(expected)
-    assert validations == sum(n in {*range(every, 5, every), 4} for n in range(epoch, 5))
+    scored = sum(n in {*range(every, 5, every), 4} for n in range(epoch, 5))
+    # A sample of 30 has all 21 of the smaller; at the end the best and the last see all 71.
+    assert dev == (scored * 51 + 2 * 71 if sample == 30 else scored * 71)
     assert datamodule.total_steps == sum(len(datamodule.plan(n).steps) for n in range(1, 5))

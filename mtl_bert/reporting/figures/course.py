@@ -43,6 +43,7 @@ def course_figure(results: Results, tasks: Sequence[str], subject: Subject) -> F
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         legend.paint(canvas, metrics)
 
+    sample = " Amid training a sample of the dev sets was scored." if results.sampled else ""
     ends = ", ".join(f"{task} {score.value:.3f}" for task, score in results.last.tasks.items())
     return draw(
         Words(
@@ -50,7 +51,7 @@ def course_figure(results: Results, tasks: Sequence[str], subject: Subject) -> F
             f"Over {len(results.epochs)} epochs: each task's mean training loss, its dev metric, "
             f"and the seconds of each phase. After the last epoch: {ends}.",
             "Losses are means over an epoch's examples. Epoch 0 is the untrained model. Seconds "
-            "are wall clock, stacked.",
+            f"are wall clock, stacked.{sample}",
         ),
         paint,
         height=2.2 + legend.height,

@@ -117,12 +117,14 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
             axes.set(xlabel=xlabel, ylabel="dev score (0 to 1)")
             legend.paint(canvas, axes)
 
+        sample = study.setting["dev_sample"]
+        on = "" if sample is None else f" on at most {sample:,} examples of each dev set"
         ends = (f"{g.label} {np.mean([r.results.last.score for r in g.runs]):.3f}" for g in groups)
         return draw(
             Words(
                 f"{study.slug}-{name}", heading, study.subject,
                 f"{heading} for {len(groups)} methods; after the last epoch: {', '.join(ends)}.",
-                f"Means over seeds after each epoch that was scored. {SPREAD}",
+                f"Means over seeds after each epoch that was scored{on}. {SPREAD}",
             ),
             paint,
             height=2.6 + legend.height,

@@ -1,0 +1,161 @@
+"""Samples of the dev sets choose the best epoch; its scores are those of the whole dev sets."""
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtl_bert import running
+from mtl_bert.inference.finished import open_run
+from mtl_bert.interruption import EXIT_CODE
+from mtl_bert.training import recorder, saving
+from mtl_bert.training.module import MultiTaskModule
+from tests.composing import settings_of
+from tests.forking import together
+from tests.training.test_interruption import (
+    KILLED,
+    assert_as_if_nothing_had_happened,
+    call_at,
+    carry_out,
+    die,
+    left_by,
+    send,
+)
+from tests.training.test_processes import RUN as SEVERAL
+from tests.training.test_processes import TWO
+
+# 12 of SST's 60 dev examples; STS's ten are less than the sample may have. With this rate and seed
+# the sample chooses an epoch that is neither the last nor the one that all examples would choose.
+BIG = (
+    "tasks.sst.sources.demo.dev=60", "tasks.sts.sources.demo.dev=10", "epochs=4", "lr=2e-3",
+    "seed=6", "surgery=pcgrad_paper",
+)  # fmt: skip
+SAMPLED = (*BIG, "trainer.dev_sample=12")
+SIZES = {"sst": 60, "sts": 10}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("sampled") / "run"
+    assert carry_out(directory, *SAMPLED) == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same training, all dev examples scored after each epoch."""
+    directory = tmp_path_factory.mktemp("everything") / "run"
+    assert carry_out(directory, *BIG, "trainer.dev_sample=null") == 0
+    return left_by(directory)
+
+
+def test_samples_choose_and_whole_dev_sets_are_reported(
+    ended: Path, everything: dict[str, Any]
+) -> None:
+    found, full = left_by(ended)["results"], everything["results"]
+    scores = [epoch["score"] for epoch in found["epochs"]]
+    best = 1 + scores.index(max(scores))
+    assert found["best_epoch"] == best
+    for epoch in found["epochs"]:
+        assert {task: of["n"] for task, of in epoch["tasks"].items()} == {"sst": 12, "sts": 10}
+    reported = {key: found[key] for key in ("score", "tasks")}
+    assert reported == {key: full["epochs"][best - 1][key] for key in ("score", "tasks")}
+    assert {task: of["n"] for task, of in found["tasks"].items()} == SIZES
+    assert found["last"] == full["last"]
+    assert found["untrained"] == full["untrained"]
+    # Otherwise nothing was tested.
+    assert best not in (found["last_epoch"], full["best_epoch"])
+
+
+def test_what_is_trained_is_the_same(ended: Path, everything: dict[str, Any]) -> None:
+    last, full = left_by(ended)["last"], everything["last"]
+    assert {n: w.tolist() for n, w in last["state_dict"].items()} == {
+        n: w.tolist() for n, w in full["state_dict"].items()
+    }
+
+
+def test_predictions_are_of_the_best_epoch_and_of_all_examples(ended: Path) -> None:
+    results = json.loads((ended / "results.json").read_text("utf-8"))
+    with (ended / "predictions" / "sst.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == SIZES["sst"]
+    right = sum(float(row["label"]) == float(row["prediction"]) for row in rows)
+    assert right / len(rows) == pytest.approx(results["tasks"]["sst"]["value"])
+
+
+def test_a_reader_is_told(ended: Path) -> None:
+    (told,) = [n for n in open_run(str(ended)).results.notes if "dev_sample" in n]
+    assert told == (
+        "trainer.dev_sample=12: the best epoch was chosen on a sample of dev examples (12 of the "
+        "60 of sst); its scores and the last epoch's are of all"
+    )
+
+
+def test_a_sample_as_large_as_the_dev_sets_is_none(
+    everything: dict[str, Any], tmp_path: Path
+) -> None:
+    assert carry_out(tmp_path / "run", *BIG, "trainer.dev_sample=60") == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", everything)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda: call_at(recorder.Recorder, "keep", 2, die, after=True),
+        lambda: call_at(saving.Saving, "on_train_epoch_end", 4, die, after=True),
+        # Four epochs have two batches each, the untrained model three, and so has the last epoch's.
+        lambda: call_at(MultiTaskModule, "validation_step", 12, die, after=False),
+        lambda: call_at(MultiTaskModule, "validation_step", 14, die, after=True),
+        lambda: call_at(recorder.Recorder, "conclude", 1, die, after=True),
+    ],
+    ids=["amid", "before whole dev sets", "in the last's", "in the best's", "before the results"],
+)
+def test_killed_and_gone_on_with(ended: Path, tmp_path: Path, hook: Callable[[], None]) -> None:
+    assert carry_out(tmp_path / "run", *SAMPLED, hook=hook) == KILLED
+    assert carry_out(tmp_path / "run", *SAMPLED) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", left_by(ended))
+
+
+def test_asked_to_stop_while_whole_dev_sets_are_scored(ended: Path, tmp_path: Path) -> None:
+    def hook() -> None:
+        call_at(MultiTaskModule, "validation_step", 12, send(signal.SIGTERM), after=False)
+
+    assert carry_out(tmp_path / "run", *SAMPLED, hook=hook) == EXIT_CODE
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert carry_out(tmp_path / "run", *SAMPLED) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", left_by(ended))
+
+
+def test_more_epochs_choose_as_if_there_had_been_no_end(tmp_path: Path) -> None:
+    more = [o for o in SAMPLED if not o.startswith("epochs")] + ["scheduler=constant"]
+    assert carry_out(tmp_path / "whole", *more, "epochs=4") == 0
+    assert carry_out(tmp_path / "run", *more, "epochs=2") == 0
+    assert carry_out(tmp_path / "run", *more, "epochs=4") == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", left_by(tmp_path / "whole"))
+
+
+def test_two_processes_report_what_one_does(tmp_path: Path) -> None:
+    chosen = (
+        *SEVERAL, "sampler=rr", "epochs=3", "lr=1e-2", "seed=2", "trainer.dev_sample=10",
+        "trainer.eval_batch_size=4", "tasks.qqp.sources.demo.dev=40",
+    )  # fmt: skip
+
+    def work(_: int) -> None:
+        running.run(settings_of(*chosen, *TWO), tmp_path / "two")
+
+    assert together(2, work) == [0, 0]
+    running.run(settings_of(*chosen, "batch_size=6"), tmp_path / "one")
+    one, two = (
+        json.loads((tmp_path / name / "results.json").read_text("utf-8")) for name in ("one", "two")
+    )
+    assert two["best_epoch"] == one["best_epoch"] != two["last_epoch"]
+    for each in (two, two["last"]):
+        assert {task: of["n"] for task, of in each["tasks"].items()} == {
+            "sst": 15, "qqp": 40, "sts": 15,
+        }  # fmt: skip
+    assert two["score"] == pytest.approx(one["score"], abs=1e-9)
+    assert two["last"]["score"] == pytest.approx(one["last"]["score"], abs=1e-9)
