@@ -33,10 +33,11 @@ tables() { sweep tables "$@" "${share[@]}" ${own[@]+"${own[@]}"} $SEEDS; }
 ratios() { sweep ratios "$@" "${common[@]}" ${own[@]+"${own[@]}"} $SEEDS; }
 own=("$@")
 
-tables '+experiment/table2=annealed_16000,annealed_56000,annealed_80000,vanilla_16000,vanilla_56000' \
-  epochs=4 $UNION
-tables '+experiment/table2=rr,full,random' epochs=4
+tables '+experiment/table2=annealed_16000,annealed_56000,vanilla_16000,vanilla_56000' epochs=4 $UNION
+tables '+experiment/table2=rr,random' epochs=4
 tables '+experiment/table4=glob(arrp*)' epochs=4 $LARGEST
+tables '+experiment/table2=annealed_80000' epochs=4 $UNION
+tables '+experiment/table2=full' epochs=4
 tables '+experiment/table3=glob(*)' $LARGEST
 tables sampler=single epochs=4
 tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7,1 sampler.lambda_on=loss,update epochs=4

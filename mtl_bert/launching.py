@@ -127,6 +127,15 @@ def joined(processes: int, accelerator: str) -> Iterator[int]:
         dist.destroy_process_group()
 
 
+def in_any(so: bool) -> bool:
+    """Whether it is so in some process."""
+    if not dist.is_initialized():
+        return so
+    told = [so] * dist.get_world_size()
+    dist.all_gather_object(told, so)
+    return any(told)
+
+
 def from_first(work: Callable[[], Value]) -> Value:
     """What some work comes to in the first process, in every process.
 

@@ -87,7 +87,7 @@ def _look(settings: Settings, directory: Path, stack: ExitStack) -> tuple[Path, 
     if not (directory / CONFIG).exists():
         return directory, None
     old = saved_settings(directory / CONFIG)
-    if (directory / RESULTS).exists() and settings.epochs <= old.epochs:
+    if settings.epochs <= _finished_epochs(directory):
         raise _taken(directory)
     resuming.check_changes(old, settings)
     stack.enter_context(_locked(directory))
@@ -100,6 +100,15 @@ def _look(settings: Settings, directory: Path, stack: ExitStack) -> tuple[Path, 
             "write hydra.run.dir=ANOTHER"
         )
     return directory, None if state is None else _Before(old, state)
+
+
+def _finished_epochs(directory: Path) -> int:
+    """Epochs of the run that has finished here, before somebody wanted more; 0 if none has."""
+    try:
+        text = (directory / RESULTS).read_text("utf-8")
+    except FileNotFoundError:
+        return 0
+    return int(json.loads(text)["config"]["epochs"])
 
 
 def _claim(settings: Settings, directory: Path, stack: ExitStack) -> None:
@@ -143,9 +152,10 @@ def _carry_out(
             log.info("run in %s", directory)
         if state is not None:
             log.info("going on from epoch %d, step %d", *state["position"])
-            recorder.resume(Books.model_validate_json(state["books"]))
+            books = Books.model_validate_json(state["books"])
+            launching.from_first(lambda: recorder.resume(books))
         if first:
-            for note in notes_of(parts.data):
+            for note in [*notes_of(parts.data), *notes_on(settings, datamodule)]:
                 log.info("%s", note)
         digest = datamodule.digest()
 
@@ -316,7 +326,7 @@ def notes_on(settings: Settings, datamodule: PlanDataModule) -> list[str]:
             if sample < datamodule.dev_sizes[task]
         ]
         notes.append(
-            f"trainer.dev_sample={settings.trainer.dev_sample}: the best epoch was chosen on a "
+            f"trainer.dev_sample={settings.trainer.dev_sample}: the best epoch is chosen on a "
             f"sample of dev examples ({', '.join(chosen)}); its scores and the last epoch's are of "
             "all"
         )

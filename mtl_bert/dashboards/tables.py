@@ -9,7 +9,8 @@ from mtl_bert.dashboards.subject import Subject
 from mtl_bert.reporting import numbers, paper
 
 LEAD = (
-    "Scores are those of each run's best epoch on the dev sets; runs that differ in nothing but "
+    "Scores are those of each run's best epoch on the dev sets (of a run that has not ended, maybe "
+    "on samples of them: dev/examples says how large they are); runs that differ in nothing but "
     "the seed are a group, shown as its mean and standard deviation. Runs tagged synthetic are "
     "about made-up text: none of their numbers is a published one. Whether a difference is real, "
     "and what became of the paper's claims, is in the page that python -m mtl_bert.report writes."

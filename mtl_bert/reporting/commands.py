@@ -54,7 +54,7 @@ def overrides(run: Run, epochs: int) -> list[str]:
     config = run.config
     words = [*_data(config["data"]), *_model(config["model"])]
     # A sweep's jobs have one process each, which sees what several saw together.
-    trainer = config["trainer"]
+    trainer = {"dev_sample": None, **config["trainer"]}  # older versions scored all
     batch = config["batch_size"] * trainer.get("devices", 1) * trainer.get("nodes", 1)
     words += [f"epochs={epochs}", f"batch_size={batch}"]
     if config.get("accumulate", 1) != 1:

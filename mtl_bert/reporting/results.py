@@ -104,7 +104,7 @@ class EpochRecord(Record):
     epoch: int = Field(description="counted from 1")
     score: float | None = Field(
         description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
-        "were not scored (trainer.validate_every)"
+        "were not scored (trainer.validate_every); of samples of them where n says so"
     )
     tasks: dict[str, TaskScore] | None = Field(
         description="null likewise; of a sample of the dev sets where n is smaller "
@@ -179,10 +179,12 @@ class Results(Record):
     finished: datetime
 
     @property
-    def sampled(self) -> bool:
-        """Whether a sample of the dev sets was scored amid training, and all of them at the end."""
-        every = [epoch.tasks for epoch in self.epochs if epoch.tasks is not None]
-        return any(tasks[task].n < of.n for tasks in every for task, of in self.tasks.items())
+    def dev_sample(self) -> int | None:
+        """Examples of each dev set at most that are scored amid training; None if that is all."""
+        most = self.config["trainer"].get("dev_sample")  # older versions scored all
+        if most is None or all(sizes.get("dev", 0) <= most for sizes in self.data.sizes.values()):
+            return None
+        return int(most)
 
 
 class Books(Record):

@@ -40,7 +40,7 @@ def setting_of(run: Run) -> dict[str, Any]:
         "clip": trainer.get("clip"),
         "precision": trainer.get("precision"),
         "validate_every": trainer.get("validate_every", 1),
-        "dev_sample": trainer["dev_sample"] if run.results.sampled else None,
+        "dev_sample": run.results.dev_sample,
         "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
     }
 

@@ -1,11 +1,11 @@
 """A run's end: what samples of the dev sets chose is scored on the whole dev sets."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 
 from mtl_bert import launching
+from mtl_bert.interruption import Interrupted
 from mtl_bert.training import checkpoint
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.evaluation import Evaluation
@@ -28,13 +28,18 @@ def conclude(
         datamodule: of both.
         recorder: knows, in the first process, which epoch is best.
         directory: the run's.
+
+    Raises:
+        Interrupted: somebody asked some process to stop.
     """
 
     def scored(epoch: int) -> Evaluation:
+        if launching.in_any(bool(module.stop)):
+            raise Interrupted
+        module.loaded_epoch = epoch
         trainer.validate(module, datamodule, verbose=False)
         assert module.evaluation is not None
-        scores = module.evaluation.scores.model_copy(update={"epoch": epoch})
-        return replace(module.evaluation, scores=scores)
+        return module.evaluation
 
     def chosen() -> tuple[int, int]:
         assert recorder.best is not None

@@ -196,8 +196,9 @@ class PlanDataModule(LightningDataModule):
         """
         amid = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         dev = self._sample if amid else self._dev
-        plan = dev_plan(dev, self._eval_batch_size)
         process, processes = self._place()
+        some = sum(map(len, dev.values())) // processes  # no process may be left without a batch
+        plan = dev_plan(dev, max(1, min(self._eval_batch_size, some)))
         steps = range(process, len(plan.steps), processes)
         return self._loader(plan, steps, dev, Share(), 0)
 

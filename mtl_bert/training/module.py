@@ -67,6 +67,7 @@ class MultiTaskModule(LightningModule):
     Attributes:
         position: how far training has come.
         steps: taken or skipped since the run began.
+        loaded_epoch: whose weights these are where nothing is trained.
         skipped: steps that had to be, their gradients not being finite.
         overflows: steps that fp16 could not hold; the loss scale is smaller after each.
         stop: whether somebody asked this process to stop.
@@ -96,7 +97,7 @@ class MultiTaskModule(LightningModule):
         self.surgery = surgery
         self._losses, self._conflicts = LossMeter(), ConflictMeter()
         self.evaluation: Evaluation | None = None
-        self.position, self.steps = Position(), 0
+        self.position, self.steps, self.loaded_epoch = Position(), 0, 0
         self.skipped: list[SkippedStep] = []
         self.overflows = 0
         self.stop, self.stopping = StopRequest(), False
@@ -377,7 +378,7 @@ class MultiTaskModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Score the dev sets; ``evaluation`` holds the answer until the next."""
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        epoch = self.position.epoch if fitting else 0
+        epoch = self.position.epoch if fitting else self.loaded_epoch
         finite, gathered = self._predictions.gather(self.trainer.world_size)
         if not finite:
             raise DivergedError(

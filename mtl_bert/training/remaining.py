@@ -43,17 +43,26 @@ class Remaining:
 
     Attributes:
         dev_seconds: that each example took in the last scoring of dev sets, or None before any.
+        closing: seconds that books and checkpoints took after the last scored epoch.
     """
 
     def __init__(self) -> None:
         self.dev_seconds: float | None = None
+        self.closing = 0.0
         self._examples: dict[str, int] = {}
-        self._dev_examples = 0
+        self._dev_examples = self._closings = 0
         self._paces: dict[str, Pace] = {}
 
-    def expect(self, examples: Mapping[str, int], dev_examples: int) -> None:
-        """Take this for what is ahead: examples of each phase, dev examples to score."""
+    def expect(self, examples: Mapping[str, int], dev_examples: int, closings: int = 0) -> None:
+        """Take this for what is ahead.
+
+        Args:
+            examples: of each phase.
+            dev_examples: to score.
+            closings: epochs that will be scored, with books and checkpoints to write.
+        """
         self._examples, self._dev_examples = dict(examples), dev_examples
+        self._closings = closings
 
     def did(self, phase: str, examples: int, seconds: float) -> None:
         """Note a step."""
@@ -64,6 +73,11 @@ class Remaining:
         """Note that so many dev examples were scored."""
         self._dev_examples -= examples
         self.dev_seconds = seconds / examples
+
+    def closed(self, seconds: float) -> None:
+        """Note that a scored epoch's books and checkpoints were written."""
+        self._closings -= 1
+        self.closing = seconds
 
     def rate(self, phase: str) -> float | None:
         """Examples per second of a phase, or None before there was any."""
@@ -94,6 +108,7 @@ class Remaining:
         if self.dev_seconds is not None:
             done = min(validating, of * self.dev_seconds)
             measured += self._dev_examples * self.dev_seconds - done
+        measured += self._closings * self.closing
         total = measured + guessed
         known = self.dev_seconds is not None or self._dev_examples == 0
         return Left(total, known and guessed <= NEGLIGIBLE * total)

@@ -30,11 +30,13 @@ class Showing(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Show the epoch, if it was scored; its books are closed and its predictions written."""
         if module.evaluation is not None:
-            self.show(self._results(), module.steps)
+            results = self._results()
+            # Of a sample nobody wants to see answers: those of the whole dev sets come at the end.
+            self.show(results, module.steps, with_answers=results.dev_sample is None)
 
-    def show(self, results: Results, steps: int) -> None:
+    def show(self, results: Results, steps: int, *, with_answers: bool = True) -> None:
         """Bring the summary up to date, and the answers if there is a new best epoch."""
-        if results.best_epoch != self._shown:
+        if with_answers and results.best_epoch != self._shown:
             self._logger.log_metrics(answers(self._directory, results), step=steps)
             self._shown = results.best_epoch
         self._logger.experiment.summary.update(summary(results))
@@ -47,6 +49,7 @@ def summary(results: Results) -> dict[str, float]:
     return {
         "score": results.score,
         "best_epoch": results.best_epoch,
+        "dev/examples": sum(score.n for score in results.tasks.values()),
         "dev/score": results.score,
         **best,
         "last/epoch": results.last_epoch,

@@ -123,16 +123,18 @@ class Watching(Callback):
             self._display.show(look)
 
     def on_validation_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Remember what it took outside training, and make room for what comes."""
-        if trainer.state.fn != TrainerFn.FITTING:
-            self._remaining.validated(sum(datamodule_of(trainer).dev_sizes.values()), self._lap())
+        """Remember what it took; outside training, make room for what comes."""
+        datamodule = datamodule_of(trainer)
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        sizes = datamodule.sample_sizes if fitting else datamodule.dev_sizes
+        self._remaining.validated(sum(sizes.values()), self._lap())
+        if not fitting:
             self._display.close()
 
     def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Sum up; books and checkpoints are written by now and count with the dev sets."""
+        """Sum up; books and checkpoints are written by now."""
         if module.evaluation is not None:
-            datamodule = datamodule_of(trainer)
-            self._remaining.validated(sum(datamodule.sample_sizes.values()), self._lap())
+            self._remaining.closed(self._lap())
         *earlier, record = self._recorder.epochs
         best = self._recorder.best
         used = Counter[str]()
@@ -164,8 +166,10 @@ class Watching(Callback):
 
 def ahead(
     datamodule: PlanDataModule, epochs: int, validate_every: int
-) -> tuple[dict[str, int], int]:
-    """What a run has before it where it starts or goes on: examples by phase, dev examples.
+) -> tuple[dict[str, int], int, int]:
+    """What a run has before it where it starts or goes on: examples by phase, dev examples, ends.
+
+    The ends are those of scored epochs.
 
     The best epoch may be the last: then the whole dev sets are scored once less at the end.
     """
@@ -178,4 +182,4 @@ def ahead(
     dev = scored * sum(datamodule.sample_sizes.values())
     if datamodule.samples:
         dev += 2 * sum(datamodule.dev_sizes.values())
-    return dict(examples), dev
+    return dict(examples), dev, scored

@@ -35,7 +35,7 @@ def test_a_run_that_scored_samples_amid_training(
     chosen = [*SMALL, "sampler=rr", "epochs=2", "trainer.dev_sample=5", "hydra.run.dir=run"]
     assert command("train", *chosen).code == 0
     results = results_in(tmp_path / "run")
-    assert results.sampled
+    assert results.dev_sample == 5
     outcome = command("evaluate", "run=run", f"checkpoint={checkpoint}")
     assert "the numbers are the recorded ones" in outcome.out
     scores = results if checkpoint == "best" else results.last

@@ -70,6 +70,25 @@ def test_a_finished_run_can_have_more_epochs(
     assert after.last_epoch == 3
 
 
+def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(
+    tmp_path: Path, command: Command, trained: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "more")
+    chosen = ["train", "resume=more", "epochs=3", "trainer.save_every_steps=1"]
+
+    def work() -> None:
+        at_step(2)()
+        command(*chosen)
+
+    assert in_a_fork(work) == KILLED
+    assert results_in(tmp_path / "more").last_epoch == 2
+    outcome = command(*chosen)
+    assert outcome.code == 0, outcome.err
+    assert results_in(tmp_path / "more").last_epoch == 3
+    again = command(*chosen)
+    refused(again.code, again.err, "hydra.run.dir: expected a new directory|found a finished run")
+
+
 @pytest.mark.parametrize(
     ("keep", "kept"),
     [

@@ -63,6 +63,14 @@ def test_what_is_as_usual_needs_no_words() -> None:
     assert overrides(recorded(), 10) == demo
 
 
+def test_runs_of_an_older_version_scored_whole_dev_sets() -> None:
+    run = recorded("trainer.dev_sample=null")
+    config = run.config
+    trainer = {key: value for key, value in config["trainer"].items() if key != "dev_sample"}
+    older = run.results.model_copy(update={"config": config | {"trainer": trainer}})
+    assert "trainer.dev_sample=null" in overrides(Run(NOWHERE, "run", older), 10)
+
+
 def test_another_setting_would_be_seen() -> None:
     assert setting_of(recorded("lr=1e-5")) != setting_of(recorded("lr=2e-5"))
 

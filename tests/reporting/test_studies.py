@@ -175,3 +175,8 @@ def test_labels_say_what_was_drawn() -> None:
     assert Method("arrp", 24_000, lambda_=0.5).brief("λ") == "ARRP F=0 B=24,000"
     own = method_of(run_of(replace(ARRP, surgery=SUM)))
     assert own.label == "ARRP F=0 λ=0.5 B=24,000, surgery Sum, all, sum"
+
+
+def test_an_untrained_model_stands_beside_runs_that_scored_samples() -> None:
+    untrained = replace(ARRP, sampler="random", B=None, dev_sample=30)
+    assert len(studies([run_of(replace(ARRP, dev_sample=30)), run_of(untrained)])) == 1

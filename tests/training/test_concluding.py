@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mtl_bert import running
 from mtl_bert.inference.finished import open_run
 from mtl_bert.interruption import EXIT_CODE
 from mtl_bert.training import recorder, saving
-from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.module import DivergedError, MultiTaskModule
 from tests.composing import settings_of
-from tests.forking import together
+from tests.forking import in_a_fork, together
 from tests.training.test_interruption import (
     KILLED,
+    RUN,
     assert_as_if_nothing_had_happened,
     call_at,
     carry_out,
@@ -90,7 +92,7 @@ def test_predictions_are_of_the_best_epoch_and_of_all_examples(ended: Path) -> N
 def test_a_reader_is_told(ended: Path) -> None:
     (told,) = [n for n in open_run(str(ended)).results.notes if "dev_sample" in n]
     assert told == (
-        "trainer.dev_sample=12: the best epoch was chosen on a sample of dev examples (12 of the "
+        "trainer.dev_sample=12: the best epoch is chosen on a sample of dev examples (12 of the "
         "60 of sst); its scores and the last epoch's are of all"
     )
 
@@ -107,7 +109,7 @@ def test_a_sample_as_large_as_the_dev_sets_is_none(
     [
         lambda: call_at(recorder.Recorder, "keep", 2, die, after=True),
         lambda: call_at(saving.Saving, "on_train_epoch_end", 4, die, after=True),
-        # Four epochs have two batches each, the untrained model three, and so has the last epoch's.
+        # The untrained model and each of the four epochs have two batches, and so have the last's.
         lambda: call_at(MultiTaskModule, "validation_step", 12, die, after=False),
         lambda: call_at(MultiTaskModule, "validation_step", 14, die, after=True),
         lambda: call_at(recorder.Recorder, "conclude", 1, die, after=True),
@@ -130,12 +132,53 @@ def test_asked_to_stop_while_whole_dev_sets_are_scored(ended: Path, tmp_path: Pa
     assert_as_if_nothing_had_happened(tmp_path / "run", left_by(ended))
 
 
+def test_answers_that_are_not_finite_are_of_an_epoch(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def spoil(module: MultiTaskModule, *_: object) -> None:
+        torch.nn.init.constant_(module.model.heads["sst"].bias, float("nan"))
+
+    def work() -> None:
+        call_at(MultiTaskModule, "validation_step", 11, spoil, after=False)
+        with pytest.raises(DivergedError, match=r"^epoch 4: expected finite predictions"):
+            running.run(settings_of(*RUN, *SAMPLED), tmp_path / "run")
+
+    assert in_a_fork(work) == 0, capfd.readouterr().err
+
+
 def test_more_epochs_choose_as_if_there_had_been_no_end(tmp_path: Path) -> None:
     more = [o for o in SAMPLED if not o.startswith("epochs")] + ["scheduler=constant"]
     assert carry_out(tmp_path / "whole", *more, "epochs=4") == 0
     assert carry_out(tmp_path / "run", *more, "epochs=2") == 0
     assert carry_out(tmp_path / "run", *more, "epochs=4") == 0
     assert_as_if_nothing_had_happened(tmp_path / "run", left_by(tmp_path / "whole"))
+
+
+def test_few_examples_are_enough_for_several_processes(tmp_path: Path) -> None:
+    """A sample of five fits into one batch, and two processes have to have one each."""
+    alone = [override for override in SEVERAL if "qqp" not in override and "sts" not in override]
+    chosen = (*alone, *TWO, "task=[sst]", "sampler=rr", "epochs=1", "trainer.dev_sample=5")
+    run = tmp_path / "run"
+    assert together(2, lambda _: running.run(settings_of(*chosen), run)) == [0, 0]
+    results = json.loads((run / "results.json").read_text("utf-8"))
+    assert results["epochs"][0]["tasks"]["sst"]["n"] == 5
+    assert results["tasks"]["sst"]["n"] == 15
+
+
+def test_one_of_two_processes_is_asked_to_stop_at_the_end(tmp_path: Path) -> None:
+    chosen = (*SEVERAL, *TWO, "sampler=rr", "trainer.dev_sample=10")
+
+    def work(rank: int) -> None:
+        if rank == 1:
+            call_at(MultiTaskModule, "on_train_epoch_start", 2, later, after=True)
+        running.run(settings_of(*chosen), tmp_path / "run")
+
+    def later(*_: object) -> None:
+        call_at(MultiTaskModule, "on_validation_epoch_end", 1, send(signal.SIGTERM), after=True)
+
+    assert together(2, work) == [EXIT_CODE, EXIT_CODE]
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert together(2, lambda _: running.run(settings_of(*chosen), tmp_path / "run")) == [0, 0]
 
 
 def test_two_processes_report_what_one_does(tmp_path: Path) -> None:

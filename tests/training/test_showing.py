@@ -197,6 +197,23 @@ def test_a_killed_run_has_config_summary_and_answers(kept: Kept, tmp_path: Path)
     assert all((files / summary[key]["path"]).is_file() for key in answers_of(kept))
 
 
+def test_answers_are_never_of_a_sample(kept: Kept, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    assert carry_out(directory, "trainer.log_every=2", "trainer.dev_sample=9") == 0
+    records, results = records_in(directory), results_in(directory)
+    *rows, last = history_of(records)
+    assert is_answers(last)
+    assert not any(map(is_answers, rows))
+    summary = summary_of(records)
+    assert answers_of(kept) <= set(summary)
+    assert summary["score"] == results.score
+    assert summary["dev/examples"] == 70
+    killed = tmp_path / "killed"
+    ended = carry_out(killed, "trainer.dev_sample=9", hook=killed_after(2))
+    assert ended == -signal.SIGKILL
+    assert summary_of(records_in(killed))["dev/examples"] == 18
+
+
 def test_an_untrained_model_has_answers_too(tmp_path: Path) -> None:
     assert carry_out(tmp_path / "run", "sampler=random", "B=null") == 0
     records = records_in(tmp_path / "run")

@@ -242,9 +242,10 @@ def test_what_is_ahead_is_the_plan_less_what_is_done(
     expected = Counter[str]()
     for phase, examples in rest:
         expected[phase] += examples
-    found, dev = ahead(datamodule, epochs=4, validate_every=every)
+    found, dev, closings = ahead(datamodule, epochs=4, validate_every=every)
     assert {phase: n for phase, n in found.items() if n} == dict(expected)
     scored = sum(n in {*range(every, 5, every), 4} for n in range(epoch, 5))
     # A sample of 30 has all 21 of the smaller; at the end the best and the last see all 71.
+    assert closings == scored
     assert dev == (scored * 51 + 2 * 71 if sample == 30 else scored * 71)
     assert datamodule.total_steps == sum(len(datamodule.plan(n).steps) for n in range(1, 5))

@@ -43,15 +43,17 @@ def course_figure(results: Results, tasks: Sequence[str], subject: Subject) -> F
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         legend.paint(canvas, metrics)
 
-    sample = " Amid training a sample of the dev sets was scored." if results.sampled else ""
+    whole, on = "", "Epoch 0 is the untrained model."
+    if (sample := results.dev_sample) is not None:
+        whole = ", on whole dev sets"
+        on = f"Epochs were scored on at most {sample:,} examples of each dev set."
     ends = ", ".join(f"{task} {score.value:.3f}" for task, score in results.last.tasks.items())
     return draw(
         Words(
             "course", "Losses, dev metrics and time", subject,
             f"Over {len(results.epochs)} epochs: each task's mean training loss, its dev metric, "
-            f"and the seconds of each phase. After the last epoch: {ends}.",
-            "Losses are means over an epoch's examples. Epoch 0 is the untrained model. Seconds "
-            f"are wall clock, stacked.{sample}",
+            f"and the seconds of each phase. After the last epoch{whole}: {ends}.",
+            f"Losses are means over an epoch's examples. {on} Seconds are wall clock, stacked.",
         ),
         paint,
         height=2.2 + legend.height,
@@ -60,9 +62,10 @@ def course_figure(results: Results, tasks: Sequence[str], subject: Subject) -> F
 
 
 def scored(results: Results) -> list[Scores]:
-    """The evaluations that there were, the untrained model's first."""
+    """The evaluations that compare: the epochs', the untrained model's first if it is like them."""
     found = [epoch.scores for epoch in results.epochs]
-    return [scores for scores in (results.untrained, *found) if scores is not None]
+    first = results.untrained if results.dev_sample is None else None
+    return [scores for scores in (first, *found) if scores is not None]
 
 
 def seconds_by_phase(results: Results) -> dict[str, list[float]]:

@@ -118,12 +118,14 @@ def progress_figures(study: Study, looks: Looks) -> list[Figure]:
             legend.paint(canvas, axes)
 
         sample = study.setting["dev_sample"]
-        on = "" if sample is None else f" on at most {sample:,} examples of each dev set"
+        on = "" if sample is None else f", on at most {sample:,} examples of each dev set"
+        whole = "" if sample is None else ", on whole dev sets"
         ends = (f"{g.label} {np.mean([r.results.last.score for r in g.runs]):.3f}" for g in groups)
         return draw(
             Words(
                 f"{study.slug}-{name}", heading, study.subject,
-                f"{heading} for {len(groups)} methods; after the last epoch: {', '.join(ends)}.",
+                f"{heading} for {len(groups)} methods; after the last epoch{whole}: "
+                f"{', '.join(ends)}.",
                 f"Means over seeds after each epoch that was scored{on}. {SPREAD}",
             ),
             paint,
