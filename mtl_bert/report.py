@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.errors import UserError, told_in_a_line
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
     runs, warnings = find_runs(directories)
     chosen = [_chosen(path, runs) for path in options.run]
     runs += [run for run in chosen if run not in runs]
+    if not options.texts:
+        runs, chosen = ([replace(run, quoted=False) for run in some] for some in (runs, chosen))
     for warning in warnings:
         sys.stderr.write(f"{warning}\n")
     if not runs:
@@ -111,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         help="show the answers of these runs (default: of each setting's best ARRP run)",
+    )
+    parser.add_argument(
+        "--no-texts",
+        dest="texts",
+        action="store_false",
+        help="leave out the texts of examples, to pass a report on where the data may not be",
     )
     return parser
 

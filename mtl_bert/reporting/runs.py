@@ -6,7 +6,7 @@ Shapes: N dev examples.
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,13 @@ class Run:
         directory: where it lies.
         name: the directory as a reader knows it: from the one that was given.
         results: its results.json.
+        quoted: whether a reader may see the texts of its examples.
     """
 
     directory: Path
     name: str
     results: Results
+    quoted: bool = True
 
     @property
     def config(self) -> dict[str, Any]:
@@ -69,20 +71,23 @@ class Run:
         return {}
 
     def predictions(self, task: str) -> Predictions:
-        """The dev predictions of a task.
+        """The dev predictions of a task, without texts where none may be seen.
 
         Raises:
             UnusableError: they are missing or damaged.
         """
         if task not in self._read:
             try:
-                self._read[task] = _read_predictions(self.directory / PREDICTIONS / f"{task}.csv")
+                found = _read_predictions(self.directory / PREDICTIONS / f"{task}.csv")
+                if not self.quoted:
+                    found = replace(found, texts=(("(left out)",),) * len(found.ids))
+                self._read[task] = found
             except UnusableError as error:
                 self._read[task] = error
-        found = self._read[task]
-        if isinstance(found, UnusableError):
-            raise found
-        return found
+        known = self._read[task]
+        if isinstance(known, UnusableError):
+            raise known
+        return known
 
 
 def read_run(directory: Path, root: Path) -> Run:
