@@ -14,7 +14,8 @@ _WARMUP = {"constant": 0.0, "linear": 0.1, "cosine": 0.1}
 # What conf/optimizer/adamw.yaml and conf/model/*.yaml say; only other values need words.
 _OPTIMIZER = {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "fused": True}
 _DATA = {"share": 1.0, "limit": None, "imbalance": None, "dev_limit": None, "seed": 0}
-_TRAINER = {"precision": "32-true", "clip": None, "validate_every": 1, "dev_sample": 2000}
+_TRAINER = {"precision": "32-true", "clip": None, "validate_every": 1}
+_DEV_SAMPLE = 2000
 _PRETRAINED = {"pairs": "joint", "dropout": 0.1, "max_length": None}
 _TINY = {**_PRETRAINED, "dropout": 0.0}
 _TINY_ENCODER = {
@@ -54,7 +55,7 @@ def overrides(run: Run, epochs: int) -> list[str]:
     config = run.config
     words = [*_data(config["data"]), *_model(config["model"])]
     # A sweep's jobs have one process each, which sees what several saw together.
-    trainer = {"dev_sample": None, **config["trainer"]}  # older versions scored all
+    trainer = config["trainer"]
     batch = config["batch_size"] * trainer.get("devices", 1) * trainer.get("nodes", 1)
     words += [f"epochs={epochs}", f"batch_size={batch}"]
     if config.get("accumulate", 1) != 1:
@@ -65,6 +66,10 @@ def overrides(run: Run, epochs: int) -> list[str]:
     words += _others("optimizer", config.get("optimizer") or {}, _OPTIMIZER)
     words += _scheduler(config.get("scheduler") or {})
     words += _others("trainer", trainer, _TRAINER)
+    sample = trainer.get("dev_sample")  # older versions scored all
+    largest = max(sizes.get("dev", 0) for sizes in run.results.data.sizes.values())
+    if sample != _DEV_SAMPLE and largest > min(_DEV_SAMPLE, sample or _DEV_SAMPLE):
+        words.append(f"trainer.dev_sample={_plain(sample)}")
     return words
 
 

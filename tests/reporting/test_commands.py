@@ -33,10 +33,14 @@ SETTINGS = [
 
 
 def recorded(*words: str) -> Run:
-    """A run with the settings of a command line."""
+    """A run with the settings of a command line, on dev sets some of which are large."""
     settings = settings_of(*words)
     results = run_of(Made()).results
-    return Run(NOWHERE, "run", results.model_copy(update={"config": settings.plain()}))
+    sizes = results.data.sizes | {"qqp": results.data.sizes["qqp"] | {"dev": 5000}}
+    data = results.data.model_copy(update={"sizes": sizes})
+    return Run(
+        NOWHERE, "run", results.model_copy(update={"config": settings.plain(), "data": data})
+    )
 
 
 @pytest.mark.parametrize("words", SETTINGS)
@@ -69,6 +73,8 @@ def test_runs_of_an_older_version_scored_whole_dev_sets() -> None:
     trainer = {key: value for key, value in config["trainer"].items() if key != "dev_sample"}
     older = run.results.model_copy(update={"config": config | {"trainer": trainer}})
     assert "trainer.dev_sample=null" in overrides(Run(NOWHERE, "run", older), 10)
+    small = older.model_copy(update={"data": run_of(Made()).results.data})
+    assert "trainer.dev_sample=null" not in overrides(Run(NOWHERE, "run", small), 10)
 
 
 def test_another_setting_would_be_seen() -> None:
