@@ -25,6 +25,8 @@ class Claim:
     judge: Callable[[Comparison], Judgement]
 
 
+TIMES = "Times are those at the paper's sizes, by what an example cost in each phase."
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "Annealed sampling is better than vanilla at the same B.",
@@ -40,14 +42,16 @@ CLAIMS: tuple[Claim, ...] = (
         "same annealed row with 65.8 minutes.)",
         f"Close: not more than {MARGIN:g} of the score below; the margin is ours, the paper states "
         f"none. Supported if both intervals of the difference lie above −{MARGIN:g} and ARRP's "
-        f"epochs take less time; contradicted if both lie below −{MARGIN:g} or it takes no less.",
+        f"epochs take less time; contradicted if both lie below −{MARGIN:g} or it takes no less. "
+        f"{TIMES}",
         judging.close_and_faster,
     ),
     Claim(
         "Freezing all but the head in ARRP's second phase (F=1) is no help over round-robin.",
         "Table 4: 0.761 (λ=1; its similarity is misprinted) and 0.764 (λ=0.5) against 0.763.",
         f"Supported if both intervals of the score's gain over round-robin lie below {MARGIN:g} "
-        f"(our margin) for both λ; contradicted if one gain is real.",
+        f"(our margin) for both λ; contradicted if one gain is real and not below "
+        f"it.",
         judging.freezing_no_help,
     ),
     Claim(
@@ -70,7 +74,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Table 2: 7.93 minutes against 18.1 to 93.1; paraphrase 0.829 against 0.874 to 0.895.",
         "Against the annealed and vanilla rows of Table 2 that were run. Supported if round-robin "
         "takes less time than each and is really lower in paraphrase than each; contradicted if it "
-        "takes no less than one, or is really higher than one.",
+        "takes no less than one, or is really higher than one. "
+        f"{TIMES}",
         judging.cheap_but_weak,
     ),
     Claim(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mtl_bert.reporting import paper
+from mtl_bert.reporting import paper, proportions
 from mtl_bert.reporting.comparing import Comparison, Difference
 from mtl_bert.reporting.methods import PAPER_SURGERY, Method
 from mtl_bert.reporting.studies import SCORE, Group, row_of
@@ -102,7 +102,7 @@ def close_and_faster(comparison: Comparison) -> Judgement:
     difference = comparison.difference(arrp, annealed)
     if why := _times_differ((arrp, annealed)):
         return _impossible(why, str(difference))
-    ratio = float(annealed.minutes.mean() / arrp.minutes.mean())
+    ratio = _minutes(annealed) / _minutes(arrp)
     ours = f"score {difference}; annealed takes {ratio:.2f} times ARRP's minutes"
     if why := _unknown([difference]):
         return _impossible(why, ours)
@@ -116,8 +116,17 @@ def _times_differ(groups: Sequence[Group]) -> str:
     """Why times cannot be compared; nothing if they can."""
     if any(float(group.minutes.mean()) <= 0 for group in groups):
         return "no training time recorded"
+    if any(proportions.minutes(group) is None for group in groups):
+        return "the time that it would take at the paper's sizes is not known"
     devices = frozenset[str]().union(*(group.devices for group in groups))
     return "" if len(devices) == 1 else f"times on different devices ({', '.join(sorted(devices))})"
+
+
+def _minutes(group: Group) -> float:
+    """Of an epoch at the paper's sizes, the mean over seeds; it is known."""
+    found = proportions.minutes(group)
+    assert found is not None
+    return float(found.mean())
 
 
 def freezing_no_help(comparison: Comparison) -> Judgement:
@@ -137,7 +146,8 @@ def freezing_no_help(comparison: Comparison) -> Judgement:
         for interval in (difference.examples, difference.seeds)
         if interval is not None
     )
-    return Judgement(_listed(found), _verdict(small, any(d.sign > 0 for d in differences)))
+    helps = any(d.sign > 0 and d.mean >= MARGIN for d in differences)
+    return Judgement(_listed(found), _verdict(small, helps))
 
 
 def more_b_less_lambda(comparison: Comparison) -> Judgement:
@@ -194,8 +204,7 @@ def cheap_but_weak(comparison: Comparison) -> Judgement:
     ]
     if why := _times_differ([rr, *others]):
         return _impossible(why, _listed(found))
-    own = float(rr.minutes.mean())
-    ratios = [own / float(group.minutes.mean()) for group in others]
+    ratios = [_minutes(rr) / _minutes(group) for group in others]
     lowest, highest = min(ratios), max(ratios)
     ours = f"RR takes {lowest:.2f} to {highest:.2f} of their minutes;\n{_listed(found)}"
     differences = [difference for _, difference in found]

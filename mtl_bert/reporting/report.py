@@ -34,6 +34,7 @@ from mtl_bert.reporting.heads import Classes, head_of
 from mtl_bert.reporting.listing import runs_table
 from mtl_bert.reporting.mistakes import mistakes_block
 from mtl_bert.reporting.numbers import counted
+from mtl_bert.reporting.proportions import proportions_table
 from mtl_bert.reporting.provenance import provenance
 from mtl_bert.reporting.runpage import addresses
 from mtl_bert.reporting.runs import Run, UnusableError
@@ -167,7 +168,8 @@ def _curves(study: Study, looks: curves.Looks) -> list[Block]:
         curves.utilisation_figure(study, looks),
         *effect_figures(study, looks),
     ]
-    there = [block for block in (*drawn, costs_table(study)) if block is not None]
+    drawn += [costs_table(study), proportions_table(study)]
+    there = [block for block in drawn if block is not None]
     return there or [Text("Nothing was trained, so there are no curves.")]
 
 

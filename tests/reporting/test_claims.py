@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from mtl_bert.reporting import paper
+from mtl_bert.reporting import paper, proportions
 from mtl_bert.reporting.claims import CLAIMS, Claim, judged
 from mtl_bert.reporting.judging import CONTRADICTED, SUPPORTED, UNDECIDED, Judgement
+from mtl_bert.reporting.results import PhaseRecord
 from tests.reporting.factory import Made, made_of
 from tests.reporting.making import Told, study_of
 
@@ -34,8 +35,25 @@ def judge(
     claim: Claim, means: Means, made: Sequence[Made] | None = None, *, half: float = 0.002,
     common: int = 3,
 ) -> Judgement:  # fmt: skip
-    study = study_of(*(all_rows() if made is None else made))
+    study = study_of(*map(timed, all_rows() if made is None else made))
     return claim.judge(Told(study.main, means, half, common))
+
+
+WHOLE = {task: size.train for task, size in paper.SIZES.items()}
+
+
+def timed(made: Made) -> Made:
+    """The same with phases, on training sets as large as the paper's."""
+    seconds = 60 * made.minutes
+    second = PhaseRecord(name="finetune", steps=2, examples=made.B or 1, seconds=seconds / 2)
+    phases = {
+        "rr": [PhaseRecord(name="rr", steps=1, examples=18_120, seconds=seconds)],
+        "arrp": [PhaseRecord(name="rr", steps=1, examples=18_120, seconds=seconds / 2), second],
+    }
+    own = [PhaseRecord(name=made.sampler, steps=1, examples=3 * (made.B or 1), seconds=seconds)]
+    epoch = phases.get(made.sampler, own)
+    sizes = {task: WHOLE[task] for task in made.dev}
+    return replace(made, sizes=sizes, phases=[epoch] * made.epochs)
 
 
 def arrp(B: int, lambda_: float, score: float) -> Made:
@@ -61,7 +79,9 @@ TRADE = {
         (CLOSE, {(FAST, A56, S): -0.009}, UNDECIDED),
         (CLOSE, {(FAST, A56, S): -0.02}, CONTRADICTED),
         (FREEZING, {(F1, RR, S): 0.001, (F05, RR, S): -0.04}, SUPPORTED),
-        (FREEZING, {(F1, RR, S): 0.001, (F05, RR, S): 0.005}, CONTRADICTED),
+        (FREEZING, {(F1, RR, S): 0.001, (F05, RR, S): 0.005}, SUPPORTED),  # real, and nothing
+        (FREEZING, {(F1, RR, S): 0.001, (F05, RR, S): 0.009}, UNDECIDED),
+        (FREEZING, {(F1, RR, S): 0.001, (F05, RR, S): 0.013}, CONTRADICTED),
         (FULL, {(RR, "full finetuning", S): 0.1}, SUPPORTED),
         (FULL, {(RR, "full finetuning", S): 0.001}, UNDECIDED),
         (FULL, {(RR, "full finetuning", S): -0.1}, CONTRADICTED),
@@ -97,6 +117,24 @@ def test_times_of_different_devices_are_not_compared() -> None:
     slow, annealed = rows((4, "arrp_f0_lambda01_100000"), (4, "annealed_56000"))
     found = judge(CLOSE, {}, [slow, replace(annealed, device="another")])
     assert found.verdict.startswith("cannot be judged: times on different devices")
+
+
+def test_minutes_are_compared_at_the_papers_sizes() -> None:
+    """A tenth of the round-robin phase, a hundredth of B: what an example cost decides."""
+    rr, annealed = rows((2, "rr"), (2, "annealed_16000"))
+    small = dict.fromkeys(WHOLE, 604) | {"qqp": 5219}
+    joint = PhaseRecord(name="rr", steps=76, examples=1812, seconds=60)
+    drawn = PhaseRecord(name="annealed", steps=20, examples=480, seconds=16)  # dearer, and fewer
+    made = [
+        replace(rr, sizes=small, phases=[[joint]] * rr.epochs),
+        replace(annealed, sizes=small, phases=[[drawn]] * annealed.epochs, B_scale=0.01),
+    ]
+    (group, scaled) = (g for g in study_of(*made).main if g.trained)
+    assert proportions.minutes(group) == pytest.approx([10.0])
+    assert proportions.minutes(scaled) == pytest.approx([16 * 48_000 / 480 / 60])
+    found = CHEAP.judge(Told((group, scaled), {(RR, scaled.label, "qqp"): -0.05}))
+    assert found.verdict == SUPPORTED
+    assert "RR takes 0.38 to 0.38 of their minutes" in found.ours
 
 
 def test_a_method_as_cheap_as_round_robin_contradicts() -> None:
