@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> None:
     runs, warnings = find_runs(directories)
     chosen = [_chosen(path, runs) for path in options.run]
     runs += [run for run in chosen if run not in runs]
-    if not options.texts:
+    publish: bool = options.publish
+    if publish:
         runs, chosen = ([replace(run, quoted=False) for run in some] for some in (runs, chosen))
     for warning in warnings:
         sys.stderr.write(f"{warning}\n")
@@ -69,18 +70,21 @@ def run(options: argparse.Namespace) -> None:
     from mtl_bert.reporting.document import PAGE
     from mtl_bert.reporting.report import report
     from mtl_bert.reporting.runpage import run_pages
-    from mtl_bert.reporting.writing import write_report
+    from mtl_bert.reporting.writing import TEXT, write_report, write_small
 
     out: Path = options.out or directories[0] / "report"
-    document = report(runs, warnings, chosen)
+    document = report(runs, warnings, chosen, pages=not publish)
     try:
-        write_report(document, out, run_pages(runs))
+        if publish:
+            write_small(document, out)
+        else:
+            write_report(document, out, run_pages(runs))
     except OSError as error:
         raise UserError(
             f"--out: expected a directory that can be written, found {error.strerror} at "
             f"{error.filename or out}; write another --out=DIR"
         ) from error
-    print(f"{counted(len(runs), 'run')}; report written to {out / PAGE}")
+    print(f"{counted(len(runs), 'run')}; report written to {out / (TEXT if publish else PAGE)}")
 
 
 def _chosen(path: Path, runs: Sequence[Run]) -> Run:
@@ -116,10 +120,10 @@ def _parser() -> argparse.ArgumentParser:
         help="show the answers of these runs (default: of each setting's best ARRP run)",
     )
     parser.add_argument(
-        "--no-texts",
-        dest="texts",
-        action="store_false",
-        help="leave out the texts of examples, to pass a report on where the data may not be",
+        "--publish",
+        action="store_true",
+        help="write report.md, tables and SVG figures only, without the texts of examples: small "
+        "files to commit, that give away none of the data",
     )
     return parser
 

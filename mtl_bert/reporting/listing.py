@@ -15,7 +15,7 @@ def runs_table(study: Study, marks: Mapping[Path, str], addresses: Mapping[Path,
     Args:
         study: the runs.
         marks: a run's directory -> why it stands in no other table.
-        addresses: a run's directory -> its page.
+        addresses: a run's directory -> its page, where runs have any.
     """
     cells, records = [], []
     members = [(run, group.label) for group in study.groups for run in group.runs]
@@ -30,7 +30,9 @@ def runs_table(study: Study, marks: Mapping[Path, str], addresses: Mapping[Path,
             (results.commit or "unknown")[:12], marks.get(run.directory, ""),
         ]  # fmt: skip
         first, *rest = texts
-        cells.append((Cell(first, link=addresses[run.directory]), *(Cell(text) for text in rest)))
+        cells.append(
+            (Cell(first, link=addresses.get(run.directory, "")), *(Cell(text) for text in rest))
+        )
         records.append(
             {
                 "run": run.name, "method": label, "seed": results.seed,
@@ -47,16 +49,14 @@ def runs_table(study: Study, marks: Mapping[Path, str], addresses: Mapping[Path,
         "run", "method", "seed", "epochs", "best epoch", *study.tasks, "score",
         "last epoch's score", "min/epoch", "device", "commit", "remark",
     )  # fmt: skip
+    lead = "Each run's name leads to its page. " if addresses else ""
     return Table(
         name=f"{study.slug}-runs",
         heading="All runs",
         subject=study.subject,
         columns=tuple(Column(heading, numeric=heading not in words) for heading in headings),
         rows=tuple(cells),
-        caption=(
-            "Each run's name leads to its page. Scores are the best epoch's; the last epoch's "
-            "score stands beside them."
-        ),
+        caption=(f"{lead}Scores are the best epoch's; the last epoch's score stands beside them."),
         records=tuple(records),
         folded=True,
     )

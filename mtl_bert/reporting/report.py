@@ -45,7 +45,11 @@ _NUMBERS = {paper.SENTIMENT: "Figure 2", paper.PARAPHRASE: "Figure 3", paper.SIM
 
 
 def report(
-    runs: Sequence[Run], warnings: Sequence[str] = (), chosen: Sequence[Run] = ()
+    runs: Sequence[Run],
+    warnings: Sequence[str] = (),
+    chosen: Sequence[Run] = (),
+    *,
+    pages: bool = True,
 ) -> Document:
     """The report of runs.
 
@@ -53,10 +57,11 @@ def report(
         runs: all of them.
         warnings: what could not be read.
         chosen: runs whose answers are shown; without any of a setting, its best ARRP run.
+        pages: whether each run has a page to lead to.
     """
     found = studies(runs)
     looks = style.looks(group.method for study in found for group in study.groups)
-    places = addresses(runs)
+    places = addresses(runs) if pages else {}
     comparisons = {study: compare(study, study.main) for study in found}
     sections = [_study_section(study, looks, chosen, places, comparisons[study]) for study in found]
     sections += [

@@ -23,16 +23,23 @@ def write_report(document: Document, out: Path, beside: Iterable[Document] = ())
         beside: further pages, each made when it is written.
     """
     for block in document.blocks():
-        if isinstance(block, Table):
-            write_text(out / TABLES / f"{block.name}.csv", csv_text(block.records))
-        elif isinstance(block, Figure):
-            write_text(out / FIGURES / f"{block.name}.svg", standalone(block))
+        if isinstance(block, Figure):
             with replacing(out / FIGURES / f"{block.name}.png") as temporary:
                 temporary.write_bytes(block.png)
     for other in beside:
         write_text(out / other.address, page(other))
-    write_text(out / TEXT, markdown(document))
+    write_small(document, out)
     write_text(out / PAGE, page(document))
+
+
+def write_small(document: Document, out: Path) -> None:
+    """Write what is small enough to be kept beside a program: the text, tables, figures as SVG."""
+    for block in document.blocks():
+        if isinstance(block, Table):
+            write_text(out / TABLES / f"{block.name}.csv", csv_text(block.records))
+        elif isinstance(block, Figure):
+            write_text(out / FIGURES / f"{block.name}.svg", standalone(block))
+    write_text(out / TEXT, markdown(document))
 
 
 def csv_text(records: Sequence[Record]) -> str:

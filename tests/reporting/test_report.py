@@ -322,32 +322,34 @@ def test_out_and_run_are_taken(tmp_path: Path) -> None:
     assert not (runs / "report").exists()
 
 
-def test_texts_may_be_left_out(tmp_path: Path) -> None:
-    runs, out = tmp_path / "runs", tmp_path / "out"
+def test_what_is_published_is_small_and_gives_away_no_texts(tmp_path: Path) -> None:
+    runs, whole, small_files = tmp_path / "runs", tmp_path / "whole", tmp_path / "small"
     make_run(runs / "random", Made(sampler="random"))
-    with_texts, without = out / "with", out / "without"
-    report.main([str(runs), "--out", str(with_texts)])
-    report.main([str(runs), "--out", str(without), "--no-texts"])
-    (run, *_), _ = find_runs([runs])
+    report.main([str(runs), "--out", str(whole)])
+    report.main([str(runs), "--out", str(small_files), "--publish"])
+    (run,), _ = find_runs([runs])
     secrets = {text for texts in run.predictions("sst").texts for text in texts}
 
     def told(place: Path) -> set[str]:
-        kinds = (".html", ".md", ".csv", ".svg")
-        files = [p.read_text("utf-8") for p in place.rglob("*") if p.suffix in kinds]
-        assert len(files) > 10
+        files = [p.read_text("utf-8") for p in place.rglob("*") if p.suffix in (".md", ".csv")]
         return {secret for secret in secrets for file in files if html.escape(secret) in file}
 
-    assert len(told(with_texts)) > 3
-    assert not told(without)
-    tables = [{p.name for p in (place / "tables").iterdir()} for place in (with_texts, without)]
-    assert tables[0] == tables[1]
-    for path in (without / "tables").glob("*mistakes.csv"):
-        first = (with_texts / "tables" / path.name).read_text("utf-8")
-        ids = [
-            [row["id"] for row in csv.DictReader(t.splitlines())]
-            for t in (first, path.read_text("utf-8"))
-        ]
-        assert ids[0] == ids[1]
+    def names(place: Path) -> set[str]:
+        return {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
+
+    assert len(told(whole)) > 3
+    assert not told(small_files)
+    kept = {name for name in names(whole) if not name.endswith((".png", ".html"))}
+    assert names(small_files) == kept
+    assert "report.md" in kept
+    text = (small_files / "report.md").read_text("utf-8")
+    assert ".html" not in text
+    assert ".html" in (whole / "report.md").read_text("utf-8")
+    ids = [
+        [row["id"] for row in csv.DictReader(path.read_text("utf-8").splitlines())]
+        for path in (place / "tables" / "a-demo-sst-mistakes.csv" for place in (whole, small_files))
+    ]
+    assert ids[0] == ids[1] != []
 
 
 def test_a_place_that_cannot_be_written_is_one_line(
