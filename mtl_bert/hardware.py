@@ -1,7 +1,9 @@
 """What a run takes of the machine, where its settings leave that open."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -58,9 +60,24 @@ def _quota(cgroup: Path) -> int | None:
     return max(1, math.ceil(share)) if share > 0 else None  # version 1 writes -1
 
 
+def imitates_bf16(trainer: TrainerSettings) -> bool:
+    """Whether a run in bf16 goes to a processor that is known to have no instructions for it.
+
+    Such a processor computes in fp32 and rounds: three times as long as fp32 alone
+    (`benchmarks/README.md`). Older versions of torch do not tell.
+    """
+    if on_gpu(trainer.accelerator) or not trainer.precision.startswith("bf16"):
+        return False
+    told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(told) and not any(told[name] for name in told if "bf16" in name)
+
+
 def in_words(settings: Settings, device: str, *, packs: bool) -> str:
     """What a run computes with, in a line."""
     trainer = settings.trainer
     several = f"{settings.processes} processes, " if settings.processes > 1 else ""
     padding = "batches without padding" if packs else "padded batches"
-    return f"on {device}: {several}precision {trainer.precision}, {padding}"
+    words = f"on {device}: {several}precision {trainer.precision}, {padding}"
+    if imitates_bf16(trainer):
+        words += "; no instructions for bf16 here: trainer.precision=32-true is faster"
+    return words

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,11 @@ yours, whether differences are real, and what became of its claims.
 
 Reads every results.json below each DIR, and predictions/TASK.csv beside it. Writes index.html (one
 page that needs nothing else), runs/*.html (such a page for each run), report.md, tables/*.csv and
-figures/*.png and *.svg. It trains nothing and needs no GPU."""
+figures/*.png and *.svg. It trains nothing and needs no GPU.
+
+What --publish wrote can be read like any runs, and stand beside yours in one report:
+  mkdir theirs && tar -xf results/runs.tar.xz -C theirs
+  python -m mtl_bert.report theirs runs --out report"""
 
 EPILOG = """\
 examples
@@ -58,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
     runs += [run for run in chosen if run not in runs]
     publish: bool = options.publish
     if publish:
+        _check_names(runs)
         runs, chosen = ([replace(run, quoted=False) for run in some] for some in (runs, chosen))
     for warning in warnings:
         sys.stderr.write(f"{warning}\n")
@@ -67,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
             f"DIR: expected results.json of finished runs, found none that can be used below "
             f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
         )
+    from mtl_bert.reporting.archive import ARCHIVE, write_archive
     from mtl_bert.reporting.document import PAGE
     from mtl_bert.reporting.report import report
     from mtl_bert.reporting.runpage import run_pages
@@ -77,6 +84,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         if publish:
             write_small(document, out)
+            write_archive(runs, out / ARCHIVE)
         else:
             write_report(document, out, run_pages(runs))
     except OSError as error:
@@ -85,6 +93,16 @@ def run(options: argparse.Namespace) -> None:
             f"{error.filename or out}; write another --out=DIR"
         ) from error
     print(f"{counted(len(runs), 'run')}; report written to {out / (TEXT if publish else PAGE)}")
+
+
+def _check_names(runs: Sequence[Run]) -> None:
+    """Refuse runs of one name, as an archive has room for one of them."""
+    for name, count in Counter(run.name for run in runs).items():
+        if count > 1:
+            raise UserError(
+                f"--publish: expected runs of different names, found {count} of {name}; "
+                "rename one of the DIRs"
+            )
 
 
 def _chosen(path: Path, runs: Sequence[Run]) -> Run:
@@ -122,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="write report.md, tables and SVG figures only, without the texts of examples: small "
-        "files to commit, that give away none of the data",
+        help="write small files to commit, without the texts of examples: report.md, tables, SVG "
+        "figures, and runs.tar.xz, from which this report can be made again",
     )
     return parser
 

@@ -75,3 +75,33 @@ def test_without_a_container_torch_chooses(tmp_path: Path) -> None:
 def test_what_was_chosen_is_said_in_a_line() -> None:
     line = hardware.in_words(settings_of("trainer.devices=2"), "some GPU", packs=False)
     assert line == "on some GPU: 2 processes, precision 32-true, padded batches"
+
+
+X86 = {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False, "num_logical_cores": 2}
+
+
+@pytest.mark.parametrize(
+    ("precision", "told", "slow"),
+    [
+        ("bf16-mixed", X86, True),
+        ("32-true", X86, False),
+        ("bf16-mixed", X86 | {"avx512_bf16": True}, False),
+        ("bf16-mixed", {"neon": True, "bf16": True}, False),
+        ("bf16-mixed", {}, False),  # nobody knows
+    ],
+)
+def test_a_processor_without_bf16_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, precision: str, told: dict[str, object], slow: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    line = hardware.in_words(settings_of(f"trainer.precision={precision}"), "a CPU", packs=True)
+    assert line.endswith("trainer.precision=32-true is faster") == slow
+
+
+def test_bf16_on_a_GPU_is_no_matter_of_the_processor(  # noqa: N802 - an abbreviation
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: X86, raising=False)
+    assert not hardware.imitates_bf16(settings_of("trainer.precision=bf16-mixed").trainer)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from mtl_bert.reporting.results import Results
 
 RESULTS, PREDICTIONS = "results.json", "predictions"
+LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 LARGE_FIELD = 2**24  # characters: texts may be longer than the csv module expects
 
 
@@ -80,7 +81,7 @@ class Run:
             try:
                 found = _read_predictions(self.directory / PREDICTIONS / f"{task}.csv")
                 if not self.quoted:
-                    found = replace(found, texts=(("(left out)",),) * len(found.ids))
+                    found = replace(found, texts=((LEFT_OUT,),) * len(found.ids))
                 self._read[task] = found
             except UnusableError as error:
                 self._read[task] = error

@@ -12,6 +12,7 @@ import pytest
 from mtl_bert import report
 from mtl_bert.files import write_text
 from mtl_bert.reporting import writing
+from mtl_bert.reporting.archive import ARCHIVE
 from mtl_bert.reporting.document import (
     Cell,
     Column,
@@ -339,7 +340,7 @@ def test_what_is_published_is_small_and_gives_away_no_texts(tmp_path: Path) -> N
 
     assert len(told(whole)) > 3
     assert not told(small_files)
-    kept = {name for name in names(whole) if not name.endswith((".png", ".html"))}
+    kept = {name for name in names(whole) if not name.endswith((".png", ".html"))} | {ARCHIVE}
     assert names(small_files) == kept
     assert "report.md" in kept
     text = (small_files / "report.md").read_text("utf-8")
