@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.errors import UserError, told_in_a_line
+from mtl_bert.reporting.document import PAGE
 from mtl_bert.reporting.finding import find_run, find_runs
 from mtl_bert.reporting.numbers import counted
 from mtl_bert.reporting.runs import Run, UnusableError
@@ -20,8 +21,9 @@ Reads every results.json below each DIR, and predictions/TASK.csv beside it. Wri
 page that needs nothing else), runs/*.html (such a page for each run), report.md, tables/*.csv and
 figures/*.png and *.svg. It trains nothing and needs no GPU.
 
-What --publish wrote can be read like any runs, and stand beside yours in one report:
-  mkdir theirs && tar -xf results/runs.tar.xz -C theirs
+What --publish wrote can be read like any runs, and stand beside yours in one report (of two runs
+of the same method with the same seed the newer one counts):
+  mkdir theirs && tar -xf published/runs.tar.xz -C theirs
   python -m mtl_bert.report theirs runs --out report"""
 
 EPILOG = """\
@@ -52,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: there is nothing to report on, or nowhere to write it.
     """
     directories: list[Path] = options.directories
+    out = _place(options)
     for directory in directories:
         if not directory.is_dir():
             raise UserError(
@@ -61,8 +64,7 @@ def run(options: argparse.Namespace) -> None:
     runs, warnings = find_runs(directories)
     chosen = [_chosen(path, runs) for path in options.run]
     runs += [run for run in chosen if run not in runs]
-    publish: bool = options.publish
-    if publish:
+    if options.publish:
         _check_names(runs)
         runs, chosen = ([replace(run, quoted=False) for run in some] for some in (runs, chosen))
     for warning in warnings:
@@ -73,26 +75,44 @@ def run(options: argparse.Namespace) -> None:
             f"DIR: expected results.json of finished runs, found none that can be used below "
             f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
         )
-    from mtl_bert.reporting.archive import ARCHIVE, write_archive
-    from mtl_bert.reporting.document import PAGE
+    from mtl_bert.reporting.archive import publish
     from mtl_bert.reporting.report import report
     from mtl_bert.reporting.runpage import run_pages
-    from mtl_bert.reporting.writing import TEXT, write_report, write_small
+    from mtl_bert.reporting.writing import TEXT, write_report
 
-    out: Path = options.out or directories[0] / "report"
-    document = report(runs, warnings, chosen, pages=not publish)
     try:
-        if publish:
-            write_small(document, out)
-            write_archive(runs, out / ARCHIVE)
+        if options.publish:  # warnings name places of this machine, and were given already
+            publish(report(runs, (), chosen, pages=False), runs, out)
         else:
-            write_report(document, out, run_pages(runs))
+            write_report(report(runs, warnings, chosen), out, run_pages(runs))
     except OSError as error:
         raise UserError(
             f"--out: expected a directory that can be written, found {error.strerror} at "
             f"{error.filename or out}; write another --out=DIR"
         ) from error
-    print(f"{counted(len(runs), 'run')}; report written to {out / (TEXT if publish else PAGE)}")
+    first = out / (TEXT if options.publish else PAGE)
+    print(f"{counted(len(runs), 'run')}; report written to {first}")
+
+
+def _place(options: argparse.Namespace) -> Path:
+    """Where the report goes.
+
+    Raises:
+        UserError: texts that must not be published lie there.
+    """
+    given: Path | None = options.out
+    if not options.publish:
+        return given or Path(options.directories[0], "report")
+    if given is None:
+        raise UserError(
+            "--publish: expected a directory of its own, found no --out; write --out=DIR"
+        )
+    if (given / PAGE).exists():
+        raise UserError(
+            "--out: expected a directory without a whole report, whose pages have the data's "
+            f"texts, found {given / PAGE}; write another --out=DIR"
+        )
+    return given
 
 
 def _check_names(runs: Sequence[Run]) -> None:

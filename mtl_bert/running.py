@@ -1,6 +1,5 @@
 """One run, from checked settings to its results, begun anew or gone on with."""
 
-import hashlib
 import json
 import logging
 import sys
@@ -17,6 +16,7 @@ from mtl_bert.assembly import Assembly, assemble, make_trainer
 from mtl_bert.config import make, read_settings, sampler_name, saved_settings, settings_yaml
 from mtl_bert.files import remove_temporaries, write_text
 from mtl_bert.hardware import in_words, resolved
+from mtl_bert.identity import identity
 from mtl_bert.interruption import Interrupted
 from mtl_bert.reporting.results import Books, DataRecord, Results
 from mtl_bert.reporting.summary import print_summary
@@ -276,13 +276,11 @@ def labels(
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     title = " ".join([data.name, *tags])
     # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
-    differing = ("seed", "logger", "trainer")
-    same = {key: value for key, value in settings.plain().items() if key not in differing}
-    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:6]
+    repeated = identity(settings.model_copy(update={"seed": 0}))
     return RunLabels(
         directory=directory,
         name=f"{title} seed={settings.seed}",
-        group=f"{title[:100]} {digest}",  # the service allows 128 characters
+        group=f"{title[:100]} {repeated[:6]}",  # the service allows 128 characters
         job_type=sampler,
         tags=[
             tag[:64]

@@ -12,11 +12,32 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mtl_bert.files import replacing
+from mtl_bert.reporting.document import Document
 from mtl_bert.reporting.results import Results
 from mtl_bert.reporting.runs import LEFT_OUT, PREDICTIONS, RESULTS, Predictions, Run, UnusableError
-from mtl_bert.reporting.writing import csv_text
+from mtl_bert.reporting.writing import FIGURES, TABLES, csv_text, write_small
 
 ARCHIVE = "runs.tar.xz"
+
+
+def publish(document: Document, runs: Sequence[Run], out: Path) -> None:
+    """Write a report's small files and its runs; what an older one left there goes.
+
+    Args:
+        document: the report of the runs, without their texts.
+        runs: those.
+        out: a directory of its own.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    published_before = (out / ARCHIVE).exists()
+    written = write_small(document, out)
+    write_archive(runs, out / ARCHIVE)
+    if published_before:
+        for path in (*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")):
+            if path not in written:
+                path.unlink()
 
 
 def write_archive(runs: Sequence[Run], path: Path) -> None:
@@ -41,7 +62,7 @@ def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
         for run in runs:
             try:
                 answers = run.predictions(task)
-            except (KeyError, UnusableError):
+            except UnusableError:
                 continue  # a report of the archive says so, as one of the run does
             yield f"{run.name}/{PREDICTIONS}/{task}.csv", _rows(answers)
 
@@ -54,7 +75,7 @@ def _rows(answers: Predictions) -> str:
             {
                 "id": name,
                 "text": LEFT_OUT,
-                "label": f"{label:.9g}",
+                "label": f"{label:.15g}",
                 "prediction": f"{prediction:.9g}",
             }
             | ({} if confidences is None else {"confidence": _or_nothing(confidences[place])})
@@ -68,13 +89,14 @@ def _or_nothing(value: float) -> str:
 
 
 def _without_places(results: Results) -> Results:
-    return results.model_copy(update={"config": _told(results.config)})
+    data = results.data.model_copy(update={"skipped": _told(results.data.skipped)})
+    return results.model_copy(update={"config": _told(results.config), "data": data})
 
 
 def _told(node: Any) -> Any:
-    """A configuration in which of a path of this machine only the last part is left."""
+    """The same, but of each path of this machine only its last part."""
     if isinstance(node, dict):
-        return {key: _told(value) for key, value in node.items()}
+        return {_told(key): _told(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_told(value) for value in node]
     if isinstance(node, str) and PurePath(node).is_absolute():

@@ -1,8 +1,10 @@
 """The command that would make a run of the same setting."""
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
+from mtl_bert.reporting import paper
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.studies import Study
 
@@ -53,7 +55,7 @@ def _command(study: Study, choice: str, epochs: int) -> list[str]:
 def overrides(run: Run, epochs: int) -> list[str]:
     """The settings that a run shares with all of its study, as one writes them."""
     config = run.config
-    words = [*_data(config["data"]), *_model(config["model"])]
+    words = [*_tasks(config["tasks"]), *_data(config["data"]), *_model(config["model"])]
     # A sweep's jobs have one process each, which sees what several saw together.
     trainer = config["trainer"]
     batch = config["batch_size"] * trainer.get("devices", 1) * trainer.get("nodes", 1)
@@ -71,6 +73,11 @@ def overrides(run: Run, epochs: int) -> list[str]:
     if sample != _DEV_SAMPLE and largest > min(_DEV_SAMPLE, sample or _DEV_SAMPLE):
         words.append(f"trainer.dev_sample={_plain(sample)}")
     return words
+
+
+def _tasks(tasks: Iterable[str]) -> list[str]:
+    """Which tasks, if not all of the paper's and no others; in any order they are the same."""
+    return [] if {*tasks} == {*paper.TITLES} else [f"task=[{','.join(tasks)}]"]
 
 
 def _data(data: dict[str, Any]) -> list[str]:

@@ -23,12 +23,12 @@ def find_runs(directories: Iterable[Path]) -> tuple[list[Run], list[str]]:
             known.add(path.resolve())
             try:
                 run = find_run(path.parent, root)
-                # Below several directories, the same name may come up again.
-                runs.append(
-                    run if len(roots) == 1 else replace(run, name=f"{root.name}/{run.name}")
-                )
             except UnusableError as error:
                 warnings.append(str(error))
+                continue
+            if len(roots) > 1:  # below several directories, the same name may come up again
+                run = replace(run, name=f"{root.resolve().name}/{run.name}")
+            runs.append(run)
     return runs, warnings
 
 

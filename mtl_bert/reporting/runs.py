@@ -110,7 +110,7 @@ def read_run(directory: Path, root: Path) -> Run:
             f"{path}: expected a configuration with {missing}, found none; left out"
         )
     name = directory.relative_to(root).as_posix()
-    return Run(directory, root.name if name == "." else name, results)
+    return Run(directory, root.resolve().name if name == "." else name, results)
 
 
 _NEEDED = ("epochs", "batch_size", "lr", "tasks", "data", "model", "trainer", "sampler", "surgery")

@@ -32,14 +32,22 @@ def write_report(document: Document, out: Path, beside: Iterable[Document] = ())
     write_text(out / PAGE, page(document))
 
 
-def write_small(document: Document, out: Path) -> None:
-    """Write what is small enough to be kept beside a program: the text, tables, figures as SVG."""
+def write_small(document: Document, out: Path) -> set[Path]:
+    """Write what is small enough to be kept beside a program: the text, tables, figures as SVG.
+
+    Returns:
+        The tables' and figures' files.
+    """
+    written = {}
     for block in document.blocks():
         if isinstance(block, Table):
-            write_text(out / TABLES / f"{block.name}.csv", csv_text(block.records))
+            written[out / TABLES / f"{block.name}.csv"] = csv_text(block.records)
         elif isinstance(block, Figure):
-            write_text(out / FIGURES / f"{block.name}.svg", standalone(block))
+            written[out / FIGURES / f"{block.name}.svg"] = standalone(block)
+    for path, text in written.items():
+        write_text(path, text)
     write_text(out / TEXT, markdown(document))
+    return {*written}
 
 
 def csv_text(records: Sequence[Record]) -> str:

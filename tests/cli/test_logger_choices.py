@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mtl_bert.running import labels
 from tests.cli.driving import SMALL, program, results_in
+from tests.composing import settings_of
 from tests.documented import filled, promised
 from tests.offline_wandb import config_of, history_of, records_in
+from tests.reporting.factory import Made
+from tests.reporting.making import NOWHERE, run_of
 
 SEEDS = (1, 2)
 
@@ -58,6 +62,18 @@ def test_wandb_has_one_offline_run_for_each_job(run: Path) -> None:
     assert config_of(records) == results.config
     scores = [row["dev/score"] for row in history_of(records) if "dev/score" in row]
     assert scores == [results.score]
+
+
+def group(*words: str) -> str:
+    return labels(settings_of(*words), run_of(Made()).results.data, NOWHERE).group
+
+
+def test_runs_of_one_group_differ_in_nothing_but_the_seed() -> None:
+    first = group("seed=1")
+    assert group("seed=2") == first
+    assert group("trainer.threads=2", "logger=wandb") == first
+    for other in ("trainer.dev_sample=7", "trainer.validate_every=2", "trainer.clip=1", "lr=0.5"):
+        assert group(other) != first
 
 
 def test_the_jobs_runs_are_different_ones(logged: Path) -> None:

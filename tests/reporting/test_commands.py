@@ -16,6 +16,7 @@ from tests.reporting.making import NOWHERE, run_of, study_of
 
 SETTINGS = [
     "sampler=rr",
+    "task=[sts,sst]",
     "sampler=annealed data.scale=0.02 data.seed=3 epochs=4",
     "data=cs224n data.dir=/somewhere model=bert_base lr=1e-5 data.share=0.15",
     "data=cs224n data.dir=/somewhere model=local model.path=/there model.dropout=0.2",

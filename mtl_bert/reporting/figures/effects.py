@@ -16,7 +16,7 @@ def effect_figures(study: Study, looks: Mapping[Method, Look]) -> list[Figure]:
     """A figure for each of λ and B that has several values in otherwise equal methods."""
     asked = (
         ("λ", "effect-lambda", "The effect of λ on ARRP", "λ of the second phase"),
-        ("B", "effect-b", "The effect of B", "B: examples drawn per epoch (log scale)"),
+        ("B", "effect-b", "The effect of B", "B (log scale)"),
     )
     return [
         _effect(study, looks, series, name, heading, xlabel)
