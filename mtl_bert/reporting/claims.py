@@ -74,7 +74,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Table 2: 7.93 minutes against 18.1 to 93.1; paraphrase 0.829 against 0.874 to 0.895.",
         "Against the annealed and vanilla rows of Table 2 that were run. Supported if round-robin "
         "takes less time than each and is really lower in paraphrase than each; contradicted if it "
-        "takes no less than one, or is really higher than one. "
+        "takes no less than one, or is really higher than one. Rows of another device have no say "
+        "in the time, and keep the claim from being supported. "
         f"{TIMES}",
         judging.cheap_but_weak,
     ),

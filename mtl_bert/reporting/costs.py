@@ -29,10 +29,10 @@ def costs_table(study: Study) -> Table | None:
             rows.append((
                 Cell(group.label), Cell(phase), Cell(f"{(examples / epochs).mean():,.0f}"),
                 Cell(_two_digits(seconds / epochs)), Cell(_two_digits(each)),
-                Cell(str(len(runs))),
+                Cell(str(len(runs))), Cell(_devices(group)),
             ))  # fmt: skip
             record = _record(study, group, phase, examples / epochs, seconds / epochs, each)
-            records.append({**record, "n": len(runs)})
+            records.append({**record, "n": len(runs), "device": _devices(group)})
     if not rows:
         return None
     return Table(
@@ -46,12 +46,13 @@ def costs_table(study: Study) -> Table | None:
             Column("seconds", "an epoch's"),
             Column("seconds per 1,000 examples"),
             Column("n"),
+            Column("device", numeric=False),
         ),
         rows=tuple(rows),
         caption=(
             "Mean ± standard deviation over the n seeds that have the phase; wall clock of the "
             "training steps. Where B was scaled, minutes per epoch are not in the paper's "
-            "proportions; what an example costs is. Devices and what else they did: see Provenance."
+            "proportions; what an example costs is, on one device."
         ),
         records=tuple(records),
         folded=True,
@@ -66,6 +67,10 @@ def _phases(group: Group) -> list[str]:
 
 def _of(run: Run, phase: str) -> list[PhaseRecord]:
     return [p for epoch in run.results.epochs for p in epoch.phases if p.name == phase]
+
+
+def _devices(group: Group) -> str:
+    return "; ".join(sorted(group.devices))
 
 
 def _two_digits(values: Floats) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from mtl_bert.reporting import paper, proportions
 from mtl_bert.reporting.comparing import Comparison, Difference
 from mtl_bert.reporting.methods import PAPER_SURGERY, Method
-from mtl_bert.reporting.studies import SCORE, Group, row_of
+from mtl_bert.reporting.studies import SCORE, Group, one_device, row_of
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 MARGIN = 0.01  # of the score; ours, the paper states none
@@ -118,8 +118,10 @@ def _times_differ(groups: Sequence[Group]) -> str:
         return "no training time recorded"
     if any(proportions.minutes(group) is None for group in groups):
         return "the time that it would take at the paper's sizes is not known"
+    if one_device(*groups):
+        return ""
     devices = frozenset[str]().union(*(group.devices for group in groups))
-    return "" if len(devices) == 1 else f"times on different devices ({', '.join(sorted(devices))})"
+    return f"times on different devices ({', '.join(sorted(devices))})"
 
 
 def _minutes(group: Group) -> float:
@@ -202,16 +204,19 @@ def cheap_but_weak(comparison: Comparison) -> Judgement:
         (f"RR minus {group.method.brief()}", comparison.difference(rr, group, paper.PARAPHRASE))
         for group in others
     ]
-    if why := _times_differ([rr, *others]):
+    timed = [group for group in others if one_device(rr, group)] or others
+    if why := _times_differ([rr, *timed]):
         return _impossible(why, _listed(found))
-    ratios = [_minutes(rr) / _minutes(group) for group in others]
+    ratios = [_minutes(rr) / _minutes(group) for group in timed]
     lowest, highest = min(ratios), max(ratios)
-    ours = f"RR takes {lowest:.2f} to {highest:.2f} of their minutes;\n{_listed(found)}"
+    elsewhere = [group.method.brief() for group in others if group not in timed]
+    known = f" (not known of {' and '.join(elsewhere)}: another device)" if elsewhere else ""
+    ours = f"RR takes {lowest:.2f} to {highest:.2f} of their minutes{known};\n{_listed(found)}"
     differences = [difference for _, difference in found]
     if why := _unknown(differences):
         return _impossible(why, ours)
     signs = [difference.sign for difference in differences]
-    supported = highest < 1 and all(sign < 0 for sign in signs)
+    supported = not elsewhere and highest < 1 and all(sign < 0 for sign in signs)
     return Judgement(ours, _verdict(supported, highest >= 1 or any(sign > 0 for sign in signs)))
 
 

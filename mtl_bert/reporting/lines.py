@@ -11,7 +11,7 @@ import numpy as np
 from mtl_bert.reporting import numbers, paper
 from mtl_bert.reporting.document import Record
 from mtl_bert.reporting.statistics import Floats, spread
-from mtl_bert.reporting.studies import SCORE, Group, Study, row_of
+from mtl_bert.reporting.studies import SCORE, Group, Study, one_device, row_of
 
 BOLD_RULE = (
     "Bold: the highest mean of a column, where it exceeds every other row's mean by more than the "
@@ -91,6 +91,13 @@ def record_of(line: Line, what: str) -> Record:
     }
 
 
+def base_of(group: Group | None, rr: Group | None) -> float | None:
+    """Round-robin's minutes per epoch; None where they are of another device than a group's."""
+    if group is None or rr is None or not one_device(group, rr):
+        return None
+    return float(rr.minutes.mean())
+
+
 @dataclass(frozen=True)
 class Times:
     """Minutes per epoch: for the table, and with all digits."""
@@ -104,7 +111,7 @@ def times_of(line: Line, rr: Group | None, printed_rr: float) -> Times:
     printed = line.row.minutes if line.row else None
     printed_ratio = None if printed is None else printed / printed_rr
     ours = line.group.minutes if line.group else None
-    base = None if rr is None else float(rr.minutes.mean())
+    base = base_of(line.group, rr)
     ratio = None if ours is None or not base else float(ours.mean()) / base
     texts = (
         numbers.minutes(printed),

@@ -13,7 +13,7 @@ from mtl_bert.reporting.document import Cell, Column, Table
 from mtl_bert.reporting.methods import Method
 from mtl_bert.reporting.runs import Run
 from mtl_bert.reporting.statistics import Floats, spread
-from mtl_bert.reporting.studies import Group, Study, row_of
+from mtl_bert.reporting.studies import Group, Study, one_device, row_of
 
 ROUND_ROBIN = len(paper.SIZES) * min(size.train for size in paper.SIZES.values())
 """Examples of the paper's round-robin epoch."""
@@ -62,7 +62,7 @@ def proportions_table(study: Study) -> Table | None:
     rr_row = paper.row(2, "rr")
     rr = row_of(study.main, rr_row)
     own = None if rr is None else minutes(rr)
-    if own is None:
+    if rr is None or own is None:
         return None
     rows, records = [], []
     second = paper.rows(2)
@@ -70,19 +70,24 @@ def proportions_table(study: Study) -> Table | None:
     for row in (*second, *(row for row in paper.rows(4) if row.recipe not in known)):
         group = row_of(study.main, row)
         found = None if group is None else minutes(group)
-        if found is None:
+        if group is None or found is None:
             continue
-        printed, ratio = row.minutes / rr_row.minutes, found / own.mean()
+        printed = row.minutes / rr_row.minutes
+        # What another device took says nothing about the method.
+        ratio = found / own.mean() if one_device(group, rr) else None
         rows.append((
             Cell(row.label), Cell(numbers.minutes(row.minutes)), Cell(numbers.ratio(printed)),
-            Cell(numbers.minutes_with_spread(found)), Cell(numbers.minutes_with_spread(ratio)),
+            Cell(numbers.minutes_with_spread(found)),
+            Cell(numbers.MISSING if ratio is None else numbers.minutes_with_spread(ratio)),
             Cell(str(len(found))),
         ))  # fmt: skip
         records.append(_record(row, study, {
             "minutes_paper": row.minutes, "minutes_to_rr_paper": printed,
             "minutes_mean": float(found.mean()), "minutes_sd": spread(found),
-            "minutes_to_rr": float(ratio.mean()), "n": len(found),
+            "minutes_to_rr": None if ratio is None else float(ratio.mean()), "n": len(found),
         }))  # fmt: skip
+    if len(rows) < 2:
+        return None
     return Table(
         name=f"{study.slug}-proportions",
         heading="Minutes per epoch at the paper's sizes",
@@ -100,7 +105,7 @@ def proportions_table(study: Study) -> Table | None:
             "Ours: what an example took in each phase, times the examples that the phase has on "
             "the paper's training sets with the paper's B; mean ± standard deviation over n seeds. "
             "Only the ratios say something about the methods: devices and encoders differ, and so "
-            "do texts' lengths."
+            f"do texts' lengths. {numbers.MISSING}: on another device than round-robin."
         ),
         records=tuple(records),
         folded=True,

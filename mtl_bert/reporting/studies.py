@@ -182,6 +182,11 @@ def row_of(groups: Sequence[Group], row: paper.PaperRow) -> Group | None:
     return min(found, key=lambda group: abs(group.method.B_scale - 1), default=None)
 
 
+def one_device(*groups: Group) -> bool:
+    """Whether the times of runs may be set beside each other: all ran on the same device."""
+    return len(frozenset[str]().union(*(group.devices for group in groups))) == 1
+
+
 def file_name(text: str) -> str:
     """A name from data, made fit for a file and an anchor."""
     return re.sub(r"[^\w-]+", "-", text)

@@ -11,6 +11,7 @@ from mtl_bert.reporting.document import Block, Cell, Column, Commands, Table
 from mtl_bert.reporting.lines import (
     BOLD_RULE,
     Line,
+    base_of,
     best_of,
     comparison,
     footnotes_of,
@@ -144,7 +145,7 @@ def first_epoch_table(study: Study) -> list[Block]:
         assert line.row is not None
         texts = comparison(line, task)
         own = None if line.group is None else float(line.group.minutes.mean())
-        base = None if rr is None else float(rr.minutes.mean())
+        base = base_of(line.group, rr)
         extra = None if own is None or base is None else own - base
         against = None if own is None or not base else own / base
         seeds = len(line.group.runs) if line.group else 0
@@ -220,11 +221,14 @@ def _gaps(items: Sequence[tuple[str, str]]) -> Commands:
 
 
 def _times_note(groups: Sequence[Group | None]) -> str:
-    """How times may be compared, and that they may not where devices differ."""
+    """How times may be compared, and why some are not."""
     devices = sorted({device for group in groups if group for device in group.devices})
     if len(devices) < 2:
         return TIMES
-    return f"{TIMES} These runs are of several devices, so not even that: {'; '.join(devices)}."
+    return (
+        f"{TIMES} These runs are of several devices ({'; '.join(devices)}); where a row's is not "
+        "round-robin's, there is no ratio."
+    )
 
 
 def _joined(*sentences: str) -> str:

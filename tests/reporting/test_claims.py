@@ -145,6 +145,19 @@ def test_a_method_as_cheap_as_round_robin_contradicts() -> None:
     assert judge(CHEAP, means, level).verdict == CONTRADICTED
 
 
+def test_a_row_of_another_device_says_nothing_of_time_and_keeps_the_claim_open() -> None:
+    rr, small, large = rows((2, "rr"), (2, "annealed_16000"), (2, "annealed_80000"))
+    means = {(RR, A16, "qqp"): -0.05, (RR, A80, "qqp"): -0.05}
+    assert judge(CHEAP, means, [rr, small, large]).verdict == SUPPORTED
+    found = judge(CHEAP, means, [rr, small, replace(large, device="another")])
+    assert found.verdict == UNDECIDED
+    assert "of their minutes (not known of annealed B=80,000: another device)" in found.ours
+    cheap = replace(small, minutes=7.0)
+    assert judge(CHEAP, means, [rr, cheap, replace(large, device="x")]).verdict == CONTRADICTED
+    none = judge(CHEAP, means, [replace(rr, device="x"), small, large])
+    assert none.verdict.startswith("cannot be judged: times on different devices")
+
+
 def lambdas(best_small: float, best_large: float) -> tuple[list[Made], Means]:
     made, means = [], {}
     for B, best in ((24_000, best_small), (100_000, best_large)):

@@ -33,8 +33,8 @@ def test_a_row_for_each_phase_with_means_over_seeds() -> None:
     texts = [[cell.text for cell in row[1:]] for row in table.rows]
     assert texts == [
         # 6 s and 8 s for 96 examples: 62.5 and 83.3.
-        ["rr", "48", "3.50 ± 0.71", "72.92 ± 14.73", "2"],
-        ["finetune", "32", "1.00 ± 0.00", "31.25 ± 0.00", "2"],
+        ["rr", "48", "3.50 ± 0.71", "72.92 ± 14.73", "2", "a CPU, 1 thread"],
+        ["finetune", "32", "1.00 ± 0.00", "31.25 ± 0.00", "2", "a CPU, 1 thread"],
     ]
     assert table.records[0]["seconds_per_1000_examples"] == pytest.approx(72.9, abs=0.05)
     assert table.records[0]["examples_per_epoch"] == 48

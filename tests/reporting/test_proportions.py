@@ -73,5 +73,14 @@ def test_the_table_sets_ratios_beside_the_papers() -> None:
     ]  # fmt: skip
 
 
+def test_times_of_another_device_are_not_set_beside_round_robins() -> None:
+    elsewhere = replace(VANILLA, device="another")
+    table = proportions.proportions_table(study_of(RR, elsewhere, ARRP))
+    assert table is not None
+    assert [row[4].text for row in table.rows] == ["1.00", "–", "1.66"]
+    assert [record["minutes_to_rr"] is None for record in table.records] == [False, True, False]
+
+
 def test_without_round_robin_there_is_nothing_to_compare_with() -> None:
     assert proportions.proportions_table(study_of(VANILLA)) is None
+    assert proportions.proportions_table(study_of(RR)) is None
