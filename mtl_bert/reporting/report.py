@@ -63,10 +63,13 @@ def report(
     looks = style.looks(group.method for study in found for group in study.groups)
     places = addresses(runs) if pages else {}
     comparisons = {study: compare(study, study.main) for study in found}
-    sections = [_study_section(study, looks, chosen, places, comparisons[study]) for study in found]
-    sections += [
-        imbalance.section(ladder, looks, comparisons) for ladder in imbalance.ladders(found)
+    ladders = imbalance.ladders(found)
+    rungs = {study for ladder in ladders for study in ladder.studies}
+    sections = [
+        _study_section(study, looks, chosen, places, comparisons[study], rung=study in rungs)
+        for study in found
     ]
+    sections += [imbalance.section(ladder, looks, comparisons) for ladder in ladders]
     if warnings:
         sections.append(Section("left-out", "Files left out", (Points(tuple(warnings)),)))
     return Document(TITLE, _lead(found), tuple(sections))
@@ -96,20 +99,23 @@ def _study_section(
     chosen: Sequence[Run],
     places: Mapping[Path, str],
     comparison: Comparison,
+    *,
+    rung: bool,
 ) -> Section:
-    others = tables.unpublished(study)
+    # A rung of a ladder is there for the ladder: without a row of the paper's it is not held
+    # against the paper.
+    alone = not rung or tables.is_the_papers(study)
+    lead: list[tuple[str, str, Iterable[Block]]] = (
+        _held_against_the_paper(study, comparison)
+        if alone
+        else [("tables", "Tables", [tables.methods_table(study)])]
+    )
     answer_sections = [
-        _answers(study, run, number) for number, run in enumerate(_shown(study, chosen))
+        _answers(study, run, number) for number, run in enumerate(_shown(study, chosen, best=alone))
     ]
     marks = _marks(study)
     parts: list[tuple[str, str, Iterable[Block]]] = [
-        ("tables", "Tables", [
-            *tables.dataset_table(study),
-            *tables.score_table(study, 2, "baselines for PCGrad", others),
-            *tables.first_epoch_table(study),
-            *tables.score_table(study, 4, "ARRP after all epochs", others),
-        ]),
-        ("claims", "The paper's claims", [_claims(study, comparison)]),
+        *lead,
         ("differences", "Is the difference real?", differences.blocks(study, comparison)),
         ("interplay", "What the tasks do to each other", interplay.blocks(study)),
         ("fairness", "Who gains and who loses by learning together", fairness.blocks(study)),
@@ -131,6 +137,22 @@ def _study_section(
         tuple(Text(words) for words in (study.subject.words, study.subject.warning) if words),
         (*sections, *answer_sections, last),
     )
+
+
+def _held_against_the_paper(
+    study: Study, comparison: Comparison
+) -> list[tuple[str, str, Iterable[Block]]]:
+    others = tables.unpublished(study)
+    blocks = [
+        *tables.dataset_table(study),
+        *tables.score_table(study, 2, "baselines for PCGrad", others),
+        *tables.first_epoch_table(study),
+        *tables.score_table(study, 4, "ARRP after all epochs", others),
+    ]
+    return [
+        ("tables", "Tables", blocks),
+        ("claims", "The paper's claims", [_claims(study, comparison)]),
+    ]
 
 
 def _use(study: Study) -> list[Block]:
@@ -178,12 +200,12 @@ def _curves(study: Study, looks: curves.Looks) -> list[Block]:
     return there or [Text("Nothing was trained, so there are no curves.")]
 
 
-def _shown(study: Study, chosen: Sequence[Run]) -> list[Run]:
+def _shown(study: Study, chosen: Sequence[Run], *, best: bool) -> list[Run]:
     """The runs whose answers are shown: those that were asked for, or the best ARRP run."""
     members = [run for group in study.groups for run in group.runs] + list(study.superseded)
     places = {run.directory.resolve() for run in chosen}
     asked = [run for run in members if run.directory.resolve() in places]
-    if asked:
+    if asked or not best:
         return asked
     arrp = [run for run in study.runs if run.config["sampler"]["name"] == "arrp"]
     return [max(arrp or study.runs, key=lambda run: run.results.score)]

@@ -3,8 +3,8 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -198,7 +198,49 @@ def studies(runs: Sequence[Run]) -> list[Study]:
     for run in runs:
         by_setting[json.dumps(setting_of(run), sort_keys=True)].append(run)
     ordered = sorted(by_setting.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [_study(number, members) for number, (_, members) in enumerate(ordered)]
+    return _told_apart([_study(number, members) for number, (_, members) in enumerate(ordered)])
+
+
+def _told_apart(found: Sequence[Study]) -> list[Study]:
+    """The same, named by what they differ in where data and encoder do not tell them apart."""
+    alike: defaultdict[tuple[str, str], list[Study]] = defaultdict(list)
+    for study in found:
+        alike[study.subject.data, study.subject.encoder].append(study)
+    named = []
+    for study in found:
+        others = alike[study.subject.data, study.subject.encoder]
+        sizes = [other.setting["sizes"] for other in others]  # they mostly follow from the rest
+        own = _own(_choices(study.setting), [_choices(other.setting) for other in others])
+        own = own or _own(_words(study.setting["sizes"]), [_words(size) for size in sizes])
+        named.append(replace(study, name=", ".join((study.name, *own))))
+    return named
+
+
+def _own(words: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> list[str]:
+    return [
+        f"{key}={value}"
+        for key, value in words.items()
+        if any(other.get(key) != value for other in others)
+    ]
+
+
+def _choices(setting: Mapping[str, Any]) -> dict[str, str]:
+    rest = {key: value for key, value in setting.items() if key not in ("tasks", "sizes", "batch")}
+    lead = {"tasks": ", ".join(setting["tasks"]), "batch_size": setting["batch"]}
+    return _words(lead | rest)
+
+
+def _words(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys and their values; not again what repeats another, as optimizer.lr does lr."""
+    found: dict[str, str] = {}
+    left = list(tree.items())
+    while left:
+        key, value = left.pop(0)
+        if isinstance(value, dict):
+            left[:0] = [(f"{key}.{name}", part) for name, part in value.items()]
+        elif value is not None and found.get(key.rpartition(".")[2]) != str(value):
+            found[key] = str(value)
+    return found
 
 
 def _study(number: int, runs: Sequence[Run]) -> Study:

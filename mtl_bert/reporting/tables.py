@@ -188,6 +188,52 @@ def first_epoch_table(study: Study) -> list[Block]:
     return [table, *_missing(study, lines, 1)]
 
 
+def methods_table(study: Study) -> Table:
+    """Metrics, score and time of all methods, with nothing of the paper's beside them."""
+    lines = [Line(group.label, None, group) for group in study.main]
+    rr = row_of(study.main, paper.row(2, "rr"))
+    whats = [*study.tasks, SCORE]
+    best = {what: best_of([line.ours(what) for line in lines]) for what in whats}
+    cells, records = [], []
+    for place, line in enumerate(lines):
+        shown = [Cell(comparison(line, w)[1], bold=best[w] == place) for w in whats]
+        times = times_of(line, rr, paper.row(2, "rr").minutes)
+        _, minutes, _, ratio = times.texts
+        record = identity(line, study)
+        for what in whats:
+            record |= record_of(line, what)
+        cells.append((
+            Cell(line.label), *shown, Cell(minutes), Cell(ratio), Cell(str(record["n"])),
+        ))  # fmt: skip
+        records.append({**record, **times.record})
+    return Table(
+        name=f"{study.slug}-methods",
+        heading="The methods beside each other",
+        subject=study.subject,
+        columns=(
+            Column("method", numeric=False),
+            *(Column(_heading(study, what)) for what in whats),
+            *(Column(h, "minutes per epoch") for h in (_ours(study), "÷ RR")),
+            Column("n"),
+        ),
+        rows=tuple(cells),
+        caption=_joined(
+            "Best epoch on the dev sets; mean ± standard deviation over n seeds.",
+            _times_note([line.group for line in lines]),
+            BOLD_RULE,
+        ),
+        records=tuple(records),
+    )
+
+
+def is_the_papers(study: Study) -> bool:
+    """Whether a row of the paper was run whose numbers say more than round-robin's."""
+    rows = [(study.main, row) for number in (2, 4) for row in paper.rows(number)]
+    rows += [(study.single, row) for row in paper.rows(3)]
+    trained = [row_of(groups, row) for groups, row in rows if row.recipe.sampler != "rr"]
+    return any(group is not None and group.trained for group in trained)
+
+
 def unpublished(study: Study) -> list[Group]:
     """Methods beside the paper's: no row of it is theirs."""
     published = {id(row_of(study.main, row)) for row in paper.ROWS if row.table != 3}

@@ -1,5 +1,6 @@
 """Studies of several ratios of sizes side by side: numbers worked out by hand."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.reporting import imbalance, style
+from mtl_bert.reporting import imbalance, paper, style
 from mtl_bert.reporting.document import Figure, Section, Table, Text
 from mtl_bert.reporting.finding import find_runs
 from mtl_bert.reporting.imbalance import QUESTION, Ladder, ladders, ratio_of, worst
 from mtl_bert.reporting.report import report
 from mtl_bert.reporting.studies import SCORE, Study, studies
-from tests.reporting.factory import Made, make_run
+from tests.reporting.factory import Made, made_of, make_run
 from tests.reporting.making import Told, run_of, seeds, study_of
 from tests.reporting.test_tables import column
 
@@ -203,6 +204,24 @@ def test_a_whole_report_has_it(tmp_path: Path) -> None:
     table = document.sections[-1].blocks[-1]
     assert isinstance(table, Table)
     assert "not shown" in table.rows[0][2].text
+
+
+def test_a_rung_is_held_against_the_paper_only_with_its_rows(tmp_path: Path) -> None:
+    published = made_of(paper.row(2, "annealed_56000"))
+    for n, made in enumerate(at(r, m) for r in (1, 10) for m in (ARRP, replace(RR, B=None))):
+        make_run(tmp_path / f"rung{n}", made)
+    document = report(find_runs([tmp_path])[0])
+    names = {block.name for block in document.blocks() if isinstance(block, Table | Figure)}
+    assert not {name for name in names if re.search(r"table|claims|confusion", name)}
+    table, _ = (b for b in document.blocks() if isinstance(b, Table) and "methods" in b.name)
+    assert column(table, "n") == {"RR": "1", "ARRP F=0 λ=0.5": "1"}
+    assert column(table, "score") == {"RR": "0.716", "ARRP F=0 λ=0.5": "0.716"}
+    assert column(table, "minutes per epoch ÷ RR") == {"RR": "1.00", "ARRP F=0 λ=0.5": "1.00"}
+
+    make_run(tmp_path / "row", at(10, published))
+    document = report(find_runs([tmp_path])[0])
+    names = {block.name for block in document.blocks() if isinstance(block, Table | Figure)}
+    assert len([name for name in names if name.endswith("-claims")]) == 1
 
 
 def test_one_seed_cannot_be_judged() -> None:

@@ -62,7 +62,28 @@ def test_what_makes_another_setting(change: dict[str, Any]) -> None:
     found = studies([run_of(ARRP), run_of(replace(ARRP, **change))])
     assert [len(study.runs) for study in found] == [1, 1]
     assert found[0].slug != found[1].slug
-    assert found[0].name != found[1].name
+    first, second = (study.name.partition(":")[2] for study in found)
+    assert first != second or "tasks" in change.get("override", {})  # definitions have no words
+
+
+def test_settings_are_named_by_what_they_differ_in() -> None:
+    others = replace(ARRP, lr=1e-4, batch_size=4), replace(ARRP, encoder="another")
+    names = [
+        study.name.partition(", ")[2] for study in studies([run_of(ARRP), *map(run_of, others)])
+    ]
+    assert sorted(names) == [
+        "encoder another",
+        "encoder tiny, batch_size=32, lr=0.0007",
+        "encoder tiny, batch_size=4, lr=0.0001",
+    ]
+    (only,) = studies([run_of(ARRP)])
+    assert only.name.endswith("encoder tiny")
+
+
+def test_sizes_are_named_where_nothing_else_differs() -> None:
+    smaller = replace(ARRP, sizes={"sst": 100, "qqp": 31_131, "sts": 664})
+    names = [study.name for study in studies([run_of(ARRP), run_of(smaller)])]
+    assert {name.rpartition(", ")[2] for name in names} == {"sst.train=940", "sst.train=100"}
 
 
 @pytest.mark.parametrize(
