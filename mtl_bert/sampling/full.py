@@ -19,6 +19,7 @@ class Full:
     """
 
     encoder_per_task: ClassVar[bool] = False
+    phase: ClassVar[str] = "full"
 
     batch_size: int
     order: Sequence[str] | None = None
@@ -44,7 +45,7 @@ class Full:
             )
         decks = make_decks(sizes, seed, epoch)
         steps = [
-            Step(Phase(f"full:{task}", surgery=False), {task: decks[task].deal(size)})
+            Step(Phase(f"{self.phase}:{task}", surgery=False), {task: decks[task].deal(size)})
             for task in order
             for size in batch_sizes(sizes[task], self.batch_size)
         ]
@@ -55,3 +56,4 @@ class Single(Full):
     """The same plan for independent models, one encoder per task, each on its own data."""
 
     encoder_per_task: ClassVar[bool] = True
+    phase: ClassVar[str] = "single"

@@ -144,7 +144,7 @@ def test_older_results_say_nothing(name: str) -> None:
 
 
 def test_gradients_that_never_met_say_nothing_of_conflicts() -> None:
-    found = of(Made("single", epochs=1, phases=[[alone("sst", 4, "full:sst"), alone("qqp", 6)]]))
+    found = of(Made("single", epochs=1, phases=[[alone("sst", 4, "single:sst"), alone("qqp", 6)]]))
     for name in ("conflict", "course", "change"):
         assert "their gradients never met" in getattr(questions, name)(found)
     said = questions.dominance(found)

@@ -218,6 +218,7 @@ def test_single_is_full_on_an_encoder_per_task() -> None:
         for sampler in (Full, Single)
     ]
     assert rows[0] == rows[1]
+    assert [step.phase.name for step in Single(8)(sizes, 1, 1, 1).steps] == ["single:a", "single:b"]
     assert Single.encoder_per_task
     assert not Full.encoder_per_task
 

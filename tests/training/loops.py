@@ -87,11 +87,11 @@ def arrp(sizes: dict[str, int], epoch: int, seed: int, batch: int, B: int) -> St
     return steps
 
 
-def full(sizes: dict[str, int], epoch: int, seed: int, batch: int) -> Steps:
+def full(sizes: dict[str, int], epoch: int, seed: int, batch: int, phase: str = "full") -> Steps:
     steps: Steps = []
     for task, size in sizes.items():
         rows = rng(seed, task, epoch).permutation(size).tolist()
         while rows:
-            steps.append((f"full:{task}", {task: rows[:batch]}))
+            steps.append((f"{phase}:{task}", {task: rows[:batch]}))
             rows = rows[batch:]
     return steps

@@ -45,7 +45,7 @@ def by_hand(sampler: str, epoch: int, sizes: dict[str, int]) -> loops.Steps:
         "rr": lambda: loops.round_robin(sizes, epoch, SEED, BATCH),
         "arrp": lambda: loops.arrp(sizes, epoch, SEED, BATCH, B),
         "full": lambda: loops.full(sizes, epoch, SEED, BATCH),
-        "single": lambda: loops.full(sizes, epoch, SEED, BATCH),
+        "single": lambda: loops.full(sizes, epoch, SEED, BATCH, "single"),
     }[sampler]()
 
 
