@@ -93,7 +93,7 @@ def test_ratios_of_three_sizes(runs: dict[str, dict[str, Settings]]) -> None:
     own = list(runs["ratios"].values())
     assert len(own) == 5 * 3 * 3
     assert {s.data.imbalance for s in own} == {1, 10, 100}
-    assert {(s.data.limit, s.B) for s in own} == {(2000, None)}
+    assert {(s.data.limit, s.B) for s in own} == {(1000, None)}
 
 
 def test_a_stop_stops_all(tmp_path: Path) -> None:
