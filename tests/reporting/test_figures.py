@@ -132,6 +132,17 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
     assert all(style.COLOURS["arrp"].lower() in figure.svg for figure in figures[:3])
 
 
+def test_times_of_one_device_share_a_figure() -> None:
+    here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
+    study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))
+    cost = cost_figure(study, style.looks(group.method for group in study.groups))
+    assert cost is not None
+    assert "of 2 methods" in cost.description
+    assert cost.caption.endswith("Left out, as run elsewhere: vanilla B=30.")
+    assert "on a CPU, 1 thread" in cost.caption
+    assert style.COLOURS["vanilla"].lower() not in cost.svg
+
+
 def test_nothing_trained_draws_nothing() -> None:
     study = study_of(Made(sampler="random"))
     looks = style.looks(group.method for group in study.groups)

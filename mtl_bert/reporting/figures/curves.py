@@ -3,6 +3,7 @@
 Shapes: S seeds of a method, E epochs.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -35,10 +36,13 @@ def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
 
 
 def cost_figure(study: Study, looks: Looks) -> Figure | None:
-    """Score against training time, with the Pareto front."""
-    groups = [g for g in study.main if g.trained]
-    if not groups:
+    """Score against training time on the device of most methods, with the Pareto front."""
+    trained = [g for g in study.main if g.trained]
+    if not trained:
         return None
+    ((device, _),) = Counter(g.devices for g in trained).most_common(1)
+    groups = [g for g in trained if g.devices == device]
+    elsewhere = [g.label for g in trained if g not in groups]
     costs = [float(g.minutes.mean()) for g in groups]
     gains = [float(g.values(SCORE).mean()) for g in groups]
     front = pareto(costs, gains)
@@ -68,8 +72,9 @@ def cost_figure(study: Study, looks: Looks) -> Figure | None:
             f"{study.slug}-score-time", "Score against training time", study.subject,
             f"Dev score and minutes per epoch of {len(groups)} methods; on the Pareto front: "
             f"{names}.",
-            f"Means over seeds. Nothing is both faster and better than the front. {SPREAD} Times "
-            f"are comparable only on one device.",
+            f"Means over seeds, on {' and '.join(sorted(device))}. Nothing is both faster and "
+            f"better than the front. {SPREAD}"
+            + (f" Left out, as run elsewhere: {'; '.join(elsewhere)}." if elsewhere else ""),
         ),
         paint,
         height=2.5 + legend.height,
