@@ -1,12 +1,12 @@
 """The rules by which our runs judge the paper's claims; ``claims.py`` has them in words."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mtl_bert.reporting import paper, proportions
 from mtl_bert.reporting.comparing import Comparison, Difference
-from mtl_bert.reporting.methods import PAPER_SURGERY, Method
+from mtl_bert.reporting.methods import LOSS, PAPER_SURGERY, Method
 from mtl_bert.reporting.studies import SCORE, Group, one_device, row_of
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
@@ -184,9 +184,8 @@ def more_b_less_lambda(comparison: Comparison) -> Judgement:
 
 def _plain_arrp(method: Method) -> bool:
     """The paper's ARRP with nothing frozen, whatever λ and B."""
-    return (method.sampler, method.F, method.rest) == ("arrp", "F=0", "") and (
-        method.surgery == PAPER_SURGERY
-    )
+    own = (method.sampler, method.F, method.lambda_on, method.rest, method.surgery)
+    return own == ("arrp", "F=0", LOSS, "", PAPER_SURGERY)
 
 
 def cheap_but_weak(comparison: Comparison) -> Judgement:
@@ -254,13 +253,5 @@ def _families(comparison: Comparison) -> list[_Family]:
     for group in comparison.groups:
         method = group.method
         if method.B is not None and _has_paraphrase(group) and method.surgery == PAPER_SURGERY:
-            bare = Method(
-                method.sampler,
-                None,
-                method.B_scale,
-                method.lambda_,
-                method.frozen,
-                rest=method.rest,
-            )
-            families.setdefault(bare, {})[method.B] = group
+            families.setdefault(replace(method, B=None), {})[method.B] = group
     return [family for family in families.values() if len(family) > 1]

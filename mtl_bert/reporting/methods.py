@@ -15,8 +15,8 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
-_OWN_FIELDS = {"_target_", "name", "batch_size", "B", "lambda_", "freeze"}
-_DEFAULTS = {"lambda_on": "loss"}
+_OWN_FIELDS = {"_target_", "name", "batch_size", "B", "lambda_", "lambda_on", "freeze"}
+LOSS, UPDATE = "loss", "update"
 
 
 @dataclass(frozen=True, order=True)
@@ -29,6 +29,7 @@ class Method:
         B_scale: what B is multiplied by to give the examples drawn.
         lambda_: the penalty λ of samplers that have one.
         frozen: Θ' as patterns of parameter names.
+        lambda_on: what λ scales; nothing is scaled with λ=1, and then it is the loss.
         surgery: how gradients are combined, in words; nothing where there is nothing to combine.
         rest: further settings of the sampler.
     """
@@ -38,6 +39,7 @@ class Method:
     B_scale: float = 1.0
     lambda_: float | None = None
     frozen: tuple[str, ...] = ()
+    lambda_on: str = LOSS
     surgery: str = PAPER_SURGERY
     rest: str = ""
 
@@ -74,6 +76,8 @@ class Method:
         if self.B is not None and letter != "B":
             parts.append(f"B={self.B:,}{product}")
         label = " ".join(parts)
+        if self.lambda_on != LOSS:
+            label += f", λ on the {self.lambda_on}"
         if self.surgery not in ("", PAPER_SURGERY):
             label += f", surgery {self.surgery}"
         return f"{label}, {self.rest}" if self.rest else label
@@ -84,6 +88,7 @@ class Method:
         return (
             self.surgery in ("", PAPER_SURGERY)
             and not self.rest
+            and self.lambda_on == LOSS
             and (self.sampler, self.B, self.lambda_) == (recipe.sampler, recipe.B, recipe.lambda_)
             and self.frozen == (ALL_BUT_HEAD if recipe.frozen else ())
         )
@@ -100,12 +105,14 @@ def method_of(run: Run) -> Method:
     sampler = config["sampler"]
     name = sampler["name"]
     B = config.get("B") if "B" in sampler else None
+    lambda_ = float(config["lambda"]) if "lambda_" in sampler else None
     return Method(
         sampler=name,
         B=B,
         B_scale=1.0 if B is None else float(config.get("B_scale", 1.0)),
-        lambda_=float(config["lambda"]) if "lambda_" in sampler else None,
+        lambda_=lambda_,
         frozen=_frozen(config) if "freeze" in sampler else (),
+        lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
         surgery="" if name in WITHOUT_SURGERY else _surgery(config["surgery"]),
         rest=_rest(sampler),
     )
@@ -120,9 +127,7 @@ def _frozen(config: dict[str, Any]) -> tuple[str, ...]:
 def _rest(sampler: dict[str, Any]) -> str:
     """Settings of a sampler that have no place of their own, unless they are as usual."""
     extra = {
-        key: value
-        for key, value in sampler.items()
-        if key not in _OWN_FIELDS and value is not None and _DEFAULTS.get(key) != value
+        key: value for key, value in sampler.items() if key not in _OWN_FIELDS and value is not None
     }
     target = str(sampler.get("_target_", ""))
     if target and not target.startswith("mtl_bert.sampling."):

@@ -183,6 +183,11 @@ def test_lambda_cannot_be_judged_from_the_papers_own_rows() -> None:
     found = judge(LAMBDA, {})
     assert found.verdict == "cannot be judged: it takes two λ at each of two B"
     assert "B=24,000: λ=0.3, 0.5, 0.7; B=100,000: λ=0.1" in found.ours
+    on_update = replace(
+        made_of(paper.row(4, "arrp_f0_lambda01_100000")),
+        lambda_=0.2, override={"sampler": {"lambda_on": "update"}},
+    )  # fmt: skip
+    assert judge(LAMBDA, {}, [*all_rows(), on_update]).ours == found.ours
     assert "single λ=0.1" in LAMBDA.evidence
 
 

@@ -132,6 +132,22 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
     assert all(style.COLOURS["arrp"].lower() in figure.svg for figure in figures[:3])
 
 
+def test_curves_along_lambda_meet_at_one() -> None:
+    arrp = Made(sampler="arrp", B=10, lambda_=0.5)
+    on_update = replace(arrp, override={"sampler": {"lambda_on": "update"}})
+    made = (
+        arrp,
+        replace(arrp, lambda_=1.0, accuracies={"sst": 0.9, "qqp": 0.9, "sts": 0.9}),
+        on_update,
+    )
+    study = study_of(*made)
+    (figure,) = effect_figures(study, style.looks(group.method for group in study.groups))
+    ends = [group.values(SCORE)[0] for group in study.main]
+    first, last = sorted(ends)[0], sorted(ends)[-1]
+    for name in ("ARRP F=0 B=10", "ARRP F=0 B=10, λ on the update"):
+        assert f"{name}: 0.5 {first:.3f}, 1 {last:.3f}" in figure.description
+
+
 def test_times_of_one_device_share_a_figure() -> None:
     here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
     study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))

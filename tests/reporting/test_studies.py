@@ -175,6 +175,14 @@ def test_a_method_of_ones_own_is_no_published_row(change: dict[str, Any]) -> Non
     assert unpublished(study) == list(study.main)
 
 
+def test_what_one_scales_is_all_the_same() -> None:
+    on_update = {"override": {"sampler": {"lambda_on": "update"}}}
+    study = study_of(replace(ARRP, lambda_=1.0), replace(ARRP, lambda_=1.0, seed=2, **on_update))
+    assert [(g.label, g.seeds) for g in study.groups] == [("ARRP F=0 λ=1 B=24,000", (1, 2))]
+    (other,) = study_of(replace(ARRP, **on_update)).groups
+    assert other.label == "ARRP F=0 λ=0.5 B=24,000, λ on the update"
+
+
 def test_surgery_says_nothing_where_there_is_nothing_to_combine() -> None:
     study = study_of(Made(sampler="full", surgery=SUM), Made(sampler="full", seed=2))
     assert [group.seeds for group in study.groups] == [(1, 2)]

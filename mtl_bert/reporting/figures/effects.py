@@ -1,11 +1,12 @@
 """What λ does to ARRP, and what B does to every sampler that has one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mtl_bert.reporting.document import Figure
 from mtl_bert.reporting.figures.canvas import Words
 from mtl_bert.reporting.figures.panels import SPREAD, Curve, panels_figure
-from mtl_bert.reporting.methods import Method
+from mtl_bert.reporting.methods import UPDATE, Method
 from mtl_bert.reporting.studies import SCORE, Group, Study
 from mtl_bert.reporting.style import Look
 
@@ -33,11 +34,22 @@ def _series(groups: Sequence[Group], letter: str) -> _Series:
         x = method.lambda_ if letter == "λ" else method.drawn
         if x is not None:
             series.setdefault(method.brief(letter), []).append((float(x), group))
+    if letter == "λ":
+        _join_at_one(series)
     return {
         name: sorted(points, key=lambda point: point[0])
         for name, points in series.items()
         if len(points) > 1
     }
+
+
+def _join_at_one(series: _Series) -> None:
+    """With λ=1 nothing is scaled: curves that differ in what λ scales share that point."""
+    ends = [group for points in series.values() for x, group in points if x == 1]
+    for end in ends:
+        twin = replace(end.method, lambda_on=UPDATE).brief("λ")
+        if twin in series:
+            series[twin].append((1.0, end))
 
 
 def _effect(
