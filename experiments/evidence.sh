@@ -41,7 +41,9 @@ tables '+experiment/table2=annealed_80000' epochs=4 $UNION
 tables '+experiment/table2=full' epochs=4
 tables '+experiment/table3=glob(*)' $LARGEST
 tables sampler=single epochs=4
-tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7,1 sampler.lambda_on=loss,update epochs=4
+tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7,1 epochs=4
+# With λ=1 there is nothing to scale, wherever.
+tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7 sampler.lambda_on=update epochs=4
 
 # The largest training set stays 1,000 examples, the others become as many, a tenth, a hundredth. Without
 # B an epoch of vanilla and of ARRP is every example once, one of annealed draws as many. So few examples
