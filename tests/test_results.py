@@ -126,7 +126,7 @@ def is_arrp(run: Run, value: float, place: str) -> bool:
     config = run.config
     arrp = config["sampler"]["name"] == "arrp" and config["freeze"] == "none"
     alike = (config["B"], config["epochs"], config["data"].get("share")) == (24_000, 4, 0.1)
-    there = value == 1 or config["sampler"]["lambda_on"] == place  # λ=1 scales nothing
+    there = value == 1 or config["sampler"].get("lambda_on") == place  # λ=1 scales nothing
     return arrp and alike and there and config["lambda"] == value
 
 
