@@ -93,11 +93,6 @@ class Method:
             and self.frozen == (ALL_BUT_HEAD if recipe.frozen else ())
         )
 
-    @property
-    def published(self) -> bool:
-        """Whether the paper has this method in any table."""
-        return any(self.is_row(row) for row in paper.ROWS)
-
 
 def method_of(run: Run) -> Method:
     """The method of a run."""
