@@ -227,7 +227,7 @@ def methods_table(study: Study) -> Table:
 
 
 def is_the_papers(study: Study) -> bool:
-    """Whether a row of the paper was run whose numbers say more than round-robin's."""
+    """Whether a trained row of the paper was run, other than round-robin, which all have."""
     rows = [(study.main, row) for number in (2, 4) for row in paper.rows(number)]
     rows += [(study.single, row) for row in paper.rows(3)]
     trained = [row_of(groups, row) for groups, row in rows if row.recipe.sampler != "rr"]
