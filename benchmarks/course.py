@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from mtl_bert.data import Table
-from mtl_bert.data.collate import Batch, collate
-from mtl_bert.data.encode import Encoded
+from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.tokenize import Encoded
+from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
-from mtl_bert.sampling.plan import Rows
+from mtl_bert.sampling.epoch import Rows
 from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
-from mtl_bert.text_model import TextModel
-from mtl_bert.training.randomness import order_generator
+from mtl_bert.training.optim import order_generator
 
 PAPER = Surgery(PCGrad(include_self=True), scope="all", reduction="mean")
 

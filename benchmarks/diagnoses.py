@@ -20,9 +20,9 @@ from rich.table import Table as Grid
 
 from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from benchmarks.throughput import MINILM, Cut, ours, settings_of
-from mtl_bert.assembly import assemble
 from mtl_bert.training import module
-from mtl_bert.training.conflicts import ConflictMeter
+from mtl_bert.training.build import assemble
+from mtl_bert.training.meters import ConflictMeter
 
 
 def without(work: Work) -> Work:

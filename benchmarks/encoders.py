@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAccuracy
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.tasks import Binary, Task
 

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmarks.encoders import SIZES, losses, model
 from benchmarks.measure import MEBI, machine, peak_of, resident
 from benchmarks.rows import PAPER
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.forecast import HELD
 from mtl_bert.memory.parts import computing

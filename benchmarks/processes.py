@@ -20,10 +20,10 @@ from rich.table import Table
 from benchmarks.encoders import SIZES, batches, losses, model
 from benchmarks.measure import machine
 from benchmarks.rows import EXAMPLES, PAPER
-from mtl_bert.launching import joined, spawn
+from mtl_bert.machine.processes import joined, spawn
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import AveragedRows, GradientMatrix
-from mtl_bert.surgery.rows import Row, Taken
+from mtl_bert.surgery.gradients import Row, Taken
 
 PROCESSES = 2
 

@@ -27,10 +27,10 @@ from rich.table import Table as Grid
 from benchmarks.measure import Work, as_it_is, interleaved, machine
 from benchmarks.rows import whole_steps
 from benchmarks.throughput import Cut, ours, settings_of
-from mtl_bert.assembly import assemble
-from mtl_bert.data.collate import Share, collate_step
-from mtl_bert.data.encode import Encoded
+from mtl_bert.data.batch import Share, collate_step
+from mtl_bert.data.tokenize import Encoded
 from mtl_bert.sampling import ARRP, Epoch
+from mtl_bert.training.build import assemble
 
 PAPER = {"sts": 6_040, "sst": 8_544, "qqp": 283_010}
 TOKENS = {"sts": 28, "sst": 25, "qqp": 30}  # of an example, on average

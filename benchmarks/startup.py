@@ -34,8 +34,8 @@ from rich.table import Table
 
 from benchmarks.first_step import SAID
 from benchmarks.measure import MEBI, interleaved, machine
-from mtl_bert.caching import VARIABLE
-from mtl_bert.data.demo import paraphrase, sentiment, similarity
+from mtl_bert.data.sources.demo import paraphrase, sentiment, similarity
+from mtl_bert.data.token_cache import VARIABLE
 
 Make = Callable[[int, np.random.Generator], Any]
 FILES: Mapping[str, tuple[Make, int, int, str]] = {

@@ -42,7 +42,7 @@ from benchmarks.measure import (
 from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, OwnRows
-from mtl_bert.surgery.rows import Taken
+from mtl_bert.surgery.gradients import Taken
 
 Prepare = Callable[[], Work]
 

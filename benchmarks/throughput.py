@@ -27,13 +27,14 @@ from rich.table import Table as Grid
 
 from benchmarks.course import CourseLoop, Ways
 from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
-from mtl_bert.assembly import assemble, make_trainer
-from mtl_bert.config import CONF, make_data_source, make_encoder_source, make_tasks, read_settings
+from mtl_bert.config.compose import CONF, read_settings
+from mtl_bert.config.settings import Settings
 from mtl_bert.data.corpus import source_of
+from mtl_bert.runs.factories import make_data_source, make_encoder_source, make_tasks
+from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.sampling import Epoch, Step
-from mtl_bert.sampling.plan import Sizes
-from mtl_bert.settings import Settings
-from mtl_bert.text_model import make_text_model
+from mtl_bert.sampling.epoch import Sizes
+from mtl_bert.training.build import assemble, make_trainer
 
 MINILM = [
     "data=demo", "data.scale=0.05", "model=tiny", "model.source.settings.hidden_size=384",

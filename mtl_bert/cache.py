@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mtl_bert.caching import GIBI, VARIABLE, Cache, Kept, directory
+from mtl_bert.data.token_cache import GIBI, VARIABLE, Cache, Kept, directory
 
 MEBI = 2**20
 

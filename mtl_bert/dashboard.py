@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from mtl_bert.config import known_tasks, saved_settings
-from mtl_bert.dashboards.subject import Subject, run_id
-from mtl_bert.errors import UserError, told_in_a_line
+from mtl_bert.config.compose import known_tasks, saved_settings
+from mtl_bert.tracking.wandb_workspaces import Subject, run_id
+from mtl_bert.utils.errors import UserError, told_in_a_line
 
 PROJECT, OUT = "mtl-bert", Path("dashboards")
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         )
     subject = _subject(options)
     # It takes seconds to import: options that are wrong are refused before that.
-    from mtl_bert.dashboards.publishing import (
+    from mtl_bert.tracking.wandb_workspaces import (
         NoAccountError,
         create,
         dashboards,

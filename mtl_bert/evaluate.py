@@ -2,16 +2,16 @@
 
 from omegaconf import DictConfig
 
-from mtl_bert import cli
-from mtl_bert.inference.finished import FinishedRun, open_run
-from mtl_bert.reporting.results import Results, Scores
+from mtl_bert.config import command_line
+from mtl_bert.runs.finished import FinishedRun, open_run
+from mtl_bert.runs.results import Results, Scores
 
 KEYS = ("run", "checkpoint", "data.dir", "model.path")
 
 
 def main() -> None:
     """The command."""
-    cli.run("evaluate", lambda config, _: run(config), keys=KEYS)
+    command_line.run("evaluate", lambda config, _: run(config), keys=KEYS)
 
 
 def run(config: DictConfig) -> None:
@@ -21,7 +21,7 @@ def run(config: DictConfig) -> None:
     opened = open_run(place, str(config.checkpoint), moved)
     from rich.console import Console
 
-    from mtl_bert.reporting.summary import scores_table, title_of
+    from mtl_bert.runs.summary import scores_table, title_of
 
     scores, recorded = evaluate(opened), opened.results
     before: Results | Scores = recorded if opened.checkpoint == "best" else recorded.last
@@ -42,7 +42,7 @@ def evaluate(opened: FinishedRun) -> Scores:
     Raises:
         ConfigError: a checkpoint that does not load.
     """
-    from mtl_bert.assembly import assemble, make_trainer
+    from mtl_bert.training.build import assemble, make_trainer
 
     parts = assemble(opened.settings, splits=["dev"])
     opened.load_into(parts.module)

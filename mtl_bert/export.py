@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtl_bert import arguments
-from mtl_bert.arguments import ArgumentError
-from mtl_bert.inference.finished import open_run
-from mtl_bert.logs import plain_messages
+from mtl_bert.config import command_line
+from mtl_bert.config.command_line import ArgumentError
+from mtl_bert.runs.finished import open_run
+from mtl_bert.utils.logging import plain_messages
 
 KEYS = ("run", "out", "checkpoint", "model.path")
 HELP = """
@@ -26,7 +26,7 @@ Example
 
 def main() -> None:
     """The command."""
-    arguments.run(run, KEYS, HELP)
+    command_line.run_key_values(run, KEYS, HELP)
 
 
 def run(given: Mapping[str, str]) -> None:
@@ -42,7 +42,7 @@ def run(given: Mapping[str, str]) -> None:
         )
     plain_messages(logging.WARNING)
     # Torch takes seconds to import: a command that is wrong is refused before that.
-    from mtl_bert.inference.exporting import export
+    from mtl_bert.inference.transformers_export import export
 
     export(opened, out)
     print(f"written to {out}; {out}/README.md says how to use it")

@@ -10,20 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from mtl_bert import cli
-from mtl_bert.config import (
-    make_sampler,
-    make_selections,
-    make_tasks,
-    read_corpus,
-    read_settings,
-    sampler_name,
-)
-from mtl_bert.files import replacing
+from mtl_bert.config import command_line
+from mtl_bert.config.compose import read_settings, sampler_name
+from mtl_bert.config.settings import ConfigError, Settings, setting_names
 from mtl_bert.memory.work import Largest
+from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
-from mtl_bert.sampling.plan import Sizes, rows_used
-from mtl_bert.settings import ConfigError, Settings, setting_names
+from mtl_bert.sampling.epoch import Sizes, rows_used
+from mtl_bert.utils.files import replacing
 
 if TYPE_CHECKING:
     from mtl_bert.data import Corpus
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """The command."""
-    cli.run("plan", run, keys=[*setting_names(), "plan.sizes", "plan.out"])
+    command_line.run("plan", run, keys=[*setting_names(), "plan.sizes", "plan.out"])
 
 
 def run(config: DictConfig, directory: Path) -> None:
@@ -152,7 +146,7 @@ def _bucketed(settings: Settings, given: Any) -> _Planned:
             f"plan.sizes: expected null, as bucket={settings.bucket} needs the lengths of texts to "
             f"write steps, found {given!r}; leave plan.sizes out or write bucket=null"
         )
-    from mtl_bert.assembly import assemble  # torch takes seconds to import
+    from mtl_bert.training.build import assemble  # torch takes seconds to import
 
     corpus, sizes = _sizes(settings, given)
     return corpus, sizes, assemble(settings, splits=["train"]).datamodule.plan

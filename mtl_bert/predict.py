@@ -4,11 +4,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtl_bert import arguments
-from mtl_bert.arguments import ArgumentError
-from mtl_bert.files import write_together
-from mtl_bert.inference.finished import FinishedRun, open_run
-from mtl_bert.logs import plain_messages
+from mtl_bert.config import command_line
+from mtl_bert.config.command_line import ArgumentError
+from mtl_bert.runs.finished import FinishedRun, open_run
+from mtl_bert.utils.files import write_together
+from mtl_bert.utils.logging import plain_messages
 
 KEYS = (
     "run", "split", "out", "task", "text", "text2", "checkpoint", "data.dir", "model.path",
@@ -38,7 +38,7 @@ Examples
 
 def main() -> None:
     """The command."""
-    arguments.run(run, KEYS, HELP)
+    command_line.run_key_values(run, KEYS, HELP)
 
 
 def run(given: Mapping[str, str]) -> None:
@@ -77,10 +77,10 @@ def _submit(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
     if split not in SPLITS:
         raise ArgumentError(f"split: expected dev or test, found {split!r}; write split=test")
     # Torch takes seconds to import: a command that is wrong is refused before that.
-    from mtl_bert.config import make_data_source, make_tasks
     from mtl_bert.data import load_rows
-    from mtl_bert.inference.answering import answering
+    from mtl_bert.inference.answers import answering
     from mtl_bert.inference.submission import file_name, file_text
+    from mtl_bert.runs.factories import make_data_source, make_tasks
 
     out = Path(given.get("out", opened.directory / "submission"))
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
@@ -123,7 +123,7 @@ def _answer(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
             f'write task={name} text="..."' + (' text2="..."' if pair else "")
         )
     from mtl_bert.data import Table
-    from mtl_bert.inference.answering import answering
+    from mtl_bert.inference.answers import answering
 
     model = answering(opened)
     head = model.tasks[name].head

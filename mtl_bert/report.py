@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mtl_bert.errors import UserError, told_in_a_line
-from mtl_bert.reporting.document import PAGE
-from mtl_bert.reporting.finding import find_run, find_runs
-from mtl_bert.reporting.numbers import counted
-from mtl_bert.reporting.runs import Run, UnusableError
+from mtl_bert.analysis.document import PAGE
+from mtl_bert.analysis.finding import find_run, find_runs
+from mtl_bert.analysis.numbers import counted
+from mtl_bert.analysis.runs import Run, UnusableError
+from mtl_bert.utils.errors import UserError, told_in_a_line
 
 DESCRIPTION = """\
 Put finished runs side by side in the form of the paper's tables and figures: its numbers beside
@@ -75,10 +75,10 @@ def run(options: argparse.Namespace) -> None:
             f"DIR: expected results.json of finished runs, found none that can be used below "
             f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
         )
-    from mtl_bert.reporting.archive import publish
-    from mtl_bert.reporting.report import report
-    from mtl_bert.reporting.runpage import run_pages
-    from mtl_bert.reporting.writing import TEXT, write_report
+    from mtl_bert.analysis.archive import publish
+    from mtl_bert.analysis.report import report
+    from mtl_bert.analysis.runpage import run_pages
+    from mtl_bert.analysis.writing import TEXT, write_report
 
     try:
         if options.publish:  # warnings name places of this machine, and were given already

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mtl_bert.errors import UserError, told_in_a_line
-from mtl_bert.sweeping.folder import Folder
-from mtl_bert.sweeping.status import described, status_table
+from mtl_bert.jobs.folder import Folder, described, status_table
+from mtl_bert.utils.errors import UserError, told_in_a_line
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mtl_bert import cli
-from mtl_bert.config import NO_SETTINGS, SAMPLER_KEYS, read_settings, saved_settings
-from mtl_bert.settings import ConfigError, Settings, setting_names
-from mtl_bert.sweeping.callback import carry_out_job
+from mtl_bert.config import command_line
+from mtl_bert.config.compose import NO_SETTINGS, SAMPLER_KEYS, read_settings, saved_settings
+from mtl_bert.config.settings import ConfigError, Settings, setting_names
+from mtl_bert.jobs.hydra_callback import carry_out_job
 
 NODES = {"task": "tasks"}
 """Where what a group gives stands, if not under the group's name."""
@@ -18,7 +18,7 @@ NODES = {"task": "tasks"}
 
 def main() -> None:
     """The command."""
-    cli.run("train", _run, keys=[*NO_SETTINGS, *setting_names()])
+    command_line.run("train", _run, keys=[*NO_SETTINGS, *setting_names()])
 
 
 def _run(config: DictConfig, directory: Path) -> float | None:
@@ -30,7 +30,7 @@ def _run(config: DictConfig, directory: Path) -> float | None:
         directory = Path(str(config.resume))
         settings = _settings_to_resume(config, directory, HydraConfig.get().overrides.task)
     # Torch takes seconds to import: settings that are wrong are refused before that.
-    from mtl_bert.running import run
+    from mtl_bert.training.run import run
 
     run(settings, directory)
     return None

@@ -2,8 +2,8 @@
 
 from hydra import compose, initialize_config_dir
 
-from mtl_bert.config import CONF, read_settings
-from mtl_bert.settings import Settings
+from mtl_bert.config.compose import CONF, read_settings
+from mtl_bert.config.settings import Settings
 
 
 def settings_of(*overrides: str) -> Settings:

@@ -9,15 +9,15 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from mtl_bert.config import CONF, read_job_settings
-from mtl_bert.identity import identity
-from mtl_bert.reporting import paper
-from mtl_bert.reporting.methods import method_of
-from mtl_bert.reporting.runs import Run
-from mtl_bert.settings import Settings
-from mtl_bert.sweeping.callback import _jobs
-from tests.reporting.factory import Made
-from tests.reporting.making import NOWHERE, run_of
+from mtl_bert.analysis import paper
+from mtl_bert.analysis.methods import method_of
+from mtl_bert.analysis.runs import Run
+from mtl_bert.config.compose import CONF, read_job_settings
+from mtl_bert.config.run_key import identity
+from mtl_bert.config.settings import Settings
+from mtl_bert.jobs.hydra_callback import _jobs
+from tests.analysis.factory import Made
+from tests.analysis.making import NOWHERE, run_of
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "evidence.sh"
 SIZES = {"sst": 854, "qqp": 5219, "sts": 604}  # a tenth of the course's files

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.config import CONF
-from mtl_bert.identity import identity
-from mtl_bert.reporting import paper
-from mtl_bert.reporting.methods import method_of
-from mtl_bert.reporting.runs import Run
+from mtl_bert.analysis import paper
+from mtl_bert.analysis.methods import method_of
+from mtl_bert.analysis.runs import Run
+from mtl_bert.config.compose import CONF
+from mtl_bert.config.run_key import identity
+from tests.analysis.factory import Made
+from tests.analysis.making import NOWHERE, run_of
 from tests.composing import settings_of
-from tests.reporting.factory import Made
-from tests.reporting.making import NOWHERE, run_of
 
 FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
 NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]

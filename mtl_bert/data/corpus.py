@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from mtl_bert.data.delimited import Delimited
-from mtl_bert.data.fingerprint import Fingerprint
-from mtl_bert.data.selection import EVERYTHING, Selection
+from mtl_bert.data.sources.delimited import Delimited
+from mtl_bert.data.subset import EVERYTHING, Selection
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
+from mtl_bert.data.token_cache import Fingerprint
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 from mtl_bert.memory.parts import Part, answering, stepping, there_and_back
 from mtl_bert.memory.tracking import size
 from mtl_bert.memory.work import Work
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.training.freeze import frozen_names
+from mtl_bert.training.freezing import frozen_names
 
 
 @dataclass(frozen=True)

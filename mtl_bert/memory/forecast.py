@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mtl_bert.config import make, make_encoder_source, make_sampler, make_tasks
+from mtl_bert.config.settings import Settings
 from mtl_bert.data import Table
-from mtl_bert.data.collate import Batch
-from mtl_bert.data.encode import encode
-from mtl_bert.hardware import on_gpu, resolved
+from mtl_bert.data.batch import Batch
+from mtl_bert.data.tokenize import encode
+from mtl_bert.machine.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.work import Work
-from mtl_bert.settings import Settings
+from mtl_bert.runs.factories import make, make_encoder_source, make_sampler, make_tasks
+from mtl_bert.runs.text_model import TextModel, make_text_model
 from mtl_bert.tasks import Task
-from mtl_bert.text_model import TextModel, make_text_model
 
 MEBI = 2**20
 HELD = 1.25  # of a step's tensors on CPUs: glibc's malloc keeps freed memory (benchmarks/README.md)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 from mtl_bert.memory.tracking import LiveBytes, size
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, OwnRows

@@ -22,9 +22,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from mtl_bert.errors import UserError
-from mtl_bert.hub import require_hub
-from mtl_bert.model.card import data_sets_of
+from mtl_bert.model.model_card import data_sets_of
+from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.hub import require_hub
 
 
 class ModelError(UserError):

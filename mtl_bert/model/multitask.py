@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 from mtl_bert.model.encoder import EncoderSource
 from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
 from mtl_bert.tasks import Task

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 
 ATTENTION = "packed"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_bert.sampling.budget import Budget
 from mtl_bert.sampling.deck import generator, make_decks, restart_notes
-from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.sampling.vanilla import Budget
 
 
 def alpha(epoch: int, epochs: int) -> float:

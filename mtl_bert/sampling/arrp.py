@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_bert.sampling.checks import non_negative, whole_number
 from mtl_bert.sampling.deck import make_decks
-from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
 from mtl_bert.sampling.round_robin import round_robin_steps
+from mtl_bert.utils.validation import non_negative, whole_number
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ARRP:
             round-robin phase left; None takes all of them.
         lambda_: the penalty λ ≥ 0 on the fine-tuning phase.
         lambda_on: ``loss`` scales the loss (the paper), ``update`` the optimizer's update.
-        freeze: Θ' as patterns of parameter names, see :class:`~mtl_bert.sampling.plan.Phase`;
+        freeze: Θ' as patterns of parameter names, see :class:`~mtl_bert.sampling.epoch.Phase`;
             ``{task}`` stands for the largest task's name.
     """
 

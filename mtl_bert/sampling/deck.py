@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from mtl_bert.sampling.plan import Rows, Sizes
+from mtl_bert.sampling.epoch import Rows, Sizes
 
 
 def generator(seed: int, purpose: str, epoch: int, turn: int = 0) -> np.random.Generator:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_bert.sampling.checks import SamplerError, whole_number
 from mtl_bert.sampling.deck import make_decks
-from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.utils.validation import SamplerError, whole_number
 
 
 @dataclass(frozen=True)

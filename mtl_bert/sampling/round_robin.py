@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_bert.sampling.checks import whole_number
 from mtl_bert.sampling.deck import Deck, make_decks, restart_notes
-from mtl_bert.sampling.plan import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
+from mtl_bert.utils.validation import whole_number
 
 
 def round_robin_steps(decks: Mapping[str, Deck], total: int, batch_size: int) -> tuple[Step, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtl_bert.sampling.plan import Epoch, Sizes
+from mtl_bert.sampling.epoch import Epoch, Sizes
 
 
 @dataclass(frozen=True)

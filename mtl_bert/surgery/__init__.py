@@ -1,25 +1,25 @@
 """How the tasks' gradients become one update: methods on the Gram matrix, and the matrix itself."""
 
-from mtl_bert.surgery.averaging import AveragedRows
-from mtl_bert.surgery.fixed import Fixed
-from mtl_bert.surgery.gradnorm import GradNorm
-from mtl_bert.surgery.gradvac import GradVac
-from mtl_bert.surgery.group_dro import GroupDRO
-from mtl_bert.surgery.matrix import (
+from mtl_bert.surgery.distributed import AveragedRows
+from mtl_bert.surgery.gradients import (
     Alone,
     Combined,
     GradientMatrix,
     NonFiniteGradientError,
+    OwnRows,
     Surgery,
 )
-from mtl_bert.surgery.method import GramMethod, Method, Seen
-from mtl_bert.surgery.mgda import MGDA
-from mtl_bert.surgery.nash_mtl import NashMTL
-from mtl_bert.surgery.pcgrad import PCGrad
-from mtl_bert.surgery.plain import Mean, Sum
-from mtl_bert.surgery.random_weights import RandomWeights
-from mtl_bert.surgery.rows import OwnRows
-from mtl_bert.surgery.uncertainty import Uncertainty
+from mtl_bert.surgery.methods.base import GramMethod, Method, Seen
+from mtl_bert.surgery.methods.fixed import Fixed
+from mtl_bert.surgery.methods.gradnorm import GradNorm
+from mtl_bert.surgery.methods.gradvac import GradVac
+from mtl_bert.surgery.methods.group_dro import GroupDRO
+from mtl_bert.surgery.methods.mgda import MGDA
+from mtl_bert.surgery.methods.nash_mtl import NashMTL
+from mtl_bert.surgery.methods.pcgrad import PCGrad
+from mtl_bert.surgery.methods.plain import Mean, Sum
+from mtl_bert.surgery.methods.random_weights import RandomWeights
+from mtl_bert.surgery.methods.uncertainty import Uncertainty
 
 __all__ = [
     "MGDA",

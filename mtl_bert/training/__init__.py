@@ -1,5 +1,5 @@
 """The Lightning shell: it starts, shows, stores and stops."""
 
-from mtl_bert.training.schedules import schedule
+from mtl_bert.training.optim import schedule
 
 __all__ = ["schedule"]

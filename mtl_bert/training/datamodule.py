@@ -8,16 +8,41 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
-from mtl_bert.data.collate import Share, StepBatch, collate_step
-from mtl_bert.data.encode import Encoded
-from mtl_bert.data.selection import Selection
+from mtl_bert.data.batch import Share, StepBatch, collate_step
+from mtl_bert.data.subset import Selection
+from mtl_bert.data.tokenize import Encoded
+from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
-from mtl_bert.sampling.bucketing import bucketed
-from mtl_bert.training.checkpoint import Position
+from mtl_bert.sampling.length_grouping import bucketed
+
+
+class Validating(Callback):
+    """Has Lightning validate after every so many epochs of the run, and after its last.
+
+    Lightning's own setting counts the epochs from where a run was resumed.
+
+    Args:
+        every: epochs from one validation to the next.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, every: int, epochs: int) -> None:
+        self._every, self._epochs = every, epochs
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Say whether there is a validation after this epoch."""
+        epoch = datamodule_of(trainer).epoch
+        trainer.limit_val_batches = 1.0 if is_scored(epoch, self._every, self._epochs) else 0
+
+
+def is_scored(epoch: int, every: int, epochs: int) -> bool:
+    """Whether the dev sets are scored after an epoch."""
+    return epoch % every == 0 or epoch == epochs
+
 
 log = logging.getLogger(__name__)
 

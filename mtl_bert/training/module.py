@@ -16,25 +16,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.profiler import record_function
 
-from mtl_bert.data.collate import Batch, StepBatch
-from mtl_bert.errors import UserError
-from mtl_bert.interruption import Interrupted, StopRequest
+from mtl_bert.data.batch import Batch, StepBatch
+from mtl_bert.machine.signals import Interrupted, StopRequest
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.reporting.results import SkippedStep
+from mtl_bert.runs.checkpoint import Position
+from mtl_bert.runs.results import SkippedStep
 from mtl_bert.sampling import Phase
 from mtl_bert.surgery import Alone, AveragedRows, GradientMatrix, NonFiniteGradientError, Surgery
-from mtl_bert.surgery.diagnosis import diagnose
-from mtl_bert.training.checkpoint import Position
-from mtl_bert.training.conflicts import ConflictMeter
-from mtl_bert.training.evaluation import Evaluation, evaluate
-from mtl_bert.training.freeze import frozen_names
-from mtl_bert.training.layers import layer_groups
-from mtl_bert.training.loss_scale import LossScale
-from mtl_bert.training.losses import LossMeter
-from mtl_bert.training.predictions import Predictions
-from mtl_bert.training.randomness import order_generator, seed_dropout
-from mtl_bert.training.room import Room
-from mtl_bert.training.updating import scaled_update, unless
+from mtl_bert.surgery.diagnostics import diagnose
+from mtl_bert.training.evaluation import Evaluation, Predictions, evaluate
+from mtl_bert.training.freezing import frozen_names
+from mtl_bert.training.meters import ConflictMeter, LossMeter, layer_groups
+from mtl_bert.training.optim import LossScale, order_generator, scaled_update, seed_dropout, unless
+from mtl_bert.training.out_of_memory import Room
+from mtl_bert.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mtl_bert import report
-from tests.reporting.conflicting import quarrel
-from tests.reporting.factory import Made, make_paper, make_run
+from tests.analysis.conflicting import quarrel
+from tests.analysis.factory import Made, make_paper, make_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

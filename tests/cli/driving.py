@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_bert import running
-from mtl_bert.config import CONF
-from mtl_bert.reporting.results import Results
+from mtl_bert.config.compose import CONF
+from mtl_bert.runs.results import Results
+from mtl_bert.training import run as running
 from tests.composing import settings_of
 
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.caching import GIBI, Cache, Entry
 from mtl_bert.data import Delimited
-from mtl_bert.errors import UserError
+from mtl_bert.data.token_cache import GIBI, Cache, Entry
+from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, program, train_here
 
 HEADER = "id\tsentence1\tsentence2\tis_duplicate\n"
@@ -44,7 +44,7 @@ def overrides(files: Path, *more: str) -> list[str]:
 
 def train(directory: Path, files: Path, *more: str) -> dict[str, object]:
     """What a run says about its data, and its scores."""
-    from mtl_bert import running
+    from mtl_bert.training import run as running
     from tests.composing import settings_of
 
     running.run(settings_of(*overrides(files, *more)), directory)

@@ -10,7 +10,7 @@ import wandb
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from mtl_bert.dashboards import publishing
+from mtl_bert.tracking import wandb_workspaces as publishing
 from tests.cli.driving import Command, train_here
 from tests.composing import settings_of
 from tests.documented import promised

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.reporting.results import Scores
+from mtl_bert.runs.results import Scores
 from tests.cli.driving import SMALL, Command, program, results_in, tree
 
 

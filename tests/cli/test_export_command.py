@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from mtl_bert.config import make_tasks
-from mtl_bert.model.card import data_sets_of
+from mtl_bert.model.model_card import data_sets_of
+from mtl_bert.runs.factories import make_tasks
 from tests.cli.driving import Command, train_here, tree
 
 PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors"]
@@ -20,8 +20,8 @@ PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.
 
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mtl_bert.inference.exporting import export
-    from mtl_bert.inference.finished import open_run
+    from mtl_bert.inference.transformers_export import export
+    from mtl_bert.runs.finished import open_run
 
     out = tmp_path_factory.mktemp("exported") / "model"
     export(open_run(str(trained)), out)
@@ -83,8 +83,8 @@ def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
 
 def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     """Had its texts been real, the card would have named them in a form that is understood."""
-    from mtl_bert.inference.exporting import export
-    from mtl_bert.inference.finished import open_run
+    from mtl_bert.inference.transformers_export import export
+    from mtl_bert.runs.finished import open_run
 
     train_here(tmp_path / "run", "sampler=rr")
     opened = open_run(str(tmp_path / "run"))
@@ -130,7 +130,7 @@ def test_what_is_there_is_not_touched(command: Command, trained: Path, tmp_path:
 def test_a_failure_leaves_nothing(
     command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mtl_bert.inference import exporting
+    from mtl_bert.inference import transformers_export as exporting
 
     def fail(about: object) -> str:
         raise RuntimeError("the disk is full")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.config import CONF
-from mtl_bert.settings import setting_names
+from mtl_bert.config.compose import CONF
+from mtl_bert.config.settings import setting_names
 from tests.cli.driving import Command
 
 GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "logger")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mtl_bert.running import labels
+from mtl_bert.training.run import labels
+from tests.analysis.factory import Made
+from tests.analysis.making import NOWHERE, run_of
 from tests.cli.driving import SMALL, program, results_in
 from tests.composing import settings_of
 from tests.documented import filled, promised
 from tests.offline_wandb import config_of, history_of, records_in
-from tests.reporting.factory import Made
-from tests.reporting.making import NOWHERE, run_of
 
 SEEDS = (1, 2)
 

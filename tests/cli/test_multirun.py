@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtl_bert import running
-from mtl_bert.interruption import EXIT_CODE
-from mtl_bert.sweeping.folder import Folder, State
+from mtl_bert.jobs.folder import Folder, State
+from mtl_bert.machine.signals import EXIT_CODE
+from mtl_bert.training import run as running
 from tests.cli.driving import SMALL, Command, program, results_in
 from tests.composing import settings_of
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtl_bert import running
-from mtl_bert.assembly import assemble
-from mtl_bert.config import make_encoder_source, make_sampler
-from mtl_bert.data.collate import StepBatch
+from mtl_bert.data.batch import StepBatch
+from mtl_bert.runs.factories import make_encoder_source, make_sampler
+from mtl_bert.training import run as running
+from mtl_bert.training.build import assemble
 from mtl_bert.training.module import MultiTaskModule
 from tests.cli.driving import SAMPLERS, SMALL, Command, program, tree
 from tests.cli.test_wrong_values import refused

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_bert import running
-from mtl_bert.config import CONF, make_tasks
+from mtl_bert.config.compose import CONF
 from mtl_bert.data import Table
 from mtl_bert.inference.submission import file_name, file_text
+from mtl_bert.runs.factories import make_tasks
+from mtl_bert.training import run as running
 from tests.cli.driving import Command, program, results_in, train_here, tree
 from tests.composing import settings_of
 

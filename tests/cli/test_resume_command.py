@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtl_bert.training.saving import Saving
+from mtl_bert.training.callbacks.checkpointing import Saving
 from tests.cli.driving import SMALL, Command, program, results_in
 from tests.cli.test_wrong_values import refused
 from tests.forking import in_a_fork

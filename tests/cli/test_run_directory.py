@@ -14,8 +14,9 @@ import torch
 from omegaconf import OmegaConf
 
 import mtl_bert.training.module as module_of_steps
-from mtl_bert.config import make_tasks, read_corpus, read_settings
-from mtl_bert.reporting.results import Results, schema
+from mtl_bert.config.compose import read_settings
+from mtl_bert.runs.factories import make_tasks, read_corpus
+from mtl_bert.runs.results import Results, schema
 from mtl_bert.training.evaluation import Evaluation
 from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
 
@@ -30,8 +31,8 @@ PROMISED = {
 
 def test_the_published_schema_is_the_programs() -> None:
     assert SCHEMA.read_text("utf-8") == schema() + "\n", (
-        "docs/results.schema.json is not that of mtl_bert.reporting.results; write "
-        "python -m mtl_bert.reporting.results > docs/results.schema.json"
+        "docs/results.schema.json is not that of mtl_bert.runs.results; write "
+        "python -m mtl_bert.runs.results > docs/results.schema.json"
     )
 
 

@@ -177,7 +177,7 @@ def test_a_setting_of_something_that_was_not_chosen(command: Command) -> None:
 def test_tensorboard_that_is_not_installed(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtl_bert.training.loggers.find_spec", lambda name: None)
+    monkeypatch.setattr("mtl_bert.tracking.loggers.find_spec", lambda name: None)
     outcome = command("train", *SMALL, "logger=tensorboard")
     refused(outcome.code, outcome.err, "expected the tensorboard package|found none|pip install")
     assert tree(tmp_path) == []

@@ -6,7 +6,7 @@ import pytest
 
 from mtl_bert.data import DataError, Delimited, Synthetic, load
 from mtl_bert.data.corpus import SHOWN, source_of
-from mtl_bert.data.selection import Selection
+from mtl_bert.data.subset import Selection
 from tests.factories import assert_tells, make_task
 
 HEADER = "sentence\tlabel\n"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_bert.data import DataError, Delimited
-from mtl_bert.data.delimited import LONGEST_RECORD
+from mtl_bert.data.sources.delimited import LONGEST_RECORD
 from tests.factories import assert_tells, make_task
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from transformers import BertTokenizer
 
-from mtl_bert.data.demo import Example, paraphrase, sentiment, similarity
-from mtl_bert.data.demo.lexicon import (
+from mtl_bert.data.sources.demo import Example, paraphrase, sentiment, similarity
+from mtl_bert.data.sources.demo.lexicon import (
     ACTIONS,
     ASPECTS,
     GENRES,

@@ -10,10 +10,10 @@ import datasets
 import huggingface_hub
 import pytest
 
-import mtl_bert.data.hub
-import mtl_bert.hub
+import mtl_bert.data.sources.hub_datasets
+import mtl_bert.utils.hub
 from mtl_bert.data import DataError, Hub
-from mtl_bert.hub import HubError
+from mtl_bert.utils.hub import HubError
 from tests.factories import assert_tells, make_task
 
 TRAIN = {"text": ["one", " two ", "", "four"], "label": [0, 1, 1, 7], "idx": [10, 11, 12, 13]}
@@ -163,13 +163,13 @@ def test_a_hub_that_must_not_be_asked():
 
 @pytest.mark.usefixtures("online")
 def test_a_hub_that_takes_calls_and_never_answers(monkeypatch):
-    monkeypatch.setattr(mtl_bert.hub, "SECONDS", 0.2)
+    monkeypatch.setattr(mtl_bert.utils.hub, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
         began = time.monotonic()
         with pytest.raises(HubError, match="no answer"):
-            mtl_bert.hub.require_hub("a thing", "write something else")
+            mtl_bert.utils.hub.require_hub("a thing", "write something else")
         assert time.monotonic() - began < 4
 
 
@@ -183,7 +183,9 @@ def test_what_was_loaded_before_needs_no_network(tmp_path, cache, monkeypatch):
     shutil.copytree(prepared, cache / "somebody___toy" / "pairs" / "0.0.0" / prepared.name)
     shutil.rmtree(folder)
     monkeypatch.setattr(
-        mtl_bert.data.hub, "require_hub", lambda *_: pytest.fail("the hub was asked")
+        mtl_bert.data.sources.hub_datasets,
+        "require_hub",
+        lambda *_: pytest.fail("the hub was asked"),
     )
     assert read("somebody/toy").texts == (("one",), ("two",))
     assert read("somebody/toy", "dev").texts == (("five",),)
@@ -202,7 +204,7 @@ def test_what_is_not_in_the_cache_is_loaded_from_a_hub_that_answers(folder, monk
         return there
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(mtl_bert.data.hub, "require_hub", lambda *_: None)
+    monkeypatch.setattr(mtl_bert.data.sources.hub_datasets, "require_hub", lambda *_: None)
     assert len(read("somebody/toy")) == 2
     assert offline == [True, False]
 
@@ -213,7 +215,7 @@ def test_what_the_hub_does_not_have_is_an_error_for_users(monkeypatch):
         raise datasets.exceptions.DatasetNotFoundError("Dataset doesn't exist\non the Hub.")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(mtl_bert.data.hub, "require_hub", lambda *_: None)
+    monkeypatch.setattr(mtl_bert.data.sources.hub_datasets, "require_hub", lambda *_: None)
     with pytest.raises(DataError) as raised:
         read("somebody/toy")
     assert_tells(raised.value, "somebody/toy", "Dataset doesn't exist")

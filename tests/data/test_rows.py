@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data import DataError
-from mtl_bert.data.rows import Broken, Columns, build_table
+from mtl_bert.data.table import Broken, Columns, build_table
 from mtl_bert.tasks import MultiClass, Regression
 from tests.factories import assert_tells, make_task
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mtl_bert.data.collate import Batch, Share
+from mtl_bert.data.batch import Batch, Share
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.parts import Part, answering, stepping, there_and_back
 from mtl_bert.memory.work import Largest, Work

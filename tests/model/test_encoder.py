@@ -12,8 +12,8 @@ from transformers import BertModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 import mtl_bert.model.encoder
-from mtl_bert.hub import HubError
 from mtl_bert.model import ModelError, Pretrained, Tiny
+from mtl_bert.utils.hub import HubError
 from tests.factories import TINY, assert_tells
 
 

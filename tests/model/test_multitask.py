@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
 
-from mtl_bert.data.collate import Batch, collate
-from mtl_bert.data.encode import encode
+from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.tokenize import encode
 from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.tasks import Binary, MultiClass, Regression
 from tests.factories import TINY, make_table, make_task, random_texts

@@ -30,7 +30,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from mtl_bert.data.collate import Batch
+from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.model.packing import PACKABLE, pack, packed_attention, pooled_packed, pooled_padded
 from mtl_bert.tasks import Binary, MultiClass

@@ -11,7 +11,7 @@ from scipy import stats
 
 from mtl_bert.sampling import ARRP, Annealed, Full, RoundRobin, Single, Untrained, Vanilla
 from mtl_bert.sampling.annealed import alpha, probabilities
-from mtl_bert.sampling.plan import Epoch, rows_used
+from mtl_bert.sampling.epoch import Epoch, rows_used
 
 PAPER = {"sts": 6040, "sst": 8544, "qqp": 283_010}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mtl_bert.config import make_surgery
+from mtl_bert.runs.factories import make_surgery
 from mtl_bert.surgery import Method, Seen
 from tests.composing import settings_of
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtl_bert.surgery import Fixed, GradNorm, GroupDRO, Method, RandomWeights, Uncertainty
-from mtl_bert.surgery.gradnorm import LEAST
+from mtl_bert.surgery.methods.gradnorm import LEAST
 from tests.surgery.steps import loss_step, random_rows, seeded, step, weigh
 
 TASKS = ["a", "b", "c"]

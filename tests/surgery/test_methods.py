@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtl_bert.config import CONF, make_surgery
-from mtl_bert.settings import Settings
+from mtl_bert.config.compose import CONF
+from mtl_bert.config.settings import Settings
+from mtl_bert.runs.factories import make_surgery
 from mtl_bert.surgery import Method, Seen
 from tests.composing import settings_of
 from tests.surgery.steps import random_rows, seeded, step, weigh

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchjd.aggregation import NashMTL as TorchJDNashMTL
 
-from mtl_bert.settings import ConfigError
+from mtl_bert.config.settings import ConfigError
 from mtl_bert.surgery import NashMTL
 from tests.surgery.steps import method_of, random_rows, weigh
 

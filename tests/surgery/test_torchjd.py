@@ -19,8 +19,8 @@ from torchjd.aggregation import (
 )
 
 import mtl_bert.surgery
-from mtl_bert.settings import ConfigError
-from mtl_bert.surgery.torchjd import TorchJD
+from mtl_bert.config.settings import ConfigError
+from mtl_bert.surgery.methods.torchjd import TorchJD
 from tests.surgery.steps import method_of, random_rows, step, weigh
 
 WEIGHTINGS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
@@ -135,7 +135,7 @@ def test_a_weighting_with_a_memory_is_refused(weighting: type[Weighting[Tensor]]
 def forget_torchjd(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Python look for TorchJD again, and for what imports it."""
     for name in list(sys.modules):
-        if name.split(".")[0] == "torchjd" or name == "mtl_bert.surgery.torchjd":
+        if name.split(".")[0] == "torchjd" or name == "mtl_bert.surgery.methods.torchjd":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(mtl_bert.surgery, "torchjd")
 

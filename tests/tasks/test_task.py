@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_bert.config import make_tasks
+from mtl_bert.runs.factories import make_tasks
 from mtl_bert.tasks import MetricRange, score
 from tests.composing import settings_of
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from unittest.mock import patch
 
-from mtl_bert.assembly import assemble, make_trainer
+from mtl_bert.training.build import assemble, make_trainer
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from mtl_bert.assembly import Assembly, assemble, make_trainer
-from mtl_bert.config import make_encoder_source, make_sampler, make_tasks, read_corpus
+from mtl_bert.config.settings import Settings
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.sampling.plan import Epoch
-from mtl_bert.settings import Settings
-from mtl_bert.training.randomness import order_generator
+from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks, read_corpus
+from mtl_bert.sampling.epoch import Epoch
+from mtl_bert.training.build import Assembly, assemble, make_trainer
+from mtl_bert.training.optim import order_generator
 from tests.composing import settings_of
 from tests.surgery import dense
 from tests.training import loops

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from mtl_bert import running
-from mtl_bert.inference.finished import open_run
-from mtl_bert.interruption import EXIT_CODE
-from mtl_bert.training import recorder, saving
+from mtl_bert.machine.signals import EXIT_CODE
+from mtl_bert.runs.finished import open_run
+from mtl_bert.training import run as running
+from mtl_bert.training.callbacks import checkpointing as saving
+from mtl_bert.training.callbacks import recorder
 from mtl_bert.training.module import DivergedError, MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_bert.caching import GIBI, Cache
 from mtl_bert.data import Synthetic
-from mtl_bert.data.encode import Encoded, encode
-from mtl_bert.data.prepare import Encoding
+from mtl_bert.data.token_cache import GIBI, Cache
+from mtl_bert.data.tokenize import Encoded, Encoding, encode
 from mtl_bert.sampling import RoundRobin
 from mtl_bert.training import datamodule
 from mtl_bert.training.datamodule import PlanDataModule

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from mtl_bert import running
-from mtl_bert.interruption import AT_ONCE, EXIT_CODE
-from mtl_bert.settings import Settings
-from mtl_bert.training import recorder, saving
+from mtl_bert.config.settings import Settings
+from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE
+from mtl_bert.training import run as running
+from mtl_bert.training.callbacks import checkpointing as saving
+from mtl_bert.training.callbacks import recorder
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork

@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from mtl_bert.training.loss_scale import LossScale
+from mtl_bert.training.optim import LossScale
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.cuda:UserWarning")

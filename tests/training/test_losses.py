@@ -1,4 +1,4 @@
-from mtl_bert.training.losses import LossMeter
+from mtl_bert.training.meters import LossMeter
 
 
 def test_means_over_the_epoch_and_since_the_last_reading() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from mtl_bert.assembly import Assembly, assemble, make_trainer
-from mtl_bert.config import make_encoder_source
-from mtl_bert.data.collate import StepBatch
+from mtl_bert.data.batch import StepBatch
+from mtl_bert.runs.factories import make_encoder_source
+from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.module import DivergedError, MultiTaskModule
 from tests.composing import settings_of
 

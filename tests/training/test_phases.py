@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from mtl_bert.assembly import assemble, make_trainer
-from mtl_bert.data.collate import StepBatch
+from mtl_bert.data.batch import StepBatch
+from mtl_bert.training.build import assemble, make_trainer
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mtl_bert.assembly import Assembly, assemble, make_trainer
+from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 
@@ -37,7 +37,7 @@ def fit(directory: Path, *overrides: str) -> Assembly:
 def test_fp16_comes_close_to_fp32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surgery: str
 ) -> None:
-    monkeypatch.setattr("mtl_bert.training.loss_scale.LARGEST", 2.0**10)
+    monkeypatch.setattr("mtl_bert.training.optim.LARGEST", 2.0**10)
     half = fit(tmp_path, "trainer.precision=16-mixed", f"surgery={surgery}", "model.dropout=0")
     full = fit(tmp_path, f"surgery={surgery}", "model.dropout=0")
     assert half.module.steps == full.module.steps == 10
@@ -54,7 +54,7 @@ def test_the_scale_is_gone_before_the_method(
     # In float64 a power of two costs no digit, so the scale must not be seen at all.
     chosen = ("trainer.precision=64-true", f"surgery={surgery}", "trainer.clip=0.1")
     plain = fit(tmp_path, *chosen)
-    monkeypatch.setattr("mtl_bert.training.loss_scale.LARGEST", 2.0**12)
+    monkeypatch.setattr("mtl_bert.training.optim.LARGEST", 2.0**12)
     real = MultiTaskModule.__init__
 
     def scaled(self: MultiTaskModule, *args: Any, **settings: Any) -> None:
@@ -72,7 +72,7 @@ def test_one_tasks_overflow_skips_the_step_and_halves_the_scale(
 ) -> None:
     real = MultiTaskModule._loss
     weights: list[torch.Tensor] = []
-    monkeypatch.setattr("mtl_bert.training.loss_scale.LARGEST", 2.0**10)
+    monkeypatch.setattr("mtl_bert.training.optim.LARGEST", 2.0**10)
 
     def loss(self: MultiTaskModule, task: str, batch: Any) -> torch.Tensor:
         if task == "sst":

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from mtl_bert import running
-from mtl_bert.interruption import EXIT_CODE
+from mtl_bert.machine.signals import EXIT_CODE
+from mtl_bert.training import run as running
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together

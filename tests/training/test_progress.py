@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from mtl_bert.training import progress
-from mtl_bert.training.progress import Bar, Lines, Look, bar_wanted, drawn
+from mtl_bert.training.callbacks import progress
+from mtl_bert.training.callbacks.progress import Bar, Lines, Look, bar_wanted, drawn
 from tests.terminal import Screen, on_a_terminal
 
 LOOK = Look(

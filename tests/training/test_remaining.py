@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.training.remaining import ENOUGH, HALF_LIFE, Left, Remaining, in_words
+from mtl_bert.training.callbacks.progress import ENOUGH, HALF_LIFE, Left, Remaining, in_words
 
 DEV = 100  # examples
 PHASES = ["joint", "first alone", "second alone"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_bert.sampling import ARRP, Epoch
-from mtl_bert.training.usage import Usage
+from mtl_bert.training.callbacks.recorder import Usage
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.integers(1, 4))

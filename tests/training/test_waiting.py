@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtl_bert.assembly import Assembly, assemble, make_trainer
 from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
 from mtl_bert.training import module as module_file
+from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.module import DivergedError, MultiTaskModule
-from mtl_bert.training.updating import unless
+from mtl_bert.training.optim import unless
 from tests.composing import settings_of
 
 SMALL = (

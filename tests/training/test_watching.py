@@ -13,16 +13,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert import running
-from mtl_bert.data.encode import Encoded, encode
-from mtl_bert.interruption import EXIT_CODE
-from mtl_bert.logs import plain_messages
+from mtl_bert.data.tokenize import Encoded, encode
+from mtl_bert.machine.signals import EXIT_CODE
+from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import ARRP
-from mtl_bert.training.checkpoint import Position
+from mtl_bert.training import run as running
+from mtl_bert.training.callbacks.progress import Bar, Lines, ahead
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.module import MultiTaskModule
-from mtl_bert.training.progress import Bar, Lines
-from mtl_bert.training.watching import ahead
+from mtl_bert.utils.logging import plain_messages
 from tests.composing import settings_of
 from tests.factories import TINY, make_table, random_texts
 from tests.forking import in_a_fork

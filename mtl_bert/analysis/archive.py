@@ -1,0 +1,104 @@
+"""Runs in one small file, from which anyone can make their report again, beside runs of their own.
+
+It holds what a report reads: each run's results, and its answers to the dev sets without their
+texts. Unpacked, it is a folder of finished runs.
+"""
+
+import io
+import math
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from mtl_bert.analysis.document import Document
+from mtl_bert.analysis.runs import LEFT_OUT, PREDICTIONS, RESULTS, Predictions, Run, UnusableError
+from mtl_bert.analysis.writing import FIGURES, TABLES, csv_text, write_small
+from mtl_bert.runs.results import Results
+from mtl_bert.utils.files import replacing
+
+ARCHIVE = "runs.tar.xz"
+
+
+def publish(document: Document, runs: Sequence[Run], out: Path) -> None:
+    """Write a report's small files and its runs; what an older one left there goes.
+
+    Args:
+        document: the report of the runs, without their texts.
+        runs: those.
+        out: a directory of its own.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    published_before = (out / ARCHIVE).exists()
+    written = write_small(document, out)
+    write_archive(runs, out / ARCHIVE)
+    if published_before:
+        for path in (*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")):
+            if path not in written:
+                path.unlink()
+
+
+def write_archive(runs: Sequence[Run], path: Path) -> None:
+    """Write the runs, the same bytes for the same runs; texts and this machine's paths stay here.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as temporary, tarfile.open(temporary, "w:xz") as archive:
+        for name, text in _files(sorted(runs, key=lambda run: run.name)):
+            content = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Names and contents, like beside like, which packs best."""
+    for run in runs:
+        yield f"{run.name}/{RESULTS}", _without_places(run.results).model_dump_json(indent=1) + "\n"
+    for task in dict.fromkeys(task for run in runs for task in run.results.tasks):
+        for run in runs:
+            try:
+                answers = run.predictions(task)
+            except UnusableError:
+                continue  # a report of the archive says so, as one of the run does
+            yield f"{run.name}/{PREDICTIONS}/{task}.csv", _rows(answers)
+
+
+def _rows(answers: Predictions) -> str:
+    confidences = answers.confidences
+    columns = zip(answers.ids, answers.labels, answers.predictions, strict=True)
+    return csv_text(
+        [
+            {
+                "id": name,
+                "text": LEFT_OUT,
+                "label": f"{label:.15g}",
+                "prediction": f"{prediction:.9g}",
+            }
+            | ({} if confidences is None else {"confidence": _or_nothing(confidences[place])})
+            for place, (name, label, prediction) in enumerate(columns)
+        ]
+    )
+
+
+def _or_nothing(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.9g}"
+
+
+def _without_places(results: Results) -> Results:
+    data = results.data.model_copy(update={"skipped": _told(results.data.skipped)})
+    return results.model_copy(update={"config": _told(results.config), "data": data})
+
+
+def _told(node: Any) -> Any:
+    """The same, but of each path of this machine only its last part."""
+    if isinstance(node, dict):
+        return {_told(key): _told(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_told(value) for value in node]
+    if isinstance(node, str) and PurePath(node).is_absolute():
+        return f"DIR/{PurePath(node).name}"
+    return node

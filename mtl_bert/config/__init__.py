@@ -1,0 +1,1 @@
+"""Settings: described once, composed by Hydra, checked, named."""

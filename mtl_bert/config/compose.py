@@ -1,0 +1,149 @@
+"""From the command line to checked settings, and from settings to the objects they name.
+
+The entry points, ``cli.py`` and this file are the only ones that know Hydra.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from mtl_bert.config.run_key import run_name
+from mtl_bert.config.settings import ConfigError, Settings, explain
+
+PACKAGE = Path(__file__).parents[1]
+CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
+"""The configuration: inside an installed package, beside it in a checkout."""
+
+# A run's configuration names files so that the run can be read again from anywhere.
+OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
+
+OmegaConf.register_new_resolver("either", lambda first, second: first or second)
+
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
+
+# Top-level keys and the sampler's own fields for them; None where every sampler leaves it unset.
+SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
+UNSET = {"B": None, "lambda": None, "freeze": "none"}
+
+# Keys of the command line that say where settings come from or what becomes of a sweep.
+NO_SETTINGS = ("resume", "fail_fast")
+
+
+def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
+    """Check a composed configuration.
+
+    Raises:
+        ConfigError: a value that is wrong, unknown, or not used by the chosen sampler.
+    """
+    try:
+        plain: Any = (
+            OmegaConf.to_container(config, resolve=True)
+            if isinstance(config, DictConfig)
+            else dict(config)
+        )
+        for key in NO_SETTINGS:
+            plain.pop(key, None)
+        settings = Settings.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    _check_sampler_keys(settings)
+    return settings
+
+
+def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
+    """Check one job of a sweep, leaving out what its sampler does not use.
+
+    A grid over samplers and λ has jobs whose sampler knows no λ; all of those are the same run.
+
+    Returns:
+        The settings, and the keys that were left out.
+
+    Raises:
+        ConfigError: as ``read_settings``.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    sampler = plain["sampler"]
+    unused = [
+        key
+        for key, unset in UNSET.items()
+        if SAMPLER_KEYS[key] not in sampler and plain[key] != unset
+    ]
+    return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+
+
+def _run_name(root: DictConfig) -> str:
+    """The directory of a sweep's job, seen from Hydra's part of the configuration."""
+    config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
+    try:
+        return run_name(read_job_settings(config)[0])
+    except ConfigError:
+        return "refused"  # the job itself says why
+
+
+def settings_yaml(settings: Settings) -> str:
+    """Settings as a run's directory keeps them."""
+    return OmegaConf.to_yaml(settings.plain())
+
+
+def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that a run's directory keeps.
+
+    Args:
+        path: of its config.yaml.
+        changes: settings, by their dotted names, that are others now.
+
+    Raises:
+        ConfigError: a file that does not hold settings.
+    """
+    try:
+        saved = OmegaConf.load(path)
+        if not isinstance(saved, DictConfig):
+            raise ValueError("no names")
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{path}: expected the settings of a run, found something else ({first}); "
+            "write another directory"
+        ) from error
+    for key, value in (changes or {}).items():
+        OmegaConf.update(saved, key, value)
+    return read_settings(saved)
+
+
+def known_tasks() -> dict[str, Any]:
+    """What conf/task says of each of its tasks; settings of one's own are not among them."""
+    paths = sorted((CONF / "task").glob("*.yaml"))
+    return {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in paths}
+
+
+def _check_sampler_keys(settings: Settings) -> None:
+    """Refuse a value that the sampler does not use, and one that it contradicts."""
+    values, name = settings.plain(), sampler_name(settings)
+    for key, field in SAMPLER_KEYS.items():
+        value = values[key]
+        if field in settings.sampler:
+            own = settings.sampler[field]
+            if own != value:
+                raise ConfigError(
+                    f"sampler.{field}: expected the run's {key}, which is {value}, found {own}; "
+                    f"write {key}={own}"
+                )
+        elif key in UNSET and value != UNSET[key]:
+            raise ConfigError(
+                f"{key}: expected no value with sampler={name}, which does not use it, found "
+                f"{key}={value}; leave {key} out or write sampler=arrp"
+            )
+
+
+def sampler_name(settings: Settings) -> str:
+    """The name by which people choose the sampler."""
+    return str(settings.sampler["name"])

@@ -1,1 +1,0 @@
-"""What W&B shows of runs and sweeps, as code: the workspaces and the report."""

@@ -1,0 +1,1 @@
+"""Where examples come from: files, the Hugging Face hub, made-up text."""

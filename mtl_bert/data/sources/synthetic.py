@@ -1,0 +1,83 @@
+"""Made-up text as a source of data, in the tasks' shapes and in proportion to published sizes."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.token_cache import Fingerprint, digest
+from mtl_bert.tasks import Task
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A corpus that is generated from a seed.
+
+    A task's ``sources`` entry names ``make``, a generator ``(count, rng) -> examples``, its
+    published training size ``train`` and the size of its ``dev`` set.
+
+    Attributes:
+        name: the key under a task's ``sources``.
+        scale: share of the published training sizes that is made.
+        seed: of the text.
+    """
+
+    synthetic: ClassVar[bool] = True
+
+    name: str
+    scale: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not self.scale > 0:
+            raise DataError(
+                f"data.scale: expected a number > 0, found {self.scale}; write data.scale=0.11"
+            )
+
+    def read(self, task: Task, split: str) -> Table:
+        """Make one split of a task; the test split is another draw like dev, without labels."""
+        source: dict[str, Any] = dict(task.sources[self.name])
+        make: Callable[[int, np.random.Generator], Sequence[tuple[tuple[str, ...], float]]]
+        make = source["make"]
+        size = source["train" if split == "train" else "dev"]
+        if type(size) is not int or size < 1:
+            raise DataError(
+                f"task {task.name}: expected whole numbers ≥ 1 as sources.{self.name}.train and "
+                f"dev, found {size!r}; mend the task's file"
+            )
+        published = size * self.scale if split == "train" else size
+        key = zlib.crc32(task.name.encode())
+        rng = np.random.default_rng((self.seed, key, SPLITS.index(split)))
+        examples = make(max(1, round(published)), rng)
+        wrong = next((w for _, label in examples if (w := task.head.check(label))), None)
+        if wrong:
+            raise DataError(
+                f"task {task.name}: expected a head that fits sources.{self.name}.make, found "
+                f"{wrong}; mend head in the task's file"
+            )
+        return Table(
+            self._origin(task, split),
+            tuple(f"{split}-{number}" for number in range(len(examples))),
+            tuple(texts for texts, _ in examples),
+            np.array([label for _, label in examples], np.float64) if split != "test" else None,
+        )
+
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """What ``read`` will give: by the generator's own code and what it is asked for."""
+        asked = (self.scale, self.seed, task.name, split, task.head, np.__version__)
+        return Fingerprint(
+            self._origin(task, split), digest("synthetic", task.sources[self.name], *asked)
+        )
+
+    def _origin(self, task: Task, split: str) -> str:
+        return f"{self.name} {task.name} {split}"
+
+    def rows(self, task: Task, split: str) -> Table:
+        """The same rows without labels: all of them are whole."""
+        return replace(self.read(task, split), labels=None)

@@ -1,0 +1,84 @@
+"""A trained model's answers to texts, without anything that trains.
+
+Shapes: N examples, C classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mtl_bert.config.settings import ConfigError
+from mtl_bert.data import Table
+from mtl_bert.data.batch import collate
+from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
+from mtl_bert.runs.finished import FinishedRun
+from mtl_bert.runs.text_model import TextModel, make_text_model
+from mtl_bert.tasks import Task
+
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A run's model, ready to answer.
+
+    Attributes:
+        tasks: that it knows.
+        text_model: the model, in evaluation mode on its device, and its tokenizer.
+        half: the type in which it computes, where that is not its weights'.
+    """
+
+    tasks: Mapping[str, Task]
+    text_model: TextModel
+    half: torch.dtype | None
+
+    @torch.inference_mode()
+    def outputs(self, task: str, table: Table) -> Tensor:
+        """What a task's head gives for each row of a table, in its order: [N, ...].
+
+        Raises:
+            ConfigError: outputs that are not finite.
+        """
+        model, device = self.text_model.model, self._device
+        encoded = self.text_model.encode({task: table})[task]
+        label_type = self.tasks[task].head.label_type
+        parts, rows = [], []
+        with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
+            for numbers in encoded.batches(BATCH):
+                batch = collate(encoded, numbers, label_type, self.text_model.pad).to(device)
+                parts.append(model(task, batch))
+                rows.append(batch.rows)
+        outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()
+        if not outputs.isfinite().all():
+            raise ConfigError(
+                f"task {task}: expected finite outputs, found others; write another checkpoint"
+            )
+        return outputs
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.text_model.model.parameters()).device
+
+
+def answering(run: FinishedRun) -> Answering:
+    """Load a run's checkpoint to answer with.
+
+    Raises:
+        ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
+    """
+    settings = run.settings
+    tasks = make_tasks(settings)
+    text_model = make_text_model(
+        settings,
+        tasks,
+        make_encoder_source(settings),
+        encoder_per_task=make_sampler(settings).encoder_per_task,
+    )
+    run.load_into(text_model.model)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    text_model.model.to(device).eval()
+    half = AUTOCAST.get(settings.trainer.precision)
+    return Answering({task.name: task for task in tasks}, text_model, half)

@@ -1,0 +1,206 @@
+"""A run's model as a transformers directory, the tasks' heads beside the encoder.
+
+``heads.safetensors`` holds ``TASK.weight`` [outputs, features] and ``TASK.bias`` [outputs];
+``heads.json`` says how features are made and outputs are read.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from mtl_bert.inference.answers import answering
+from mtl_bert.model import MultiTaskModel
+from mtl_bert.runs.finished import FinishedRun
+from mtl_bert.runs.text_model import TextModel
+from mtl_bert.tasks import Task
+from mtl_bert.utils.files import creating
+
+FORMAT = 1
+
+
+def export(opened: FinishedRun, out: Path) -> None:
+    """Write the directory as a whole; an encoder per task makes a directory per task in it.
+
+    Raises:
+        ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
+    """
+    trainer = opened.settings.trainer.model_copy(update={"packing": False})
+    settings = opened.settings.model_copy(update={"trainer": trainer})
+    ready = answering(replace(opened, settings=settings))  # others call the encoder as it comes
+    model = ready.text_model.model.cpu()
+    with creating(out) as place:
+        if hasattr(model, "encoders"):
+            for name, encoder in model.encoders.items():
+                assert isinstance(encoder, PreTrainedModel)
+                _write(place / name, encoder, [ready.tasks[name]], ready.text_model, opened)
+        else:
+            _write(place, model.encoder, list(ready.tasks.values()), ready.text_model, opened)
+
+
+def _write(
+    place: Path,
+    encoder: PreTrainedModel,
+    tasks: Sequence[Task],
+    text_model: TextModel,
+    opened: FinishedRun,
+) -> None:
+    place.mkdir(exist_ok=True)
+    encoder.save_pretrained(place)
+    text_model.tokenizer.save_pretrained(place)
+    model: MultiTaskModel = text_model.model
+    heads = {
+        f"{task.name}.{part}": getattr(model.heads[task.name], part).detach().contiguous()
+        for task in tasks
+        for part in ("weight", "bias")
+    }
+    save_file(heads, place / "heads.safetensors")
+    about = _about(encoder, tasks, text_model, opened)
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    (place / "heads.json").write_text(text, "utf-8")
+    (place / "README.md").write_text(_card(about), "utf-8")
+
+
+def _about(
+    encoder: PreTrainedModel, tasks: Sequence[Task], text_model: TextModel, opened: FinishedRun
+) -> dict[str, Any]:
+    results = opened.results
+    return {
+        "format": FORMAT,
+        "features": "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]",
+        "max_length": text_model.longest,
+        "heads": {task.name: _head(task, text_model.joint) for task in tasks},
+        "made_from": {
+            "program": f"mtl_bert {results.versions['mtl-bert']}",
+            "commit": results.commit,
+            "checkpoint": opened.checkpoint,
+            "sampler": results.config["sampler"]["name"],
+            "seed": results.seed,
+            "encoder": results.encoder,
+            "data": results.data.name,
+            "synthetic": results.data.synthetic,
+            "dev": {
+                name: {"metric": score.metric, "value": score.value, "n": score.n}
+                for name, score in _scores(opened).items()
+                if name in {task.name for task in tasks}
+            },
+            "seen": results.data.seen,
+            "notes": results.notes,
+        },
+        "data_sets": _data_sets(tasks, opened),
+    }
+
+
+def _data_sets(tasks: Sequence[Task], opened: FinishedRun) -> list[str]:
+    """What the card calls the data, so that a run on top of this model knows what it has seen."""
+    data = opened.results.data
+    before = [name for names in data.seen.values() for name in names]
+    own = [] if data.synthetic else [next(iter(task.known_as), task.name) for task in tasks]
+    return list(dict.fromkeys([*before, *own]))
+
+
+def _scores(opened: FinishedRun) -> Any:
+    results = opened.results
+    return results.tasks if opened.checkpoint == "best" else results.last.tasks
+
+
+@torch.inference_mode()
+def _has_pooler(encoder: PreTrainedModel) -> bool:
+    output = encoder(input_ids=torch.zeros(1, 1, dtype=torch.int64))
+    return getattr(output, "pooler_output", None) is not None
+
+
+def _head(task: Task, joint: bool) -> dict[str, Any]:
+    head = task.head
+    known: dict[str, Any] = {"type": type(head).__name__, "pair": task.pair}
+    if task.pair:
+        known["pairs"] = "joint" if joint else "alone"
+    if head.names:
+        known["names"] = list(head.names)
+    for end in ("low", "high"):
+        if hasattr(head, end):
+            known[end] = getattr(head, end)
+    return known
+
+
+def _card(about: dict[str, Any]) -> str:
+    """A model card: what this is, what it reached, and ten lines that use it."""
+    made = about["made_from"]
+    tasks = "\n".join(
+        f"| {name} | {head['type']} | {_reading(head)} | {score['metric']} {score['value']:.3f}, "
+        f"n={score['n']:,} |"
+        for name, head in about["heads"].items()
+        for score in [made["dev"][name]]
+    )
+    notes = "".join(f"- {note}\n" for note in made["notes"]) or "- none\n"
+    name = next(iter(about["heads"]))
+    data = f"{made['data']}{' (SYNTHETIC: made-up text)' if made['synthetic'] else ''}"
+    data_sets = f"datasets: {json.dumps(about['data_sets'])}\n" if about["data_sets"] else ""
+    return f"""---
+library_name: transformers
+{data_sets}---
+
+# {made["encoder"]}, fine-tuned on {", ".join(about["heads"])}
+
+Made by {made["program"]} (commit {made["commit"]}): sampler={made["sampler"]}, seed {made["seed"]},
+data={data}, {made["checkpoint"]} epoch.
+
+| task | head | output | dev set |
+|---|---|---|---|
+{tasks}
+
+What a reader has to know about these numbers:
+
+{notes}
+`AutoModel` loads the encoder. `heads.safetensors` holds the linear layers, `TASK.weight` [outputs,
+features] and `TASK.bias` [outputs]; `heads.json` says how each is read.
+
+```python
+{_snippet(name, about)}```
+"""
+
+
+def _reading(head: dict[str, Any]) -> str:
+    if head["type"] == "Binary":
+        return f"logit of {head['names'][1]} (else {head['names'][0]})"
+    if "names" in head:
+        return f"logits of {', '.join(head['names'])}"
+    return f"a number from {head['low']:g} to {head['high']:g}" if "low" in head else "a number"
+
+
+def _snippet(name: str, about: dict[str, Any]) -> str:
+    head = about["heads"][name]
+    texts = '("A first text.", "A second text.")' if head["pair"] else '("A text.",)'
+    alone = any(one.get("pairs") == "alone" for one in about["heads"].values())
+    encode = "[(text,) for text in texts]" if alone else "[texts]"
+    lines = [
+        "import torch",
+        "from safetensors.torch import load_file",
+        "from transformers import AutoModel, AutoTokenizer",
+        "",
+        f'place, task, texts = "DIR", "{name}", {texts}',
+        "tokenizer = AutoTokenizer.from_pretrained(place)",
+        "encoder = AutoModel.from_pretrained(place)",
+        'heads = load_file(f"{place}/heads.safetensors")',
+        f"columns = [list(column) for column in zip(*{encode})]",
+        f'how = {{"truncation": "longest_first", "max_length": {about["max_length"]}}}',
+        'encoded = tokenizer(*columns, **how, padding=True, return_tensors="pt")',
+        "with torch.inference_mode():",
+        f"    features = encoder(**encoded).{about['features']}",
+    ]
+    if alone:
+        lines += [
+            "    if len(texts) == 2:",
+            "        u, v = features",
+            "        features = torch.cat([u, v, (u - v).abs()])[None]",
+        ]
+    lines += [
+        '    outputs = features @ heads[f"{task}.weight"].T + heads[f"{task}.bias"]',
+        "print(outputs)",
+    ]
+    return "\n".join(lines) + "\n"

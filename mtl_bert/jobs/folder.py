@@ -1,0 +1,303 @@
+"""What is known of a sweep's jobs, on disk, so that any process may die and any other look.
+
+A folder holds a directory for each run and, in ``.sweep``, for each sweep the list of its jobs and
+perhaps the reason why no more are started, and for each job a lock that its process holds, where
+that process is, and how the job failed. What a job's state is follows from these; nobody has to
+keep it up to date.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.table import Table
+
+from mtl_bert.runs.results import Results
+from mtl_bert.utils.files import write_text
+
+RECORDS = ".sweep"
+CONFIG, RESULTS, METRICS = "config.yaml", "results.json", "metrics.jsonl"
+
+
+class State(StrEnum):
+    """What has become of a job."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    WAITING = "waiting"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Job(_Record):
+    """One combination of a sweep's values.
+
+    Attributes:
+        number: as Hydra counts them.
+        name: of its run, and of the run's directory; jobs that are the same run share it.
+        overrides: that make it.
+    """
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+
+
+class Sweep(_Record):
+    """One command's jobs; none are known beforehand where a sweeper invents them as it goes."""
+
+    command: tuple[str, ...]
+    started: datetime
+    jobs: tuple[Job, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """What tells this sweep from others in its folder: its runs, or else its command."""
+        names = sorted({job.name for job in self.jobs}) or sorted(self.command)
+        return hashlib.blake2b("\n".join(names).encode(), digest_size=6).hexdigest()
+
+
+class Whereabouts(_Record):
+    """Where a job's process is."""
+
+    host: str
+    pid: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is a living process of this machine."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+class Failure(_Record):
+    """How a job failed."""
+
+    error: str
+    at: datetime
+
+
+class Folder:
+    """A folder of sweeps.
+
+    Args:
+        path: of the directory that holds the runs'.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._records = path / RECORDS
+
+    # Sweeps.
+
+    def add(self, sweep: Sweep) -> None:
+        """Note what a command asks for, and try again what failed or was not started."""
+        self._stop_file(sweep.key).unlink(missing_ok=True)
+        for job in sweep.jobs:
+            self._file(job.name, "failed").unlink(missing_ok=True)
+        write_text(self._file(sweep.key, "json"), sweep.model_dump_json(indent=1) + "\n")
+
+    def sweeps(self) -> list[Sweep]:
+        """All that were asked for, the oldest first."""
+        found = []
+        for path in self._records.glob("*.json"):
+            try:
+                found.append(Sweep.model_validate_json(path.read_text("utf-8")))
+            except (OSError, ValidationError):
+                continue  # of another program: who asks finds no jobs and says so
+        return sorted(found, key=lambda sweep: sweep.started)
+
+    def names(self) -> list[str]:
+        """The runs of all sweeps, each once, also those that only their directories tell of."""
+        asked = [job.name for sweep in self.sweeps() for job in sweep.jobs]
+        there = sorted(path.parent.name for path in self.path.glob(f"*/{CONFIG}"))
+        return list(dict.fromkeys([*asked, *there]))
+
+    def first_number(self, key: str, name: str) -> int | None:
+        """Which of a sweep's jobs is the first that is the run of that name."""
+        numbers = [
+            job.number
+            for sweep in self.sweeps()
+            if sweep.key == key
+            for job in sweep.jobs
+            if job.name == name
+        ]
+        return min(numbers, default=None)
+
+    def stop(self, key: str, reason: str) -> None:
+        """Have no more jobs of a sweep started."""
+        write_text(self._stop_file(key), reason)
+
+    def stopped(self, key: str) -> str | None:
+        """Why no more jobs of a sweep are started, if so."""
+        path = self._stop_file(key)
+        return path.read_text("utf-8") if path.exists() else None
+
+    # Jobs.
+
+    def state(self, name: str) -> State:
+        """What has become of a job."""
+        if (self.path / name / RESULTS).exists():
+            return State.DONE
+        if self._held(name):
+            return State.RUNNING
+        if self._file(name, "failed").exists():
+            return State.FAILED
+        return State.STOPPED if (self.path / name / CONFIG).exists() else State.WAITING
+
+    def results(self, name: str) -> Results | None:
+        """What a finished run has to say, or None if it is not finished or cannot be read."""
+        try:
+            return Results.model_validate_json((self.path / name / RESULTS).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def epochs(self, name: str) -> tuple[int, float] | None:
+        """The last epoch that a run has been scored after, and its score."""
+        try:
+            lines = (self.path / name / METRICS).read_text("utf-8").splitlines()
+            records = (json.loads(line) for line in reversed(lines))
+            last = next(record for record in records if record["score"] is not None)
+            return int(last["epoch"]), float(last["score"])
+        except (OSError, ValueError, LookupError, StopIteration):
+            return None
+
+    def fail(self, name: str, error: str) -> None:
+        """Note that a job failed."""
+        failure = Failure(error=error, at=datetime.now(UTC))
+        write_text(self._file(name, "failed"), failure.model_dump_json() + "\n")
+
+    def failure(self, name: str) -> str | None:
+        """How a job failed, if it did."""
+        try:
+            text = self._file(name, "failed").read_text("utf-8")
+            return Failure.model_validate_json(text).error
+        except (OSError, ValidationError):
+            return None
+
+    def output(self, name: str) -> Path:
+        """Where the output of a job goes that runs beside others."""
+        return self._file(name, "out")
+
+    def lock(self, name: str) -> FileLock:
+        """What a job's process holds: a second process for the same run has to wait for it."""
+        self._records.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._file(name, "lock"))
+
+    @contextmanager
+    def at_work(self, name: str) -> Iterator[None]:
+        """Say that this process carries out a job."""
+        path = self._file(name, "running")
+        here = Whereabouts(host=socket.gethostname(), pid=os.getpid())
+        write_text(path, here.model_dump_json() + "\n")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def workers(self, names: Sequence[str]) -> list[Whereabouts]:
+        """The processes of this machine that carry out some of the jobs."""
+        found = []
+        for name in dict.fromkeys(names):
+            try:
+                text = self._file(name, "running").read_text("utf-8")
+                worker = Whereabouts.model_validate_json(text)
+            except (OSError, ValidationError):
+                continue
+            if worker.alive and self._held(name):
+                found.append(worker)
+        return found
+
+    def _held(self, name: str) -> bool:
+        path = self._file(name, "lock")
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, blocking=False):
+                return False
+        except Timeout:
+            return True
+
+    def _file(self, name: str, kind: str) -> Path:
+        return self._records / f"{name}.{kind}"
+
+    def _stop_file(self, key: str) -> Path:
+        return self._file(key, "stop")
+
+
+COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.STOPPED: "yellow"}
+
+
+class JobStatus(NamedTuple):
+    """What has become of one run.
+
+    Attributes:
+        name: of its directory.
+        state: done, running, failed, stopped or waiting.
+        epoch: the last that it was scored after; the best one where it is done.
+        score: after that epoch.
+        minutes: of training so far.
+        error: how it failed.
+    """
+
+    name: str
+    state: State
+    epoch: int | None = None
+    score: float | None = None
+    minutes: float | None = None
+    error: str | None = None
+
+
+def described(folder: Folder) -> list[JobStatus]:
+    """Every run of a folder's sweeps, in the order in which they were asked for."""
+    return [_describe(folder, name) for name in folder.names()]
+
+
+def _describe(folder: Folder, name: str) -> JobStatus:
+    state = folder.state(name)
+    if results := folder.results(name):
+        minutes = sum(epoch.seconds for epoch in results.epochs) / 60
+        return JobStatus(name, state, results.best_epoch, results.score, minutes)
+    error = folder.failure(name) if state == State.FAILED else None
+    epoch, score = folder.epochs(name) or (None, None)
+    return JobStatus(name, state, epoch, score, error=error)
+
+
+def status_table(path: Path, jobs: Sequence[JobStatus]) -> Table:
+    """A row for each run, and how many are in which state."""
+    counts = Counter(job.state for job in jobs)
+    summary = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    table = Table(title=f"{path}: {summary}", title_justify="left")
+    table.add_column("run", overflow="fold")  # a name is for copying
+    table.add_column("state")
+    for heading in ("epoch", "score", "minutes"):
+        table.add_column(heading, justify="right")
+    for job in jobs:
+        table.add_row(
+            job.name,
+            f"[{COLOURS[job.state]}]{job.state}[/]" if job.state in COLOURS else job.state,
+            "" if job.epoch is None else str(job.epoch),
+            "" if job.score is None else f"{job.score:.3f}",
+            "" if job.minutes is None else f"{job.minutes:.1f}",
+        )
+    return table

@@ -1,0 +1,188 @@
+"""What Hydra tells us of a sweep: it is about to begin, here is a job, it is over."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import configure_log
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mtl_bert.config.compose import UNSET, read_job_settings, read_settings
+from mtl_bert.config.run_key import run_name
+from mtl_bert.config.settings import ConfigError
+from mtl_bert.jobs.folder import Folder, Job, State, Sweep
+from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, Place, carry_out
+from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
+
+log = logging.getLogger("mtl_bert")
+
+REFUSED = 2
+PAUSE = 0.1  # seconds between two looks at who still works
+
+
+def carry_out_job(config: DictConfig, directory: Path) -> float:
+    """One job, in the process in which the launcher starts it; its score, or NaN.
+
+    Raises:
+        ConfigError: settings that are wrong.
+    """
+    _check(config)
+    settings, unused = read_job_settings(config)
+    hydra = HydraConfig.get()
+    if unused:
+        name = settings.sampler["name"]
+        log.info("sampler=%s does not use %s: left out", name, ", ".join(unused))
+    return carry_out(
+        settings,
+        Place(Folder(directory.parent), hydra.job.num, directory.name),
+        fail_fast=config.fail_fast,
+        beside_others=not hydra.launcher["_target_"].endswith(".BasicLauncher"),
+    )
+
+
+def _check(config: DictConfig) -> None:
+    if config.resume is not None:
+        raise ConfigError(
+            f"resume: expected nothing with -m, found {config.resume}; leave it out: a sweep "
+            "goes on with what is not finished"
+        )
+    if not isinstance(config.fail_fast, bool):
+        raise ConfigError(
+            f"fail_fast: expected true or false, found {config.fail_fast!r}; write fail_fast=true"
+        )
+
+
+class SweepCallback(Callback):
+    """Refuses a sweep before its first job, notes its jobs, and says how it ended."""
+
+    def __init__(self) -> None:
+        self._sweep: Sweep | None = None
+        self._folder = Folder(Path())
+        self._handlers: dict[int, Any] = {}
+
+    def on_multirun_start(self, config: DictConfig, **settings: Any) -> None:
+        """Note the jobs of the sweep; of what is wrong, nothing gets as far as a job."""
+        if settings.get("config_name") != "train":  # a plan is printed, and is no run
+            return
+        configure_log(config.hydra.hydra_logging)
+        try:
+            jobs = _jobs(config)
+        except (HydraException, OmegaConfBaseException):
+            return  # the sweeper will come to the same error, and Hydra lets it through
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(REFUSED)
+        self._folder = Folder(Path(str(config.hydra.sweep.dir)))
+        command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
+        self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
+        self._folder.add(self._sweep)
+        os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: str(os.getpid())}
+        self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        if jobs:
+            names = {job.name for job in jobs}
+            done = sum(self._folder.state(name) == State.DONE for name in names)
+            same = f", {len(names)} different runs" if len(names) < len(jobs) else ""
+            log.info(
+                "sweep of %d jobs%s in %s, %d done already; to see how it goes: "
+                "python -m mtl_bert.sweep status %s",
+                *(len(jobs), same, self._folder.path, done, self._folder.path),
+            )
+
+    def on_multirun_end(self, config: DictConfig, **settings: Any) -> None:
+        """Say how the sweep ended; the exit code is 0 if all its jobs are done."""
+        if self._sweep is None:
+            return
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        del os.environ[SWEEP], os.environ[SWEEP_PROCESS]
+        names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
+        states = {name: self._folder.state(name) for name in names}
+        done = sum(state == State.DONE for state in states.values())
+        if done == len(names):
+            return
+        log.info("%d of %d runs done", done, len(names))
+        failed = [name for name in names if states[name] == State.FAILED]
+        for name in failed:
+            log.info("failed: %s: %s", name, self._folder.failure(name))
+        reason = self._folder.stopped(self._sweep.key)
+        log.info("%sthe same command tries again what is not done", f"{reason}; " if reason else "")
+        sys.exit(REFUSED if failed else EXIT_CODE)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Have every job of this machine save and end, and start no more."""
+        assert self._sweep is not None
+        name = signal.Signals(number).name
+        names = [job.name for job in self._sweep.jobs] or self._folder.names()
+        if self._folder.stopped(self._sweep.key) == name and number == signal.SIGINT:
+            sys.exit(AT_ONCE)
+        self._folder.stop(self._sweep.key, name)
+        workers = self._folder.workers(names)
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGTERM)
+        while any(worker.alive for worker in workers):
+            time.sleep(PAUSE)
+        sys.stderr.write(f"sweep stopped by {name}; the same command goes on\n")
+        sys.exit(EXIT_CODE)
+
+
+def _jobs(config: DictConfig) -> tuple[Job, ...]:
+    """The jobs of a sweep, with their settings checked; none if its sweeper invents them.
+
+    Raises:
+        ConfigError: a job's settings are wrong, or there is no job.
+    """
+    if not config.hydra.sweeper["_target_"].endswith(".BasicSweeper"):
+        return ()
+    jobs, dropped = [], dict.fromkeys(UNSET, 0)
+    for number, overrides in enumerate(_combinations(config)):
+        composed = _loader().load_sweep_config(config, list(overrides))
+        try:
+            _check(composed)
+            settings, unused = read_job_settings(_without_hydra(composed))
+        except ConfigError as error:
+            raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from None
+        for key in unused:
+            dropped[key] += 1
+            if dropped[key] == 1:
+                first = composed
+        jobs.append(Job(number=number, name=run_name(settings), overrides=tuple(overrides)))
+    if not jobs:
+        raise ConfigError(
+            "-m: expected at least one job, found none, as a glob(...) matches nothing; write "
+            "for example '+experiment/table4=glob(*)'"
+        )
+    if len(jobs) in dropped.values():
+        read_settings(_without_hydra(first))  # no job uses the key: refused as for a single run
+    return tuple(jobs)
+
+
+def _combinations(config: DictConfig) -> Iterator[list[str]]:
+    """The overrides of each job, as Hydra's own sweeper will make them."""
+    sweeper = config.hydra.sweeper
+    fixed = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    given = [*fixed, *config.hydra.overrides.task]
+    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides(given)
+    yield from chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
+
+
+def _loader() -> Any:
+    return GlobalHydra.instance().config_loader()
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

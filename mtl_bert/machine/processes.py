@@ -1,0 +1,158 @@
+"""The processes of a run: one, several started here, or those that torchrun or Slurm started."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+
+from mtl_bert.machine.hardware import on_gpu
+from mtl_bert.machine.signals import SIGNALS
+from mtl_bert.utils.errors import REFUSED, UserError
+from mtl_bert.utils.logging import plain_messages
+
+Value = TypeVar("Value")
+
+# When one process ends, it says which others it ends: ours say why.
+logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+
+
+def environment(processes: int) -> ClusterEnvironment | None:
+    """Who started this process as one of several, if somebody did."""
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) == processes > 1:
+        return SLURMEnvironment(auto_requeue=False)  # runs save and end by themselves
+    return None
+
+
+def spawn(function: Callable[..., None], arguments: Sequence[object], processes: int) -> None:
+    """Run ``function(*arguments)`` in several new processes of this machine.
+
+    Raises:
+        UserError: one of theirs.
+        SystemExit: with the code of the first that ended otherwise than well.
+    """
+    errors: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
+    port = find_free_network_port()
+    running = start_processes(  # type: ignore[no-untyped-call]
+        _child,
+        args=(function, tuple(arguments), processes, port, errors),
+        nprocs=processes,
+        join=False,
+        start_method="spawn",
+    )
+    before = {
+        number: signal.signal(number, lambda number, _: _forward(number, running.pids()))
+        for number in SIGNALS
+    }
+    try:
+        while not running.join():
+            pass
+    except ProcessExitedException as error:
+        if not errors.empty():
+            raise UserError(errors.get()) from None
+        sys.exit(error.exit_code)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _forward(number: int, processes: Sequence[int]) -> None:
+    if number == signal.SIGINT and sys.stdin is not None and os.isatty(0):
+        return  # a terminal tells everyone
+    for process in processes:
+        os.kill(process, number)
+
+
+def _child(
+    rank: int,
+    function: Callable[..., None],
+    arguments: Sequence[object],
+    processes: int,
+    port: int,
+    errors: "SimpleQueue[str]",
+) -> None:
+    """What torchrun would do, then the function."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": str(os.getppid()),
+    }
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    plain_messages(logging.INFO if rank == 0 else logging.ERROR)
+    try:
+        function(*arguments)
+    except UserError as error:
+        errors.put(str(error))
+        sys.exit(REFUSED)
+
+
+@contextmanager
+def joined(processes: int, accelerator: str) -> Iterator[int]:
+    """Meet the other processes of the run, if there are any; gives this one's number."""
+    cluster = environment(processes)
+    if cluster is None:
+        yield 0
+        return
+    gpu = on_gpu(accelerator)
+    if gpu:
+        torch.cuda.set_device(cluster.local_rank())
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if gpu else "gloo",
+        init_method=f"tcp://{cluster.main_address}:{cluster.main_port}",
+        rank=cluster.global_rank(),
+        world_size=cluster.world_size(),
+    )
+    try:
+        yield cluster.global_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def in_any(so: bool) -> bool:
+    """Whether it is so in some process."""
+    if not dist.is_initialized():
+        return so
+    told = [so] * dist.get_world_size()
+    dist.all_gather_object(told, so)
+    return any(told)
+
+
+def from_first(work: Callable[[], Value]) -> Value:
+    """What some work comes to in the first process, in every process.
+
+    Raises:
+        UserError: the first process's, in every process.
+    """
+    if not dist.is_initialized():
+        return work()
+    answer: list[tuple[Any, UserError | None]] = [(None, None)]
+    if dist.get_rank() == 0:
+        try:
+            answer = [(work(), None)]
+        except UserError as error:
+            answer = [(None, error)]
+    dist.broadcast_object_list(answer, 0)
+    value: Value
+    value, failure = answer[0]
+    if failure is not None:
+        raise failure
+    return value

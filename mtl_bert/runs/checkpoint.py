@@ -1,0 +1,108 @@
+"""Checkpoint files: what decides how a run goes on, written whole or not at all.
+
+A checkpoint is a dictionary of tensors, numbers and texts, so that reading one runs no code
+(``torch.load(path, weights_only=True)``). Its ``state_dict`` is the model's.
+"""
+
+import logging
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.files import replacing
+
+log = logging.getLogger(__name__)
+
+DIRECTORY = "checkpoints"
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+FORMAT = 2
+
+
+class CheckpointError(UserError):
+    """A file that is not a checkpoint, or no longer."""
+
+
+class Position(NamedTuple):
+    """Where in its plan a run stands.
+
+    Attributes:
+        epoch: that is going on or about to begin, counted from 1.
+        step: how many of its steps are done.
+    """
+
+    epoch: int = 1
+    step: int = 0
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a checkpoint as a whole."""
+    with replacing(path) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
+
+
+def write_last(run: Path, content: Mapping[str, Any]) -> None:
+    """Write a run's newest checkpoint, keeping the one before."""
+    last = run / DIRECTORY / LAST
+    with replacing(last) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
+        if last.exists():
+            last.replace(last.with_name(PREVIOUS))
+
+
+def prune(run: Path, keep: Literal["all", "best", "none"]) -> None:
+    """Remove what a finished run is not to keep: it takes many times the room of its results."""
+    names = {"all": (), "best": (LAST, PREVIOUS), "none": (LAST, PREVIOUS, BEST)}
+    for name in names[keep]:
+        (run / DIRECTORY / name).unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU.
+
+    Raises:
+        CheckpointError: one that is missing, damaged, or of another program.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # compares every part with its checksum
+        if damaged:
+            raise ValueError(f"{damaged} is damaged")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content.get("format", "no format number")
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of this program, found one that does not load "
+            f"({first}); write the path of another run"
+        ) from error
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of format {FORMAT}, found {found}; "
+            "use the version of the program that wrote it"
+        )
+    return dict(content)
+
+
+def newest(run: Path) -> dict[str, Any] | None:
+    """The newest good checkpoint of a run, or None if it was stopped before its first.
+
+    Raises:
+        CheckpointError: there are some, and none of them is good.
+    """
+    failure: CheckpointError | None = None
+    for name in (LAST, PREVIOUS):
+        path = run / DIRECTORY / name
+        if not path.exists():
+            continue
+        try:
+            return read(path)
+        except CheckpointError as error:
+            log.warning("%s", error)
+            failure = error
+    if failure is not None:
+        raise failure
+    return None

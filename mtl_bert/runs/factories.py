@@ -1,0 +1,124 @@
+"""The objects that settings name: sampler, surgery, tasks, sources of data and of encoders."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.sampling import Sampler
+
+if TYPE_CHECKING:
+    from mtl_bert.data import Corpus, Source
+    from mtl_bert.data.subset import Selection
+    from mtl_bert.model import EncoderSource
+    from mtl_bert.surgery import Surgery
+    from mtl_bert.tasks import Task
+
+
+def make(node: Any) -> Any:
+    """Make the object that a node's ``_target_`` names.
+
+    Raises:
+        ConfigError: the target refuses its settings.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError):
+            raise ConfigError(str(cause)) from cause
+        if isinstance(cause, TypeError):  # a setting that the target does not have
+            raise ConfigError(
+                f"{node['_target_']}: expected its own settings, found others ({cause}); "
+                "--cfg job shows them"
+            ) from cause
+        _explain_missing_torchjd(error)
+        unknown = re.search(r"Error locating target '([^']+)'", str(error))
+        if unknown:
+            raise ConfigError(
+                f"_target_: expected something that can be imported, found {unknown.group(1)}; "
+                "mend the file that names it"
+            ) from error
+        if cause is not None:
+            raise cause from None
+        raise ConfigError(str(error).splitlines()[0]) from error
+
+
+def _explain_missing_torchjd(error: BaseException) -> None:
+    """Raise ConfigError if ``error`` comes from the absence of TorchJD or of its solvers."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, ImportError) and "torchjd" in str(cause):
+        raise ConfigError(
+            f"surgery: expected TorchJD with its solvers, found something missing ({cause}); "
+            "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
+        ) from None
+
+
+def make_sampler(settings: Settings) -> Sampler:
+    """The sampler, its Θ' resolved to patterns, its batches those of all processes together."""
+    node = {key: value for key, value in settings.sampler.items() if key != "name"}
+    if "freeze" in node:
+        node["freeze"] = list(settings.frozen)
+    if "batch_size" in node:
+        node["batch_size"] = settings.step_size
+    if node.get("B") is not None:
+        node["B"] = settings.drawn
+    sampler: Sampler = make(node)
+    return sampler
+
+
+def make_surgery(settings: Settings) -> "Surgery":
+    """The surgery, its method's settings for tasks being for tasks that are there."""
+    surgery: Surgery = make(settings.surgery)
+    try:
+        surgery.method.check_tasks(list(settings.tasks))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return surgery
+
+
+def make_tasks(settings: Settings) -> "list[Task]":
+    """The tasks, in the order in which they are configured."""
+    return [
+        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node})
+        for name, node in settings.tasks.items()
+    ]
+
+
+def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[str]) -> "Corpus":
+    """The tasks' tables, whole.
+
+    Raises:
+        DataError, HubError: data that cannot be had or used.
+    """
+    from mtl_bert.data import load  # torch takes seconds to import
+
+    return load(make_data_source(settings), tasks, settings.data.max_bad_share, splits)
+
+
+def make_selections(settings: Settings) -> "dict[str, Selection]":
+    """What is kept of each split."""
+    from mtl_bert.data.subset import Selection
+
+    data = settings.data
+    return {
+        "train": Selection(data.share, data.limit, data.imbalance, data.seed),
+        "dev": Selection(limit=data.dev_limit, seed=data.seed, setting="data.dev_limit"),
+    }
+
+
+def make_data_source(settings: Settings) -> "Source":
+    """Where the tasks' tables come from."""
+    source: Source = make(settings.data.source)
+    return source
+
+
+def make_encoder_source(settings: Settings) -> "EncoderSource":
+    """Where the encoder comes from."""
+    source: EncoderSource = make(settings.model.source)
+    return source

@@ -1,0 +1,206 @@
+"""``results.json``: what a finished run leaves for people and for other programs.
+
+The models below are the schema; ``docs/results.schema.json`` is made from them:
+``python -m mtl_bert.runs.results > docs/results.schema.json``.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of all records: nothing unknown is accepted, nothing changes after it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TaskScore(Record):
+    """One task's metric on its dev set."""
+
+    metric: str = Field(description="name of the metric, for example accuracy")
+    value: float = Field(description="the metric; 0 where it is undefined")
+    n: int = Field(description="dev examples that it was measured on")
+
+
+class Scores(Record):
+    """An evaluation of the whole model on the dev sets."""
+
+    epoch: int = Field(description="after which epoch, counted from 1; 0 is the untrained model")
+    score: float = Field(description="mean over tasks of the metrics, each mapped to 0..1")
+    tasks: dict[str, TaskScore]
+
+
+class Utilisation(Record):
+    """How much of a task's training set was seen."""
+
+    examples: int = Field(description="examples, repeats included")
+    unique: int = Field(description="different examples")
+    fraction: float = Field(description="unique / size of the training set")
+
+
+class PairConflict(Record):
+    """How two tasks' gradients stood to each other, over the steps that had both."""
+
+    steps: int
+    cosine: float = Field(description="mean of the cosine between the two gradients")
+    conflicting: float = Field(description="share of the steps in which the cosine was negative")
+
+
+class Influence(Record):
+    """A task's part in the updates, over the steps that had it; means over them."""
+
+    steps: int
+    norm: float = Field(description="of the task's gradient")
+    share: float = Field(
+        description="of the update: the weighted gradient's projection on it by its length (of "
+        "what the Gram matrix covers, averaged where the update is); the "
+        "tasks' shares add up to 1 in every step, and may be negative"
+    )
+    before: float = Field(description="cosine between its gradient and the plain sum of all")
+    after: float = Field(description="cosine between its gradient and the update")
+
+
+class Conflicts(Record):
+    """What the tasks did to each other in a phase, as the Gram matrices of its steps say."""
+
+    steps: int
+    several: int | None = Field(
+        default=None, description="steps with several tasks; null where an older version counted"
+    )
+    conflicting: float = Field(
+        description="share of the steps with several tasks in which some pair's cosine was negative"
+    )
+    removed: float = Field(
+        description="mean over the same of 1 − length of the update / length of the plain sum; "
+        "negative where the method made it longer"
+    )
+    pairs: dict[str, PairConflict] = Field(description="first task/second task -> the pair")
+    tasks: dict[str, Influence]
+
+
+class PhaseRecord(Record):
+    """One phase of an epoch."""
+
+    name: str
+    steps: int
+    examples: int = Field(description="over all tasks")
+    seconds: float
+    conflicts: Conflicts | None = Field(
+        default=None, description="null where no step was taken, or by an older version"
+    )
+    layers: dict[str, dict[str, PairConflict]] = Field(
+        default={},
+        description="part of the encoder -> pair, from an epoch's first joint step and every "
+        "trainer.layers_every-th after it",
+    )
+
+
+class EpochRecord(Record):
+    """One epoch: a line of metrics.jsonl and an entry of results.json."""
+
+    epoch: int = Field(description="counted from 1")
+    score: float | None = Field(
+        description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
+        "were not scored (trainer.validate_every); of samples of them where n says so"
+    )
+    tasks: dict[str, TaskScore] | None = Field(
+        description="null likewise; of a sample of the dev sets where n is smaller "
+        "than the run's (trainer.dev_sample)"
+    )
+    synthetic: bool = Field(description="made-up text: no number from it is a published one")
+    seconds: float = Field(description="wall clock of training, validation excluded")
+    validation_seconds: float = Field(description="0 where the dev sets were not scored")
+    phases: list[PhaseRecord]
+    losses: dict[str, float] = Field(description="mean training loss of each task, unscaled")
+    utilisation: dict[str, Utilisation]
+
+    @property
+    def scores(self) -> Scores | None:
+        """On the dev sets, if they were scored."""
+        if self.score is None or self.tasks is None:
+            return None
+        return Scores(epoch=self.epoch, score=self.score, tasks=self.tasks)
+
+
+class SkippedStep(Record):
+    """A step that was not taken, because a loss or gradient was not finite."""
+
+    epoch: int
+    step: int = Field(description="of the epoch, from 0")
+    rows: dict[str, list[int]] = Field(description="the tasks whose it was, and their rows")
+
+
+class DataRecord(Record):
+    """What a run was trained and evaluated on."""
+
+    name: str
+    synthetic: bool = Field(description="made-up text: no number from it is a published one")
+    sizes: dict[str, dict[str, int]] = Field(description="usable examples: task -> split -> n")
+    skipped: dict[str, int] = Field(description="rows that could not be used: file -> n")
+    truncated: dict[str, int] = Field(description="texts cut at the encoder's limit: task -> n")
+    train_labels: dict[str, dict[str, int]] = Field(
+        default={}, description="training examples of each class: task -> class name -> n"
+    )
+    seen: dict[str, list[str]] = Field(
+        default={},
+        description="tasks whose data the encoder was trained on before, as its model card says: "
+        "task -> the card's data sets",
+    )
+
+
+class Results(Record):
+    """A finished run. ``score`` and ``tasks`` are those of the best epoch."""
+
+    schema_version: int = 1
+    config: dict[str, Any] = Field(description="the resolved configuration")
+    seed: int
+    commit: str | None = Field(description="of the program's checkout; +dirty with local changes")
+    device: str
+    versions: dict[str, str]
+    data: DataRecord
+    encoder: str
+    score: float
+    tasks: dict[str, TaskScore]
+    best_epoch: int = Field(
+        description="the first with the highest score of those scored; 0 if none was trained"
+    )
+    last_epoch: int
+    last: Scores = Field(description="the last epoch's scores")
+    untrained: Scores | None = Field(description="the random baseline, measured before training")
+    utilisation: dict[str, Utilisation] = Field(description="over all epochs")
+    minutes_per_epoch: float = Field(description="mean training wall clock, validation excluded")
+    epochs: list[EpochRecord]
+    skipped: list[SkippedStep] = Field(default=[], description="steps that were not taken")
+    overflows: int = Field(default=0, description="steps that fp16's range did not hold")
+    notes: list[str] = Field(description="what a reader has to know about these numbers")
+    finished: datetime
+
+    @property
+    def dev_sample(self) -> int | None:
+        """Examples of each dev set at most that are scored amid training; None if that is all."""
+        most = self.config["trainer"].get("dev_sample")  # older versions scored all
+        if most is None or all(sizes.get("dev", 0) <= most for sizes in self.data.sizes.values()):
+            return None
+        return int(most)
+
+
+class Books(Record):
+    """What a checkpoint knows of the run so far."""
+
+    epochs: list[EpochRecord] = []
+    best: Scores | None = None
+    untrained: Scores | None = None
+    remarks: list[str] = []
+    phase_seconds: dict[str, float] = Field(default={}, description="of the epoch so far")
+
+
+def schema() -> str:
+    """The schema of ``results.json``, as JSON Schema."""
+    return json.dumps(Results.model_json_schema(), indent=2)
+
+
+if __name__ == "__main__":
+    print(schema())

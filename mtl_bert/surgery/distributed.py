@@ -1,0 +1,116 @@
+"""The rows of several processes: averaged before surgery, in one collective.
+
+Projecting is not linear: averaging what each process has projected by itself is another method. So
+every process adds its part of each task's gradient into one flat buffer, the buffers are summed,
+and all processes combine the same rows. A part is weighted by its share of the task's examples in
+the step; a process without any adds nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import Parameter
+
+from mtl_bert.surgery.gradients import Row, Taken
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where in the buffer the numbers of a step stand.
+
+    Attributes:
+        slots: (task, parameter) -> where its gradient begins.
+        losses: where the tasks' losses begin.
+        counts: where it begins how many processes reached each slot, and raised their hand.
+        size: of the whole.
+    """
+
+    slots: Mapping[tuple[str, int], int]
+    losses: int
+    counts: int
+    size: int
+
+
+class AveragedRows:
+    """The same rows in every process.
+
+    Args:
+        parameters: the P parameters.
+        reach: which of them each task can reach, the same in every process.
+        group: the processes; None is all.
+
+    Attributes:
+        hand: raised in one process before ``take``, it is raised in all of them after.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        reach: Mapping[str, Sequence[bool]],
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        self.hand = False
+        self._parameters, self._reach, self._group = list(parameters), reach, group
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._buffer = torch.empty(0)
+        self._tasks: tuple[str, ...] = ()
+        self._reached: set[tuple[str, int]] = set()
+
+    def start(self, tasks: Sequence[str]) -> None:
+        """Clear room for these tasks, which are the step's in every process."""
+        self._tasks, self._reached = tuple(tasks), set()
+        if self._tasks not in self._layouts:
+            self._layouts[self._tasks] = self._lay_out()
+        size, like = self._layouts[self._tasks].size, self._parameters[0]
+        if len(self._buffer) < size or self._buffer.device != like.device:
+            self._buffer = torch.empty(size, dtype=like.dtype, device=like.device)
+        self._buffer[:size].zero_()
+
+    def add(self, task: str, row: Row, loss: Tensor) -> None:
+        """Add this process's part of a task's gradient and loss."""
+        layout = self._layouts[self._tasks]
+        for p, entry in enumerate(row):
+            if entry is not None:
+                self._entry(layout.slots[task, p], p).add_(entry)
+                self._reached.add((task, p))
+        self._buffer[layout.losses + self._tasks.index(task)] += loss
+
+    def take(self) -> Taken:
+        """Sum over processes; ``hand`` is then whether any of them raised it."""
+        layout = self._layouts[self._tasks]
+        counts = self._buffer[layout.counts : layout.size]
+        reached = [float(slot in self._reached) for slot in layout.slots]
+        counts.copy_(torch.tensor([*reached, float(self.hand)]))
+        dist.all_reduce(self._buffer[: layout.size], group=self._group)
+        *reached, hands = counts.tolist()
+        self.hand = hands > 0
+        rows: dict[str, list[Tensor | None]] = {
+            task: [None] * len(self._parameters) for task in self._tasks
+        }
+        for ((task, p), start), processes in zip(layout.slots.items(), reached, strict=True):
+            if processes:
+                rows[task][p] = self._entry(start, p)
+        losses = list(self._buffer[layout.losses : layout.counts].clone())
+        return Taken(self._tasks, [tuple(row) for row in rows.values()], losses, True)
+
+    def _lay_out(self) -> _Layout:
+        reachable = [
+            (task, p)
+            for task in self._tasks
+            for p, reached in enumerate(self._reach[task])
+            if reached
+        ]
+        ends = list(accumulate((self._parameters[p].numel() for _, p in reachable), initial=0))
+        losses = ends[-1]
+        counts = losses + len(self._tasks)
+        return _Layout(
+            dict(zip(reachable, ends, strict=False)), losses, counts, counts + len(reachable) + 1
+        )
+
+    def _entry(self, start: int, p: int) -> Tensor:
+        parameter = self._parameters[p]
+        return self._buffer[start : start + parameter.numel()].view(parameter.shape)

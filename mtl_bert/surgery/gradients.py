@@ -1,0 +1,362 @@
+"""The gradient matrix: one row of gradients per represented task, and their combination.
+
+In one process the rows are the tensors that autograd made, kept as they are: nothing is flattened
+or copied (`benchmarks/surgery.py` says what else was tried). The combination is written into the
+first of them.
+A parameter that a task does not reach has no entry in its row (not a zero, which would still move
+it under AdamW's momentum and weight decay).
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import Parameter
+from torch.nn.utils import get_total_norm
+
+from mtl_bert.surgery.gram import gram_matrices
+from mtl_bert.surgery.methods.base import Method, Seen
+from mtl_bert.surgery.sparse import TouchedRows
+
+Row = tuple[Tensor | None, ...]
+"""A task's gradient of each parameter; None where the task does not reach it."""
+
+
+class Taken(NamedTuple):
+    """The rows of a step.
+
+    Attributes:
+        tasks: the K tasks that have one.
+        rows: K of them.
+        losses: of the tasks, K numbers on the device.
+        overwritable: nobody else has any part of the rows.
+    """
+
+    tasks: tuple[str, ...]
+    rows: list[Row]
+    losses: list[Tensor]
+    overwritable: bool
+
+
+class Rows(Protocol):
+    """Collects gradients and losses by task, in parts."""
+
+    def start(self, tasks: Sequence[str]) -> None:
+        """Begin a step with these tasks."""
+        ...
+
+    def add(self, task: str, row: Row, loss: Tensor) -> None:
+        """Add a part of a task's gradient and loss."""
+        ...
+
+    def take(self) -> Taken:
+        """What the step has come to."""
+        ...
+
+
+class OwnRows:
+    """The rows of one process, kept as autograd made them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+        self._losses: dict[str, Tensor] = {}
+
+    def start(self, tasks: Sequence[str]) -> None:
+        """Drop what there is."""
+        self._rows, self._losses = {}, {}
+
+    def add(self, task: str, row: Row, loss: Tensor) -> None:
+        """Keep a task's first part, add up what follows."""
+        if task in self._rows:
+            row = tuple(_sum(a, b) for a, b in zip(self._rows[task], row, strict=True))
+            loss = self._losses[task] + loss
+        self._rows[task], self._losses[task] = row, loss
+
+    def take(self) -> Taken:
+        """The rows; they are forgotten here."""
+        taken = Taken(
+            tuple(self._rows), list(self._rows.values()), list(self._losses.values()), False
+        )
+        self._rows, self._losses = {}, {}
+        return taken
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+SCOPES = ("all", "shared")
+REDUCTIONS = ("mean", "sum")
+
+PIECE = 2**19  # elements
+
+
+class NonFiniteGradientError(ArithmeticError):
+    """A loss or gradient has an infinite or undefined entry.
+
+    Args:
+        tasks: whose.
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        super().__init__(f"the loss or gradient of {', '.join(tasks)} is not finite")
+        self.tasks = tuple(tasks)
+
+
+class Combined(NamedTuple):
+    """What surgery saw and answered.
+
+    Attributes:
+        seen: K tasks.
+        weights: of their gradients: [K] float64.
+        summed: the part of the Gram matrix whose parameters are summed, where the others are
+            averaged over tasks: [K, K] float64; else None.
+        grams: of parts of the parameters that were asked for: [K, K] float64 each.
+    """
+
+    seen: Seen
+    weights: Tensor
+    summed: Tensor | None
+    grams: Mapping[str, Tensor] = {}
+
+
+class Alone(NamedTuple):
+    """A step with a single task.
+
+    Attributes:
+        task: whose step it is.
+        loss: a number on the device.
+        norm: of the gradient, likewise.
+        finite: whether loss and gradient are, on the device.
+    """
+
+    task: str
+    loss: Tensor
+    norm: Tensor
+    finite: Tensor
+
+
+class GradientMatrix:
+    """Rows of gradients, step after step.
+
+    Args:
+        parameters: the P parameters in a fixed order. Those whose gradients come sparse (an
+            ``nn.Embedding`` with ``sparse=True``) are combined in the rows that were touched, and
+            get a dense gradient like all others.
+        rows: where gradients wait; None keeps autograd's own.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], rows: Rows | None = None) -> None:
+        self._parameters = list(parameters)
+        self._rows = OwnRows() if rows is None else rows
+        self._touched: dict[int, TouchedRows] = {}
+
+    def start(self, tasks: Sequence[str]) -> None:
+        """Begin a step, dropping what was added before."""
+        self._rows.start(tasks)
+
+    def add(self, task: str, loss: Tensor, share: float = 1.0, scale: float = 1.0) -> None:
+        """Go backward through a loss into the task's row, freeing the graph.
+
+        Args:
+            task: whose row.
+            loss: the mean over some of the task's examples in the step.
+            share: those examples by all of the task's in the step.
+            scale: of the gradient, not of the loss.
+        """
+        part = loss * share
+        row = torch.autograd.grad(part * scale, self._parameters, allow_unused=True)
+        self._rows.add(task, row, part.detach())
+
+    def combine(
+        self,
+        surgery: "Surgery",
+        generator: Generator | None = None,
+        scale: float = 1.0,
+        parts: Mapping[str, Sequence[int]] | None = None,
+    ) -> Combined:
+        """Write the combined gradient into the parameters' ``grad`` and drop the rows.
+
+        Parameters that no task reached keep ``grad is None``.
+
+        Args:
+            surgery: what is done.
+            generator: of the method's randomness.
+            scale: that all rows have and the combined gradient shall not.
+            parts: places of parameters whose Gram matrices are wanted by themselves, by name.
+
+        Raises:
+            NonFiniteGradientError: naming the tasks whose loss or gradient is not finite.
+        """
+        tasks, rows, losses, overwritable = self._rows.take()
+        columns = [self._column(p, entries) for p, entries in enumerate(zip(*rows, strict=True))]
+        in_scope = [column.shared or surgery.scope == "all" for column in columns]
+        groups = [
+            [c.entries for c, here in zip(columns, in_scope, strict=True) if here is side]
+            for side in (True, False)
+        ]
+        averages = surgery.reduction == "mean"
+        groups.append(
+            [
+                c.entries
+                for c, h in zip(columns, in_scope, strict=True)
+                if averages and h and not c.shared
+            ]
+        )
+        groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
+        (inside, outside, own_way, *wanted), read = gram_matrices(groups, len(tasks), losses)
+        seen = Seen(tasks, inside / scale**2, read)
+        _require_finite(tasks, inside.diagonal(), outside.diagonal(), seen.losses)
+        weights = surgery.method.solve(seen, generator)
+        plain = torch.ones_like(weights)
+        own = None if overwritable else _storages_of_one_entry(columns)
+        for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
+            factors = (weights if weighted else plain) / scale
+            if column.shared and averages:
+                factors = factors / len(tasks)
+            parameter.grad = column.combine(factors.tolist(), own)
+        summed = own_way / scale**2 if averages else None
+        return Combined(seen, weights, summed, dict(zip(parts or (), wanted, strict=True)))
+
+    def alone(self, scale: float = 1.0) -> "Alone":
+        """Write the only task's gradient into the parameters' ``grad``; read nothing back.
+
+        What there is to know stays on the device, so that a GPU is not waited for.
+
+        Args:
+            scale: that the row has and the gradient shall not.
+        """
+        (task,), (row,), (loss,), overwritable = self._rows.take()
+        columns = [self._column(p, [entry]) for p, entry in enumerate(row)]
+        own = None if overwritable else _storages_of_one_entry(columns)
+        reached = [e for column in columns for e in column.entries if e is not None]
+        # Where fp32 cannot hold the square, no optimizer that keeps squares can use the gradient.
+        norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
+        for parameter, column in zip(self._parameters, columns, strict=True):
+            parameter.grad = column.combine([1 / scale], own)
+        return Alone(task, loss, norm / scale, norm.isfinite() & loss.isfinite())
+
+    def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
+        """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""
+        sparse = [entry.is_sparse for entry in entries if entry is not None]
+        if not any(sparse):
+            return _Column(entries)
+        if not all(sparse):  # some task uses the table in another way too
+            return _Column([e.to_dense() if e is not None and e.is_sparse else e for e in entries])
+        if p not in self._touched:
+            self._touched[p] = TouchedRows(self._parameters[p])
+        return _Column(self._touched[p].reduce(entries), self._touched[p])
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The K tasks' gradients of one parameter.
+
+    Attributes:
+        entries: None where a task does not reach the parameter.
+        table: what makes a dense gradient of entries that are reduced to touched rows.
+    """
+
+    entries: Sequence[Tensor | None]
+    table: TouchedRows | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether every represented task reaches the parameter."""
+        return all(entry is not None for entry in self.entries)
+
+    def combine(self, factors: Sequence[float], own: frozenset[int] | None) -> Tensor | None:
+        """The weighted sum, written into the first entry where that is nobody else's.
+
+        Args:
+            factors: of the entries.
+            own: memory that may be written to; None is all.
+        """
+        reached = [
+            (entry, factor)
+            for entry, factor in zip(self.entries, factors, strict=True)
+            if entry is not None
+        ]
+        if not reached:
+            return None
+        first, _ = reached[0]
+        total = first if own is None or _storage(first) in own else first.clone()
+        _weighted_sum([total, *(entry for entry, _ in reached[1:])], [f for _, f in reached])
+        return total if self.table is None else self.table.expand(total)
+
+
+def _weighted_sum(entries: Sequence[Tensor], factors: Sequence[float]) -> None:
+    """Σ factor · entry into the first entry."""
+    for first, *others in _pieces(entries):
+        if factors[0] != 1:
+            first.mul_(factors[0])
+        for other, factor in zip(others, factors[1:], strict=True):
+            first.add_(other, alpha=factor)
+
+
+def _pieces(entries: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
+    """The same in pieces that a CPU's cache still has when the next entry is added."""
+    if all(entry.is_cpu and entry.is_contiguous() for entry in entries):
+        return zip(*(torch.split(entry.view(-1), PIECE) for entry in entries), strict=True)
+    return [entries]
+
+
+def _storages_of_one_entry(columns: Sequence[_Column]) -> frozenset[int]:
+    """The memory that holds one entry and nothing else.
+
+    Autograd may hand out one tensor as the gradient of two parameters, or views of one.
+    """
+    entries = [entry for column in columns for entry in column.entries if entry is not None]
+    uses = Counter(map(_storage, entries))
+    return frozenset(
+        _storage(entry)
+        for entry in entries
+        if uses[_storage(entry)] == 1 and entry.untyped_storage().nbytes() == entry.nbytes
+    )
+
+
+def _storage(entry: Tensor) -> int:
+    return entry.untyped_storage().data_ptr()
+
+
+def _require_finite(tasks: Sequence[str], *numbers: Tensor) -> None:
+    """Raise unless each of ``numbers`` [K] is finite."""
+    finite = torch.stack(numbers).isfinite().all(0)
+    if not finite.all():
+        raise NonFiniteGradientError(list(itertools.compress(tasks, (~finite).tolist())))
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """A method, and what it is applied to.
+
+    Attributes:
+        method: maps the Gram matrix to weights.
+        scope: which parameters enter the dot products and are weighted. ``all`` is the reference
+            implementation's reading, heads included; with ``shared`` (Yu et al.) only those
+            that every represented task reaches, and a head takes its own gradient.
+        reduction: of parameters that every represented task reaches, ``sum`` or ``mean`` over
+            tasks; the others always take the sum (docs/paper.md, 8).
+    """
+
+    method: Method
+    scope: str = "shared"
+    reduction: str = "sum"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for name, value, known in (
+            ("scope", self.scope, SCOPES),
+            ("reduction", self.reduction, REDUCTIONS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"surgery.{name}: expected {' or '.join(known)}, found {value!r}; "
+                    f"write surgery.{name}={known[0]}"
+                )

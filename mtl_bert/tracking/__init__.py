@@ -1,0 +1,1 @@
+"""Where metrics are shown: CSV, TensorBoard, W&B and its workspaces."""

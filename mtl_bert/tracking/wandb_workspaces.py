@@ -1,0 +1,392 @@
+"""The two workspaces: what one run does, and which choices of a sweep are worth their time."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import wandb
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
+from wandb_workspaces import expr
+
+from mtl_bert.analysis import numbers, paper
+from mtl_bert.analysis.heads import Classes, Scale, head_of
+from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.files import write_text
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Runs in a project.
+
+    Attributes:
+        entity: the user or team whose project it is.
+        project: its name.
+        tasks: the runs' tasks, as settings say.
+        run: the one that the run's workspace shows; None shows all.
+    """
+
+    entity: str
+    project: str
+    tasks: Mapping[str, Mapping[str, Any]]
+    run: str | None = None
+
+    @property
+    def scores(self) -> list[str]:
+        """The tasks' dev scores."""
+        return [f"dev/{task}/{node['metric_name']}" for task, node in self.tasks.items()]
+
+    @property
+    def images(self) -> list[str]:
+        """The figures of the best epoch's answers."""
+        heads = {task: head_of(dict(node)) for task, node in self.tasks.items()}
+        confusion = [f"answers/confusion/{t}" for t, h in heads.items() if isinstance(h, Classes)]
+        return confusion + [
+            f"answers/scatter/{t}" for t, h in heads.items() if isinstance(h, Scale)
+        ]
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The tables of wrong answers."""
+        return [f"answers/mistakes/{task}" for task in self.tasks]
+
+
+def run_id(directory: Path) -> str:
+    """The id of the W&B run that a run's directory holds, the newest where it was resumed.
+
+    Raises:
+        UserError: it holds none.
+    """
+    found = sorted(directory.glob("wandb/*run-*/run-*.wandb"))
+    if not found:
+        raise UserError(
+            f"--run: expected the directory of a run with logger=wandb, found no W&B run in "
+            f"{directory}; write a run's directory that has wandb in it"
+        )
+    return found[-1].stem.removeprefix("run-")
+
+
+EPOCHS, SECONDS, EXAMPLES = "progress/epoch", "progress/seconds", "progress/examples"
+STEPS = "trainer/global_step"
+SCORE, MINUTES = wr.SummaryMetric("score"), wr.SummaryMetric("minutes_per_epoch")
+LAMBDA, B, SAMPLER = wr.Config("lambda"), wr.Config("B"), wr.Config("sampler.name")
+_TITLES = {EPOCHS: "epochs", SECONDS: "seconds of training", EXAMPLES: "examples", STEPS: "steps"}
+
+Panels = list[Any]
+
+
+def curve(title: str, *names: str, x: str = STEPS, **how: Any) -> wr.LinePlot:
+    """Metrics by name."""
+    return wr.LinePlot(title=title, x=x, y=list(names), title_x=_TITLES[x], **how)
+
+
+def curves(title: str, pattern: str, *, x: str = STEPS, **how: Any) -> wr.LinePlot:
+    """All metrics whose names are like a pattern."""
+    return wr.LinePlot(title=title, x=x, metric_regex=pattern, title_x=_TITLES[x], **how)
+
+
+def scores() -> Panels:
+    """Dev scores against what they cost."""
+    return [
+        curve("score", "dev/score", x=EPOCHS),
+        curve("score against time", "dev/score", x=SECONDS),
+        curve("score against examples", "dev/score", x=EXAMPLES),
+        curves("each task's metric", "dev/.+/.+", x=EPOCHS),
+    ]
+
+
+def losses() -> Panels:
+    """Training losses."""
+    return [
+        curves("training losses", "train/loss/.+", smoothing_factor=0.6,
+               smoothing_type="exponentialTimeWeighted"),
+        curve("learning rate", "train/lr"),
+    ]  # fmt: skip
+
+
+def conflicts() -> Panels:
+    """What the tasks do to each other."""
+    return [
+        curve("share of steps with a conflict", "conflict/share", range_y=(0, 1)),
+        curve("what surgery removes of the sum", "conflict/removed"),
+        curves("cosine of two tasks' gradients", "conflict/cosine/.+", range_y=(-1, 1)),
+        curves("norm of each task's gradient", "conflict/norm/.+", log_y=True),
+        curves("each task's share of the update", "conflict/update_share/.+"),
+        curves("cosine with the plain sum", "conflict/before/.+", range_y=(-1, 1)),
+        curves("cosine with the update", "conflict/after/.+", range_y=(-1, 1)),
+        curves("cosine in each part of the encoder", "layers/.+/.+", range_y=(-1, 1)),
+    ]
+
+
+def utilisation() -> Panels:
+    """How much of the training sets is used."""
+    return [
+        curves("share of the training set seen", "utilisation/fraction/.+", x=EPOCHS),
+        curves("effective epochs", "utilisation/effective_epochs/.+", x=EPOCHS),
+        curves("examples seen", "utilisation/examples/.+", x=EPOCHS),
+    ]
+
+
+def time() -> Panels:
+    """What epochs take."""
+    return [
+        curve("seconds of an epoch", "time/epoch_seconds", x=EPOCHS),
+        curve("examples per second", "time/examples_per_second", x=EPOCHS),
+    ]
+
+
+def answers(subject: Subject) -> Panels:
+    """Figures of the best epoch's answers, and the worst of them."""
+    images = wr.MediaBrowser(title="answers on the dev sets", media_keys=subject.images)
+    return [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in subject.mistakes)]
+
+
+def choices() -> Panels:
+    """The score by λ, B and sampler, and what it costs."""
+    columns = (SAMPLER, LAMBDA, B, MINUTES, SCORE)
+    return [
+        wr.ParallelCoordinatesPlot(
+            title="λ × B × sampler",
+            columns=[wr.ParallelCoordinatesPlotColumn(metric=column) for column in columns],
+        ),
+        wr.ScatterPlot(title="score against minutes per epoch", x=MINUTES, y=SCORE),
+        wr.ScatterPlot(title="score by λ", x=LAMBDA, y=SCORE),
+        wr.ScatterPlot(title="score by B", x=B, y=SCORE),
+    ]
+
+
+def bars(subject: Subject) -> Panels:
+    """The best epochs' scores, runs of a group as their mean and spread."""
+    return [
+        wr.BarPlot(title=name, metrics=[name], groupby_aggfunc="mean", groupby_rangefunc="stddev")
+        for name in ("dev/score", *subject.scores)
+    ]
+
+
+def laid_out(panels: Panels, columns: int = 2) -> Panels:
+    """The panels side by side, in rows of a report's 24 units."""
+    width, height = 24 // columns, 8
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, columns)
+        panel.layout = wr.Layout(x=column * width, y=row * height, w=width, h=height)
+    return panels
+
+
+def run_workspace(subject: Subject) -> ws.Workspace:
+    """Losses, dev scores, conflicts, utilisation, time and answers of a run."""
+    only = expr.And(expr.Metric("ID") == subject.run) if subject.run else ""
+    return ws.Workspace(
+        entity=subject.entity,
+        project=subject.project,
+        name=f"mtl_bert: run {subject.run}" if subject.run else "mtl_bert: runs",
+        sections=[
+            _section("Dev scores", scores()),
+            _section("Losses", losses()),
+            _section("Conflicts", conflicts()),
+            _section("Utilisation", utilisation()),
+            _section("Time", time()),
+            _section("Answers", answers(subject)),
+        ],
+        settings=ws.WorkspaceSettings(x_axis=STEPS),
+        runset_settings=ws.RunsetSettings(
+            filters=only, pinned_columns=_columns(subject), order=[_NEWEST]
+        ),
+        auto_generate_panels=False,
+    )
+
+
+def sweep_workspace(subject: Subject) -> ws.Workspace:
+    """Runs of a sweep over λ, B and sampler, repetitions of a setting together."""
+    return ws.Workspace(
+        entity=subject.entity,
+        project=subject.project,
+        name="mtl_bert: sweep over lambda, B and sampler",
+        sections=[
+            _section("Choices", choices()),
+            _section("Curves", scores()),
+            _section("Conflicts", conflicts()),
+            _section("Utilisation and time", [*utilisation(), *time()]),
+        ],
+        settings=ws.WorkspaceSettings(x_axis=STEPS),
+        runset_settings=ws.RunsetSettings(
+            groupby=[expr.Metric("Group")], pinned_columns=_columns(subject), order=[_BEST]
+        ),
+        auto_generate_panels=False,
+    )
+
+
+_NEWEST = expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)
+_BEST = expr.Ordering(expr.Summary("score"), ascending=False)
+
+
+def _section(name: str, shown: Panels) -> ws.Section:
+    return ws.Section(name=name, panels=shown, is_open=True)
+
+
+def _columns(subject: Subject) -> list[str]:
+    config = [f"config:{name}" for name in ("sampler.value.name", "lambda.value", "B.value")]
+    summary = ["score", *subject.scores, "best_epoch", "minutes_per_epoch"]
+    return [*config, *(f"summary:{name}" for name in summary)]
+
+
+LEAD = (
+    "Scores are those of each run's best epoch on the dev sets (of a run that has not ended, maybe "
+    "on samples of them: dev/examples says how large they are); runs that differ in nothing but "
+    "the seed are a group, shown as its mean and standard deviation. Runs tagged synthetic are "
+    "about made-up text: none of their numbers is a published one. Whether a difference is real, "
+    "and what became of the paper's claims, is in the page that python -m mtl_bert.report writes."
+)
+
+
+PRINTED = (
+    "Of bert-base-uncased on the course's whole data, minutes on one T4; for runs on other data or "
+    "with another encoder these are no yardstick. Where the print contradicts itself, see "
+    "docs/paper.md."
+)
+
+
+def tables_report(subject: Subject) -> wr.Report:
+    """Methods side by side: scores, what they cost, conflicts, mistakes."""
+    return wr.Report(
+        entity=subject.entity,
+        project=subject.project,
+        title="mtl_bert: methods side by side",
+        description="Scores, time, conflicts and mistakes of this project's runs",
+        width="fluid",
+        blocks=[
+            wr.P(LEAD),
+            wr.H2("Scores"),
+            _grid(subject, bars(subject), columns=3),
+            wr.H2("What the paper prints"),
+            wr.P(PRINTED),
+            *(wr.MarkdownBlock(text="\n".join(_printed(table))) for table in (2, 3, 4)),
+            wr.H2("What they cost"),
+            _grid(subject, [*choices(), *scores()]),
+            wr.H2("What the tasks do to each other"),
+            _grid(subject, conflicts()),
+            wr.H2("What the best epochs answer"),
+            _grid(subject, answers(subject), grouped=False),
+        ],
+    )
+
+
+def _printed(table: int) -> Iterator[str]:
+    """A table of the paper as lines of Markdown."""
+    rows = paper.rows(table)
+    tasks = [task for task in paper.TITLES if any(task in row.tasks for row in rows)]
+    heads = [f"Table {table}", *(paper.TITLES[task] for task in tasks)]
+    heads += ["Dev", "minutes per epoch"] if table != 3 else ["minutes beyond RR's"]
+    yield f"| {' | '.join(heads)} |"
+    yield f"|---|{'---:|' * (len(heads) - 1)}"
+    for row in rows:
+        cells = [row.label, *(numbers.metric(row.tasks.get(task)) for task in tasks)]
+        cells += [numbers.metric(row.score)] if table != 3 else []
+        yield f"| {' | '.join([*cells, f'{row.minutes:g}'])} |"
+
+
+def _grid(
+    subject: Subject, shown: Panels, *, columns: int = 2, grouped: bool = True
+) -> wr.PanelGrid:
+    """Panels over the table of runs that they show."""
+    summary = ["score", *subject.scores, "minutes_per_epoch"]
+    # Without a project of its own it is the report's; with one, its number is asked for at once.
+    runs = wr.Runset(
+        name="methods" if grouped else "runs",
+        groupby=["group"] if grouped else [],
+        order=[wr.OrderBy(SCORE, ascending=False)],
+        pinned_columns=[f"summary:{name}" for name in summary],
+    )
+    return wr.PanelGrid(runsets=[runs], panels=laid_out(shown, columns))
+
+
+TIMEOUT = 20  # to wait for the W&B service
+
+
+class NoAccountError(UserError):
+    """There is no W&B account to create anything in, or no way to it."""
+
+
+class Dashboards(NamedTuple):
+    """All that there is."""
+
+    run: ws.Workspace
+    sweep: ws.Workspace
+    report: wr.Report
+
+
+def dashboards(subject: Subject) -> Dashboards:
+    """Build them; nothing is asked or sent."""
+    return Dashboards(run_workspace(subject), sweep_workspace(subject), tables_report(subject))
+
+
+def default_entity() -> str:
+    """The entity of the account that is logged in.
+
+    Raises:
+        NoAccountError: nobody is logged in, or the service cannot be reached.
+    """
+    try:
+        if not wandb.login(prompt=False):
+            raise NoAccountError("no W&B account is logged in")
+        entity = wandb.Api(timeout=TIMEOUT).default_entity
+    except (wandb.Error, OSError, ValueError) as error:
+        raise NoAccountError(f"no W&B service ({_first(error)})") from error
+    if not entity:
+        raise NoAccountError("the W&B account has no default entity")
+    return str(entity)
+
+
+def create(made: Dashboards) -> list[str]:
+    """Create them in W&B.
+
+    Returns:
+        Their addresses.
+
+    Raises:
+        NoAccountError: W&B is out of reach.
+        UserError: it refuses.
+    """
+    try:
+        # The report goes first: it creates the project where there is none.
+        saved = [made.report.save(), made.run.save(), made.sweep.save()]  # type: ignore[no-untyped-call]
+    except OSError as error:  # all that the requests library raises is one
+        raise NoAccountError(f"no W&B service ({_first(error)})") from error
+    except (wandb.Error, ValueError) as error:
+        raise UserError(
+            f"dashboard: expected a project that W&B lets you write to, found "
+            f"{made.run.entity}/{made.run.project} ({_first(error)}); "
+            "write another --entity or --project, or --out=DIR"
+        ) from error
+    return [str(one.url) for one in saved]
+
+
+def write(made: Dashboards, out: Path) -> list[Path]:
+    """Write what would be created, a JSON file each.
+
+    Raises:
+        UserError: the directory cannot be written.
+    """
+    paths = {out / f"{name}.json": specification(one) for name, one in made._asdict().items()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, content in paths.items():
+            write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"--out: expected a directory that can be written, found {error.strerror} at "
+            f"{error.filename or out}; write another --out=DIR"
+        ) from error
+    return list(paths)
+
+
+def specification(one: ws.Workspace | wr.Report) -> dict[str, Any]:
+    """What W&B is sent; the library has no public name for it."""
+    spec: dict[str, Any] = one._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return spec
+
+
+def _first(error: Exception) -> str:
+    """The gist of an error, in a line."""
+    return next((line for line in str(error).splitlines() if line), type(error).__name__)

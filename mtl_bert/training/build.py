@@ -1,0 +1,265 @@
+"""From checked settings to the parts of a run, for every entry point alike."""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.data import Corpus
+from mtl_bert.data.corpus import source_of
+from mtl_bert.data.tokenize import Encoded
+from mtl_bert.machine.hardware import on_gpu
+from mtl_bert.machine.processes import environment
+from mtl_bert.runs.factories import (
+    make,
+    make_data_source,
+    make_encoder_source,
+    make_sampler,
+    make_selections,
+    make_surgery,
+    make_tasks,
+    read_corpus,
+)
+from mtl_bert.runs.results import DataRecord
+from mtl_bert.runs.text_model import make_text_model
+from mtl_bert.tasks import Task
+from mtl_bert.training.datamodule import PlanDataModule, Validating
+from mtl_bert.training.freezing import check_trainable, frozen_names
+from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.out_of_memory import Room
+from mtl_bert.training.tokens import Tokens
+
+# Lightning tells its users about devices and its makers' services; ours have results to read.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a run.
+
+    Attributes:
+        corpus: the dev sets' texts; those of the training sets are needed as tokens only.
+        module: the model and how a step changes it.
+        datamodule: the plan and the tokens.
+        encoder: the encoder's name.
+        data: what results say about the data.
+    """
+
+    corpus: Corpus
+    module: MultiTaskModule
+    datamodule: PlanDataModule
+    encoder: str
+    data: DataRecord
+
+
+def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> Assembly:
+    """Read, encode and build everything that a run needs, checking as early as possible.
+
+    Raises:
+        ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
+    """
+    tasks = make_tasks(settings)
+    sampler, surgery = make_sampler(settings), make_surgery(settings)
+    optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
+    encoder_source = make_encoder_source(settings)
+    source = make_data_source(settings)
+    sources = {task.name: source_of(task, source) for task in tasks}
+    text_model = make_text_model(
+        settings, tasks, encoder_source, encoder_per_task=sampler.encoder_per_task
+    )
+    model = text_model.model
+    tokens = Tokens(settings, text_model)
+    train = tokens.of_training_sets(tasks, sources) if "train" in splits else {}
+    whole = read_corpus(settings, tasks, ["dev"])
+    dev = tokens.of_dev_sets(tasks, sources, whole.dev)
+    corpus = whole.cut(**make_selections(settings))
+    tokens.report(train, dev)
+    datamodule = PlanDataModule(
+        sampler,
+        train,
+        dev,
+        {task.name: task.head.label_type for task in tasks},
+        text_model.pad,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        bucket=settings.bucket,
+        accumulate=settings.accumulate,
+        dev_sample=settings.trainer.dev_sample,
+        eval_batch_size=settings.trainer.eval_batch_size,
+        workers=settings.trainer.workers,
+    )
+    steps = 0
+    if train:
+        steps = datamodule.total_steps
+        _check_freezing(settings.frozen, datamodule, model)
+        _check_optimizer(optimizer, scheduler, model, steps)
+    module = MultiTaskModule(
+        model,
+        surgery,
+        optimizer,
+        lambda made: scheduler(made, steps),
+        seed=settings.seed,
+        room=Room(settings.batch_size, settings.accumulate, settings.trainer.eval_batch_size),
+        clip=settings.trainer.clip,
+        log_every=settings.trainer.log_every,
+        skip_limit=settings.trainer.skip_limit,
+        layers_every=settings.trainer.layers_every,
+        fp16=settings.trainer.precision == "16-mixed",
+    )
+    trained_on = encoder_source.trained_on() if train else []
+    data = _data_record(corpus, tasks, trained_on, train, dev)
+    return Assembly(corpus, module, datamodule, encoder_source.name, data)
+
+
+def make_trainer(
+    settings: Settings,
+    directory: Path,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
+    *,
+    epochs: int | None = None,
+) -> Trainer:
+    """Lightning's trainer, with everything off that would decide something.
+
+    Args:
+        settings: the run's.
+        directory: the run's.
+        loggers: where metrics go.
+        callbacks: what watches.
+        epochs: that it trains for; None is all.
+
+    Raises:
+        ConfigError: a device or precision that is not there.
+    """
+    wanted = settings.trainer
+    assert wanted.precision != "auto"  # hardware.resolved has chosen one
+    plugins: list[Any] = []
+    if cluster := environment(settings.processes):
+        plugins.append(cluster)
+    if wanted.precision == "16-mixed":
+        device = "cuda" if on_gpu(wanted.accelerator) else "cpu"
+        # The module scales losses itself: all tasks' alike, and before surgery.
+        scaler = torch.amp.GradScaler(device, enabled=False)
+        plugins.append(MixedPrecision("16-mixed", device, scaler))
+    try:
+        return Trainer(
+            accelerator=wanted.accelerator,
+            devices=wanted.devices,
+            num_nodes=wanted.nodes,
+            strategy=Replicas() if settings.processes > 1 else "auto",
+            plugins=plugins,
+            precision=None if wanted.precision == "16-mixed" else wanted.precision,
+            max_epochs=settings.epochs if epochs is None else epochs,
+            default_root_dir=directory,
+            logger=list(loggers),
+            callbacks=[Validating(wanted.validate_every, settings.epochs), *callbacks],
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"trainer: expected a device and precision of this machine, found "
+            f"accelerator={wanted.accelerator} devices={wanted.devices} "
+            f"precision={wanted.precision} "
+            f"({first}); write trainer.accelerator=auto trainer.precision=32-true"
+        ) from error
+
+
+class Replicas(DDPStrategy):
+    """Processes with the same model, in which the module decides what is averaged."""
+
+    def configure_ddp(self) -> None:
+        """Leave the model unwrapped: averaging after surgery would be another method."""
+
+
+def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    some_task = next(iter(datamodule.sizes))
+    # Misspelt patterns are refused even where this plan has no phase that freezes.
+    frozen_names([pattern.replace("{task}", some_task) for pattern in patterns], names)
+    for phase, steps in datamodule.plan(1).phases():
+        check_trainable(phase.frozen, names, steps[0].rows)
+
+
+def _check_optimizer(
+    optimizer: Callable[[Any], Optimizer],
+    scheduler: Callable[[Optimizer, int], LRScheduler],
+    model: nn.Module,
+    steps: int,
+) -> None:
+    """Make both once: most of what they refuse, they refuse when they see parameters."""
+    try:
+        made = optimizer(model.parameters())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
+            "mend optimizer.*, --cfg job shows it"
+        ) from error
+    try:
+        scheduler(made, steps)
+    except TypeError as error:
+        raise ConfigError(
+            f"scheduler: expected name and warmup, found something else ({error}); leave it out"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _data_record(
+    corpus: Corpus,
+    tasks: Sequence[Task],
+    trained_on: Sequence[str],
+    train: Mapping[str, Encoded],
+    dev: Mapping[str, Encoded],
+) -> DataRecord:
+    splits = {"train": train, "dev": dev}
+    return DataRecord(
+        name=corpus.name,
+        synthetic=corpus.synthetic,
+        sizes={
+            task: {split: len(parts[task]) for split, parts in splits.items() if parts}
+            for task in dev
+        },
+        skipped={
+            part.origin: len(part.skipped)
+            for parts in splits.values()
+            for part in parts.values()
+            if part.skipped
+        },
+        truncated={
+            task: sum(part[task].truncated for part in (train, dev) if part) for task in dev
+        },
+        train_labels={
+            task.name: _count_labels(train[task.name], task.head.names)
+            for task in tasks
+            if task.name in train and task.head.names
+        },
+        seen={task.name: found for task in tasks if (found := task.among(trained_on))},
+    )
+
+
+def _count_labels(part: Encoded, names: Sequence[str]) -> dict[str, int]:
+    assert part.labels is not None
+    counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))

@@ -1,0 +1,75 @@
+"""When a run's state is written: every so often, after every epoch, and when it has to stop."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from mtl_bert.data.batch import StepBatch
+from mtl_bert.machine.signals import Interrupted
+from mtl_bert.runs import checkpoint
+from mtl_bert.runs.checkpoint import Position
+from mtl_bert.training.module import DivergedError, MultiTaskModule
+
+
+class Saving(Callback):
+    """Writes ``last.ckpt``.
+
+    Args:
+        directory: the run's.
+        rest: what a checkpoint holds besides the training state.
+        every_steps: steps between two checkpoints, or None.
+        every_minutes: minutes between two checkpoints, or None.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        rest: Callable[[], dict[str, Any]],
+        *,
+        every_steps: int | None,
+        every_minutes: float | None,
+    ) -> None:
+        self._directory, self._rest = directory, rest
+        self._every_steps, self._every_minutes = every_steps, every_minutes
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self,
+        trainer: Trainer,
+        module: MultiTaskModule,
+        outputs: Any,
+        batch: StepBatch,
+        batch_idx: int,
+    ) -> None:
+        """Save if it is time to, or the last chance."""
+        if module.stopping or self._due(module.steps):
+            self._save(trainer, module, module.position)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+        """Save the start of the next epoch; the dev sets have been scored, where they are."""
+        self._save(trainer, module, Position(module.position.epoch + 1))
+
+    def on_exception(  # type: ignore[override]
+        self, trainer: Trainer, module: MultiTaskModule, exception: BaseException
+    ) -> None:
+        """Save what a run was before it diverged, or when it was stopped in a validation."""
+        wanted = Interrupted if trainer.validating else DivergedError
+        if trainer.state.fn == TrainerFn.FITTING and isinstance(exception, wanted):
+            self._save(trainer, module, module.position)
+
+    def _due(self, steps: int) -> bool:
+        if self._every_steps is not None and steps % self._every_steps == 0:
+            return True
+        minutes = (time.monotonic() - self._saved) / 60
+        return self._every_minutes is not None and minutes >= self._every_minutes
+
+    def _save(self, trainer: Trainer, module: MultiTaskModule, position: Position) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+        content = module.training_state(position) | self._rest()
+        checkpoint.write_last(self._directory, content)
+        self._saved = time.monotonic()

@@ -1,0 +1,103 @@
+"""Running out of memory, told as the setting to lower."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from mtl_bert.data.batch import StepBatch
+from mtl_bert.utils.errors import UserError
+
+
+class NoRoomError(UserError):
+    """A step or a validation that does not fit the device's memory."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """The settings that decide how much goes through the model at once.
+
+    Attributes:
+        batch_size: of each task, in each process.
+        accumulate: parts, of ``batch_size`` each, of a step's batch.
+        eval_batch_size: of a validation's batch.
+    """
+
+    batch_size: int
+    accumulate: int
+    eval_batch_size: int
+
+    @contextmanager
+    def for_step(self, step: StepBatch) -> Iterator[None]:
+        """Explain an error in a training step that is one of memory.
+
+        Raises:
+            NoRoomError: instead of it.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            size = _half(self.batch_size)
+            parts = self.accumulate * self.batch_size // size
+            advice = f"batch_size={size} accumulate={parts}, which trains the same"
+            lead = f"batch_size={self.batch_size}"
+            self._explain(error, lead, f"a step of {step.phase.name}", step, advice)
+
+    @contextmanager
+    def for_answers(self, step: StepBatch) -> Iterator[None]:
+        """The same in a validation."""
+        try:
+            yield
+        except RuntimeError as error:
+            size = self.eval_batch_size
+            advice = f"trainer.eval_batch_size={_half(size)}, which scores the same"
+            lead = f"trainer.eval_batch_size={size}"
+            self._explain(error, lead, "a validation", step, advice)
+
+    def _explain(
+        self, error: RuntimeError, lead: str, what: str, step: StepBatch, advice: str
+    ) -> None:
+        """Raise NoRoomError, or the error itself if it is another."""
+        shortage = _shortage(error)
+        if shortage is None:
+            raise error
+        count, longest, task = max(
+            (len(batch), batch.longest, task)
+            for task, batches in step.tasks.items()
+            for batch in batches
+        )
+        if count == 1:  # smaller batches there are none
+            advice = f"model.max_length={max(8, longest // 2)} hydra.run.dir=ANOTHER"
+        raise NoRoomError(
+            f"{lead}: expected room for {what} ({count} of {task} at once, the longest of "
+            f"{longest} tokens), found {shortage}; write {advice}"
+        ) from error
+
+
+def _shortage(error: RuntimeError) -> str | None:
+    """Whose memory is full and how much was needed; None if the error is about something else."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        needed = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
+        there = re.search(r"total capacity of ([\d.]+ \w+)", text)
+        numbers = [
+            *([f"needed {needed[1]} more"] if needed else []),
+            *([f"{there[1]} in all"] if there else []),
+        ]
+        return "the GPU's memory full" + (f" ({', '.join(numbers)})" if numbers else "")
+    asked = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", text)
+    if asked is None:
+        return None
+    there_is = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return (
+        f"the machine's memory full (needed {int(asked[1]) / 2**20:,.0f} MiB more, "
+        f"{there_is / 2**30:,.0f} GiB in all)"
+    )
+
+
+def _half(size: int) -> int:
+    """The largest part of a batch that divides it: half, if it is even."""
+    return next((size // by for by in range(2, size + 1) if size % by == 0), 1)

@@ -1,0 +1,134 @@
+"""Going on with a run: what may have changed since, and what may not."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from mtl_bert.config.run_key import NO_DIFFERENCE, STEP_SIZE, matches
+from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.runs.checkpoint import Position
+from mtl_bert.runs.factories import make, make_sampler
+from mtl_bert.runs.results import Books
+from mtl_bert.sampling import Sampler
+from mtl_bert.sampling.epoch import Epoch, Sizes
+
+# Where things lie may change as well: what lies there is compared by itself.
+MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path")
+
+MISSING = "nothing"
+
+
+def check_changes(old: Settings, new: Settings) -> None:
+    """Refuse by name a setting with which the run would have gone another way.
+
+    Raises:
+        ConfigError: the first such setting.
+    """
+    free = [*MAY_CHANGE, "epochs"]  # check_epochs looks at those
+    if old.step_size == new.step_size:
+        free += STEP_SIZE
+    for key, before, after in _differences(old.complete(), new.complete()):
+        if not matches(key, free):
+            raise ConfigError(
+                f"{key}: expected {before!r}, with which the run began, found {after!r}; "
+                "leave it out, or write hydra.run.dir=ANOTHER for another run"
+            )
+
+
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for name in {**old, **new}:
+        before, after = old.get(name, MISSING), new.get(name, MISSING)
+        key = f"{prefix}{name}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            # What an object is called says more than its class.
+            yield from sorted(
+                _differences(before, after, f"{key}."), key=lambda found: "_target_" in found[0]
+            )
+        elif before != after:
+            yield key, before, after
+
+
+def check_epochs(
+    old: Settings, new: Settings, position: Position, steps: int, sizes: Sizes
+) -> None:
+    """Refuse another number of epochs if what was trained so far depends on their number.
+
+    Args:
+        old: the settings so far.
+        new: the settings from now on.
+        position: that the run has reached.
+        steps: that it has taken to get there.
+        sizes: of the training sets.
+
+    Raises:
+        ConfigError: too few epochs, or a sampler or schedule that had counted on the old number.
+    """
+    if old.epochs == new.epochs:
+        return
+    lead = f"epochs: expected {old.epochs}, with which the run began"
+    begun = position.epoch if position.step else position.epoch - 1
+    if new.epochs < begun:
+        raise ConfigError(
+            f"epochs: expected at least {begun}, which the run has begun, found {new.epochs}; "
+            f"write epochs={old.epochs}"
+        )
+    sampler = make_sampler(new)
+    for epoch in range(1, begun + 1):
+        plans = [sampler(sizes, epoch, s.epochs, s.seed) for s in (old, new)]
+        if not _same_steps(*plans):
+            raise ConfigError(
+                f"{lead}, as sampler={new.sampler['name']} draws by their number, found "
+                f"{new.epochs}; write epochs={old.epochs}"
+            )
+    if _rates(old, sampler, sizes, steps) != _rates(new, sampler, sizes, steps):
+        raise ConfigError(
+            f"{lead}, as scheduler={new.scheduler['name']} goes by their number, found "
+            f"{new.epochs}; write epochs={old.epochs}"
+        )
+
+
+def check_scored(books: Books, epochs: int) -> None:
+    """Refuse to end a run with an epoch that it has trained without scoring the dev sets."""
+    if books.epochs and books.epochs[-1].epoch == epochs and books.epochs[-1].score is None:
+        raise ConfigError(
+            f"epochs: expected one after which the dev sets are scored, found {epochs}, which was "
+            f"trained with trainer.validate_every; write epochs={epochs + 1}"
+        )
+
+
+def _same_steps(old: Epoch, new: Epoch) -> bool:
+    if len(old.steps) != len(new.steps):
+        return False
+    return all(
+        a.phase == b.phase
+        and a.rows.keys() == b.rows.keys()
+        and all((a.rows[task] == b.rows[task]).all() for task in a.rows)
+        for a, b in zip(old.steps, new.steps, strict=True)
+    )
+
+
+def _rates(settings: Settings, sampler: Sampler, sizes: Sizes, steps: int) -> list[float]:
+    """The learning rate's factor in each step so far, had the run this many epochs."""
+    total = sum(
+        len(sampler(sizes, epoch, settings.epochs, settings.seed).steps)
+        for epoch in range(1, settings.epochs + 1)
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = make(settings.scheduler)(optimizer, total)
+    assert isinstance(schedule, LambdaLR)
+    (factor,) = schedule.lr_lambdas
+    return [float(factor(step)) for step in range(steps + 1)]
+
+
+def check_data(digest: str, expected: str, directory: Path) -> None:
+    """Refuse other training sets than those that the run began with."""
+    if digest != expected:
+        raise ConfigError(
+            f"data: expected the training sets with which the run in {directory} began, found "
+            "others; write hydra.run.dir=ANOTHER for another run"
+        )

@@ -1,0 +1,1 @@
+"""What every part of the program may use: errors, files, the hub, logging, checks."""

@@ -1,0 +1,29 @@
+"""Asking a model hub for things without making people wait when it is out of reach."""
+
+from huggingface_hub import constants, get_session
+
+from mtl_bert.utils.errors import UserError
+
+SECONDS = 5.0
+
+
+class HubError(UserError):
+    """Something is neither in the local cache nor can it be fetched."""
+
+
+def require_hub(what: str, instead: str) -> None:
+    """Raise HubError within seconds unless the hub answers.
+
+    Args:
+        what: the thing wanted, for the message.
+        instead: what to write where there is no network.
+    """
+    found = "HF_HUB_OFFLINE is set"
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=SECONDS)
+            return
+        except Exception as error:
+            # The session's library is the hub client's own business, and so are its errors.
+            found = f"no answer from the hub ({type(error).__name__})"
+    raise HubError(f"{what}: expected it in the local cache or a network, found {found}; {instead}")

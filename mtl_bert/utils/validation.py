@@ -1,0 +1,65 @@
+"""The checks that samplers share; every message says what was expected, found and what to write."""
+
+import math
+
+
+def number(
+    name: str,
+    value: object,
+    example: float,
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+    exclusive: bool = False,
+    whole: bool = False,
+) -> None:
+    """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``.
+
+    Args:
+        name: how the command line calls the setting.
+        value: what was found.
+        example: what could be written instead.
+        least: the smallest value.
+        most: the largest value.
+        exclusive: ``least`` itself is too small.
+        whole: only whole numbers.
+    """
+    if (
+        isinstance(value, int if whole else int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and least <= value <= most
+        and not (exclusive and value == least)
+    ):
+        return
+    bounds = f"{'whole' if whole else 'finite'} number {'>' if exclusive else '≥'} {least:g}"
+    if math.isfinite(most):
+        bounds += f" and ≤ {most:g}"
+    raise ValueError(
+        f"{name}: expected a {bounds}, found {value!r}; write for example {name}={example:g}"
+    )
+
+
+class SamplerError(ValueError):
+    """A sampler's setting that does not fit the tasks at hand."""
+
+
+def whole_number(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise ValueError unless ``value`` is a whole number ≥ 1 (or None where optional)."""
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        or_null = " or null" if optional else ""
+        raise ValueError(
+            f"{name}: expected a whole number ≥ 1{or_null}, found {value!r}; "
+            f"write for example {name}=24"
+        )
+
+
+def non_negative(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is a finite number ≥ 0."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(
+            f"{name}: expected a finite number ≥ 0, found {value!r}; write for example {name}=0.5"
+        )

@@ -1,0 +1,251 @@
+"""What figures show, worked out by hand; and that they look the same for the same method."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl_bert.analysis import style
+from mtl_bert.analysis.figures.answers import confusion, distance_groups, normalised
+from mtl_bert.analysis.figures.canvas import Legend, Words, draw, inline, log_ticks, standalone
+from mtl_bert.analysis.figures.curves import (
+    cost_figure,
+    examples_seen,
+    pareto,
+    progress_figures,
+)
+from mtl_bert.analysis.figures.effects import effect_figures
+from mtl_bert.analysis.figures.panels import Curve
+from mtl_bert.analysis.heads import Classes, Scale, head_of
+from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.mistakes import mistakes
+from mtl_bert.analysis.runs import Predictions
+from mtl_bert.analysis.studies import SCORE
+from mtl_bert.analysis.subject import Subject
+from tests.analysis.factory import HEADS, Made
+from tests.analysis.making import run_of, seeds, study_of
+
+SUBJECT = Subject("demo", True, (("sst", 10),), "tiny")
+
+
+def test_confusion_counts_and_shares() -> None:
+    labels, predictions = np.array([0.0, 0, 0, 2, 2]), np.array([0.0, 1, 0, 0, 2])
+    counts = confusion(labels, predictions, 3)
+    assert counts.tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 1]]
+    shares = normalised(counts)
+    assert np.allclose(shares, [[2 / 3, 1 / 3, 0], [0, 0, 0], [0.5, 0, 0.5]])
+
+
+def test_distances_are_grouped_with_their_limits_below() -> None:
+    predictions = np.array([0.5, 0.51, 1.0, 1.5, 2.0, 2.01, -3.0])
+    assert distance_groups(np.zeros(7), predictions) == {
+        "d ≤ 0.5": 1, "0.5 < d ≤ 1": 2, "1 < d ≤ 2": 2, "d > 2": 2,
+    }  # fmt: skip
+
+
+points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+@given(points)
+def test_the_pareto_front_is_what_nothing_beats(found: list[tuple[int, int]]) -> None:
+    costs, gains = ([float(p[i]) for p in found] for i in (0, 1))
+    front = pareto(costs, gains)
+
+    def beats(a: int, b: int) -> bool:
+        """Whether a is no dearer and no worse than b, and not just the same."""
+        no_worse = costs[a] <= costs[b] and gains[a] >= gains[b]
+        return no_worse and (costs[a], gains[a]) != (costs[b], gains[b])
+
+    everything = range(len(found))
+    best = {found[b] for b in everything if not any(beats(a, b) for a in everything)}
+    assert {found[place] for place in front} == best
+    assert len(front) == len(best)
+    assert [costs[place] for place in front] == sorted(costs[place] for place in front)
+
+
+def test_examples_add_up_over_epochs() -> None:
+    made = Made(B=100, epochs=3)
+    assert examples_seen(run_of(made)).tolist() == [2092, 4184, 6276]  # 3 · 664 + 100 each
+
+
+def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Made(B=100, epochs=7, validate_every=3)
+    study = study_of(*seeds(made, 2))
+    # The second run had fewer epochs at first, the last of which was scored off the grid.
+    first, second = study.runs
+    records = [*second.results.epochs]
+    records[4] = records[4].model_copy(update={"score": 0.5, "tasks": records[5].tasks})
+    second.__dict__["results"] = second.results.model_copy(update={"epochs": records})
+    painted: list[tuple[list[float], list[float]]] = []
+
+    def paint(self: Curve, *rest: object, **more: object) -> None:
+        painted.append(
+            ([x for x, _ in self.points], [float(v[SCORE].mean()) for _, v in self.points])
+        )
+
+    monkeypatch.setattr(Curve, "paint", paint)
+    progress_figures(study, style.looks(group.method for group in study.groups))
+    scores = [first.results.epochs[e - 1].score for e in (3, 6, 7)]
+    assert [x for x, _ in painted] == [[3, 6, 7], [3 * 2092, 6 * 2092, 7 * 2092]]
+    assert [mean for _, mean in painted] == [pytest.approx(scores)] * 2
+
+
+methods = st.builds(
+    Method,
+    st.sampled_from(["rr", "arrp", "annealed", "another"]),
+    B=st.sampled_from([None, 1, 2]),
+    lambda_=st.sampled_from([None, 0.1, 0.5]),
+    frozen=st.sampled_from([(), ("*",)]),
+)
+
+
+@given(st.lists(methods, min_size=1, max_size=10))
+def test_looks_are_by_sampler_and_do_not_depend_on_order(found: list[Method]) -> None:
+    looks = style.looks(found)
+    assert looks == style.looks(reversed(found))
+    for method, look in looks.items():
+        assert look.colour == style.COLOURS.get(method.sampler, style.OTHER)
+        assert look.hollow == bool(method.frozen)
+    shapes = [(look.colour, look.marker) for look in looks.values()]
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_a_method_looks_the_same_in_every_figure() -> None:
+    study = study_of(
+        *seeds(Made(sampler="arrp", B=10, lambda_=0.5)), *seeds(Made(sampler="annealed", B=30)),
+        *seeds(Made(sampler="annealed", B=90, minutes=2.0)),
+    )  # fmt: skip
+    looks = style.looks(group.method for group in study.groups)
+    cost = cost_figure(study, looks)
+    assert cost is not None
+    figures = [cost, *progress_figures(study, looks), *effect_figures(study, looks)]
+    assert [figure.name for figure in figures] == [
+        f"a-demo-{name}" for name in ("score-time", "score-epoch", "score-examples", "effect-b")
+    ]
+    for figure in figures:
+        assert style.COLOURS["annealed"].lower() in figure.svg
+    assert all(style.COLOURS["arrp"].lower() in figure.svg for figure in figures[:3])
+
+
+def test_curves_along_lambda_meet_at_one() -> None:
+    arrp = Made(sampler="arrp", B=10, lambda_=0.5)
+    on_update = replace(arrp, override={"sampler": {"lambda_on": "update"}})
+    made = (
+        arrp,
+        replace(arrp, lambda_=1.0, accuracies={"sst": 0.9, "qqp": 0.9, "sts": 0.9}),
+        on_update,
+    )
+    study = study_of(*made)
+    (figure,) = effect_figures(study, style.looks(group.method for group in study.groups))
+    ends = [group.values(SCORE)[0] for group in study.main]
+    first, last = sorted(ends)[0], sorted(ends)[-1]
+    for name in ("ARRP F=0 B=10", "ARRP F=0 B=10, λ on the update"):
+        assert f"{name}: 0.5 {first:.3f}, 1 {last:.3f}" in figure.description
+
+
+def test_times_of_one_device_share_a_figure() -> None:
+    here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
+    study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))
+    cost = cost_figure(study, style.looks(group.method for group in study.groups))
+    assert cost is not None
+    assert "of 2 methods" in cost.description
+    assert cost.caption.endswith("Left out, as run elsewhere: vanilla B=30.")
+    assert "on a CPU, 1 thread" in cost.caption
+    assert style.COLOURS["vanilla"].lower() not in cost.svg
+
+
+def test_nothing_trained_draws_nothing() -> None:
+    study = study_of(Made(sampler="random"))
+    looks = style.looks(group.method for group in study.groups)
+    assert cost_figure(study, looks) is None
+    assert progress_figures(study, looks) == []
+    assert effect_figures(study, looks) == []
+
+
+def figure(heading: str = "A heading"):  # type: ignore[no-untyped-def]
+    def paint(canvas):  # type: ignore[no-untyped-def]
+        axes = canvas.subplots()
+        axes.plot([0, 1], [0, 1])
+        axes.set(xlabel="$x$ & <y>")
+
+    return draw(Words("name", heading, SUBJECT, "a line"), paint, height=1.5)
+
+
+def test_what_a_figure_is_about_is_drawn_on_it() -> None:
+    svg = " ".join(re.findall(r"<!-- (.*?) -->", figure().svg, re.DOTALL))
+    assert "A heading" in svg
+    assert "SYNTHETIC (made-up text)" in svg
+    assert figure().png.startswith(b"\x89PNG")
+
+
+def test_the_same_figure_is_the_same_file() -> None:
+    assert figure().svg == figure().svg
+
+
+def test_inside_a_page_ink_is_the_pages_and_ids_are_the_figures_own() -> None:
+    drawn = figure()
+    one, two = inline(drawn, 1), inline(drawn, 2)
+    assert style.INK in drawn.svg
+    assert style.INK not in one
+    assert "currentColor" in one
+    assert "var(--grid)" in one
+    ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for text, own in zip((one, two), ids, strict=True):
+        used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+        assert used
+        assert used <= own
+    assert "<metadata" not in one
+    assert 'aria-hidden="true"' in one.split(">")[0]  # what is around it says what it shows
+    assert standalone(drawn).startswith("<?xml")
+    assert style.INK in standalone(drawn)
+
+
+def test_names_are_no_formulas() -> None:
+    assert "&lt;y>" in figure().svg or "&lt;y&gt;" in figure().svg
+
+
+def test_a_legend_has_as_many_columns_as_there_is_room_for() -> None:
+    short, long = Legend(("a",) * 9), Legend(("x" * 90,) * 9)
+    assert (short.columns, long.columns) == (4, 1)
+    assert long.height > short.height
+
+
+def test_log_ticks_cover_what_there_is() -> None:
+    assert log_ticks(1700, 9000) == pytest.approx([2000, 5000, 10000])
+    assert log_ticks(0.19, 0.4) == pytest.approx([0.2, 0.5])
+
+
+def answers(confidences: list[float] | None) -> Predictions:
+    labels, predictions = np.array([0.0, 1, 1, 0]), np.array([1.0, 1, 0, 1])
+    sure = None if confidences is None else np.array(confidences)
+    return Predictions(("a", "b", "c", "d"), (("t",),) * 4, labels, predictions, sure)
+
+
+def test_the_wrong_answers_that_a_model_is_most_sure_of() -> None:
+    classes = Classes(("no", "yes"))
+    assert mistakes(answers([0.6, 0.99, 0.8, 0.7]), classes) == [2, 3, 0]
+    assert mistakes(answers(None), classes) is None
+    assert mistakes(answers([np.nan] * 4), classes) is None
+    many = Predictions(("x",) * 9, (("t",),) * 9, np.zeros(9), np.ones(9), np.linspace(0.5, 0.9, 9))
+    assert mistakes(many, classes) == [8, 7, 6, 5, 4]
+
+
+def test_the_numbers_that_lie_farthest_off() -> None:
+    found = replace(
+        answers(None), labels=np.array([0.0, 5, 1, 2]), predictions=np.array([1.0, 2, 1, 2.5])
+    )
+    assert mistakes(found, Scale(0, 5)) == [1, 0, 3]
+
+
+def test_heads_are_told_by_their_kind() -> None:
+    kinds = [head_of({"head": head}) for head in HEADS.values()]
+    assert [type(kind) for kind in kinds] == [Classes, Classes, Scale]
+    assert head_of({"head": {"_target_": "mtl_bert.tasks.Binary"}}) == Classes(("no", "yes"))
+    assert head_of({"head": {"_target_": "somebody.Ranking"}}) is None

@@ -1,0 +1,185 @@
+"""Encoding against a plain call of the tokenizer for every row."""
+
+from dataclasses import fields
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tqdm import tqdm
+from transformers import BertTokenizer, RobertaTokenizer
+
+import mtl_bert.data.tokenize
+from mtl_bert.data.tokenize import encode
+from tests.factories import TINY, assert_same_tokens, make_table, random_texts
+
+LIMIT = 12
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return TINY.tokenizer()
+
+
+@pytest.fixture(autouse=True)
+def several_chunks(monkeypatch):
+    """Chunks of which a small table has several, and a last one that is not full."""
+    monkeypatch.setattr(mtl_bert.data.tokenize, "CHUNK", 7)
+
+
+def sequences_of(encoded, flat):
+    return [
+        flat[begin:end].tolist()
+        for begin, end in zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "joint", "per_example"), [(1, True, 1), (1, False, 1), (2, True, 1), (2, False, 2)]
+)
+def test_against_one_call_for_each_row(tokenizer, columns, joint, per_example):
+    texts = random_texts(tokenizer, 45, columns, longest=9)
+    encoded = encode(make_table(texts, range(45)), tokenizer, LIMIT, joint=joint)
+
+    calls = texts if joint or columns == 1 else [(text,) for row in texts for text in row]
+    rows = [tokenizer(*call, truncation=True, max_length=LIMIT) for call in calls]
+    whole = [len(tokenizer(*call)["input_ids"]) for call in calls]
+
+    assert sequences_of(encoded, encoded.tokens) == [row["input_ids"] for row in rows]
+    assert sequences_of(encoded, encoded.types) == [row["token_type_ids"] for row in rows]
+    assert encoded.per_example == per_example
+    assert len(encoded) == 45
+    assert encoded.labels.tolist() == list(range(45))
+    assert encoded.truncated == sum(length > LIMIT for length in whole)
+    if columns == 2 and joint:
+        assert 0 < encoded.truncated < 45  # the comparison covers both kinds
+    lengths = [len(row["input_ids"]) for row in rows]
+    assert encoded.lengths.tolist() == np.reshape(lengths, (45, per_example)).sum(1).tolist()
+
+
+def test_the_arrays_are_small_and_consistent(tokenizer):
+    encoded = encode(make_table(random_texts(tokenizer, 20, 2, 9)), tokenizer, LIMIT, joint=True)
+    assert encoded.tokens.dtype == np.uint16
+    assert encoded.types.dtype == np.uint8
+    assert encoded.offsets.dtype == np.int64
+    assert encoded.offsets[0] == 0
+    assert encoded.offsets[-1] == len(encoded.tokens) == len(encoded.types)
+    assert encoded.labels is None
+
+
+def test_the_longer_text_of_a_pair_is_cut(tokenizer):
+    ((long,),) = random_texts(tokenizer, 1, 1, longest=1)
+    row = (" ".join([long] * 30), long)
+    encoded = encode(make_table([row]), tokenizer, LIMIT, joint=True)
+    assert encoded.truncated == 1
+    assert len(encoded.tokens) == LIMIT
+    kept = len(tokenizer(long)["input_ids"]) - 1  # the short text whole, with its [SEP]
+    assert encoded.types.tolist() == [0] * (LIMIT - kept) + [1] * kept
+
+
+def test_texts_alone_are_cut_and_counted_each(tokenizer):
+    ((long,),) = random_texts(tokenizer, 1, 1, longest=1)
+    row = (" ".join([long] * 30), " ".join([long] * 40))
+    encoded = encode(make_table([row, (long, long)]), tokenizer, LIMIT, joint=False)
+    assert encoded.truncated == 2
+    assert len(encoded) == 2
+
+
+def test_an_encoder_that_knows_no_segments(tokenizer):
+    plain = TINY.tokenizer()
+    plain.model_input_names = ["input_ids", "attention_mask"]
+    table = make_table(random_texts(tokenizer, 5, 2, 4))
+    encoded = encode(table, plain, LIMIT, joint=True)
+    assert encoded.types is None
+    with_types = encode(table, tokenizer, LIMIT, joint=True)
+    assert encoded.tokens.tolist() == with_types.tokens.tolist()
+
+
+def test_words_that_the_vocabulary_lacks(tokenizer):
+    table = make_table([("𓀀",), ("日本",), ("🙂" * 5,)])
+    encoded = encode(table, tokenizer, LIMIT, joint=True)
+    assert len(encoded) == 3
+    assert tokenizer.unk_token_id in encoded.tokens
+
+
+class Own(BertTokenizer):
+    """A tokenizer that does something of its own with every call."""
+
+    def _encode_plus(self, *args, **kwargs):
+        return super()._encode_plus(*args, **kwargs)
+
+
+@pytest.mark.parametrize(("columns", "joint"), [(1, True), (2, True), (2, False)])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_backend_alone_gives_what_the_tokenizer_gives(columns, joint, side, monkeypatch):
+    """Whichever way a tokenizer was used before."""
+    table = make_table(random_texts(TINY.tokenizer(), 40, columns, longest=12))
+    fast, own = TINY.tokenizer(), Own(vocab=TINY.tokenizer().get_vocab())
+    fast("something else", padding="max_length", max_length=5, truncation=True)
+    for tokenizer in (fast, own):
+        tokenizer.truncation_side = side
+    asked = []
+    monkeypatch.setattr(
+        Own,
+        "__call__",
+        lambda self, *a, **k: asked.append(a) or BertTokenizer.__call__(self, *a, **k),
+    )
+    ours, theirs = (encode(table, t, LIMIT, joint=joint) for t in (fast, own))
+    assert len(asked) == len(ours.cut) // 7 + 1  # each chunk, and none by way of the backend
+    for field in fields(ours):
+        a, b = getattr(ours, field.name), getattr(theirs, field.name)
+        assert np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+    assert 0 < ours.truncated < len(ours.cut)
+
+
+def test_a_vocabulary_that_16_bits_do_not_number():
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    for last, expected in ((2**16 - 1, np.uint16), (2**16, np.int32)):
+        tokenizer = BertTokenizer(vocab={**vocabulary, "word": last})
+        encoded = encode(make_table([("word",), ("word word",)]), tokenizer, LIMIT, joint=True)
+        assert encoded.tokens.dtype == expected
+        assert encoded.tokens.tolist() == [2, last, 3, 2, last, last, 3]
+
+
+def test_words_of_bytes():
+    """Another kind of tokenizer, which knows no segments either."""
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "Ġa": 6}
+    tokenizer = RobertaTokenizer(vocab=vocabulary, merges=[])
+    rows = [("a a", "a"), ("a", "a a a a a a a a")]
+    encoded = encode(make_table(rows), tokenizer, LIMIT, joint=True)
+    calls = [tokenizer(*row, truncation=True, max_length=LIMIT)["input_ids"] for row in rows]
+    assert sequences_of(encoded, encoded.tokens) == calls
+    assert encoded.truncated == 1
+
+
+@given(
+    rows=st.sets(st.integers(0, 29), min_size=1).map(sorted),
+    columns=st.sampled_from([1, 2]),
+    joint=st.booleans(),
+    labelled=st.booleans(),
+)
+def test_some_rows_are_as_if_there_were_no_others(rows, columns, joint, labelled):
+    tokenizer = TINY.tokenizer()
+    texts = random_texts(tokenizer, 30, columns, longest=9)
+    whole = encode(
+        make_table(texts, range(30) if labelled else None), tokenizer, LIMIT, joint=joint
+    )
+    some = make_table([texts[row] for row in rows], rows if labelled else None)
+    expected, taken = encode(some, tokenizer, LIMIT, joint=joint), whole.take(np.array(rows))
+    assert_same_tokens(taken, expected)
+
+
+def test_the_bar_counts_the_texts(tokenizer, capsys, monkeypatch):
+    monkeypatch.setattr(mtl_bert.data.tokenize, "tqdm", partial(tqdm, mininterval=0, miniters=1))
+    table = make_table(random_texts(tokenizer, 45, 2, longest=9))
+    for bar, joint, total in (
+        (True, True, "45.0/45.0"),
+        (True, False, "90.0/90.0"),
+        (False, True, ""),
+    ):
+        encode(table, tokenizer, LIMIT, joint=joint, bar=bar)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("somewhere" in err) == bar
+        assert total in err

@@ -1,0 +1,140 @@
+"""A job's state follows from what is on disk, whoever looks."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mtl_bert.jobs.folder import Folder, Job, State, Sweep
+
+NAME = "rr-seed1-abc"
+
+
+def sweep(*names: str, command: tuple[str, ...] = ("seed=1",)) -> Sweep:
+    jobs = tuple(Job(number=n, name=name, overrides=()) for n, name in enumerate(names))
+    return Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
+
+
+def run_directory(folder: Folder, *files: str) -> None:
+    place = folder.path / NAME
+    place.mkdir(exist_ok=True)
+    for name in files:
+        (place / name).write_text("")
+
+
+def test_the_states(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.add(sweep(NAME))
+    assert folder.state(NAME) == State.WAITING
+    run_directory(folder, "config.yaml")
+    assert folder.state(NAME) == State.STOPPED
+    folder.fail(NAME, "the disk is gone")
+    assert folder.state(NAME) == State.FAILED
+    assert folder.failure(NAME) == "the disk is gone"
+    with folder.lock(NAME):
+        assert folder.state(NAME) == State.RUNNING
+    run_directory(folder, "results.json")
+    assert folder.state(NAME) == State.DONE
+
+
+def test_a_new_command_tries_again_what_failed_or_was_stopped(tmp_path: Path) -> None:
+    folder, asked = Folder(tmp_path), sweep(NAME, "other")
+    folder.add(asked)
+    folder.fail(NAME, "no luck")
+    folder.fail("stranger", "no luck")
+    folder.stop(asked.key, "SIGTERM")
+    assert folder.stopped(asked.key) == "SIGTERM"
+    folder.add(asked)
+    assert folder.stopped(asked.key) is None
+    assert folder.state(NAME) == State.WAITING
+    assert folder.state("stranger") == State.FAILED
+
+
+def test_a_sweep_is_its_runs_or_else_its_command(tmp_path: Path) -> None:
+    assert sweep("a", "b").key == sweep("b", "a", command=("seed=2,1",)).key
+    assert sweep("a").key != sweep("a", "b").key
+    assert sweep(command=("x=1",)).key != sweep(command=("x=2",)).key
+
+
+def test_runs_of_several_sweeps_are_named_once(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.add(sweep("a", "b", "a"))
+    folder.add(sweep("b", "c"))
+    run_directory(folder, "config.yaml")
+    assert folder.names() == ["a", "b", "c", NAME]
+    assert folder.first_number(sweep("a", "b", "a").key, "a") == 0
+    assert folder.first_number("unknown", "a") is None
+
+
+def test_the_last_epoch_that_was_scored(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    assert folder.epochs(NAME) is None
+    run_directory(folder, "metrics.jsonl")
+    metrics = tmp_path / NAME / "metrics.jsonl"
+    assert folder.epochs(NAME) is None
+    for number, (score, expected) in enumerate(
+        [("null", None), ("0.5", (2, 0.5)), ("null", (2, 0.5)), ("0.25", (4, 0.25))], start=1
+    ):
+        with metrics.open("a") as file:
+            file.write(f'{{"epoch": {number}, "score": {score}}}\n')
+        assert folder.epochs(NAME) == expected
+
+
+def test_a_damaged_record_is_no_sweep(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.add(sweep("a"))
+    (tmp_path / ".sweep" / "broken.json").write_text("{")
+    assert [found.jobs[0].name for found in folder.sweeps()] == ["a"]
+
+
+def test_a_worker_is_found_while_it_lives(tmp_path: Path) -> None:
+    """Neither a process that died without a word nor a number that another has now."""
+    folder = Folder(tmp_path)
+    assert folder.workers([NAME]) == []
+    script = (
+        "import sys, time; from pathlib import Path; from mtl_bert.jobs.folder import Folder\n"
+        "folder = Folder(Path(sys.argv[1]))\n"
+        f"with folder.lock({NAME!r}), folder.at_work({NAME!r}):\n"
+        "    print('here', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    (worker,) = folder.workers([NAME, NAME])
+    assert worker.pid == process.pid
+    assert folder.state(NAME) == State.RUNNING
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert folder.workers([NAME]) == []
+    assert folder.state(NAME) == State.WAITING
+    with folder.at_work(NAME):  # alive, but it does not hold the lock
+        assert folder.workers([NAME]) == []
+
+
+def test_a_look_never_takes_a_lock_for_long(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with folder.lock(NAME):
+        pass
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        folder.state(NAME)
+    with folder.lock(NAME).acquire(timeout=1):
+        assert folder.state(NAME) == State.RUNNING
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_what_lies_elsewhere_is_not_alive(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with folder.at_work(NAME):
+        path = tmp_path / ".sweep" / f"{NAME}.running"
+        path.write_text(path.read_text().replace('"host":"', '"host":"not-'))
+        with folder.lock(NAME):
+            assert folder.workers([NAME]) == []

@@ -1,0 +1,107 @@
+"""What is taken of the machine where settings leave it open; a GPU is pretended."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtl_bert.machine import hardware
+from mtl_bert.machine.hardware import on_gpu, resolved, usable_threads, wants_packing
+from tests.composing import settings_of
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+
+
+def test_a_cpu_keeps_32_bits_and_leaves_padding_out() -> None:
+    settings = resolved(settings_of("trainer=auto"))
+    assert settings.trainer.precision == "32-true"
+    assert wants_packing(settings.trainer)
+    assert settings.plain()["trainer"]["precision"] == "32-true"  # what a resumed run is told
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_takes_bf16_and_keeps_padding() -> None:
+    settings = resolved(settings_of("trainer=auto"))
+    assert settings.trainer.precision == "bf16-mixed"
+    assert not wants_packing(settings.trainer)
+    assert wants_packing(settings_of("trainer.packing=true").trainer)
+    assert not on_gpu("cpu")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_without_bf16_keeps_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert resolved(settings_of("trainer=auto")).trainer.precision == "32-true"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_precision_that_was_chosen_stays() -> None:
+    settings = settings_of("trainer=auto", "trainer.precision=64-true")
+    assert resolved(settings) is settings
+    assert resolved(settings_of()).trainer.precision == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("limit", "threads"),
+    [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1)],
+)
+def test_a_containers_share_of_the_processors_limits_threads(
+    limit: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    assert usable_threads(tmp_path) == threads
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("-1", 8), ("300000", 3)])
+def test_the_same_in_older_containers(
+    quota: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert usable_threads(tmp_path) == threads
+
+
+def test_without_a_container_torch_chooses(tmp_path: Path) -> None:
+    assert usable_threads(tmp_path / "none") == torch.get_num_threads()
+
+
+def test_what_was_chosen_is_said_in_a_line() -> None:
+    line = hardware.in_words(settings_of("trainer.devices=2"), "some GPU", packs=False)
+    assert line == "on some GPU: 2 processes, precision 32-true, padded batches"
+
+
+X86 = {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False, "num_logical_cores": 2}
+
+
+@pytest.mark.parametrize(
+    ("precision", "told", "slow"),
+    [
+        ("bf16-mixed", X86, True),
+        ("32-true", X86, False),
+        ("bf16-mixed", X86 | {"avx512_bf16": True}, False),
+        ("bf16-mixed", {"neon": True, "bf16": True}, False),
+        ("bf16-mixed", {}, False),  # nobody knows
+    ],
+)
+def test_a_processor_without_bf16_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, precision: str, told: dict[str, object], slow: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    line = hardware.in_words(settings_of(f"trainer.precision={precision}"), "a CPU", packs=True)
+    assert line.endswith("trainer.precision=32-true is faster") == slow
+
+
+def test_bf16_on_a_GPU_is_no_matter_of_the_processor(  # noqa: N802 - an abbreviation
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: X86, raising=False)
+    assert not hardware.imitates_bf16(settings_of("trainer.precision=bf16-mixed").trainer)

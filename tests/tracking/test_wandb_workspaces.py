@@ -1,0 +1,163 @@
+"""Dashboards are built without a network, and name what docs/metrics.md promises, nothing else."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+from mtl_bert.analysis import paper
+from mtl_bert.config.compose import known_tasks
+from mtl_bert.tracking import wandb_workspaces as publishing
+from mtl_bert.tracking.wandb_workspaces import Dashboards, Subject, dashboards, specification
+from tests.documented import filled, promised
+
+SUBJECT = Subject("someone", "mtl-bert", known_tasks(), run="a1b2c3d4")
+METRICS = {task: node["metric_name"] for task, node in SUBJECT.tasks.items()}
+NAMES = {
+    name
+    for section in ("Curves", "W&B: answers", "W&B: summary")
+    for name in filled(promised(section), METRICS)
+} | {"trainer/global_step"}
+LAMBDA, B, SAMPLER = "config:lambda.value", "config:B.value", "config:sampler.value.name"
+
+
+@pytest.fixture(scope="module")
+def made() -> Dashboards:
+    return dashboards(SUBJECT)
+
+
+def walk(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a specification."""
+    if isinstance(node, dict):
+        yield node
+    for child in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    ):
+        yield from walk(child)
+
+
+def panels(spec: Any) -> list[dict[str, Any]]:
+    return [node for node in walk(spec) if "viewType" in node and "config" in node]
+
+
+def named_in(spec: Any) -> tuple[set[str], set[str]]:
+    """The metrics that panels name, and the patterns by which they find metrics."""
+    names, patterns = set(), set()
+    for panel in panels(spec):
+        config = panel["config"]
+        names |= set(config.get("metrics", ())) | set(config.get("mediaKeys", ()))
+        names |= {column["accessor"] for column in config.get("columns", ())}
+        names |= {config[key] for key in ("xAxis", "yAxis", "zAxis") if config.get(key)}
+        patterns |= {config["metricRegex"]} if config.get("metricRegex") else set()
+    values = (str(value) for node in walk(spec) for value in node.values())
+    names |= {value for value in values if value.startswith("answers/")}
+    return {name.removeprefix("summary:") for name in names}, patterns
+
+
+@pytest.mark.parametrize("which", Dashboards._fields)
+def test_panels_name_metrics_that_there_are(made: Dashboards, which: str) -> None:
+    names, patterns = named_in(specification(getattr(made, which)))
+    assert len(names) > 4
+    assert names - NAMES - {LAMBDA, B, SAMPLER} == set()
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, name) for name in NAMES), pattern
+
+
+def test_every_curve_and_answer_is_in_the_workspace_of_a_run(made: Dashboards) -> None:
+    names, patterns = named_in(specification(made.run))
+    tables = {f"answers/mistakes/{task}" for task in METRICS}
+    wanted = filled(promised("Curves"), METRICS) | set(SUBJECT.images) | tables
+    shown = {name for name in wanted if any(re.fullmatch(p, name) for p in patterns)}
+    assert wanted - shown - names == set()
+    kinds = {image.split("/")[1] for image in SUBJECT.images}
+    assert (len(SUBJECT.images), kinds) == (len(METRICS), {"confusion", "scatter"})
+
+
+def test_the_run_s_workspace_shows_that_run_only(made: Dashboards) -> None:
+    def filters(one: Any) -> str:
+        (runs,) = specification(one)["spec"]["section"]["runSets"]
+        return json.dumps(runs["filters"])
+
+    assert '"a1b2c3d4"' in filters(made.run)
+    assert "a1b2c3d4" not in filters(made.sweep)
+    everything = dashboards(Subject("someone", "mtl-bert", known_tasks()))
+    assert filters(everything.run) == filters(made.sweep)
+
+
+def test_the_sweep_s_workspace_compares_choices(made: Dashboards) -> None:
+    spec = specification(made.sweep)
+    (runs,) = spec["spec"]["section"]["runSets"]
+    assert [key["name"] for key in runs["grouping"]] == ["group"]
+    by_kind = {panel["viewType"]: panel["config"] for panel in panels(spec)}
+    columns = [c["accessor"] for c in by_kind["Parallel Coordinates Plot"]["columns"]]
+    assert {LAMBDA, B, SAMPLER, "summary:score"} <= set(columns)
+    scatters = [p["config"] for p in panels(spec) if p["viewType"] == "Scatter Plot"]
+    axes = {(config["xAxis"], config["yAxis"]) for config in scatters}
+    assert ("summary:minutes_per_epoch", "summary:score") in axes
+
+
+def test_panels_of_the_report_do_not_lie_on_each_other(made: Dashboards) -> None:
+    grids = [node for node in walk(specification(made.report)) if node.get("type") == "panel-grid"]
+    assert len(grids) == 4
+    for grid in grids:
+        taken: set[tuple[int, int]] = set()
+        for panel in panels(grid):
+            place = panel["layout"]
+            cells = {
+                (place["x"] + x, place["y"] + y)
+                for x in range(place["w"])
+                for y in range(place["h"])
+            }
+            assert not cells & taken
+            assert max(x for x, _ in cells) < 24
+            taken |= cells
+
+
+def test_the_report_has_every_published_row(made: Dashboards) -> None:
+    text = json.dumps(specification(made.report), ensure_ascii=False)
+    for row in paper.ROWS:
+        cells = [row.label, *(f"{value:.3f}".replace("-", "−") for value in row.tasks.values())]
+        cells += [] if row.score is None else [f"{row.score:.3f}"]
+        assert f"| {' | '.join(cells)} | {row.minutes:g} |" in text
+
+
+def test_they_are_saved_in_the_entity_and_the_report_first(
+    made: Dashboards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[tuple[str, str]] = []
+
+    def save(self: Any) -> Any:
+        saved.append((type(self).__name__, f"{self.entity}/{self.project}"))
+        return self
+
+    for kind in {type(one) for one in made}:
+        monkeypatch.setattr(kind, "save", save)
+        monkeypatch.setattr(kind, "url", "https://there")
+    assert publishing.create(made) == ["https://there"] * 3
+    place = "someone/mtl-bert"
+    assert saved == [("Report", place), ("Workspace", place), ("Workspace", place)]
+
+
+def test_what_w_and_b_refuses_is_said_in_a_line(
+    made: Dashboards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any) -> Any:
+        raise wandb.errors.CommError("permission denied\nand more")
+
+    monkeypatch.setattr(type(made.report), "save", refuse)
+    with pytest.raises(
+        publishing.UserError,
+        match=r"^dashboard: expected .*, found someone/mtl-bert \(permission denied\); write ",
+    ):
+        publishing.create(made)
+
+
+def test_files_hold_what_is_sent(made: Dashboards, tmp_path: Path) -> None:
+    paths = publishing.write(made, tmp_path / "deep" / "out")
+    assert [path.name for path in paths] == ["run.json", "sweep.json", "report.json"]
+    for path, one in zip(paths, made, strict=True):
+        assert json.loads(path.read_text("utf-8")) == specification(one)

@@ -1,0 +1,62 @@
+"""Whole files and directories, or none."""
+
+from pathlib import Path
+
+import pytest
+
+from mtl_bert.utils.files import creating, remove_temporaries, write_together
+
+
+def everything(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*"))
+
+
+def test_files_are_written_together(tmp_path: Path) -> None:
+    texts = {tmp_path / "new" / "a": "one \r\n", tmp_path / "new" / "b": "zwölf"}
+    write_together(texts)
+    assert {path: path.read_bytes().decode() for path in texts} == texts
+    assert everything(tmp_path) == ["new", "new/a", "new/b"]
+
+
+@pytest.mark.parametrize("text", ["\ud800", None])
+def test_one_that_fails_leaves_all_as_they_were(tmp_path: Path, text: str | None) -> None:
+    (tmp_path / "a").write_text("before")
+    if text is None:
+        (tmp_path / "b").mkdir()
+    with pytest.raises((OSError, UnicodeError)):
+        write_together({tmp_path / "a": "after", tmp_path / "b": text or ""})
+    assert (tmp_path / "a").read_text() == "before"
+    assert everything(tmp_path) == (["a"] if text else ["a", "b"])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_directory_appears_whole(tmp_path: Path, there: bool) -> None:
+    out = tmp_path / "deep" / "out"
+    if there:
+        out.mkdir(parents=True)
+    with creating(out) as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").touch(0o600)
+        assert not out.exists() or not any(out.iterdir())
+    assert everything(tmp_path) == ["deep", "deep/out", "deep/out/sub", "deep/out/sub/file"]
+    assert (out / "sub" / "file").stat().st_mode & 0o777 == 0o644
+
+
+def test_or_not_at_all(tmp_path: Path) -> None:
+    def fail() -> None:
+        with creating(tmp_path / "out") as temporary:
+            (temporary / "file").touch()
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
+    assert everything(tmp_path) == []
+
+
+def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+    (tmp_path / "sub" / ".out.x.tmp").mkdir(parents=True)
+    (tmp_path / "sub" / ".out.x.tmp" / ".file.y.tmp").touch()
+    (tmp_path / ".file.z.tmp").touch()
+    (tmp_path / "kept.tmp").touch()
+    remove_temporaries(tmp_path)
+    assert everything(tmp_path) == ["kept.tmp", "sub"]
