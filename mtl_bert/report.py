@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.analysis.document import PAGE
-from mtl_bert.analysis.finding import find_run, find_runs
 from mtl_bert.analysis.numbers import counted
-from mtl_bert.analysis.runs import Run, UnusableError
+from mtl_bert.analysis.run_files import Run, UnusableError, find_runs, read_run
 from mtl_bert.utils.errors import UserError, told_in_a_line
 
 DESCRIPTION = """\
@@ -76,9 +75,9 @@ def run(options: argparse.Namespace) -> None:
             f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
         )
     from mtl_bert.analysis.archive import publish
-    from mtl_bert.analysis.report import report
-    from mtl_bert.analysis.runpage import run_pages
-    from mtl_bert.analysis.writing import TEXT, write_report
+    from mtl_bert.analysis.contents import report
+    from mtl_bert.analysis.render import TEXT, write_report
+    from mtl_bert.analysis.run_page import run_pages
 
     try:
         if options.publish:  # warnings name places of this machine, and were given already
@@ -131,7 +130,7 @@ def _chosen(path: Path, runs: Sequence[Run]) -> Run:
         if known.directory.resolve() == path.resolve():
             return known
     try:
-        return find_run(path, path.parent)
+        return read_run(path, path.parent)
     except UnusableError as error:
         raise UserError(
             f"--run: expected the directory of a finished run, found none at {path} ({error}); "
