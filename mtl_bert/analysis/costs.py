@@ -41,7 +41,7 @@ def costs_table(study: Study) -> Table | None:
                 **summary("examples_per_epoch", examples / epochs),
                 **summary("seconds_per_epoch", per_epoch),
                 **summary("seconds_per_1000_examples", each),
-                "n": n, "device": devices,
+                    "subject": study.subject.words, "n": n, "device": devices,
             })  # fmt: skip
     if not rows:
         return None

@@ -57,7 +57,7 @@ class Made:
     seed: int = 1
     epochs: int = 3
     B: int | None = None
-    B_scale: float | None = None
+    B_scale: float = 1.0
     lambda_: float | None = None
     freeze: str | list[str] = "none"
     surgery: Mapping[str, Any] = field(default_factory=lambda: PAPER_SURGERY)
@@ -75,12 +75,10 @@ class Made:
     encoder: str = "tiny"
     batch_size: int = 32
     bucket: int | None = None
-    validate_every: int | None = None
+    validate_every: int = 1
     dev_sample: int | None = None
     lr: float = 7e-4
     device: str = "a CPU, 1 thread"
-    train_labels: bool = True
-    confidences: bool = True
     predictions: bool = True
     later: int = 0
     phases: Sequence[Sequence[PhaseRecord]] = ()
@@ -112,6 +110,8 @@ def config_of(made: Made) -> dict[str, Any]:
         "lr": made.lr,
         "lambda": made.lambda_,
         "B": made.B,
+        "B_scale": made.B_scale,
+        "bucket": made.bucket,
         "freeze": made.freeze,
         "freeze_sets": {"none": [], "all_but_head": ["*", "!heads.{task}.*"]},
         "tasks": {
@@ -142,17 +142,10 @@ def config_of(made: Made) -> dict[str, Any]:
         "scheduler": {"_target_": "mtl_bert.training.schedule", "_partial_": True,
                       "name": "constant_with_warmup", "warmup": 0.0},
         "trainer": {"accelerator": "auto", "devices": 1, "nodes": 1, "precision": "32-true",
-                    "clip": None, "workers": 0, "log_every": 50},
+                    "clip": None, "workers": 0, "log_every": 50,
+                    "validate_every": made.validate_every, "dev_sample": made.dev_sample},
         "logger": {},
     }  # fmt: skip
-    if made.B_scale is not None:
-        config["B_scale"] = made.B_scale
-    if made.bucket is not None:
-        config["bucket"] = made.bucket
-    if made.validate_every is not None:
-        config["trainer"]["validate_every"] = made.validate_every
-    if made.dev_sample is not None:
-        config["trainer"]["dev_sample"] = made.dev_sample
     for group, changes in made.override.items():
         config[group] = {**config[group], **changes}
     return config
@@ -213,8 +206,7 @@ def make_run(directory: Path, made: Made) -> Path:
         )
         tasks[task] = TaskScore(metric=METRICS[task], value=value, n=n)
         if made.predictions:
-            shown = confidences if made.confidences else None
-            write_predictions(directory, task, texts, labels, predictions, shown)
+            write_predictions(directory, task, texts, labels, predictions, confidences)
     results = results_of(made, tasks)
     write_text(directory / "results.json", results.model_dump_json(indent=2) + "\n")
     return directory
@@ -270,7 +262,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             utilisation=used,
         )
         for e in range(1, made.epochs + 1)
-        for scored in (e % (made.validate_every or 1) == 0 or e == made.epochs,)
+        for scored in (e % made.validate_every == 0 or e == made.epochs,)
         if trained
     ]
     last = Scores(epoch=len(epochs), score=score, tasks=dict(tasks))
@@ -290,9 +282,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             sizes={t: {"train": n, "dev": made.dev[t]} for t, n in made.sizes.items()},
             skipped={},
             truncated={},
-            train_labels={t: n for t, n in labels.items() if t in tasks}
-            if made.train_labels
-            else {},
+            train_labels={t: n for t, n in labels.items() if t in tasks},
             seen={task: list(sets) for task, sets in made.seen.items()},
         ),
         encoder=made.encoder,

@@ -8,23 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.analysis import style
-from mtl_bert.analysis.figures.answers import confusion, distance_groups, normalised
+from mtl_bert.analysis.figures import style
 from mtl_bert.analysis.figures.canvas import Legend, Words, draw, inline, log_ticks, standalone
 from mtl_bert.analysis.figures.curves import (
+    Curve,
     cost_figure,
+    effect_figures,
     examples_seen,
     pareto,
     progress_figures,
 )
-from mtl_bert.analysis.figures.effects import effect_figures
-from mtl_bert.analysis.figures.panels import Curve
-from mtl_bert.analysis.heads import Classes, Scale, head_of
+from mtl_bert.analysis.figures.predictions import confusion, distance_groups, normalised
 from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.mistakes import mistakes
-from mtl_bert.analysis.runs import Predictions
-from mtl_bert.analysis.studies import SCORE
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.run_files import Classes, Predictions, Scale, head_of
+from mtl_bert.analysis.studies import SCORE, Subject
 from tests.analysis.factory import HEADS, Made
 from tests.analysis.making import run_of, seeds, study_of
 
@@ -89,7 +87,7 @@ def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after(
         )
 
     monkeypatch.setattr(Curve, "paint", paint)
-    progress_figures(study, style.looks(group.method for group in study.groups))
+    progress_figures(study, style.looks_of(group.method for group in study.groups))
     scores = [first.results.epochs[e - 1].score for e in (3, 6, 7)]
     assert [x for x, _ in painted] == [[3, 6, 7], [3 * 2092, 6 * 2092, 7 * 2092]]
     assert [mean for _, mean in painted] == [pytest.approx(scores)] * 2
@@ -106,8 +104,8 @@ methods = st.builds(
 
 @given(st.lists(methods, min_size=1, max_size=10))
 def test_looks_are_by_sampler_and_do_not_depend_on_order(found: list[Method]) -> None:
-    looks = style.looks(found)
-    assert looks == style.looks(reversed(found))
+    looks = style.looks_of(found)
+    assert looks == style.looks_of(reversed(found))
     for method, look in looks.items():
         assert look.colour == style.COLOURS.get(method.sampler, style.OTHER)
         assert look.hollow == bool(method.frozen)
@@ -120,7 +118,7 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
         *seeds(Made(sampler="arrp", B=10, lambda_=0.5)), *seeds(Made(sampler="annealed", B=30)),
         *seeds(Made(sampler="annealed", B=90, minutes=2.0)),
     )  # fmt: skip
-    looks = style.looks(group.method for group in study.groups)
+    looks = style.looks_of(group.method for group in study.groups)
     cost = cost_figure(study, looks)
     assert cost is not None
     figures = [cost, *progress_figures(study, looks), *effect_figures(study, looks)]
@@ -141,7 +139,7 @@ def test_curves_along_lambda_meet_at_one() -> None:
         on_update,
     )
     study = study_of(*made)
-    (figure,) = effect_figures(study, style.looks(group.method for group in study.groups))
+    (figure,) = effect_figures(study, style.looks_of(group.method for group in study.groups))
     ends = [group.values(SCORE)[0] for group in study.main]
     first, last = sorted(ends)[0], sorted(ends)[-1]
     for name in ("ARRP F=0 B=10", "ARRP F=0 B=10, λ on the update"):
@@ -151,7 +149,7 @@ def test_curves_along_lambda_meet_at_one() -> None:
 def test_times_of_one_device_share_a_figure() -> None:
     here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
     study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))
-    cost = cost_figure(study, style.looks(group.method for group in study.groups))
+    cost = cost_figure(study, style.looks_of(group.method for group in study.groups))
     assert cost is not None
     assert "of 2 methods" in cost.description
     assert cost.caption.endswith("Left out, as run elsewhere: vanilla B=30.")
@@ -161,7 +159,7 @@ def test_times_of_one_device_share_a_figure() -> None:
 
 def test_nothing_trained_draws_nothing() -> None:
     study = study_of(Made(sampler="random"))
-    looks = style.looks(group.method for group in study.groups)
+    looks = style.looks_of(group.method for group in study.groups)
     assert cost_figure(study, looks) is None
     assert progress_figures(study, looks) == []
     assert effect_figures(study, looks) == []

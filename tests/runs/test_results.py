@@ -11,8 +11,7 @@ import pytest
 
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.archive import ARCHIVE
-from mtl_bert.analysis.finding import find_runs
-from mtl_bert.analysis.runs import Run
+from mtl_bert.analysis.run_files import Run, find_runs
 from mtl_bert.analysis.studies import SCORE, row_of, studies
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +122,7 @@ def test_the_table_of_lambda_is_that_of_the_runs(runs: list[Run]) -> None:
 
 def is_arrp(run: Run, value: float, place: str) -> bool:
     """Whether a run is one of those that differ in λ and in what it scales."""
-    config = run.config
+    config = run.results.config
     arrp = config["sampler"]["name"] == "arrp" and config["freeze"] == "none"
     alike = (config["B"], config["epochs"], config["data"].get("share")) == (24_000, 4, 0.1)
     there = value == 1 or config["sampler"].get("lambda_on") == place  # λ=1 scales nothing

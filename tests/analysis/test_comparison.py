@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.analysis.comparing import NOT_SHOWN, REAL_LESS, REAL_MORE, Comparison, compare
-from mtl_bert.analysis.finding import find_runs
+from mtl_bert.analysis.comparison import NOT_SHOWN, REAL_LESS, REAL_MORE, Comparison, compare
+from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.studies import Group, Study, studies
 from tests.analysis.factory import Made, changed, dev_set, make_run, write_predictions
 
