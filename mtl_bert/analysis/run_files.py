@@ -118,8 +118,10 @@ def head_of(node: dict[str, object]) -> Classes | Scale | None:
     if not isinstance(head, dict):
         return None
     kind = str(head.get("_target_", "")).rpartition(".")[2]
+    if kind == "Binary":
+        head = {"names": ("no", "yes"), **head}
     if kind in ("MultiClass", "Binary"):
-        return Classes(tuple(head.get("names", ("no", "yes"))))
+        return Classes(tuple(head["names"]))
     return Scale(float(head["low"]), float(head["high"])) if kind == "Regression" else None
 
 
@@ -191,13 +193,11 @@ def _read_predictions(path: Path) -> Predictions:
         raise UnusableError(f"{path.name} cannot be read ({_first(error)})") from error
     if absent := {"id", "text", "label", "prediction", "confidence"} - set(rows):
         raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
-    if rows.isna().any(axis=None) or not isinstance(rows.index, pd.RangeIndex):
-        raise UnusableError(f"{path.name} has rows of another length than its heading")
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise UnusableError(f"{path.name} has rows that are longer than its heading")
     try:  # Python's own float, which is exact
-        labels, predictions, confidences = (
-            np.array([float(value or "nan") for value in rows[name]])
-            for name in ("label", "prediction", "confidence")
-        )
+        labels, predictions = (np.array(list(map(float, rows[n]))) for n in ("label", "prediction"))
+        confidences = np.array([float(value or "nan") for value in rows["confidence"]])
     except ValueError as error:
         raise UnusableError(f"{path.name} holds something that is no number ({error})") from error
     if rows.empty or not np.isfinite(labels).all():

@@ -35,7 +35,8 @@ class Written:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """The paper's rows twice, a method of one's own, one with conflicts, another setting."""
     root = tmp_path_factory.mktemp("runs")
-    make_paper(root / "demo", seeds=(1, 2), B_scale=0.11)
+    make_paper(root / "demo", seeds=(1,), B_scale=0.11)
+    make_paper(root / "demo" / "again", seeds=(2,), table=4, B_scale=0.11)
     make_run(root / "demo" / "own", Made(surgery=SUM))
     make_run(root / "demo" / "quarrel", Made(
         sampler="annealed", B=77, phases=quarrel(("sst", "qqp", "sts"), 3),

@@ -213,18 +213,18 @@ def make_run(directory: Path, made: Made) -> Path:
 
 
 def write_predictions(
-    directory: Path, task: str, texts: Any, labels: Any, predictions: Any, confidences: Any = None
+    directory: Path, task: str, texts: Any, labels: Any, predictions: Any, confidences: Any
 ) -> None:
     path = directory / "predictions" / f"{task}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     heads = ["id", "text", *(["text2"] if len(texts[0]) == 2 else []), "label", "prediction"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*heads, *([] if confidences is None else ["confidence"])])
+        writer.writerow([*heads, "confidence"])
         for i, text in enumerate(texts):
             row = [str(i), *text, f"{labels[i]:.15g}", f"{predictions[i]:.9g}"]
-            sure = [] if confidences is None else [confidences[i]]
-            writer.writerow([*row, *("" if np.isnan(c) else f"{c:.9g}" for c in sure)])
+            sure = confidences[i]
+            writer.writerow([*row, "" if np.isnan(sure) else f"{sure:.9g}"])
 
 
 def score_of(tasks: Mapping[str, TaskScore]) -> float:
@@ -317,10 +317,12 @@ def made_of(row: paper.PaperRow, **changes: Any) -> Made:
     return replace(base, **changes)
 
 
-def make_paper(root: Path, seeds: Sequence[int] = (1, 2, 3), **changes: Any) -> Path:
-    """A run for every row and seed; a row that stands in two tables is made once."""
+def make_paper(
+    root: Path, seeds: Sequence[int] = (1, 2, 3), table: int | None = None, **changes: Any
+) -> Path:
+    """A run for every row, or those of one table, and seed; each is made once."""
     made: set[str] = set()
-    for row in paper.ROWS:
+    for row in paper.rows(table) if table else paper.ROWS:
         for seed in seeds:
             run = made_of(row, seed=seed, **changes)
             wobble = 0.004 * ((seed * 7 + len(row.experiment)) % 5 - 2)

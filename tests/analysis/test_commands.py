@@ -105,6 +105,6 @@ def test_single_task_models_are_of_the_same_setting(words: str) -> None:
     _, _, _, *settings = shlex.split(independent(study, 4))
     settings = [word for word in settings if word != "-m" and not word.startswith("seed=")]
     again = recorded(*settings)
-    assert again.config["sampler"]["name"] == "single"
-    assert again.config["epochs"] == 4
+    assert again.method.sampler == "single"
+    assert again.epochs == 4
     assert setting_of(again.results) == setting_of(run.results)

@@ -121,7 +121,7 @@ def test_a_missing_file_leaves_its_method_out(root: Path) -> None:
 
 def test_a_file_that_is_not_of_the_recorded_metric_leaves_its_method_out(root: Path) -> None:
     labels, texts = dev_set("sts", RR.dev["sts"])
-    write_predictions(root / "rr2", "sts", texts, labels, labels)
+    write_predictions(root / "rr2", "sts", texts, labels, labels, np.full(len(labels), np.nan))
     assert "rr2: pearson of the file is 1.0000, recorded 0.7" in reasons(root)
 
 

@@ -100,7 +100,8 @@ def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ("id,text,prediction,confidence\n1,a,0,1\n", "no column label"),
-        ("id,text,label,prediction,confidence\n1,a,0\n", "another length"),
+        ("id,text,label,prediction,confidence\n1,a,0\n", "no number"),
+        ("id,text,label,prediction,confidence\n1,a,0,1,1,1\n", "longer than its heading"),
         ("id,text,label,prediction,confidence\n1,a,x,0,1\n", "no number"),
         ("id,text,label,prediction,confidence\n", "no labels"),
         ("id,text,label,prediction,confidence\n1,a,nan,0,1\n", "no labels"),

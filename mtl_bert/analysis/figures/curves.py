@@ -162,9 +162,7 @@ def _briefs(groups: Sequence[Group]) -> tuple[str, ...]:
     return tuple(group.method.brief() for group in groups)
 
 
-def _point(
-    axes: Axes, group: Group, looks: Looks, x: float, y: float, **more: Any
-) -> None:
+def _point(axes: Axes, group: Group, looks: Looks, x: float, y: float, **more: Any) -> None:
     look = looks[group.method]
     axes.errorbar(
         x, y, color=look.colour, marker=look.marker, markerfacecolor=look.fill, linestyle="none",
