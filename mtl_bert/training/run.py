@@ -178,7 +178,7 @@ def _carry_out(
             recorder,
             epochs=settings.epochs,
             validate_every=settings.trainer.validate_every,
-            conflict_share=lambda: module.conflicts.share(),
+            conflict_share=lambda: module.step_log.conflicts.share(),
         )
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
         device = ""
@@ -345,8 +345,8 @@ def collect(
     datamodule, module, (best, last) = parts.datamodule, parts.module, recorder.reported
     notes = [*notes_of(parts.data), *(notes_on(settings, datamodule) if recorder.epochs else ())]
     notes += recorder.remarks
-    if module.skipped:
-        notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
+    if module.step_log.skipped:
+        notes.append(f"{len(module.step_log.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
     return Results(
         config=settings.plain(),
@@ -365,8 +365,8 @@ def collect(
         utilisation=recorder.utilisation(datamodule),
         minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
         epochs=recorder.epochs,
-        skipped=module.skipped,
-        overflows=module.overflows,
+        skipped=module.step_log.skipped,
+        overflows=module.step_log.overflows,
         notes=notes,
         finished=datetime.now(UTC),
     )
