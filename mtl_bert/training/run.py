@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
-from mtl_bert.config.compose import read_settings, sampler_name, saved_settings, settings_yaml
+from mtl_bert.config.compose import (
+    read_settings,
+    sampler_keys,
+    sampler_name,
+    saved_settings,
+    settings_yaml,
+)
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.machine import processes, signals
@@ -273,7 +279,7 @@ def labels(
         "B": settings.B,
         "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
         "lambda": settings.lambda_,
-        "freeze": settings.freeze if "freeze" in settings.sampler else None,
+        "freeze": settings.freeze if "freeze" in sampler_keys(settings.sampler) else None,
         "group_by_length": settings.group_by_length,
         "imbalance": settings.data.imbalance,
     }
