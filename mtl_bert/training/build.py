@@ -105,11 +105,11 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         text_model.pad,
         epochs=settings.epochs,
         seed=settings.seed,
-        group_by_length=settings.bucket,
-        accumulate_grad_batches=settings.accumulate,
+        group_by_length=settings.group_by_length,
+        accumulate_grad_batches=settings.trainer.accumulate_grad_batches,
         dev_sample=settings.trainer.dev_sample,
         eval_batch_size=settings.trainer.eval_batch_size,
-        num_workers=settings.trainer.workers,
+        num_workers=settings.trainer.num_workers,
     )
     steps = 0
     if train:
@@ -121,16 +121,20 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         Surgeon(
             model,
             surgery,
-            gradient_clip_val=settings.trainer.clip,
+            gradient_clip_val=settings.trainer.gradient_clip_val,
             scaler=_fp16_scaler(settings.trainer),
             reach=model.reaches,
         ),
         optimizer,
         lambda made: scheduler(made, steps),
         StepLog(settings.trainer.skip_limit, settings.trainer.layers_every),
-        OutOfMemory(settings.batch_size, settings.accumulate, settings.trainer.eval_batch_size),
+        OutOfMemory(
+            settings.batch_size,
+            settings.trainer.accumulate_grad_batches,
+            settings.trainer.eval_batch_size,
+        ),
         seed=settings.seed,
-        log_every=settings.trainer.log_every,
+        log_every=settings.trainer.log_every_n_steps,
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev)
@@ -171,14 +175,14 @@ def make_trainer(
         return Trainer(
             accelerator=wanted.accelerator,
             devices=wanted.devices,
-            num_nodes=wanted.nodes,
+            num_nodes=wanted.num_nodes,
             strategy=Replicas() if settings.processes > 1 else "auto",
             plugins=plugins,
             precision=None if wanted.precision == "16-mixed" else wanted.precision,
             max_epochs=settings.epochs if epochs is None else epochs,
             default_root_dir=directory,
             logger=list(loggers),
-            callbacks=[Validating(wanted.validate_every, settings.epochs), *callbacks],
+            callbacks=[Validating(wanted.check_val_every_n_epoch, settings.epochs), *callbacks],
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -238,7 +242,8 @@ def _check_optimizer(
         scheduler(made, steps)
     except TypeError as error:
         raise ConfigError(
-            f"scheduler: expected name and warmup, found something else ({error}); leave it out"
+            f"scheduler: expected name and warmup_ratio, found something else ({error}); "
+            "leave it out"
         ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error

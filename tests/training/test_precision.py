@@ -61,7 +61,7 @@ def test_the_scale_is_gone_before_the_method(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surgery: str
 ) -> None:
     # In float64 a power of two costs no digit, so the scale must not be seen at all.
-    chosen = ("trainer.precision=64-true", f"surgery={surgery}", "trainer.clip=0.1")
+    chosen = ("trainer.precision=64-true", f"surgery={surgery}", "trainer.gradient_clip_val=0.1")
     plain = fit(tmp_path, *chosen)
     begin_with(monkeypatch, 2.0**12)  # also where the precision does not ask for it
     other = fit(tmp_path, *chosen)
@@ -105,5 +105,5 @@ def test_clipping_acts_on_the_combined_gradient(
         norms.append(float(torch.stack(grads).norm()))
 
     monkeypatch.setattr(Surgeon, "_update", update)
-    fit(tmp_path, "trainer.clip=0.01", "surgery=pcgrad")
+    fit(tmp_path, "trainer.gradient_clip_val=0.01", "surgery=pcgrad")
     assert norms == pytest.approx([0.01] * 10, rel=1e-3)
