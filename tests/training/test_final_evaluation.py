@@ -13,7 +13,7 @@ import torch
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.runs.finished import open_run
 from mtl_bert.training import run as running
-from mtl_bert.training.callbacks import checkpointing as saving
+from mtl_bert.training.callbacks import checkpointing
 from mtl_bert.training.callbacks import recorder
 from mtl_bert.training.module import DivergedError, MultiTaskModule
 from tests.composing import settings_of
@@ -108,12 +108,12 @@ def test_a_sample_as_large_as_the_dev_sets_is_none(
 @pytest.mark.parametrize(
     "hook",
     [
-        lambda: call_at(recorder.Recorder, "keep", 2, die, after=True),
-        lambda: call_at(saving.Saving, "on_train_epoch_end", 4, die, after=True),
+        lambda: call_at(recorder.Recorder, "keep_best", 2, die, after=True),
+        lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 4, die, after=True),
         # The untrained model and each of the four epochs have two batches, and so have the last's.
         lambda: call_at(MultiTaskModule, "validation_step", 12, die, after=False),
         lambda: call_at(MultiTaskModule, "validation_step", 14, die, after=True),
-        lambda: call_at(recorder.Recorder, "conclude", 1, die, after=True),
+        lambda: call_at(recorder.Recorder, "finish", 1, die, after=True),
     ],
     ids=["amid", "before whole dev sets", "in the last's", "in the best's", "before the results"],
 )
