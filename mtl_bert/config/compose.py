@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain
+from mtl_bert.config.settings import ConfigError, Settings, explain, refuse_old_names
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
@@ -47,6 +47,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         )
         for key in NO_SETTINGS:
             plain.pop(key, None)
+        refuse_old_names(plain)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None

@@ -32,7 +32,7 @@ def run_labels(
         "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
         "lambda": settings.lambda_,
         "freeze": settings.freeze if "freeze" in settings.sampler else None,
-        "bucket": settings.bucket,
+        "group_by_length": settings.group_by_length,
         "imbalance": settings.data.imbalance,
     }
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]

@@ -97,11 +97,11 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         text_model.pad,
         epochs=settings.epochs,
         seed=settings.seed,
-        bucket=settings.bucket,
-        accumulate=settings.accumulate,
+        bucket=settings.group_by_length,
+        accumulate=settings.trainer.accumulate_grad_batches,
         dev_sample=settings.trainer.dev_sample,
         eval_batch_size=settings.trainer.eval_batch_size,
-        workers=settings.trainer.workers,
+        workers=settings.trainer.num_workers,
     )
     steps = 0
     if train:
@@ -114,9 +114,13 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         optimizer,
         lambda made: scheduler(made, steps),
         seed=settings.seed,
-        room=Room(settings.batch_size, settings.accumulate, settings.trainer.eval_batch_size),
-        clip=settings.trainer.clip,
-        log_every=settings.trainer.log_every,
+        room=Room(
+            settings.batch_size,
+            settings.trainer.accumulate_grad_batches,
+            settings.trainer.eval_batch_size,
+        ),
+        clip=settings.trainer.gradient_clip_val,
+        log_every=settings.trainer.log_every_n_steps,
         skip_limit=settings.trainer.skip_limit,
         layers_every=settings.trainer.layers_every,
         fp16=settings.trainer.precision == "16-mixed",
@@ -160,14 +164,14 @@ def make_trainer(
         return Trainer(
             accelerator=wanted.accelerator,
             devices=wanted.devices,
-            num_nodes=wanted.nodes,
+            num_nodes=wanted.num_nodes,
             strategy=Replicas() if settings.processes > 1 else "auto",
             plugins=plugins,
             precision=None if wanted.precision == "16-mixed" else wanted.precision,
             max_epochs=settings.epochs if epochs is None else epochs,
             default_root_dir=directory,
             logger=list(loggers),
-            callbacks=[Validating(wanted.validate_every, settings.epochs), *callbacks],
+            callbacks=[Validating(wanted.check_val_every_n_epoch, settings.epochs), *callbacks],
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -220,7 +224,8 @@ def _check_optimizer(
         scheduler(made, steps)
     except TypeError as error:
         raise ConfigError(
-            f"scheduler: expected name and warmup, found something else ({error}); leave it out"
+            f"scheduler: expected name and warmup_ratio, found something else ({error}); "
+            "leave it out"
         ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -17,14 +17,14 @@ NAMES = (
 )  # fmt: skip
 
 
-def schedule(optimizer: Optimizer, steps: int, *, name: str, warmup: float) -> LRScheduler:
+def schedule(optimizer: Optimizer, steps: int, *, name: str, warmup_ratio: float) -> LRScheduler:
     """Make a schedule for a run.
 
     Args:
         optimizer: whose rate is scheduled.
         steps: optimizer steps of the whole run.
         name: as ``transformers.get_scheduler`` calls it.
-        warmup: share of the steps over which the rate rises from 0.
+        warmup_ratio: share of the steps over which the rate rises from 0.
 
     Raises:
         ValueError: an unknown name or a share outside 0..1.
@@ -34,12 +34,13 @@ def schedule(optimizer: Optimizer, steps: int, *, name: str, warmup: float) -> L
             f"scheduler.name: expected one of {', '.join(NAMES)}, found {name!r}; "
             "write scheduler=linear"
         )
-    if not (isinstance(warmup, int | float) and 0 <= warmup <= 1):
+    if not (isinstance(warmup_ratio, int | float) and 0 <= warmup_ratio <= 1):
         raise ValueError(
-            f"scheduler.warmup: expected a share from 0 to 1, found {warmup!r}; "
-            "write scheduler.warmup=0.1"
+            f"scheduler.warmup_ratio: expected a share from 0 to 1, found {warmup_ratio!r}; "
+            "write scheduler.warmup_ratio=0.1"
         )
-    made: LRScheduler = transformers.get_scheduler(name, optimizer, round(warmup * steps), steps)
+    warmup_steps = round(warmup_ratio * steps)
+    made: LRScheduler = transformers.get_scheduler(name, optimizer, warmup_steps, steps)
     return made
 
 

@@ -42,7 +42,9 @@ class Room:
         except RuntimeError as error:
             size = _half(self.batch_size)
             parts = self.accumulate * self.batch_size // size
-            advice = f"batch_size={size} accumulate={parts}, which trains the same"
+            advice = (
+                f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
+            )
             lead = f"batch_size={self.batch_size}"
             self._explain(error, lead, f"a step of {step.phase.name}", step, advice)
 

@@ -70,14 +70,15 @@ def notes_on(settings: Settings, data: DataRecord, trained: PlanDataModule | Non
         )
     if trained is None:
         return notes
-    if settings.bucket is not None:
+    if (window := settings.group_by_length) is not None:
         notes.append(
-            f"bucket={settings.bucket}: examples of like length share a batch, within "
-            f"{settings.bucket} steps; the paper's batches are random"
+            f"group_by_length={window}: examples of like length share a batch, within {window} "
+            "steps; the paper's batches are random"
         )
-    if (every := settings.trainer.validate_every) > 1:
+    if (every := settings.trainer.check_val_every_n_epoch) > 1:
         notes.append(
-            f"trainer.validate_every={every}: the best epoch is the best of those that were scored"
+            f"trainer.check_val_every_n_epoch={every}: the best epoch is the best of those that "
+            "were scored"
         )
     if trained.samples:
         sampled = [

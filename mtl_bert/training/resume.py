@@ -114,7 +114,7 @@ def _check_scored(run: RunState, epochs: int) -> None:
     if run.epochs and run.epochs[-1].epoch == epochs and run.epochs[-1].score is None:
         raise ConfigError(
             f"epochs: expected one after which the dev sets are scored, found {epochs}, which was "
-            f"trained with trainer.validate_every; write epochs={epochs + 1}"
+            f"trained with trainer.check_val_every_n_epoch; write epochs={epochs + 1}"
         )
 
 

@@ -48,15 +48,16 @@ def run(settings: Settings, directory: Path) -> Path:
         SystemExit: with ``signals.EXIT_CODE`` when the run was asked to stop.
     """
     settings = resolved(settings)
-    count, devices, nodes = settings.processes, settings.trainer.devices, settings.trainer.nodes
+    count, devices, nodes = settings.processes, settings.trainer.devices, settings.trainer.num_nodes
     if count == 1 or processes.environment(count) is not None:
         _train(settings, directory)
     elif nodes == 1:
         processes.spawn(_train, (settings, directory), count)
     else:
         raise ConfigError(
-            f"trainer.nodes: expected 1 where neither torchrun nor Slurm starts the program, found "
-            f"{nodes}; write torchrun --nnodes={nodes} --nproc-per-node={devices} -m mtl_bert.train"
+            "trainer.num_nodes: expected 1 where neither torchrun nor Slurm starts the program, "
+            f"found {nodes}; write torchrun --nnodes={nodes} --nproc-per-node={devices} "
+            "-m mtl_bert.train"
         )
     return directory
 
@@ -105,14 +106,14 @@ def _train(settings: Settings, directory: Path) -> None:
             recorder,
             training_sets=datamodule.digest(),
             wandb_id=wandb_id(loggers),
-            every_steps=trainer_settings.save_every_steps,
-            every_minutes=trainer_settings.save_every_minutes,
+            every_steps=trainer_settings.save_steps,
+            every_minutes=trainer_settings.save_minutes,
         )
         progress = Watching(
-            Bar() if bar_wanted(trainer_settings.bar) else Lines(),
+            Bar() if bar_wanted(trainer_settings.enable_progress_bar) else Lines(),
             recorder,
             epochs=settings.epochs,
-            validate_every=trainer_settings.validate_every,
+            validate_every=trainer_settings.check_val_every_n_epoch,
             conflict_share=lambda: module.conflicts.share(),
         )
         profiles = [StepProfile(directory)] if trainer_settings.profile else []

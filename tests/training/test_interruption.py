@@ -33,11 +33,11 @@ RUN = (
     "surgery=gradnorm",
     "scheduler=linear",
     "lr=1e-3",
-    "trainer.save_every_steps=3",
-    "trainer.log_every=3",
+    "trainer.save_steps=3",
+    "trainer.log_every_n_steps=3",
     "trainer.threads=1",
     "trainer.accelerator=cpu",
-    "trainer.bar=false",
+    "trainer.enable_progress_bar=false",
 )
 KILLED = -signal.SIGKILL
 TIMES = ("time/epoch_seconds", "time/examples_per_second", "progress/seconds")
@@ -202,11 +202,11 @@ def test_killed_at_random_steps_again_and_again(
     for step in RANDOM:
         # It goes on from the last checkpoint: after every third step, and after every epoch.
         resumed = max([0, *(n for n in (8, *range(3, 17, 3)) if n < done)])
-        ended = carry_out(directory, f"trainer.workers={workers}", hook=at_step(step - resumed))
+        ended = carry_out(directory, f"trainer.num_workers={workers}", hook=at_step(step - resumed))
         assert ended == KILLED
         done, kills = step, kills + 1
     assert kills == len(RANDOM)
-    assert carry_out(directory, f"trainer.workers={workers}") == 0
+    assert carry_out(directory, f"trainer.num_workers={workers}") == 0
     assert_as_if_nothing_had_happened(directory, whole)
 
 
@@ -248,7 +248,7 @@ def test_asked_to_stop_it_saves_and_says_so(
     whole: dict[str, Any], tmp_path: Path, number: int, step: int
 ) -> None:
     directory, hook = tmp_path / "run", at_step(step, send(number))
-    assert carry_out(directory, "trainer.save_every_steps=null", hook=hook) == EXIT_CODE
+    assert carry_out(directory, "trainer.save_steps=null", hook=hook) == EXIT_CODE
     saved = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
     # A signal in a step is answered at the end of the next one, or in the validation before it.
     assert saved["steps"] == (step if step == 8 else step + 1)
@@ -257,7 +257,7 @@ def test_asked_to_stop_it_saves_and_says_so(
     assert_as_if_nothing_had_happened(directory, whole)
 
 
-EVERY = ("epochs=5", "trainer.validate_every=2", "trainer.save_every_steps=4")
+EVERY = ("epochs=5", "trainer.check_val_every_n_epoch=2", "trainer.save_steps=4")
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def test_a_run_that_diverges_stops_with_a_line(sampler: str, tmp_path: Path) -> 
 def test_data_workers_change_nothing(tmp_path: Path) -> None:
     weights = []
     for workers in (0, 2):
-        settings = settings_of(*SMALL, f"trainer.workers={workers}", "sampler=arrp", "B=24")
+        settings = settings_of(*SMALL, f"trainer.num_workers={workers}", "sampler=arrp", "B=24")
         parts = assemble(settings)
         make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
         weights.append(parts.module.state_dict())

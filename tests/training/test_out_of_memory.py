@@ -49,11 +49,11 @@ def raised_by(guard: Any, error: Exception) -> str:
 @pytest.mark.parametrize(
     ("batch_size", "accumulate", "advice"),
     [
-        (8, 1, "write batch_size=4 accumulate=2, which"),
-        (8, 3, "write batch_size=4 accumulate=6, which"),
-        (9, 1, "write batch_size=3 accumulate=3, which"),
-        (7, 2, "write batch_size=1 accumulate=14, which"),
-        (2, 1, "write batch_size=1 accumulate=2, which"),
+        (8, 1, "write batch_size=4 trainer.accumulate_grad_batches=2, which"),
+        (8, 3, "write batch_size=4 trainer.accumulate_grad_batches=6, which"),
+        (9, 1, "write batch_size=3 trainer.accumulate_grad_batches=3, which"),
+        (7, 2, "write batch_size=1 trainer.accumulate_grad_batches=14, which"),
+        (2, 1, "write batch_size=1 trainer.accumulate_grad_batches=2, which"),
     ],
 )
 def test_a_step(batch_size: int, accumulate: int, advice: str) -> None:
@@ -119,7 +119,7 @@ def fill_memory(number: int, training: bool = True) -> Callable[[], None]:
     return prepare
 
 
-CHOSEN = ("sampler=arrp", "B=20", "trainer.save_every_steps=3")
+CHOSEN = ("sampler=arrp", "B=20", "trainer.save_steps=3")
 
 
 def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:
@@ -139,7 +139,11 @@ def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:
 
 
 @pytest.mark.parametrize(
-    "going_on", [("batch_size=3", "accumulate=2"), ("batch_size=1", "accumulate=6")]
+    "going_on",
+    [
+        ("batch_size=3", "trainer.accumulate_grad_batches=2"),
+        ("batch_size=1", "trainer.accumulate_grad_batches=6"),
+    ],
 )
 def test_the_run_goes_on_in_smaller_parts(tmp_path: Path, going_on: tuple[str, ...]) -> None:
     for name in ("whole", "full"):
@@ -148,7 +152,9 @@ def test_the_run_goes_on_in_smaller_parts(tmp_path: Path, going_on: tuple[str, .
     full = tmp_path / "full" / "run"
     message = told(full, "batch_size=6", hook=fill_memory(20))  # three of each joint step
     assert message.startswith("batch_size=6: expected room for a step of rr (6 of qqp at once")
-    assert message.endswith("write batch_size=3 accumulate=2, which trains the same")
+    assert message.endswith(
+        "write batch_size=3 trainer.accumulate_grad_batches=2, which trains the same"
+    )
     saved = torch.load(full / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["steps"] == 6
     assert train(full, *CHOSEN, *going_on) == [0]

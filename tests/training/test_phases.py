@@ -115,13 +115,13 @@ def test_lambda_on_the_loss_scales_a_plain_gradient_step(tmp_path: Path) -> None
 
 def test_clipping_bounds_the_combined_gradient(tmp_path: Path) -> None:
     sgd = ("~optimizer", "+optimizer._target_=torch.optim.SGD", "+optimizer._partial_=true")
-    watch = watched(tmp_path, *sgd, "+optimizer.lr=1", "trainer.clip=0.01", "epochs=1")
+    watch = watched(tmp_path, *sgd, "+optimizer.lr=1", "trainer.gradient_clip_val=0.01", "epochs=1")
     pairs = zip(watch.weights[-2].values(), watch.weights[-1].values(), strict=True)
     step = float(sum(((b - a) ** 2).sum() for a, b in pairs)) ** 0.5
     assert step == pytest.approx(0.01, rel=1e-3)
 
 
 def test_a_linear_schedule_ends_at_zero(tmp_path: Path) -> None:
-    watch = watched(tmp_path, "scheduler=linear", "scheduler.warmup=0", "lr=0.01")
+    watch = watched(tmp_path, "scheduler=linear", "scheduler.warmup_ratio=0", "lr=0.01")
     steps = len(watch.rates)
     assert watch.rates == pytest.approx([0.01 * (1 - (n + 1) / steps) for n in range(steps)])

@@ -52,7 +52,7 @@ def test_the_scale_is_gone_before_the_method(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surgery: str
 ) -> None:
     # In float64 a power of two costs no digit, so the scale must not be seen at all.
-    chosen = ("trainer.precision=64-true", f"surgery={surgery}", "trainer.clip=0.1")
+    chosen = ("trainer.precision=64-true", f"surgery={surgery}", "trainer.gradient_clip_val=0.1")
     plain = fit(tmp_path, *chosen)
     monkeypatch.setattr("mtl_bert.training.optim.LARGEST", 2.0**12)
     real = MultiTaskModule.__init__
@@ -107,5 +107,5 @@ def test_clipping_acts_on_the_combined_gradient(
         monkeypatch.setattr(self.trainer.optimizers[0], "step", step)
 
     monkeypatch.setattr(MultiTaskModule, "_update", update)
-    fit(tmp_path, "trainer.clip=0.01", "surgery=pcgrad")
+    fit(tmp_path, "trainer.gradient_clip_val=0.01", "surgery=pcgrad")
     assert norms == pytest.approx([0.01] * 10, rel=1e-3)

@@ -28,7 +28,7 @@ from tests.forking import in_a_fork
 from tests.terminal import Screen, on_a_terminal
 from tests.training.test_interruption import RUN, at_step, send
 
-WATCHED = [override for override in RUN if not override.startswith("trainer.bar")]
+WATCHED = [override for override in RUN if not override.startswith("trainer.enable_progress_bar")]
 
 
 def always(*_: Any) -> bool:
@@ -201,7 +201,7 @@ def test_losses_are_read_for_a_look_alone(tmp_path: Path, monkeypatch: pytest.Mo
         return real.fget(module)
 
     monkeypatch.setattr(MultiTaskModule, "losses", property(losses))
-    running.run(settings_of(*WATCHED, "trainer.log_every=1000"), tmp_path / "run")
+    running.run(settings_of(*WATCHED, "trainer.log_every_n_steps=1000"), tmp_path / "run")
     assert readers == ["_record", "_record"]
 
 

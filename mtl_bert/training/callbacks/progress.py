@@ -375,7 +375,7 @@ class Lines:
 
 
 def bar_wanted(bar: bool | None) -> bool:
-    """What ``trainer.bar`` says, None being: where stderr is a terminal."""
+    """What ``trainer.enable_progress_bar`` says, None being: where stderr is a terminal."""
     return sys.stderr.isatty() if bar is None else bar
 
 
