@@ -71,7 +71,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = ["__version__", "plan", "train", *_HOME]  # noqa: PLE0604  names of _HOMES, each once
+__all__ = ["__version__", "plan", "train", *_HOME]
 
 
 def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
