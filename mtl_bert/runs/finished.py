@@ -53,28 +53,27 @@ class FinishedRun:
             there = self.path.with_name(f"{other}.ckpt").exists()
             raise ConfigError(
                 f"{self.path}: expected a checkpoint of this run, found one that does not load "
-                f"({first}); write {f'checkpoint={other}' if there else 'run=ANOTHER'}"
+                f"({first}); write {f'checkpoint={other}' if there else 'another run'}"
             ) from error
 
 
 def open_run(
-    place: str | None, checkpoint: str = "best", moved: Mapping[str, str | None] | None = None
+    directory: Path, checkpoint: str = "best", moved: Mapping[str, Path | None] | None = None
 ) -> FinishedRun:
     """Open a run by its directory.
 
     Args:
-        place: the directory; None stands for one not given.
+        directory: the run's.
         checkpoint: best or last.
         moved: ``data.dir`` and ``model.path``, if they are not where the run found them.
 
     Raises:
         ConfigError: no finished run, or a damaged one.
     """
-    directory = Path(str(place))
-    if place is None or not (directory / "results.json").is_file():
-        found = "nothing" if place is None else f"no results.json in {directory}"
+    if not (directory / "results.json").is_file():
         raise ConfigError(
-            f"run: expected the directory of a finished run, found {found}; write run=DIR"
+            f"run: expected the directory of a finished run, found no results.json in {directory}; "
+            "write for example runs/2026-01-31/12-00-00-arrp-seed1"
         )
     if checkpoint not in CHECKPOINTS:
         raise ConfigError(
@@ -97,7 +96,7 @@ def open_run(
                 f"{key}: expected no value, as the run's {group} has none, found {value}; "
                 "leave it out"
             )
-        changes[f"{group}.source.{name}"] = value
+        changes[f"{group}.source.{name}"] = str(value)
     settings = saved_settings(directory / "config.yaml", changes)
     return FinishedRun(directory, settings, results, checkpoint)
 
@@ -108,5 +107,5 @@ def _results(path: Path) -> Results:
     except ValueError as error:
         raise ConfigError(
             f"{path}: expected the results of a run, found something else "
-            f"({str(error).splitlines()[0]}); write another run=DIR"
+            f"({str(error).splitlines()[0]}); write another run"
         ) from error
