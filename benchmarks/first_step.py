@@ -14,9 +14,9 @@ SECONDS = 300  # for others to look at the process, and to kill it
 
 def main() -> None:
     """Run the program as people do, with a word after the first step, and no second."""
-    carry_out = train._run
+    carry_out = train._carry_out
 
-    def hooked(config: Any, directory: Any) -> Any:
+    def hooked(composed: Any) -> Any:
         from mtl_bert.training.module import MultiTaskModule
 
         end = MultiTaskModule.on_train_batch_end
@@ -27,9 +27,9 @@ def main() -> None:
             time.sleep(SECONDS)
 
         MultiTaskModule.on_train_batch_end = tell  # type: ignore[method-assign,assignment]
-        return carry_out(config, directory)
+        return carry_out(composed)
 
-    train._run = hooked
+    train._carry_out = hooked
     train.main()
 
 

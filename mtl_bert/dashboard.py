@@ -72,7 +72,8 @@ def dashboard(
     why = "--out was given"
     if out is None:
         try:
-            named = replace(subject, entity=subject.entity or default_entity())
+            own = default_entity()  # also asks whether somebody is logged in
+            named = replace(subject, entity=subject.entity or own)
             print("\n".join(create(dashboards(named))))
             return
         except NoAccountError as error:

@@ -38,9 +38,7 @@ def predict(
     task: Annotated[
         list[str] | None, typer.Option(metavar="TASK", help="A task; all of them if not given.")
     ] = None,
-    text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Answer for this text.")
-    ] = None,
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer for this text.")] = None,
     text2: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The second text of a pair.")
     ] = None,
@@ -92,8 +90,9 @@ def _answer(opened: "FinishedRun", names: list[str], given: dict[str, str]) -> N
     (name,) = names
     pair = bool(opened.settings.tasks[name]["pair"])
     if "text" not in given or len(given) != 1 + pair or not all(given.values()):
+        expected = "--text and --text2" if pair else "--text alone"
         raise UserError(
-            f"--text: expected {'--text and --text2' if pair else '--text alone'} for {name}, found "
+            f"--text: expected {expected} for {name}, found "
             f"{' and '.join(f'--{key}' for key, text in given.items() if text) or 'none'}; "
             f'write --task {name} --text "..."' + (' --text2 "..."' if pair else "")
         )

@@ -1,4 +1,4 @@
-"""What ``train`` and ``plan`` share: Hydra around a function of the settings, and short messages."""
+"""What ``train`` and ``plan`` share: Hydra around a function of the settings, short messages."""
 
 import difflib
 import os
@@ -24,7 +24,6 @@ from mtl_bert.config.compose import CONF, NO_SETTINGS
 from mtl_bert.config.settings import setting_names
 from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
 from mtl_bert.utils.validation import SamplerError
-
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 

@@ -122,9 +122,7 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     return read_settings(saved)
 
 
-def settings_to_resume(
-    config: DictConfig, directory: Path, overrides: Sequence[str]
-) -> Settings:
+def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
     """A run's own settings, and what the command line gives anew.
 
     Args:

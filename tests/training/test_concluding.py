@@ -91,7 +91,7 @@ def test_predictions_are_of_the_best_epoch_and_of_all_examples(ended: Path) -> N
 
 
 def test_a_reader_is_told(ended: Path) -> None:
-    (told,) = [n for n in open_run(str(ended)).results.notes if "dev_sample" in n]
+    (told,) = [n for n in open_run(ended).results.notes if "dev_sample" in n]
     assert told == (
         "trainer.dev_sample=12: the best epoch is chosen on a sample of dev examples (12 of the "
         "60 of sst); its scores and the last epoch's are of all"
