@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mtl_bert.config.command_line import Composed
@@ -22,9 +22,10 @@ def _show(composed: "Composed") -> None:
     from mtl_bert.config.compose import read_settings
     from mtl_bert.memory.preview import preview
 
-    sizes = OmegaConf.to_object(composed.config.plan)["sizes"]
-    out = composed.config.plan.out
-    shown = preview(read_settings(composed.config), sizes, by_length=out is not None)
+    options: Any = OmegaConf.to_container(composed.config.plan)
+    out = options["out"]
+    settings = read_settings(composed.config)
+    shown = preview(settings, options["sizes"], by_length=out is not None)
     console = Console(highlight=False)
     if out is not None:
         shown.write(Path(str(out)))

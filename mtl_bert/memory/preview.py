@@ -71,12 +71,13 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import
 
-        drawn = assemble(settings, splits=["train"]).datamodule.plan
-    else:
-        sampler = make_sampler(settings)
+        return Preview(
+            settings, sizes, corpus, assemble(settings, splits=["train"]).datamodule.plan
+        )
+    sampler = make_sampler(settings)
 
-        def drawn(epoch: int) -> Epoch:
-            return sampler(sizes, epoch, settings.epochs, settings.seed)
+    def drawn(epoch: int) -> Epoch:
+        return sampler(sizes, epoch, settings.epochs, settings.seed)
 
     return Preview(settings, sizes, corpus, drawn)
 

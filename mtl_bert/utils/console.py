@@ -128,8 +128,8 @@ def _explained(error: Any, name: str) -> str:
     said, quoted = error.message, re.findall(r"'([^']*)'", error.message)
     option, parameter = getattr(error, "option_name", None), getattr(error, "param", None)
     if hasattr(error, "possibilities"):
-        known = error.possibilities or ()
-        return f"{option}: expected an option, found {option}; {_hint(option, known, where)}"
+        hint = _hint(str(option), error.possibilities or (), where)
+        return f"{option}: expected an option, found {option}; {hint}"
     if option is not None:
         expected, found = ("no value", "one") if "not take" in said else ("a value", "none")
         return f"{option}: expected {expected}, found {found}; see {where} --help"
