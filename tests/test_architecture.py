@@ -131,7 +131,7 @@ def test_only_the_shell_knows_hydra() -> None:
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 MENTION = re.compile(rf"(?<![A-Za-z])({'|'.join(TASKS)})(?![A-Za-z])")
-# What a message tells people to write: task=sst, --task sst, task=[sst,sts] or plan.sizes='{sts: 6040}'.
+# What a message tells people to write: task=sst, --task sst, plan.sizes='{sts: 6040}'.
 EXAMPLE = re.compile(r"\btask[= ]\w+|\b[\w.]+=('[^']*'|\[[^\]]*\])")
 
 

@@ -15,6 +15,7 @@ from mtl_bert.data.batch import collate
 from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
 from mtl_bert.runs.finished import FinishedRun
 from mtl_bert.runs.text_model import TextModel, make_text_model
+from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -75,7 +76,7 @@ def answering(run: FinishedRun) -> Answering:
         settings,
         tasks,
         make_encoder_source(settings),
-        encoder_per_task=make_sampler(settings).encoder_per_task,
+        encoder_per_task=isinstance(make_sampler(settings), Single),
     )
     run.load_into(text_model.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -45,13 +45,13 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     Args:
         settings: the run's.
         sizes: training examples of each task, or None to count them in the data.
-        by_length: look at all texts, so that with ``bucket`` also which examples share a batch is
-            as it will be trained.
+        by_length: look at all texts, so that with ``group_by_length`` also which examples share a
+            batch is as it will be trained.
 
     Raises:
         UserError: sizes that are wrong, or data that cannot be had.
     """
-    by_length = by_length and settings.bucket is not None
+    by_length = by_length and settings.group_by_length is not None
     corpus = None
     if sizes is None:
         whole = read_corpus(settings, make_tasks(settings), ["train"])
@@ -59,8 +59,9 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         sizes = corpus.sizes
     elif by_length:
         raise ConfigError(
-            f"plan.sizes: expected null, as bucket={settings.bucket} needs the lengths of texts to "
-            f"write steps, found {sizes!r}; leave plan.sizes out or write bucket=null"
+            f"plan.sizes: expected null, as group_by_length={settings.group_by_length} needs the "
+            f"lengths of texts to write steps, found {sizes!r}; "
+            "leave plan.sizes out or write group_by_length=null"
         )
     numbers = sizes.values() if isinstance(sizes, Mapping) else ()
     if not numbers or not all(type(n) is int and n > 0 for n in numbers):
@@ -160,14 +161,17 @@ class Preview:
         settings = self.settings
         origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
         title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
-        if settings.bucket is not None:
-            title += f", bucket={settings.bucket} (examples of like length share a batch)"
+        if (steps := settings.group_by_length) is not None:
+            title += f", group_by_length={steps} (examples of like length share a batch)"
         return title
 
     @cached_property
     def _summary(self) -> tuple[list["_Line"], Largest]:
         """Number, use and notes of each epoch; the most that goes through the model at once."""
-        largest, found = Largest(self.settings.processes, self.settings.accumulate), []
+        largest, found = (
+            Largest(self.settings.processes, self.settings.trainer.accumulate_grad_batches),
+            [],
+        )
         for epoch in self:
             largest.see(epoch)
             found.append((epoch.number, usage(epoch, self.sizes), epoch.notes))

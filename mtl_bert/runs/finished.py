@@ -84,7 +84,7 @@ def open_run(
     changes: dict[str, Any] = {
         "trainer.accelerator": "auto",
         "trainer.devices": 1,
-        "trainer.nodes": 1,
+        "trainer.num_nodes": 1,
     }
     own = results.config
     for key, value in (moved or {}).items():

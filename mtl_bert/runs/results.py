@@ -104,7 +104,7 @@ class EpochRecord(Record):
     epoch: int = Field(description="counted from 1")
     score: float | None = Field(
         description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
-        "were not scored (trainer.validate_every); of samples of them where n says so"
+        "were not scored (trainer.check_val_every_n_epoch); of samples of them where n says so"
     )
     tasks: dict[str, TaskScore] | None = Field(
         description="null likewise; of a sample of the dev sets where n is smaller "

@@ -97,7 +97,7 @@ def check_scored(books: Books, epochs: int) -> None:
     if books.epochs and books.epochs[-1].epoch == epochs and books.epochs[-1].score is None:
         raise ConfigError(
             f"epochs: expected one after which the dev sets are scored, found {epochs}, which was "
-            f"trained with trainer.validate_every; write epochs={epochs + 1}"
+            f"trained with trainer.check_val_every_n_epoch; write epochs={epochs + 1}"
         )
 
 

@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
-from mtl_bert.config.compose import read_settings, sampler_name, saved_settings, settings_yaml
+from mtl_bert.config.compose import (
+    read_settings,
+    sampler_keys,
+    sampler_name,
+    saved_settings,
+    settings_yaml,
+)
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.machine import processes, signals
@@ -50,10 +56,11 @@ def run(settings: Settings, directory: Path) -> None:
     """
     settings, count = resolved(settings), settings.processes
     if count > 1 and processes.environment(count) is None:
-        if settings.trainer.nodes > 1:
+        if settings.trainer.num_nodes > 1:
             raise ConfigError(
-                f"trainer.nodes: expected 1 where neither torchrun nor Slurm starts the program, "
-                f"found {settings.trainer.nodes}; write torchrun --nnodes={settings.trainer.nodes} "
+                "trainer.num_nodes: expected 1 where neither torchrun nor Slurm starts the "
+                f"program, found {settings.trainer.num_nodes}; "
+                f"write torchrun --nnodes={settings.trainer.num_nodes} "
                 f"--nproc-per-node={settings.trainer.devices} -m mtl_bert.train"
             )
         processes.spawn(_run_here, (settings.plain(), str(directory)), count)
@@ -170,15 +177,15 @@ def _carry_out(
         saving = Saving(
             directory,
             rest,
-            every_steps=settings.trainer.save_every_steps,
-            every_minutes=settings.trainer.save_every_minutes,
+            every_steps=settings.trainer.save_steps,
+            every_minutes=settings.trainer.save_minutes,
         )
         watching = Watching(
-            Bar() if bar_wanted(settings.trainer.bar) else Lines(),
+            Bar() if bar_wanted(settings.trainer.enable_progress_bar) else Lines(),
             recorder,
             epochs=settings.epochs,
-            validate_every=settings.trainer.validate_every,
-            conflict_share=lambda: module.conflicts.share(),
+            validate_every=settings.trainer.check_val_every_n_epoch,
+            conflict_share=lambda: module.step_log.conflicts.share(),
         )
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
         device = ""
@@ -272,8 +279,8 @@ def labels(
         "B": settings.B,
         "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
         "lambda": settings.lambda_,
-        "freeze": settings.freeze if "freeze" in settings.sampler else None,
-        "bucket": settings.bucket,
+        "freeze": settings.freeze if "freeze" in sampler_keys(settings.sampler) else None,
+        "group_by_length": settings.group_by_length,
         "imbalance": settings.data.imbalance,
     }
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
@@ -311,14 +318,15 @@ def notes_of(data: DataRecord) -> list[str]:
 def notes_on(settings: Settings, datamodule: PlanDataModule) -> list[str]:
     """What a reader has to know about numbers that come from such training."""
     notes = []
-    if settings.bucket is not None:
+    if settings.group_by_length is not None:
         notes.append(
-            f"bucket={settings.bucket}: examples of like length share a batch, within "
-            f"{settings.bucket} steps; the paper's batches are random"
+            f"group_by_length={settings.group_by_length}: examples of like length share a batch, "
+            f"within {settings.group_by_length} steps; the paper's batches are random"
         )
-    if (every := settings.trainer.validate_every) > 1:
+    if (every := settings.trainer.check_val_every_n_epoch) > 1:
         notes.append(
-            f"trainer.validate_every={every}: the best epoch is the best of those that were scored"
+            f"trainer.check_val_every_n_epoch={every}: the best epoch is the best of those that "
+            "were scored"
         )
     if datamodule.samples:
         chosen = [
@@ -345,8 +353,8 @@ def collect(
     datamodule, module, (best, last) = parts.datamodule, parts.module, recorder.reported
     notes = [*notes_of(parts.data), *(notes_on(settings, datamodule) if recorder.epochs else ())]
     notes += recorder.remarks
-    if module.skipped:
-        notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
+    if module.step_log.skipped:
+        notes.append(f"{len(module.step_log.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
     return Results(
         config=settings.plain(),
@@ -365,8 +373,8 @@ def collect(
         utilisation=recorder.utilisation(datamodule),
         minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
         epochs=recorder.epochs,
-        skipped=module.skipped,
-        overflows=module.overflows,
+        skipped=module.step_log.skipped,
+        overflows=module.step_log.overflows,
         notes=notes,
         finished=datetime.now(UTC),
     )

@@ -104,7 +104,10 @@ def test_files_may_be_named_from_anywhere_and_may_move(
         (home / "data" / f"ids-sst-{split}.csv").write_text(text, "utf-8")
     monkeypatch.chdir(home)
     overrides = ["data=cs224n", "data.dir=data", "task=[sst]", "sampler=rr", "epochs=1"]
-    assert command("train", *overrides, "hydra.run.dir=run", "trainer.bar=false").code == 0
+    assert (
+        command("train", *overrides, "hydra.run.dir=run", "trainer.enable_progress_bar=false").code
+        == 0
+    )
     monkeypatch.chdir(elsewhere)
     assert "are the recorded ones" in command("evaluate", f"{home}/run").out
     (home / "data").rename(elsewhere / "moved")

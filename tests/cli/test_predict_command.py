@@ -64,7 +64,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "ids-sst-test-student.csv").write_text(SST, "utf-8", newline="")
     (data / "sts-test-student.csv").write_text(STS, "utf-8")
     files = ("data=cs224n", f"data.dir={data}", "task=[sst,sts]", "sampler=rr", "lr=1e-2")
-    small = ("epochs=1", "batch_size=8", "trainer.threads=1", "trainer.bar=false")
+    small = ("epochs=1", "batch_size=8", "trainer.threads=1", "trainer.enable_progress_bar=false")
     running.run(settings_of(*files, *small), place / "run")
     return place
 

@@ -35,7 +35,7 @@ def gradients(
     named = {f"shared.{n}": p for n, p in shared.named_parameters()}
     named |= {f"{t}.{n}": p for t, head in heads.items() for n, p in head.named_parameters()}
     reach = {t: [name.split(".")[0] in ("shared", t) for name in named] for t in EXAMPLES}
-    rows = None if rank is None else AveragedRows(list(named.values()), reach)
+    rows = None if rank is None else AveragedRows(list(named.values()), reach.__getitem__)
     matrix = GradientMatrix(list(named.values()), rows)
     for _ in range(2):  # the buffer is used again
         matrix.start(list(shares))
@@ -44,7 +44,7 @@ def gradients(
                 batch = data(task)[part]
                 loss = heads[task](shared(batch).tanh()).square().mean()
                 matrix.add(task, loss, len(batch) / EXAMPLES[task])
-        seen = matrix.combine(surgery, torch.Generator().manual_seed(3)).seen
+        seen = matrix.combine(surgery, torch.Generator().manual_seed(3)).stats
     grads = {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
     return grads | {"gram": seen.gram, "losses": seen.losses}
 

@@ -15,7 +15,8 @@ from mtl_bert.runs.finished import open_run
 from mtl_bert.training import run as running
 from mtl_bert.training.callbacks import checkpointing as saving
 from mtl_bert.training.callbacks import recorder
-from mtl_bert.training.module import DivergedError, MultiTaskModule
+from mtl_bert.training.divergence import DivergedError
+from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together
 from tests.training.test_interruption import (
