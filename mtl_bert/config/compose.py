@@ -4,7 +4,7 @@ The entry points, ``cli.py`` and this file are the only ones that know Hydra.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -33,8 +33,11 @@ SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "free
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler takes none."""
 
-# Keys of the command line that say where settings come from or what becomes of a sweep.
-NO_SETTINGS = ("resume", "fail_fast")
+# Keys of the command line that say where settings come from, what becomes of a sweep, or of a plan.
+NO_SETTINGS = ("resume", "fail_fast", "plan")
+
+# Where what a group gives stands, if not under the group's name.
+NODES = {"task": "tasks"}
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -117,6 +120,32 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
         ) from error
     for key, value in (changes or {}).items():
         OmegaConf.update(saved, key, value)
+    return read_settings(saved)
+
+
+def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
+    """A run's own settings, and what the command line gives anew.
+
+    Args:
+        config: composed from the command line.
+        directory: the run's.
+        overrides: the command line's, ``resume`` among them.
+
+    Raises:
+        ConfigError: no run is there, or settings that are wrong.
+    """
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+            "write resume=DIR"
+        )
+    saved = OmegaConf.create(saved_settings(path).plain())
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        if key != "resume":
+            node = NODES.get(key, key)
+            OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
     return read_settings(saved)
 
 

@@ -99,7 +99,7 @@ class SweepCallback(Callback):
             same = f", {len(names)} different runs" if len(names) < len(jobs) else ""
             log.info(
                 "sweep of %d jobs%s in %s, %d done already; to see how it goes: "
-                "python -m mtl_bert.sweep status %s",
+                "mtl-bert sweep status %s",
                 *(len(jobs), same, self._folder.path, done, self._folder.path),
             )
 

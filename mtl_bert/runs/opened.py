@@ -50,8 +50,8 @@ class Run:
         path: str | Path,
         checkpoint: str = "best",
         *,
-        data_dir: str | None = None,
-        model_path: str | None = None,
+        data_dir: str | Path | None = None,
+        model_path: str | Path | None = None,
     ) -> "Run":
         """Open a run by its folder.
 
@@ -67,8 +67,8 @@ class Run:
         folder = RunFolder(Path(path))
         if not folder.results.is_file():
             raise ConfigError(
-                f"{path}: expected the folder of a finished run, found no {folder.results.name} in "
-                "it; write another"
+                f"run: expected the folder of a finished run, found no {folder.results.name} in "
+                f"{path}; write for example runs/2026-01-31/12-00-00-arrp-seed1"
             )
         if checkpoint not in CHECKPOINTS:
             raise ConfigError(

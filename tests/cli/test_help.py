@@ -48,11 +48,3 @@ def test_every_key_of_a_run_is_named(shown: str) -> None:
     # Made from other choices, never written by hand.
     keys = {name.partition(".")[0] for name in setting_names()} - {"freeze_sets", "tasks"}
     assert sorted(keys - words) == []
-
-
-@pytest.mark.parametrize(("module", "key"), [("plan", "plan.sizes"), ("evaluate", "run=DIR")])
-def test_the_other_commands_have_help_of_their_own(command: Command, module: str, key: str) -> None:
-    outcome = command(module, "--help")
-    assert outcome.code == 0
-    assert f"python -m mtl_bert.{module}" in outcome.out
-    assert key in outcome.out
