@@ -7,7 +7,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mtl_bert.config import command_line
-from mtl_bert.config.compose import NO_SETTINGS, read_settings, saved_settings
+from mtl_bert.config.compose import NO_SETTINGS, made_by, read_settings, saved_settings
 from mtl_bert.config.settings import ConfigError, Settings, setting_names
 from mtl_bert.jobs.hydra_callback import carry_out_job
 
@@ -23,11 +23,12 @@ def main() -> None:
 def _run(config: DictConfig, directory: Path) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return carry_out_job(config, directory)
+    overrides = list(HydraConfig.get().overrides.task)
     if config.resume is None:
-        settings = read_settings(config)
+        settings = made_by(read_settings(config), overrides)
     else:
         directory = Path(str(config.resume))
-        settings = _settings_to_resume(config, directory, HydraConfig.get().overrides.task)
+        settings = _settings_to_resume(config, directory, overrides)
     # Torch takes seconds to import: settings that are wrong are refused before that.
     from mtl_bert.training.run import run
 
@@ -43,13 +44,14 @@ def _settings_to_resume(config: DictConfig, directory: Path, overrides: list[str
             f"resume: expected the directory of a run, found no config.yaml in {directory}; "
             "write resume=DIR"
         )
-    saved = OmegaConf.create(saved_settings(path).plain())
-    for override in overrides:
+    before = saved_settings(path)
+    saved = OmegaConf.create(before.plain())
+    anew = [override for override in overrides if not override.startswith("resume=")]
+    for override in anew:
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
-        if key != "resume":
-            node = NODES.get(key, key)
-            OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-    return read_settings(saved)
+        node = NODES.get(key, key)
+        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
 
 
 if __name__ == "__main__":

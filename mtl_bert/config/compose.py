@@ -4,21 +4,38 @@ The entry points, ``cli.py`` and this file are the only ones that know Hydra.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain, refuse_old_names
+from mtl_bert.config.settings import (
+    ConfigError,
+    DataSettings,
+    ModelSettings,
+    Settings,
+    TrainerSettings,
+    defaults,
+    explain,
+    refuse_old_names,
+)
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
 """The configuration: inside an installed package, beside it in a checkout."""
+
+# What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
+for _name, _model in (
+    ("run", Settings), ("data", DataSettings), ("model", ModelSettings),
+    ("trainer", TrainerSettings),
+):  # fmt: skip
+    ConfigStore.instance().store(group="settings", name=_name, node=defaults(_model))
 
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
@@ -59,6 +76,17 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
+
+
+def made_by(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """The same settings, with a note of the command line that they come from.
+
+    Args:
+        settings: the run's.
+        overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
+    """
+    told = [word for word in overrides if word.partition("=")[0] not in NO_SETTINGS]
+    return settings.model_copy(update={"overrides": told})
 
 
 def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
