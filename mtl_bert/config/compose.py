@@ -42,6 +42,8 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path)
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
+OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
+
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
@@ -50,8 +52,11 @@ SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "free
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler takes none."""
 
-# Keys of the command line that say where settings come from or what becomes of a sweep.
-NO_SETTINGS = ("resume", "fail_fast")
+NO_SETTINGS = {
+    "resume": "Directory of a run to go on with.",
+    "fail_fast": "Whether a job that fails keeps a sweep (-m) from starting more.",
+}
+"""Keys of the command line that are about the command and not about the run."""
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -107,6 +112,13 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
     used = sampler_keys(plain["sampler"])
     unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+
+
+def _described_settings() -> str:
+    """What ``--help`` says of the settings."""
+    from mtl_bert.config.reference import help_text  # which reads what this module knows
+
+    return help_text()
 
 
 def _run_name(root: DictConfig) -> str:

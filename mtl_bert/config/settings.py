@@ -278,8 +278,9 @@ class Settings(_Settings):
         "The penalty λ on arrp's fine-tuning phase.", "lambda=0.5", None, alias="lambda"
     )
     B: Count | None = _setting(
-        "Examples of an epoch's fine-tuning phase (arrp), of each task per epoch (rr), or B / "
-        "batch_size steps (annealed, vanilla). null: all there are.",
+        "Examples per epoch: of arrp's fine-tuning phase (null: all that are left), of each task "
+        "with rr (null: the smallest task's), or B / batch_size steps of a batch for each task "
+        "with annealed and vanilla (null: as many examples as there are).",
         "B=24000",
         None,
     )
@@ -444,7 +445,8 @@ def _words(annotation: Any, checks: Sequence[Any] = ()) -> str:
         inner = (c.metadata if isinstance(c, FieldInfo) else [c] for c in parts[1:])
         return _words(parts[0], [check for several in inner for check in several])
     if origin in (Union, UnionType, Literal):
-        *first, last = [p if isinstance(p, str) else _words(p) for p in parts]
+        words = [p if isinstance(p, str) else _words(p) for p in parts]
+        *first, last = [word for several in words for word in several.split(" or ")]
         return f"{', '.join(first)} or {last}"
     simple = {bool: "true or false", str: "text", NoneType: "null"}
     if annotation in simple:
