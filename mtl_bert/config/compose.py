@@ -83,14 +83,15 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     return settings
 
 
-def made_by(settings: Settings, overrides: Sequence[str]) -> Settings:
+def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str] = ()) -> Settings:
     """The same settings, with a note of the command line that they come from.
 
     Args:
         settings: the run's.
         overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
+        left_out: keys among them that the run does not use.
     """
-    told = [word for word in overrides if word.partition("=")[0] not in NO_SETTINGS]
+    told = [word for word in overrides if word.partition("=")[0] not in (*NO_SETTINGS, *left_out)]
     return settings.model_copy(update={"overrides": told})
 
 

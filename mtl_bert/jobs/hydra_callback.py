@@ -48,7 +48,7 @@ def carry_out_job(config: DictConfig, directory: Path) -> float:
         name = settings.sampler["name"]
         log.info("sampler=%s does not use %s: left out", name, ", ".join(unused))
     return carry_out(
-        made_by(settings, hydra.overrides.task),
+        made_by(settings, hydra.overrides.task, unused),
         Place(Folder(directory.parent), hydra.job.num, directory.name),
         fail_fast=config.fail_fast,
         beside_others=not hydra.launcher["_target_"].endswith(".BasicLauncher"),

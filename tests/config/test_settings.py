@@ -74,7 +74,7 @@ def test_what_a_setting_takes_is_told_from_its_type() -> None:
 
 def test_the_command_line_is_kept_with_the_settings_and_decides_nothing(tmp_path: Path) -> None:
     plain = settings_of("sampler=rr")
-    noted = made_by(plain, ["sampler=rr", "resume=run", "fail_fast=true"])
+    noted = made_by(plain, ["sampler=rr", "resume=run", "fail_fast=true", "B=3"], ["B"])
     assert noted.overrides == ["sampler=rr"]
     (tmp_path / "config.yaml").write_text(settings_yaml(noted), "utf-8")
     assert saved_settings(tmp_path / "config.yaml") == noted
