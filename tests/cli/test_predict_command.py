@@ -194,8 +194,8 @@ def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["split=test"], "run: expected the directory of a finished run, found nothing"),
-        (["run=gone", "split=test"], "run: expected the directory of a finished run, found no"),
+        (["split=test"], ".: expected the folder of a finished run"),
+        (["run=gone", "split=test"], "gone: expected the folder of a finished run, found no"),
         (["run={run}"], "split: expected split=dev|test, or a text to answer, found neither"),
         (["run={run}", "split=dev", "text=a"], "split: expected split=dev|test, or a text"),
         (["run={run}", "split=train"], "split: expected dev or test, found 'train'"),
