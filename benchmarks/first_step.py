@@ -13,7 +13,7 @@ SECONDS = 300  # for others to look at the process, and to kill it
 
 def main() -> None:
     """Run the program as people do, with a word after the first step, and no second."""
-    train = import_module("mtl_bert.train")  # the package's name for it is a function
+    train: Any = import_module("mtl_bert.train")  # the package's name for it is a function
     carry_out = train._carry_out
 
     def hooked(composed: Any) -> Any:

@@ -9,21 +9,40 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain, refuse_old_names
+from mtl_bert.config.settings import (
+    ConfigError,
+    DataSettings,
+    ModelSettings,
+    Settings,
+    TrainerSettings,
+    defaults,
+    explain,
+    refuse_old_names,
+)
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
 """The configuration: inside an installed package, beside it in a checkout."""
 
+# What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
+for _name, _model in (
+    ("run", Settings), ("data", DataSettings), ("model", ModelSettings),
+    ("trainer", TrainerSettings),
+):  # fmt: skip
+    ConfigStore.instance().store(group="settings", name=_name, node=defaults(_model))
+
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
+
+OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
 
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
@@ -33,10 +52,13 @@ SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "free
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler takes none."""
 
-# Keys of the command line that say where settings come from, what becomes of a sweep, or of a plan.
-NO_SETTINGS = ("resume", "fail_fast", "plan")
+NO_SETTINGS = {
+    "resume": "Directory of a run to go on with.",
+    "fail_fast": "Whether a job that fails keeps a sweep (-m) from starting more.",
+}
+"""Keys of the command line that are about the command and not about the run."""
 
-# Where what a group gives stands, if not under the group's name.
+# Where what a group gives stands, if not under the group\'s name.
 NODES = {"task": "tasks"}
 
 
@@ -52,7 +74,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
             if isinstance(config, DictConfig)
             else dict(config)
         )
-        for key in NO_SETTINGS:
+        for key in (*NO_SETTINGS, "plan"):
             plain.pop(key, None)
         refuse_old_names(plain)
         settings = Settings.model_validate(plain)
@@ -62,6 +84,18 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
+
+
+def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str] = ()) -> Settings:
+    """The same settings, with a note of the command line that they come from.
+
+    Args:
+        settings: the run's.
+        overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
+        left_out: keys among them that the run does not use.
+    """
+    told = [word for word in overrides if word.partition("=")[0] not in (*NO_SETTINGS, *left_out)]
+    return settings.model_copy(update={"overrides": told})
 
 
 def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
@@ -82,6 +116,13 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
     used = sampler_keys(plain["sampler"])
     unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+
+
+def _described_settings() -> str:
+    """What ``--help`` says of the settings."""
+    from mtl_bert.config.reference import help_text  # which reads what this module knows
+
+    return help_text()
 
 
 def _run_name(root: DictConfig) -> str:
@@ -140,13 +181,14 @@ def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[
             f"resume: expected the directory of a run, found no config.yaml in {directory}; "
             "write resume=DIR"
         )
-    saved = OmegaConf.create(saved_settings(path).plain())
-    for override in overrides:
+    before = saved_settings(path)
+    saved = OmegaConf.create(before.plain())
+    anew = [override for override in overrides if not override.startswith("resume=")]
+    for override in anew:
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
-        if key != "resume":
-            node = NODES.get(key, key)
-            OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-    return read_settings(saved)
+        node = NODES.get(key, key)
+        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
 
 
 def known_tasks() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.config.command_line import Composed, compose
-from mtl_bert.config.compose import read_settings, settings_to_resume
+from mtl_bert.config.compose import made_by, read_settings, settings_to_resume
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.logging import plain_messages
 from mtl_bert.utils.validation import SamplerError
@@ -41,7 +41,7 @@ def begin(composed: Composed) -> Path:
     """
     config, directory = composed.config, composed.directory
     if config.resume is None:
-        settings = read_settings(config)
+        settings = made_by(read_settings(config), composed.overrides)
     else:
         directory = Path(str(config.resume))
         settings = settings_to_resume(config, directory, composed.overrides)

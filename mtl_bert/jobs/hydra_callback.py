@@ -22,7 +22,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import UNSET, read_job_settings, read_settings
+from mtl_bert.config.compose import UNSET, made_by, read_job_settings, read_settings
 from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
@@ -48,7 +48,7 @@ def carry_out_job(config: DictConfig, directory: Path) -> float:
         name = settings.sampler["name"]
         log.info("sampler=%s does not use %s: left out", name, ", ".join(unused))
     return carry_out(
-        settings,
+        made_by(settings, hydra.overrides.task, unused),
         Place(Folder(directory.parent), hydra.job.num, directory.name),
         fail_fast=config.fail_fast,
         beside_others=not hydra.launcher["_target_"].endswith(".BasicLauncher"),

@@ -207,6 +207,10 @@ class Results(Record):
 
     schema_version: int = 1
     config: dict[str, Any] = Field(description="the resolved configuration")
+    overrides: list[str] | None = Field(
+        default=None,
+        description="the command line that made the run, such as sampler=arrp; null if none did",
+    )
     seed: int
     commit: str | None = Field(description="of the program's checkout; +dirty with local changes")
     device: str
