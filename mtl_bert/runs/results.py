@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
 CONFIG, RESULTS = "config.yaml", "results.json"
 
 

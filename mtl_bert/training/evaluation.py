@@ -122,5 +122,9 @@ def write_predictions(path: Path, table: Table, predictions: Tensor, confidence:
         rows = zip(table.ids, table.texts, *numbers, strict=True)
         for row_id, texts, label, prediction, sure in rows:
             # Digits enough for the metric to be computed again from the file.
-            given = [f"{label:.15g}", f"{prediction:.9g}", "" if math.isnan(sure) else f"{sure:.9g}"]
+            given = [
+                f"{label:.15g}",
+                f"{prediction:.9g}",
+                "" if math.isnan(sure) else f"{sure:.9g}",
+            ]
             writer.writerow([row_id, *texts, *given])

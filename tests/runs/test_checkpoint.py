@@ -13,7 +13,9 @@ from tests.factories import assert_tells
 def run(tmp_path: Path) -> Path:
     """The directory of a run with two checkpoints, numbered 1 and 2."""
     for number in (1, 2):
-        checkpoint.write_last(RunFolder(tmp_path), {"number": number, "weights": torch.arange(1000.0)})
+        checkpoint.write_last(
+            RunFolder(tmp_path), {"number": number, "weights": torch.arange(1000.0)}
+        )
     return tmp_path
 
 

@@ -32,7 +32,9 @@ def test_metrics_have_a_row_for_each_epoch_and_task(run: Run) -> None:
         [2, "sst"],
         [2, "sts"],
     ]
-    documented = [line.strip().partition(":")[0] for line in (Run.metrics.__doc__ or "").split("\n")]
+    documented = [
+        line.strip().partition(":")[0] for line in (Run.metrics.__doc__ or "").split("\n")
+    ]
     assert list(frame.columns) == [name for name in documented if name in frame.columns]
     unscored, scored = frame[frame.epoch == 1], frame[frame.epoch == 2]
     assert unscored[["value", "n", "score"]].isna().all(axis=None)

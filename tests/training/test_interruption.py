@@ -14,8 +14,7 @@ import torch
 from mtl_bert.config.settings import Settings
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE
 from mtl_bert.training import run as running
-from mtl_bert.training.callbacks import checkpointing
-from mtl_bert.training.callbacks import recorder
+from mtl_bert.training.callbacks import checkpointing, recorder
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork
