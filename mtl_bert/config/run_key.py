@@ -20,7 +20,6 @@ NO_DIFFERENCE = (
 
 STEP_SIZE = (
     "batch_size",
-    "sampler.batch_size",
     "trainer.accumulate_grad_batches",
     "trainer.devices",
     "trainer.num_nodes",
@@ -44,7 +43,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def identity(settings: Settings) -> str:
     """Sixteen hexadecimal digits that two runs share if they are told to do the same."""
-    freezing = ("freeze", "freeze_sets", "freeze_sets.*", "sampler.freeze")
+    freezing = ("freeze", "freeze_sets", "freeze_sets.*")
     told = {
         key: value
         for key, value in flat(settings.complete())
@@ -63,7 +62,7 @@ def run_name(settings: Settings) -> str:
     parts = [str(settings.sampler["name"])]
     if settings.B is not None:
         parts.append(f"B{settings.B}")
-    if "lambda_" in settings.sampler:
+    if settings.lambda_ is not None:
         parts.append(f"lambda{settings.lambda_:g}")
     if settings.frozen:
         parts.append(settings.freeze if isinstance(settings.freeze, str) else "frozen")

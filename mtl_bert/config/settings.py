@@ -224,8 +224,11 @@ def setting_names(model: type[BaseModel] = Settings, prefix: str = "") -> list[s
 def unknown_setting(key: str, known: Sequence[str] = ()) -> str:
     """What to say of a setting that does not exist: its new name, or one that looks alike."""
     close = difflib.get_close_matches(key, known, n=1)
+    name = key.rpartition(".")[2].rstrip("_")
     if key in RENAMED:
         advice = f"write {RENAMED[key]}"
+    elif name in known:  # the sampler's lambda_ is the run's lambda
+        advice = f"write {name}"
     elif close:
         advice = f"did you mean {close[0]}?"
     else:

@@ -16,6 +16,7 @@ from mtl_bert.data import Table
 from mtl_bert.data.batch import collate
 from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
 from mtl_bert.runs.text_model import TextModel, make_text_model
+from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def load_predictor(run: "Run") -> Predictor:
         settings,
         tasks,
         make_encoder_source(settings),
-        encoder_per_task=make_sampler(settings).encoder_per_task,
+        encoder_per_task=isinstance(make_sampler(settings), Single),
     )
     run.load_into(text_model.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtl_bert.config.compose import sampler_name
+from mtl_bert.config.compose import sampler_keys, sampler_name
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.results import DataRecord
@@ -31,7 +31,7 @@ def run_labels(
         "B": settings.B,
         "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
         "lambda": settings.lambda_,
-        "freeze": settings.freeze if "freeze" in settings.sampler else None,
+        "freeze": settings.freeze if "freeze" in sampler_keys(settings.sampler) else None,
         "group_by_length": settings.group_by_length,
         "imbalance": settings.data.imbalance,
     }

@@ -25,8 +25,8 @@ def collect(
     datamodule, module, (best, last) = parts.datamodule, parts.module, recorder.reported
     notes = notes_on(settings, parts.data, datamodule if recorder.epochs else None)
     notes += recorder.remarks
-    if module.skipped:
-        notes.append(f"{len(module.skipped)} steps were skipped: not all was finite")
+    if module.step_log.skipped:
+        notes.append(f"{len(module.step_log.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
     return Results(
         config=settings.plain(),
@@ -45,8 +45,8 @@ def collect(
         utilisation=recorder.utilisation(datamodule),
         minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
         epochs=recorder.epochs,
-        skipped=module.skipped,
-        overflows=module.overflows,
+        skipped=module.step_log.skipped,
+        overflows=module.step_log.overflows,
         notes=notes,
         finished=datetime.now(UTC),
     )

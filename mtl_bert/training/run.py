@@ -114,7 +114,7 @@ def _train(settings: Settings, directory: Path) -> None:
             recorder,
             epochs=settings.epochs,
             validate_every=trainer_settings.check_val_every_n_epoch,
-            conflict_share=lambda: module.conflicts.share(),
+            conflict_share=lambda: module.step_log.conflicts.share(),
         )
         profiles = [StepProfile(directory)] if trainer_settings.profile else []
         wandb_run = wandb_logger(loggers)

@@ -93,16 +93,12 @@ def config_of(made: Made) -> dict[str, Any]:
         "_target_": f"mtl_bert.sampling.{made.sampler}",
         "name": made.sampler,
     }
-    if made.sampler != "random":
-        sampler["batch_size"] = made.batch_size
-    if made.sampler in WITH_B:
-        sampler["B"] = made.B
     if made.sampler in ("annealed", "vanilla"):
         sampler["batches_per_step"] = None
     if made.sampler in ("full", "single"):
         sampler["order"] = None
     if made.sampler == "arrp":
-        sampler |= {"lambda_": made.lambda_, "lambda_on": "loss", "freeze": made.freeze}
+        sampler["lambda_on"] = "loss"
     tiny = made.encoder == "tiny"
     config: dict[str, Any] = {
         "seed": made.seed,

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.runs.factories import make_encoder_source, make_sampler
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training import run as running
 from mtl_bert.training.build import assemble
 from mtl_bert.training.module import MultiTaskModule
@@ -112,10 +113,10 @@ def test_what_is_trained_is_what_is_printed(
     assert command("plan", *chosen, "plan.out=steps.jsonl").code == 0
     printed = _lines(tmp_path / "steps.jsonl")
 
-    consumed: list[StepBatch] = []
+    consumed: list[PlanStep[Batch]] = []
     step_of = MultiTaskModule.training_step
 
-    def training_step(self: MultiTaskModule, step: StepBatch, index: int) -> None:
+    def training_step(self: MultiTaskModule, step: PlanStep[Batch], index: int) -> None:
         consumed.append(step)
         step_of(self, step, index)
 
@@ -132,7 +133,7 @@ def test_what_is_trained_is_what_is_printed(
             line["phase"],
         )
         assert list(step.tasks) == list(line["rows"])
-        for task, (batch,) in step.tasks.items():
+        for task, batch in step.batches.items():
             part, rows = encoded[task], line["rows"][task]
             assert len(batch) == len(rows)
             assert batch.labels.numpy() == pytest.approx(part.labels[rows])

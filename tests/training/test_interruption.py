@@ -14,6 +14,7 @@ import torch
 from mtl_bert.config.settings import Settings
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE
 from mtl_bert.training import run as running
+from mtl_bert.training import step as step_file
 from mtl_bert.training.callbacks import checkpointing, recorder
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
@@ -78,7 +79,7 @@ def call_at(owner: Any, name: str, number: int, what: Callable[..., None], after
 
 
 def at_step(number: int, what: Callable[..., None] = die) -> Callable[[], None]:
-    return lambda: call_at(MultiTaskModule, "_end_step", number, what, after=True)
+    return lambda: call_at(MultiTaskModule, "training_step", number, what, after=True)
 
 
 def half_written(number: int) -> Callable[[], None]:
@@ -339,14 +340,18 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_
     bad = (3, 4)
 
     def poison() -> None:
-        real = MultiTaskModule._loss
+        real, seeded, now = step_file.task_loss, step_file.seed_dropout, 0
 
-        def loss(self: MultiTaskModule, task: str, batch: Any) -> Any:
-            value = real(self, task, batch)
-            poisoned = self.position.step in bad and task == "sts"
-            return value * float("nan") if poisoned else value
+        def seed(seed: int, epoch: int, step: int, rank: int) -> None:
+            nonlocal now
+            now = step
+            seeded(seed, epoch, step, rank)
 
-        MultiTaskModule._loss = loss  # type: ignore[method-assign]
+        def loss(model: Any, task: str, batch: Any) -> Any:
+            value = real(model, task, batch)
+            return value * float("nan") if now in bad and task == "sts" else value
+
+        step_file.seed_dropout, step_file.task_loss = seed, loss
 
     def poison_and_die() -> None:
         poison()
@@ -368,19 +373,20 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_
 
 def test_a_run_that_diverges_leaves_the_weights_before_it_did(tmp_path: Path) -> None:
     def poison() -> None:
-        real, end = MultiTaskModule._loss, MultiTaskModule._end_step
+        real, take, now = step_file.task_loss, MultiTaskModule.training_step, 0
 
-        def loss(self: MultiTaskModule, task: str, batch: Any) -> Any:
-            value = real(self, task, batch)
-            return value * float("nan") if self.steps >= 10 else value
+        def loss(model: Any, task: str, batch: Any) -> Any:
+            return real(model, task, batch) * (float("nan") if now >= 10 else 1.0)
 
-        def end_step(self: MultiTaskModule, step: Any) -> None:
-            if self.steps == 9:
+        def training_step(self: MultiTaskModule, step: Any, index: int) -> None:
+            nonlocal now
+            now = self.steps
+            if now == 10:
                 torch.save(self.state_dict(), tmp_path / "before.pt")
-            end(self, step)
+            take(self, step, index)
 
-        MultiTaskModule._loss = loss  # type: ignore[method-assign]
-        MultiTaskModule._end_step = end_step  # type: ignore[method-assign]
+        step_file.task_loss = loss
+        MultiTaskModule.training_step = training_step  # type: ignore[method-assign]
 
     assert carry_out(tmp_path / "run", "trainer.skip_limit=3", hook=poison) == 1
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)

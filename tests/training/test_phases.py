@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import assemble, make_trainer
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
@@ -31,7 +32,12 @@ class Watch(Callback):
         self.rates: list[float] = []
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, outputs: object, batch: StepBatch, _: int
+        self,
+        trainer: Trainer,
+        module: MultiTaskModule,
+        outputs: object,
+        batch: PlanStep[Batch],
+        _: int,
     ) -> None:
         named = dict(module.model.named_parameters())
         self.phases.append(batch.phase.name)

@@ -117,17 +117,16 @@ def test_shares_and_parts_of_a_batch_are_the_batch(tmp_path: Path, sampler: str)
 
 def test_averaging_after_surgery_would_be_seen(tmp_path: Path) -> None:
     """The comparison fails where it must: with each process's surgery on its own rows."""
-    from mtl_bert.surgery import OwnRows
-    from mtl_bert.training import module
+    from mtl_bert.surgery import LocalRows, surgeon
 
-    class Late(OwnRows):
-        hand = False
+    class Late(LocalRows):
+        stop_requested = False
 
         def __init__(self, *_: object) -> None:
             super().__init__()
 
     def alone() -> None:
-        module.AveragedRows = Late  # type: ignore[misc,assignment]
+        surgeon.AveragedRows = Late  # type: ignore[misc,assignment]
 
     ended = train(tmp_path / "run", "sampler=rr", *TWO, processes=2, hook=alone)
     assert ended == [0, 0]

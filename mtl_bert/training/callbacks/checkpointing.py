@@ -6,13 +6,15 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.runs.results import RunFolder
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.callbacks.recorder import Recorder
-from mtl_bert.training.module import DivergedError, MultiTaskModule
+from mtl_bert.training.divergence import DivergedError
+from mtl_bert.training.module import MultiTaskModule
 
 
 class Checkpointing(Callback):
@@ -47,7 +49,7 @@ class Checkpointing(Callback):
         trainer: Trainer,
         module: MultiTaskModule,
         outputs: Any,
-        batch: StepBatch,
+        batch: PlanStep[Batch],
         batch_idx: int,
     ) -> None:
         """Save if it is time to, or the last chance."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.data.table import Table
 from mtl_bert.runs import checkpoint
 from mtl_bert.runs.results import (
@@ -21,6 +21,7 @@ from mtl_bert.runs.results import (
 )
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.epoch import rows_used
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.datamodule import PlanDataModule, datamodule_of
 from mtl_bert.training.evaluation import Evaluation, write_predictions
 from mtl_bert.training.module import MultiTaskModule
@@ -154,12 +155,12 @@ class Recorder(Callback):
         self._steps, self._examples = len(steps), sum(past) + _examples(begun)
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
+        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Give the time from here on to the step's phase."""
-        if batch.step.rows:
+        if batch.plan.rows:
             self._clock.enter(batch.phase.name)
-            self._examples += batch.step.examples
+            self._examples += batch.plan.examples
 
     def on_validation_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Stop the clock of training."""
@@ -257,12 +258,12 @@ class Recorder(Callback):
                     steps=len(steps),
                     examples=_examples(steps),
                     seconds=self._clock.seconds[phase.name],
-                    conflicts=module.conflicts.of(phase.name),
-                    layers=module.conflicts.layers(phase.name),
+                    conflicts=module.step_log.conflicts.of(phase.name),
+                    layers=module.step_log.conflicts.layers(phase.name),
                 )
                 for phase, steps in plan.phases()
             ],
-            losses=module.losses.epoch(),
+            losses=module.step_log.losses.epoch(),
             utilisation=used.read(),
         )
 
