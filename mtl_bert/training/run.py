@@ -29,7 +29,7 @@ from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.checkpointing import Saving
 from mtl_bert.training.callbacks.profiler import StepProfile
-from mtl_bert.training.callbacks.progress import Bar, Lines, Watching, bar_wanted
+from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.evaluation import Evaluation
@@ -173,12 +173,11 @@ def _carry_out(
             every_steps=settings.trainer.save_every_steps,
             every_minutes=settings.trainer.save_every_minutes,
         )
-        watching = Watching(
-            Bar() if bar_wanted(settings.trainer.bar) else Lines(),
+        progress = RunProgress(
             recorder,
             epochs=settings.epochs,
             validate_every=settings.trainer.validate_every,
-            conflict_share=lambda: module.conflicts.share(),
+            bar=settings.trainer.bar,
         )
         profiles = [StepProfile(directory)] if settings.trainer.profile else []
         device = ""
@@ -188,7 +187,7 @@ def _carry_out(
 
         wandb_run = wandb_logger(loggers)
         showing = [] if wandb_run is None else [Showing(wandb_run, directory, so_far)]
-        callbacks = [recorder, saving, watching, *profiles, *showing] if first else []
+        callbacks = [recorder, saving, progress, *profiles, *showing] if first else []
         left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=left)
         trains = datamodule.total_steps > 0
