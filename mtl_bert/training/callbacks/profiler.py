@@ -50,11 +50,8 @@ class StepProfile(Callback):
             self._profile = self._begun(steps, batch.epoch)
             self._profile.start()
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        module: MultiTaskModule,
-        *_: Any,  # type: ignore[override]
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, module: MultiTaskModule, *_: Any
     ) -> None:
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
         if self._profile is not None:

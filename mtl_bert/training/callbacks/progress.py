@@ -94,12 +94,12 @@ class EpochSummary:
             dev, loss = ("not scored", "", ""), record.losses.get(task)
             if scores is not None:
                 now = scores.tasks[task]
-                dev = (now.metric, *moved(now.value, before and before.tasks[task].value))
+                dev = (now.metric, *moved(now.value, before.tasks[task].value if before else None))
             trained = "" if loss is None else f"{loss:.3f}", f"{used.examples:,}"
             table.add_row(task, *dev, *trained, f"{self.passes[task]:.2f}")
         if scores is not None:
             table.add_section()
-            table.add_row("score", "", *moved(scores.score, before and before.score))
+            table.add_row("score", "", *moved(scores.score, before.score if before else None))
         return table
 
     def remarks(self) -> Iterator[str]:
