@@ -22,9 +22,8 @@ from benchmarks.encoders import SIZES, losses, model
 from benchmarks.measure import MEBI, machine, peak_of, resident
 from benchmarks.rows import PAPER
 from mtl_bert.data.batch import Batch
-from mtl_bert.memory.estimate import Estimate, estimate
+from mtl_bert.memory.estimate import Estimate, computing, estimate
 from mtl_bert.memory.forecast import HELD
-from mtl_bert.memory.parts import computing
 from mtl_bert.memory.work import Work
 from mtl_bert.surgery import GradientMatrix
 

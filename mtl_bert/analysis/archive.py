@@ -13,8 +13,8 @@ from typing import Any
 
 from mtl_bert.analysis.document import Document
 from mtl_bert.analysis.render import FIGURES, TABLES, csv_text, write_small
-from mtl_bert.analysis.run_files import LEFT_OUT, PREDICTIONS, RESULTS, Run, UnusableError
-from mtl_bert.runs.results import Results
+from mtl_bert.analysis.run_files import LEFT_OUT, Run, UnusableError
+from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.utils.files import replacing
 
 ARCHIVE = "runs.tar.xz"
@@ -57,7 +57,8 @@ def write_archive(runs: Sequence[Run], path: Path) -> None:
 def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """Names and contents, like beside like, which packs best."""
     for run in runs:
-        yield f"{run.name}/{RESULTS}", _without_places(run.results).model_dump_json(indent=1) + "\n"
+        name = RunFolder(Path(run.name)).results.as_posix()
+        yield name, _without_places(run.results).model_dump_json(indent=1) + "\n"
     for task in dict.fromkeys(task for run in runs for task in run.results.tasks):
         for run in runs:
             try:
@@ -75,7 +76,7 @@ def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
                 }
                 for name, label, prediction, sure in zip(*columns, strict=True)
             ]
-            yield f"{run.name}/{PREDICTIONS}/{task}.csv", csv_text(records)
+            yield RunFolder(Path(run.name)).predictions(task).as_posix(), csv_text(records)
 
 
 def _without_places(results: Results) -> Results:

@@ -16,7 +16,7 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
-_OWN_FIELDS = {"_target_", "name", "batch_size", "B", "lambda_", "lambda_on", "freeze"}
+_OWN_FIELDS = {"_target_", "name", "lambda_on"}
 LOSS, UPDATE = "loss", "update"
 _PLACES = ("dir", "path")  # where things lie says nothing about what they are
 
@@ -98,16 +98,12 @@ class Method:
 
 def method_of(config: dict[str, Any]) -> Method:
     """The method of a resolved configuration."""
-    sampler, lambda_ = config["sampler"], None
-    if "lambda_" in sampler:
-        lambda_ = float(config["lambda"])
-    B = config["B"] if "B" in sampler else None
-    frozen = config["freeze"] if "freeze" in sampler else ()
+    sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
     return Method(
         sampler=sampler["name"],
         B=B,
         B_scale=1.0 if B is None else float(config["B_scale"]),
-        lambda_=lambda_,
+        lambda_=None if lambda_ is None else float(lambda_),
         frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
         surgery="" if sampler["name"] in WITHOUT_SURGERY else _surgery(config["surgery"]),
@@ -134,21 +130,21 @@ def setting_of(results: Results) -> dict[str, Any]:
     """Everything besides the method that could change a run's numbers, by name."""
     config, data = results.config, results.data
     trainer = config["trainer"]
-    processes = trainer["devices"] * trainer["nodes"]
+    processes = trainer["devices"] * trainer["num_nodes"]
     given = {key: value for key, value in config["data"].items() if value is not None}
     return {
         "data": _without(given, _PLACES) | {"name": data.name},
         "sizes": data.sizes,
         "encoder": results.encoder,
         "model": _without(config["model"], _PLACES),
-        "batch": config["batch_size"] * config["accumulate"] * processes,
-        "bucket": config["bucket"],
+        "batch": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
+        "group_by_length": config["group_by_length"],
         "lr": config["lr"],
         "optimizer": config["optimizer"],
         "scheduler": config["scheduler"],
-        "clip": trainer["clip"],
+        "gradient_clip_val": trainer["gradient_clip_val"],
         "precision": trainer["precision"],
-        "validate_every": trainer["validate_every"],
+        "check_val_every_n_epoch": trainer["check_val_every_n_epoch"],
         "dev_sample": results.dev_sample,
         "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
     }

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mtl_bert.analysis.methods import Method, method_of, setting_of
-from mtl_bert.runs.results import Results
+from mtl_bert.runs.results import RESULTS, Results, RunFolder
 
-RESULTS, PREDICTIONS = "results.json", "predictions"
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 
 
@@ -105,7 +104,7 @@ class Run:
             UnusableError: they are missing or damaged.
         """
         if task not in self._read:
-            found = _read_predictions(self.directory / PREDICTIONS / f"{task}.csv")
+            found = _read_predictions(RunFolder(self.directory).predictions(task))
             if not self.quoted:
                 found = replace(found, texts=((LEFT_OUT,),) * len(found.ids))
             self._read[task] = found
@@ -153,7 +152,7 @@ def read_run(directory: Path, root: Path) -> Run:
     Raises:
         UnusableError: one line that names the file.
     """
-    path, name = directory / RESULTS, directory.relative_to(root).as_posix()
+    path, name = RunFolder(directory).results, directory.relative_to(root).as_posix()
     try:
         results = Results.model_validate_json(path.read_text("utf-8"))
         run = Run(directory, root.resolve().name if name == "." else name, results)

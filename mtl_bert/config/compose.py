@@ -3,34 +3,63 @@
 The entry points, ``cli.py`` and this file are the only ones that know Hydra.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain
+from mtl_bert.config.settings import (
+    ConfigError,
+    DataSettings,
+    ModelSettings,
+    Settings,
+    TrainerSettings,
+    defaults,
+    explain,
+    refuse_old_names,
+)
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
 """The configuration: inside an installed package, beside it in a checkout."""
+
+# What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
+for _name, _model in (
+    ("run", Settings), ("data", DataSettings), ("model", ModelSettings),
+    ("trainer", TrainerSettings),
+):  # fmt: skip
+    ConfigStore.instance().store(group="settings", name=_name, node=defaults(_model))
 
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
+OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
+
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
-# Top-level keys and the sampler's own fields for them; None where every sampler leaves it unset.
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
-UNSET = {"B": None, "lambda": None, "freeze": "none"}
+"""Settings of the run that a sampler may take -> its own arguments for them."""
 
-# Keys of the command line that say where settings come from or what becomes of a sweep.
-NO_SETTINGS = ("resume", "fail_fast")
+UNSET = {"B": None, "lambda": None, "freeze": "none"}
+"""What these settings are where the sampler takes none."""
+
+NO_SETTINGS = {
+    "resume": "Directory of a run to go on with.",
+    "fail_fast": "Whether a job that fails keeps a sweep (-m) from starting more.",
+}
+"""Keys of the command line that are about the command and not about the run."""
+
+# Where what a group gives stands, if not under the group\'s name.
+NODES = {"task": "tasks"}
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -45,8 +74,9 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
             if isinstance(config, DictConfig)
             else dict(config)
         )
-        for key in NO_SETTINGS:
+        for key in (*NO_SETTINGS, "plan"):
             plain.pop(key, None)
+        refuse_old_names(plain)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
@@ -54,6 +84,18 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
+
+
+def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str] = ()) -> Settings:
+    """The same settings, with a note of the command line that they come from.
+
+    Args:
+        settings: the run's.
+        overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
+        left_out: keys among them that the run does not use.
+    """
+    told = [word for word in overrides if word.partition("=")[0] not in (*NO_SETTINGS, *left_out)]
+    return settings.model_copy(update={"overrides": told})
 
 
 def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
@@ -71,13 +113,16 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
-    sampler = plain["sampler"]
-    unused = [
-        key
-        for key, unset in UNSET.items()
-        if SAMPLER_KEYS[key] not in sampler and plain[key] != unset
-    ]
+    used = sampler_keys(plain["sampler"])
+    unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+
+
+def _described_settings() -> str:
+    """What ``--help`` says of the settings."""
+    from mtl_bert.config.reference import help_text  # which reads what this module knows
+
+    return help_text()
 
 
 def _run_name(root: DictConfig) -> str:
@@ -119,6 +164,33 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     return read_settings(saved)
 
 
+def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
+    """A run's own settings, and what the command line gives anew.
+
+    Args:
+        config: composed from the command line.
+        directory: the run's.
+        overrides: the command line's, ``resume`` among them.
+
+    Raises:
+        ConfigError: no run is there, or settings that are wrong.
+    """
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+            "write resume=DIR"
+        )
+    before = saved_settings(path)
+    saved = OmegaConf.create(before.plain())
+    anew = [override for override in overrides if not override.startswith("resume=")]
+    for override in anew:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        node = NODES.get(key, key)
+        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
+
+
 def known_tasks() -> dict[str, Any]:
     """What conf/task says of each of its tasks; settings of one's own are not among them."""
     paths = sorted((CONF / "task").glob("*.yaml"))
@@ -126,22 +198,37 @@ def known_tasks() -> dict[str, Any]:
 
 
 def _check_sampler_keys(settings: Settings) -> None:
-    """Refuse a value that the sampler does not use, and one that it contradicts."""
-    values, name = settings.plain(), sampler_name(settings)
-    for key, field in SAMPLER_KEYS.items():
-        value = values[key]
-        if field in settings.sampler:
-            own = settings.sampler[field]
-            if own != value:
-                raise ConfigError(
-                    f"sampler.{field}: expected the run's {key}, which is {value}, found {own}; "
-                    f"write {key}={own}"
-                )
-        elif key in UNSET and value != UNSET[key]:
+    """Refuse a value that the sampler does not use, and one that stands at the wrong place."""
+    values, used = settings.plain(), sampler_keys(settings.sampler)
+    for key, argument in SAMPLER_KEYS.items():
+        if argument in settings.sampler:
+            own = settings.sampler[argument]
             raise ConfigError(
-                f"{key}: expected no value with sampler={name}, which does not use it, found "
-                f"{key}={value}; leave {key} out or write sampler=arrp"
+                f"sampler.{argument}: expected no value, as the sampler takes the run's {key}, "
+                f"found {own}; write {key}={own}"
             )
+        if key in UNSET and key not in used and values[key] != UNSET[key]:
+            raise ConfigError(
+                f"{key}: expected no value with sampler={sampler_name(settings)}, which does not "
+                f"use it, found {key}={values[key]}; leave {key} out or write sampler=arrp"
+            )
+
+
+def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:
+    """The settings of the run that a sampler takes, as the arguments of its callable tell.
+
+    Raises:
+        ConfigError: its callable cannot be imported.
+    """
+    target = str(sampler.get("_target_"))
+    try:
+        arguments = inspect.signature(resolve_name(target)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"sampler._target_: expected something that can be imported and called, found "
+            f"{target}; mend the file that names it"
+        ) from error
+    return [key for key, argument in SAMPLER_KEYS.items() if argument in arguments]
 
 
 def sampler_name(settings: Settings) -> str:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mtl_bert.sampling.deck import make_decks
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
 from mtl_bert.sampling.round_robin import round_robin_steps
-from mtl_bert.utils.validation import non_negative, whole_number
+from mtl_bert.utils.validation import number, whole_number
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,6 @@ class ARRP:
             ``{task}`` stands for the largest task's name.
     """
 
-    encoder_per_task: ClassVar[bool] = False
-
     batch_size: int
     B: int | None = 24_000
     lambda_: float = 0.5
@@ -37,7 +34,7 @@ class ARRP:
         """Check the settings."""
         whole_number("batch_size", self.batch_size)
         whole_number("B", self.B, optional=True)
-        non_negative("lambda", self.lambda_)
+        number("lambda", self.lambda_, 0.5)
         if self.lambda_on not in ("loss", "update"):
             raise ValueError(
                 f"sampler.lambda_on: expected loss or update, found {self.lambda_on!r}; "
@@ -61,11 +58,10 @@ class ARRP:
         return Epoch(epoch, joint + alone, notes)
 
     def _fine_tuning(self, task: str) -> Phase:
-        on_loss = self.lambda_on == "loss"
         return Phase(
             "finetune",
             surgery=False,
-            loss_scale=self.lambda_ if on_loss else 1.0,
-            update_scale=1.0 if on_loss else self.lambda_,
+            lambda_=self.lambda_,
+            lambda_on=self.lambda_on,
             frozen=tuple(pattern.replace("{task}", task) for pattern in self.freeze),
         )

@@ -81,6 +81,6 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
                 shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=block.description)
             elif isinstance(block, Table) and block.records:
                 columns: list[str | int] = list(block.records[0])
-                rows = [list(record.values()) for record in block.records]
+                rows: list[Any] = [list(record.values()) for record in block.records]
                 shown[f"answers/mistakes/{task}"] = wandb.Table(columns=columns, data=rows)
     return shown

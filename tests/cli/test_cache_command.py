@@ -1,4 +1,4 @@
-"""python -m mtl_bert.cache, and what runs leave there."""
+"""``mtl-bert cache``, and what runs leave there."""
 
 import json
 import logging
@@ -37,7 +37,12 @@ def files(tmp_path: Path) -> Path:
 
 
 def overrides(files: Path, *more: str) -> list[str]:
-    small = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.bar=false", "epochs=1"]
+    small = [
+        "trainer.accelerator=cpu",
+        "trainer.threads=1",
+        "trainer.enable_progress_bar=false",
+        "epochs=1",
+    ]
     data = ["data=cs224n", f"data.dir={files}", "data.max_bad_share=0.1", "model.max_length=16"]
     return ["task=[qqp]", *data, *small, "batch_size=4", *more]
 
@@ -180,7 +185,7 @@ def test_an_unknown_command(command: Command, place: Path) -> None:
 
 def test_it_needs_no_torch(place: Path) -> None:
     code = (
-        "import sys; from mtl_bert.cache import main; sys.argv[1:] = []; main(); "
+        "import sys; from mtl_bert.cache import main; main([]); "
         "print(sorted({'torch', 'transformers', 'lightning', 'hydra'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

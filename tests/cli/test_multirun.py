@@ -22,7 +22,7 @@ from tests.composing import settings_of
 ROOT = str(Path(__file__).parents[2])
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 # Long enough to be killed on the way, and short.
-LONG = (*SMALL, "sampler=rr", "epochs=16", "data.scale=0.02", "trainer.save_every_steps=5")
+LONG = (*SMALL, "sampler=rr", "epochs=16", "data.scale=0.02", "trainer.save_steps=5")
 
 
 def states(folder: Path) -> list[State]:
@@ -54,6 +54,10 @@ def test_every_combination_is_a_run_of_its_own(tmp_path: Path) -> None:
         results = results_in(run)
         assert run.name.startswith(results.config["sampler"]["name"])
         assert f"seed{results.seed}-" in run.name
+        assert results.overrides is not None
+        assert f"seed={results.seed}" in results.overrides
+        told = [word for word in results.overrides if word.startswith("lambda=")]
+        assert len(told) == ("arrp" in run.name)  # what rr does not use is left out
         assert (run / "checkpoints" / "best.ckpt").is_file()
         log = (run / "train.log").read_text("utf-8")
         assert log.count("run in ") == 1  # and nothing of its neighbours
