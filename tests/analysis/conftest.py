@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis import render
+from mtl_bert.analysis import paper, render
 from mtl_bert.analysis.document import Document
+from mtl_bert.analysis.figures import canvas
 from mtl_bert.analysis.render import write_report
 from tests.analysis.conflicting import quarrel
-from tests.analysis.factory import PAPER_SURGERY, Made, damaged, make_paper, make_run
+from tests.analysis.factory import PAPER_SURGERY, Made, damaged, made_of, make_paper, make_run
 
 SUM = {**PAPER_SURGERY, "method": {"_target_": "mtl_bert.surgery.Sum"}, "reduction": "sum"}
 HOSTILE = "<script>alert(1)</script>"
@@ -31,12 +32,20 @@ class Written:
     stderr: str
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures without their drawings, which take most of a report's time."""
+    monkeypatch.setattr(canvas, "_svg", lambda _: "<svg ></svg>")
+    monkeypatch.setattr(canvas, "_png", lambda _: b"")
+
+
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """The paper's rows twice, a method of one's own, one with conflicts, another setting."""
+    """The paper's rows, two of them twice, a method of one's own, one with conflicts, another setting."""
     root = tmp_path_factory.mktemp("runs")
     make_paper(root / "demo", seeds=(1,), B_scale=0.11)
-    make_paper(root / "demo" / "again", seeds=(2,), table=4, B_scale=0.11)
+    for name in ("rr", "arrp_f0_lambda05"):
+        make_run(root / "demo" / f"{name}-2", made_of(paper.row(4, name), seed=2, B_scale=0.11))
     make_run(root / "demo" / "own", Made(surgery=SUM))
     make_run(root / "demo" / "quarrel", Made(
         sampler="annealed", B=77, phases=quarrel(("sst", "qqp", "sts"), 3),

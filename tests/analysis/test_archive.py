@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis.archive import ARCHIVE
+from mtl_bert.analysis.archive import ARCHIVE, write_archive
 from mtl_bert.analysis.comparison import compare
 from mtl_bert.analysis.render import csv_text
 from mtl_bert.analysis.run_files import find_runs
@@ -28,6 +28,12 @@ def published(tmp_path: Path, *made: Made, name: str = "published") -> Path:
         make_run(tmp_path / "runs" / f"run{number}", each)
     report.main([str(tmp_path / "runs"), "--publish", "--out", str(tmp_path / name)])
     return tmp_path / name
+
+
+def archived(runs: Path, place: Path) -> Path:
+    """The archive alone, without a report to draw."""
+    write_archive(find_runs([runs])[0], place)
+    return place
 
 
 def unpacked(archive: Path, place: Path) -> Path:
@@ -71,9 +77,7 @@ def test_runs_of_the_archive_stand_beside_others(tmp_path: Path) -> None:
         labelled(make_run(tmp_path / "theirs" / f"rr{seed}", replace(MADE, seed=seed)))
         other = replace(MADE, sampler="annealed", seed=seed)
         labelled(make_run(tmp_path / "ours" / f"annealed{seed}", other))
-    first = tmp_path / "first"
-    report.main([str(tmp_path / "theirs"), "--publish", "--out", str(first)])
-    theirs = unpacked(first / ARCHIVE, tmp_path / "unpacked")
+    theirs = unpacked(archived(tmp_path / "theirs", tmp_path / ARCHIVE), tmp_path / "unpacked")
     both, _ = find_runs([theirs, tmp_path / "ours"])
     (study,) = studies(both)
     compared = compare(study, study.main)
@@ -82,7 +86,8 @@ def test_runs_of_the_archive_stand_beside_others(tmp_path: Path) -> None:
 
 
 def test_answers_are_kept_to_the_last_digit(tmp_path: Path) -> None:
-    runs = unpacked(published(tmp_path, MADE) / ARCHIVE, tmp_path / "unpacked")
+    make_run(tmp_path / "runs" / "run0", MADE)
+    runs = unpacked(archived(tmp_path / "runs", tmp_path / ARCHIVE), tmp_path / "unpacked")
     ((before,), _), ((after,), _) = find_runs([tmp_path / "runs"]), find_runs([runs])
     for task in before.results.tasks:
         ours, theirs = before.predictions(task), after.predictions(task)
@@ -90,9 +95,7 @@ def test_answers_are_kept_to_the_last_digit(tmp_path: Path) -> None:
         assert (ours.labels == theirs.labels).all()
         assert ours.predictions == pytest.approx(theirs.predictions, rel=1e-8)
         assert set(theirs.texts) == {("(left out)",)}
-        assert (ours.confidences is None) == (theirs.confidences is None)
-        if ours.confidences is not None and theirs.confidences is not None:
-            assert ours.confidences == pytest.approx(theirs.confidences, rel=1e-8, nan_ok=True)
+        assert ours.confidences == pytest.approx(theirs.confidences, rel=1e-8, nan_ok=True)
 
 
 def test_neither_texts_nor_places_get_out(tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_neither_texts_nor_places_get_out(tmp_path: Path) -> None:
 def test_a_run_without_answers_is_archived_without_them(tmp_path: Path) -> None:
     make_run(tmp_path / "runs" / "run0", MADE)
     (tmp_path / "runs" / "run0" / "predictions" / "sst.csv").unlink()
-    with tarfile.open(published(tmp_path) / ARCHIVE) as tar:
+    with tarfile.open(archived(tmp_path / "runs", tmp_path / ARCHIVE)) as tar:
         assert tar.getnames() == ["run0/results.json", *(
             f"run0/predictions/{task}.csv" for task in ("qqp", "sts")
         )]  # fmt: skip
@@ -138,8 +141,12 @@ def test_runs_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "out").exists()
 
 
-def test_what_an_older_report_left_goes(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_what_an_older_report_left_goes_and_other_files_stay(tmp_path: Path) -> None:
+    write_text(tmp_path / "published" / "tables" / "mine.csv", "mine")
     first = published(tmp_path, MADE)
+    assert (first / "tables" / "mine.csv").exists()
+    (first / "tables" / "mine.csv").unlink()
     (first / "tables" / "z-gone.csv").write_text("old", "utf-8")
     (first / "figures" / "z-gone.svg").write_text("old", "utf-8")
     (first / "README.md").write_text("mine", "utf-8")
@@ -147,12 +154,6 @@ def test_what_an_older_report_left_goes(tmp_path: Path) -> None:
     assert contents(published(tmp_path)) == {
         name: content for name, content in before.items() if "z-gone" not in name
     }
-
-
-def test_files_that_no_report_has_written_stay(tmp_path: Path) -> None:
-    (tmp_path / "published" / "tables").mkdir(parents=True)
-    (tmp_path / "published" / "tables" / "mine.csv").write_text("mine", "utf-8")
-    assert (published(tmp_path, MADE) / "tables" / "mine.csv").exists()
 
 
 def test_nothing_is_published_beside_texts(
@@ -163,11 +164,11 @@ def test_nothing_is_published_beside_texts(
     whole.mkdir()
     (whole / "index.html").write_text("with texts", "utf-8")
     for more, message in (
-        ([], "--publish: expected a directory of its own, found no --out; write --out=DIR\n"),
+        ([], "--publish: expected a directory of its own, found no --out; write --out DIR\n"),
         (
             ["--out", str(whole)],
             "--out: expected a directory without a whole report, whose pages have the data's "
-            f"texts, found {whole / 'index.html'}; write another --out=DIR\n",
+            f"texts, found {whole / 'index.html'}; write another --out DIR\n",
         ),
     ):
         with pytest.raises(SystemExit) as ended:

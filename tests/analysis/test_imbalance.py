@@ -194,6 +194,7 @@ def test_sizes_that_nobody_asked_for_are_no_ladder() -> None:
     assert series_of(found(natural, at(1, RR))) == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_whole_report_has_it(tmp_path: Path) -> None:
     for n, made in enumerate(m for r in (1, 10) for m in seeds(at(r, ARRP), 2)):
         make_run(tmp_path / f"arrp{n}", made)
@@ -207,6 +208,7 @@ def test_a_whole_report_has_it(tmp_path: Path) -> None:
     assert "not shown" in table.rows[0][2].text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_rung_is_held_against_the_paper_only_with_its_rows(tmp_path: Path) -> None:
     published = made_of(paper.row(2, "annealed_56000"))
     for n, made in enumerate(at(r, m) for r in (1, 10) for m in (ARRP, replace(RR, B=None))):

@@ -268,11 +268,9 @@ def test_names_from_data_are_fit_for_files(tmp_path: Path) -> None:
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        report.main(["--help"])
-    assert ended.value.code == 0
+    report.main(["--help"])
     shown = capsys.readouterr().out
-    for word in ("index.html", "--out", "--run RUNDIR", "examples", "+experiment/table4"):
+    for word in ("index.html", "--out", "--run", "Examples", "+experiment/table4"):
         assert word in shown
 
 
