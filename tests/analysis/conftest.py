@@ -41,7 +41,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """The paper's rows, two of them twice, a method of one's own, one with conflicts, another setting."""
+    """The paper's rows, two of them twice, a method of one's own, conflicts, another setting."""
     root = tmp_path_factory.mktemp("runs")
     make_paper(root / "demo", seeds=(1,), B_scale=0.11)
     for name in ("rr", "arrp_f0_lambda05"):
