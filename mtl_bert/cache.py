@@ -1,7 +1,6 @@
 """See or empty the cache of encoded texts: ``python -m mtl_bert.cache``, ``... clear``."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -43,7 +42,7 @@ def _list(cache: Cache, console: Console) -> None:
     for entry in entries:
         rows = entry.about.get("rows")
         table.add_row(
-            escape(str(entry.about.get("origin", f"{entry.key} (damaged)"))),
+            escape(str(entry.about.get("origin", f"{entry.path.name} (damaged)"))),
             "" if rows is None else f"{rows:,}",
             _written(entry.size),
             f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
@@ -52,10 +51,8 @@ def _list(cache: Cache, console: Console) -> None:
 
 
 def _clear(cache: Cache, console: Console) -> None:
-    gone, busy = cache.clear()
+    gone = cache.clear()
     console.print(f"{cache.place}: removed {_summed(gone)}", soft_wrap=True, markup=False)
-    if busy:
-        sys.stderr.write(f"{_summed(busy)} stay: another process is at work on them\n")
 
 
 def _summed(entries: Sequence[Kept]) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.fingerprint import Fingerprint
 from mtl_bert.data.sources.delimited import Delimited
 from mtl_bert.data.subset import EVERYTHING, Selection
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
-from mtl_bert.data.token_cache import Fingerprint
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -38,25 +39,12 @@ class Source(Protocol):
         ...
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What decides all that ``read`` would give, without the time that it takes."""
-        ...
+        """A digest of everything that decides what ``read`` gives, without reading.
 
-
-class Counted(Protocol):
-    """What is known of a table's rows, also where its texts are not at hand."""
-
-    @property
-    def origin(self) -> str:
-        """The file or data set."""
-        ...
-
-    @property
-    def skipped(self) -> tuple[BadRow, ...]:
-        """The rows that could not be used."""
-        ...
-
-    def __len__(self) -> int:
-        """The number of usable rows."""
+        Raises:
+            DataError, HubError: the split is not there.
+            UnknownContentError: nothing short of reading tells what the split holds.
+        """
         ...
 
 
@@ -68,7 +56,7 @@ class Corpus:
         name: of the source.
         synthetic: whether any of the text is made up.
         train: a table per task, in the order of the tasks; empty where only dev was asked for.
-        dev: likewise.
+        dev: a table per task; empty where only train was asked for.
     """
 
     name: str
@@ -82,7 +70,7 @@ class Corpus:
         return {task: len(table) for task, table in self.train.items()}
 
     def cut(self, train: Selection = EVERYTHING, dev: Selection = EVERYTHING) -> "Corpus":
-        """What two selections keep of it.
+        """The rows that a selection of each split keeps.
 
         Raises:
             DataError: a selection that cannot be made.
@@ -171,14 +159,14 @@ def _warn(table: Table, rows: Sequence[BadRow], what: str, then: str) -> None:
         log.warning("%s; %s", _counted(table, rows, total, what), then)
 
 
-def _counted(table: Counted, rows: Sequence[BadRow], total: int, what: str) -> str:
+def _counted(table: Table | Encoded, rows: Sequence[BadRow], total: int, what: str) -> str:
     """How many rows are somehow, and the first of them by line."""
     examples = "; ".join(str(row) for row in rows[:SHOWN])
     more = "; …" if len(rows) > SHOWN else ""
     return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples}{more})"
 
 
-def refuse(table: Counted, max_bad_share: float) -> None:
+def refuse(table: Table | Encoded, max_bad_share: float) -> None:
     """Raise DataError where too many of a table's rows are bad."""
     bad, total = len(table.skipped), len(table.skipped) + len(table)
     if bad / total > max_bad_share:
@@ -188,13 +176,13 @@ def refuse(table: Counted, max_bad_share: float) -> None:
         )
 
 
-def report(table: Counted, max_bad_share: float) -> None:
+def report(table: Table | Encoded, max_bad_share: float) -> None:
     """Say which rows are skipped, or raise DataError where they are too many."""
     refuse(table, max_bad_share)
     if table.skipped:
         log.warning("%s; they are skipped", _skipped(table))
 
 
-def _skipped(table: Counted) -> str:
+def _skipped(table: Table | Encoded) -> str:
     total = len(table.skipped) + len(table)
     return _counted(table, table.skipped, total, "cannot be used")

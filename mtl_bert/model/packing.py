@@ -53,18 +53,18 @@ def packed_attention(
         rest: what other kinds of attention want to know.
     """
     H, N, D = query.shape[1:]
-    S, T = len(mask), packed.longest
+    S, T = len(mask), packed.max_seqlen
 
     def spread(part: Tensor) -> Tensor:
         rows = part.new_zeros(S * T, H * D)
-        rows = rows.index_copy(0, packed.places, part[0].transpose(0, 1).reshape(N, H * D))
+        rows = rows.index_copy(0, packed.positions, part[0].transpose(0, 1).reshape(N, H * D))
         return rows.view(S, T, H, D).transpose(1, 2)
 
     attended = scaled_dot_product_attention(
         spread(query), spread(key), spread(value), mask, dropout_p=dropout, scale=scaling
     )
     rows = attended.transpose(1, 2).reshape(S * T, H * D)
-    return rows.index_select(0, packed.places).view(1, N, H, D), None
+    return rows.index_select(0, packed.positions).view(1, N, H, D), None
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
@@ -99,24 +99,32 @@ def pack(encoder: PreTrainedModel) -> bool:
 
 def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, by an encoder that packs: [S, D]."""
-    segments = {} if batch.types is None else {"token_type_ids": batch.types[None]}
+    segments = (
+        {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids[None]}
+    )
     hidden = encoder(
-        input_ids=batch.tokens[None],
-        position_ids=(batch.places % batch.longest + _first_position(encoder))[None],
+        input_ids=batch.input_ids[None],
+        position_ids=(batch.positions % batch.max_seqlen + _first_position(encoder))[None],
         packed=batch,
         mask=batch.mask[:, None, None],
         **segments,
     ).last_hidden_state
-    firsts = hidden[0].index_select(0, batch.starts)
+    firsts = hidden[0].index_select(0, batch.cu_seqlens[:-1])
     pooler = getattr(encoder, "pooler", None)
     return torch.as_tensor(firsts if pooler is None else pooler(firsts[:, None]))
 
 
 def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
-    segments = {} if batch.types is None else {"token_type_ids": batch.padded(batch.types, 0)}
+    segments = (
+        {}
+        if batch.token_type_ids is None
+        else {"token_type_ids": batch.padded(batch.token_type_ids, 0)}
+    )
     output = encoder(
-        input_ids=batch.padded(batch.tokens, batch.pad), attention_mask=batch.mask, **segments
+        input_ids=batch.padded(batch.input_ids, batch.pad_token_id),
+        attention_mask=batch.mask,
+        **segments,
     )
     pooled = getattr(output, "pooler_output", None)
     if pooled is None:  # an encoder without a pooler: the first token's vector

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.data import Corpus
 from mtl_bert.data.corpus import source_of
-from mtl_bert.data.tokenize import Encoded
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.runs.factories import (
@@ -94,7 +94,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         train,
         dev,
         {task.name: task.head.label_type for task in tasks},
-        text_model.pad,
+        text_model.tokenize.pad_token_id,
         epochs=settings.epochs,
         seed=settings.seed,
         bucket=settings.bucket,

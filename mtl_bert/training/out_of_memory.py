@@ -65,7 +65,7 @@ class Room:
         if shortage is None:
             raise error
         count, longest, task = max(
-            (len(batch), batch.longest, task)
+            (len(batch), batch.max_seqlen, task)
             for task, batches in step.tasks.items()
             for batch in batches
         )

@@ -172,7 +172,7 @@ def test_activations_are_what_real_autograd_packs_away() -> None:
     count = sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in anyway)
     loss.backward()
     # The batch is there anyway, and what the loss is made of just before it, too.
-    count -= nbytes([examples.tokens, examples.labels])
+    count -= nbytes([examples.input_ids, examples.labels])
     assert estimated([Work((), {"task0": 6})], K=1).activations == pytest.approx(count, rel=0.01)
 
 
