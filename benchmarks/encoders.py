@@ -50,10 +50,6 @@ class RandomEncoder:
         """Nothing."""
         return []
 
-    def without_weights(self) -> "RandomEncoder":
-        """This one: it reads none."""
-        return self
-
 
 def model(size: str, K: int) -> MultiTaskModel:
     """A model with K binary tasks, the same each time."""

@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtl_bert.data.corpus import Corpus, Source, load, load_rows
+    from mtl_bert.data.corpus import Corpus, load, load_rows
     from mtl_bert.data.sources.delimited import Delimited
     from mtl_bert.data.sources.hub_datasets import Hub
+    from mtl_bert.data.sources.records import Source
     from mtl_bert.data.sources.synthetic import Synthetic
     from mtl_bert.data.table import DataError, Table
 
@@ -27,9 +28,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "corpus": ("Corpus", "Source", "load", "load_rows"),
+    "corpus": ("Corpus", "load", "load_rows"),
     "sources.delimited": ("Delimited",),
     "sources.hub_datasets": ("Hub",),
+    "sources.records": ("Source",),
     "sources.synthetic": ("Synthetic",),
     "table": ("DataError", "Table"),
 }

@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from mtl_bert.data.corpus import Source
 from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.fingerprint import UnknownContentError, code_of, digest
+from mtl_bert.data.sources.records import Source
 from mtl_bert.data.table import Table
 from mtl_bert.data.token_cache import Cache
 from mtl_bert.tasks import Task

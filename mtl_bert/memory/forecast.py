@@ -40,7 +40,7 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Wo
 
 def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
     settings, tasks = resolved(settings), make_tasks(settings)
-    source = make_encoder_source(settings).without_weights()
+    source = make_encoder_source(settings)
     per_task = make_sampler(settings).encoder_per_task
     wanted = settings.trainer
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")

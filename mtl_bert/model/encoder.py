@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,6 @@ from transformers import (
     BertConfig,
     BertModel,
     BertTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -44,15 +43,14 @@ class EncoderSource(Protocol):
         ...
 
     def encoder(self) -> PreTrainedModel:
-        """A new encoder in float32; random weights come from torch's generator."""
+        """A new encoder in float32; random weights come from torch's generator.
+
+        Where torch's default device is meta, no weights are read: tensors have only shapes there.
+        """
         ...
 
     def trained_on(self) -> list[str]:
         """The data sets that the encoder was trained on, as far as anybody says."""
-        ...
-
-    def without_weights(self) -> "EncoderSource":
-        """The same, but that weights are not read: for fake tensors, which have none."""
         ...
 
 
@@ -89,10 +87,6 @@ class Tiny:
         """Nothing."""
         return []
 
-    def without_weights(self) -> "Tiny":
-        """This one: it reads none."""
-        return self
-
     def _config(self, vocabulary: int) -> BertConfig:
         for name in self.settings:
             if not hasattr(BertConfig(), name):
@@ -128,13 +122,11 @@ class Pretrained:
         path: a directory, or a model's name on the hub; None stands for one not given.
         local: only ever a directory.
         settings: changes to the encoder's own configuration (its dropout, say).
-        weights: read them; else encoders have what torch's generator gives.
     """
 
     path: str | None
     local: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-    weights: bool = True
 
     def __post_init__(self) -> None:
         """Check that a directory is one."""
@@ -170,8 +162,11 @@ class Pretrained:
                     "leave it out"
                 )
             setattr(config, name, value)
-        if not self.weights:
-            return self._unread(config)
+        if torch.get_default_device().type == "meta":
+            try:
+                return AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-any-return, no-untyped-call]
+            except ValueError as error:
+                raise self._refusal(str(error).splitlines()[0]) from error
         encoder, report = self._load(
             AutoModel, config=config, dtype=torch.float32, output_loading_info=True
         )
@@ -183,18 +178,6 @@ class Pretrained:
     def trained_on(self) -> list[str]:
         """The data sets that its model card names."""
         return data_sets_of(str(self.path))
-
-    def without_weights(self) -> "Pretrained":
-        """The same encoder, of which only the configuration is read."""
-        return replace(self, weights=False)
-
-    def _unread(self, config: PreTrainedConfig) -> PreTrainedModel:
-        try:
-            encoder = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise self._refusal(str(error).splitlines()[0]) from error
-        assert isinstance(encoder, PreTrainedModel)
-        return encoder
 
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""

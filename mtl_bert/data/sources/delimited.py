@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl_bert.data.fingerprint import Fingerprint, digest, file_digest
-from mtl_bert.data.sources.records import Broken, Columns, Record, Records, RecordSource
+from mtl_bert.data.sources.records import Broken, Columns, Record, Records, Source
 from mtl_bert.data.table import DataError, MissingSplitError
 from mtl_bert.tasks import Task
 
@@ -20,7 +20,7 @@ LONGEST_RECORD = 20
 
 
 @dataclass(frozen=True)
-class Delimited(RecordSource):
+class Delimited(Source):
     """A directory of delimited files, the splits of each task named in the task's file.
 
     Attributes:
@@ -47,7 +47,7 @@ class Delimited(RecordSource):
             )
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What ``read`` will give: by the file's bytes and how they are read.
+        """A digest of the file's bytes and of how they are read.
 
         Raises:
             DataError: a file that is missing.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
-from mtl_bert.data.sources.records import Columns, Records, RecordSource
+from mtl_bert.data.sources.records import Columns, Records, Source
 from mtl_bert.data.table import DataError
 from mtl_bert.tasks import Task
 from mtl_bert.utils.hub import require_hub
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Hub(RecordSource):
+class Hub(Source):
     """Data sets of a hub, or local folders of the same form.
 
     A task's ``sources.hub`` names ``path`` (and ``config``), the data set's split for each of
@@ -42,7 +42,7 @@ class Hub(RecordSource):
         return Records(columns, numbered, origin)
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What ``read`` will give: by the library's own fingerprint of the data set.
+        """A digest of the library's own fingerprint of the data set, and of how it is read.
 
         Raises:
             DataError, HubError: as ``open``.

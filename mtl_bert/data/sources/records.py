@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from mtl_bert.data.fingerprint import Fingerprint
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
 from mtl_bert.tasks import Task
 
@@ -90,12 +91,16 @@ class Records(NamedTuple):
     origin: str
 
 
-class RecordSource:
-    """What sources of records have in common: which rows of a split a table gets.
+class Source:
+    """Somewhere that the tasks' data come from.
+
+    A source of records implements ``open`` and ``fingerprint``; one that makes tables in another
+    way implements ``read``, ``rows`` and ``fingerprint``.
 
     Attributes:
-        name: the key under a task's ``sources`` that says its splits and columns.
-        synthetic: whether the text is made up.
+        name: the key under a task's ``sources`` that says its splits and columns, and the name that
+            results give the data.
+        synthetic: whether the text is made up, which every number from it has to say.
     """
 
     name: str
@@ -125,6 +130,15 @@ class RecordSource:
             DataError, HubError: as ``open``, or no row has an id.
         """
         return build_named_table(task, self.open(task, split, labelled=False))
+
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """A digest of everything that decides what ``read`` gives, without reading.
+
+        Raises:
+            DataError, HubError: the split is not there.
+            UnknownContentError: nothing short of reading tells what the split holds.
+        """
+        raise NotImplementedError
 
     def _settings(self, task: Task, split: str, what: str) -> tuple[str, dict[str, Any]]:
         """The file or the name of a split, and what else a task's file says of this source."""
