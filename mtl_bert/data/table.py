@@ -9,7 +9,7 @@ from mtl_bert.utils.errors import UserError
 
 
 class DataError(UserError):
-    """Data that cannot be used: one line that says where, what was expected, found, and to do."""
+    """Data that cannot be used: one line says where, what was expected, found, and what to do."""
 
 
 class MissingSplitError(DataError):

@@ -27,7 +27,7 @@ from mtl_bert.utils.hub import require_hub
 
 
 class ModelError(UserError):
-    """An encoder that cannot be had: one line that says what was expected, found, and to do."""
+    """An encoder that cannot be loaded: one line that says what was expected, found, and to do."""
 
 
 class EncoderSource(Protocol):
@@ -35,7 +35,7 @@ class EncoderSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What results call the encoder."""
+        """The name under which results list the encoder."""
         ...
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -50,7 +50,7 @@ class EncoderSource(Protocol):
         ...
 
     def trained_on(self) -> list[str]:
-        """The data sets that the encoder was trained on, as far as anybody says."""
+        """The data sets that the encoder was trained on, as far as its model card says."""
         ...
 
 
@@ -59,8 +59,8 @@ class Tiny:
     """A small BERT with random weights and a small vocabulary, for demonstrations and tests.
 
     Attributes:
-        settings: of transformers' ``BertConfig``.
-        name: what results call it.
+        settings: fields of transformers' ``BertConfig`` that differ from its defaults.
+        name: the name under which results list the encoder.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Tiny:
             raise self._refusal(str(error)) from error
 
     def trained_on(self) -> list[str]:
-        """Nothing."""
+        """An empty list: the weights are random."""
         return []
 
     def _config(self, vocabulary: int) -> BertConfig:
@@ -119,8 +119,8 @@ class Pretrained:
     """A pretrained transformers encoder, from a directory or a model hub.
 
     Attributes:
-        path: a directory, or a model's name on the hub; None stands for one not given.
-        local: only ever a directory.
+        path: a directory, or a model's name on the hub; None where none was given.
+        local: whether the path must be a directory.
         settings: changes to the encoder's own configuration (its dropout, say).
     """
 
@@ -141,7 +141,7 @@ class Pretrained:
 
     @property
     def name(self) -> str:
-        """The last part of the path, and what differs from the encoder that lies there."""
+        """The last part of the path, and the settings that differ from the saved encoder's."""
         name = Path(str(self.path)).name
         changes = ", ".join(f"{key}={value}" for key, value in self.settings.items())
         return f"{name} ({changes})" if changes else name
@@ -164,9 +164,11 @@ class Pretrained:
             setattr(config, name, value)
         if torch.get_default_device().type == "meta":
             try:
-                return AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-any-return, no-untyped-call]
+                shapes = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
             except ValueError as error:
                 raise self._refusal(str(error).splitlines()[0]) from error
+            assert isinstance(shapes, PreTrainedModel)
+            return shapes
         encoder, report = self._load(
             AutoModel, config=config, dtype=torch.float32, output_loading_info=True
         )
@@ -182,7 +184,7 @@ class Pretrained:
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""
         try:
-            with _no_bars():  # of a second's work, in the middle of logs
+            with _no_bars():  # reading takes a second; a bar would only break into the log
                 return self._open(loader, local_files_only=True, **settings)
         except ModelError:
             if Path(str(self.path)).is_dir():

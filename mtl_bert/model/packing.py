@@ -43,14 +43,14 @@ def packed_attention(
     """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
 
     Args:
-        module: whose attention it is.
-        query, key, value: of the tokens, all sequences in one row.
-        attention_mask: none, as far as transformers knows.
-        packed: says where each token stands when the sequences are spread out.
-        mask: True at the tokens of the sequences spread out: [S, 1, 1, T].
-        dropout: on the weights.
-        scaling: of the products.
-        rest: what other kinds of attention want to know.
+        module: the attention layer.
+        query, key, value: projections of the tokens, all sequences in one row.
+        attention_mask: not used; transformers passes None.
+        packed: the batch, which knows where each token stands in the padded form.
+        mask: True at the tokens of the padded form: [S, 1, 1, T].
+        dropout: probability on the attention weights.
+        scaling: factor of the products of queries and keys.
+        rest: arguments of other kinds of attention.
     """
     H, N, D = query.shape[1:]
     S, T = len(mask), packed.max_seqlen
@@ -73,8 +73,8 @@ AttentionInterface.register(ATTENTION, packed_attention)
 def pack(encoder: PreTrainedModel) -> bool:
     """Have an encoder attend within packed sequences, if it is one that can; say whether it does.
 
-    Kinds that are not known to work stay as they are, and so does one of a known kind that does
-    not give here what padding gives.
+    An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
+    its padded ones on a small sample.
     """
     if encoder.config.model_type not in PACKABLE:
         return False
@@ -99,9 +99,8 @@ def pack(encoder: PreTrainedModel) -> bool:
 
 def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, by an encoder that packs: [S, D]."""
-    segments = (
-        {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids[None]}
-    )
+    types = batch.token_type_ids
+    segments = {} if types is None else {"token_type_ids": types[None]}
     hidden = encoder(
         input_ids=batch.input_ids[None],
         position_ids=(batch.positions % batch.max_seqlen + _first_position(encoder))[None],
@@ -116,11 +115,8 @@ def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
 
 def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
-    segments = (
-        {}
-        if batch.token_type_ids is None
-        else {"token_type_ids": batch.padded(batch.token_type_ids, 0)}
-    )
+    types = batch.token_type_ids
+    segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     output = encoder(
         input_ids=batch.padded(batch.input_ids, batch.pad_token_id),
         attention_mask=batch.mask,

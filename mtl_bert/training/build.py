@@ -84,9 +84,9 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     model = text_model.model
     tokens = Tokens(settings, text_model)
-    train = tokens.of_training_sets(tasks, sources) if "train" in splits else {}
+    train = tokens.of("train", tasks, sources) if "train" in splits else {}
     whole = read_corpus(settings, tasks, ["dev"])
-    dev = tokens.of_dev_sets(tasks, sources, whole.dev)
+    dev = tokens.of("dev", tasks, sources, whole.dev)
     corpus = whole.cut(**make_selections(settings))
     tokens.report(train, dev)
     datamodule = PlanDataModule(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -35,35 +35,45 @@ class Tokens:
         self._cache = token_cache.Cache(token_cache.directory(), limit) if cached else None
         self._tokenize = replace(text_model.tokenize, bar=bar_wanted(settings.trainer.bar))
 
-    def of_training_sets(
-        self, tasks: Sequence[Task], sources: Mapping[str, Source]
+    def of(
+        self,
+        split: str,
+        tasks: Sequence[Task],
+        sources: Mapping[str, Source],
+        tables: Mapping[str, Table] | None = None,
     ) -> dict[str, Encoded]:
-        """The wanted examples; a file is read only if its tokens are not in the cache.
+        """The examples of each task that are wanted of a split.
+
+        Args:
+            split: train or dev.
+            tasks: the tasks, in order.
+            sources: where each task's data come from.
+            tables: the split's whole tables, checked before; where they are not given, a file is
+                read only if its tokens are not in the cache.
 
         Raises:
             DataError: a file that cannot be read, has too many bad rows, or too few rows.
         """
 
         def read(task: Task) -> Table:
-            table = sources[task.name].read(task, "train")
-            refuse(table, self._max_bad_share)
+            table = tables[task.name] if tables else sources[task.name].read(task, split)
+            refuse(table, self._max_bad_share)  # before it is encoded, which takes long
+            self._made += len(table)
             return table
 
-        found = self._all("train", tasks, sources, read)
-        for whole in found.values():
-            report(whole, self._max_bad_share)
-        return self._selections["train"].of(found)
-
-    def of_dev_sets(
-        self, tasks: Sequence[Task], sources: Mapping[str, Source], tables: Mapping[str, Table]
-    ) -> dict[str, Encoded]:
-        """The wanted examples of whole tables, which are read in any case.
-
-        Raises:
-            DataError: a selection that cannot be made.
-        """
-        found = self._all("dev", tasks, sources, lambda task: tables[task.name])
-        return self._selections["dev"].of(found)
+        began = time.perf_counter()
+        found = {
+            task.name: self._tokenize.cached(
+                self._cache, sources[task.name], task, split, partial(read, task)
+            )
+            for task in tasks
+        }
+        self._total += sum(map(len, found.values()))
+        self._seconds += time.perf_counter() - began
+        if tables is None:
+            for whole in found.values():
+                report(whole, self._max_bad_share)
+        return self._selections[split].of(found)
 
     def report(self, *splits: Mapping[str, Encoded]) -> None:
         """Log what was done, once nothing can be wrong with the data any more."""
@@ -73,26 +83,3 @@ class Tokens:
         )
         for split in splits:
             self._text_model.report_cut(split)
-
-    def _all(
-        self,
-        split: str,
-        tasks: Sequence[Task],
-        sources: Mapping[str, Source],
-        read: Callable[[Task], Table],
-    ) -> dict[str, Encoded]:
-        def read_and_count(task: Task) -> Table:
-            table = read(task)
-            self._made += len(table)
-            return table
-
-        began = time.perf_counter()
-        found = {
-            task.name: self._tokenize.cached(
-                self._cache, sources[task.name], task, split, partial(read_and_count, task)
-            )
-            for task in tasks
-        }
-        self._total += sum(map(len, found.values()))
-        self._seconds += time.perf_counter() - began
-        return found

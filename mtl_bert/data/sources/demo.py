@@ -15,7 +15,7 @@ import numpy as np
 
 Example = tuple[tuple[str, ...], float]
 Concept = tuple[str, ...]
-"""Wordings that mean the same; whoever learns from one task which they are can use it in another."""
+"""Wordings that mean the same: a model that learns them from one task can use them in another."""
 Meaning = Mapping[str, Concept]
 Pools = Mapping[str, Sequence[Concept]]
 
