@@ -19,7 +19,7 @@ from mtl_bert.memory.parts import Part, answering, stepping, there_and_back
 from mtl_bert.memory.tracking import size
 from mtl_bert.memory.work import Work
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.training.freezing import frozen_names
+from mtl_bert.surgery.freezing import frozen_names
 
 
 @dataclass(frozen=True)

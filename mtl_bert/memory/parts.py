@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from mtl_bert.data.batch import Batch
 from mtl_bert.memory.tracking import LiveBytes, size
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.surgery import GradientMatrix, OwnRows
+from mtl_bert.surgery import GradientMatrix, LocalRows
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -47,7 +47,7 @@ def there_and_back(
 ) -> Part:
     """Take a batch forward and backward, counting."""
     there = [*model.parameters(), *model.buffers()]
-    rows, live = OwnRows(), LiveBytes(there)
+    rows, live = LocalRows(), LiveBytes(there)
     matrix = GradientMatrix(parameters, rows)
     model.train()
     with computing(there[0].device, precision), live:

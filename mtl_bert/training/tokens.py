@@ -31,9 +31,9 @@ class Tokens:
         self._selections = make_selections(settings)
         self._seconds, self._made, self._total = 0.0, 0, 0
         limit = settings.trainer.cache_gib * token_cache.GIBI
-        cached = settings.trainer.cache
+        cached, bar = settings.trainer.cache, bar_wanted(settings.trainer.enable_progress_bar)
         self._cache = token_cache.Cache(token_cache.directory(), limit) if cached else None
-        self._tokenize = replace(text_model.tokenize, bar=bar_wanted(settings.trainer.bar))
+        self._tokenize = replace(text_model.tokenize, bar=bar)
 
     def of(
         self,

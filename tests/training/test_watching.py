@@ -21,7 +21,7 @@ from mtl_bert.sampling import ARRP
 from mtl_bert.training import run as running
 from mtl_bert.training.callbacks.progress import Bar, Lines, ahead
 from mtl_bert.training.datamodule import PlanDataModule
-from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.step_log import StepLog
 from mtl_bert.utils.logging import plain_messages
 from tests.composing import settings_of
 from tests.factories import TINY, make_table, random_texts
@@ -29,7 +29,7 @@ from tests.forking import in_a_fork
 from tests.terminal import Screen, on_a_terminal
 from tests.training.test_interruption import RUN, at_step, send
 
-WATCHED = [override for override in RUN if not override.startswith("trainer.bar")]
+WATCHED = [override for override in RUN if not override.startswith("trainer.enable_progress_bar")]
 
 
 def always(*_: Any) -> bool:
@@ -194,15 +194,15 @@ def test_a_log_has_plain_lines(
 
 def test_losses_are_read_for_a_look_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU each reading waits for it."""
-    real: Any = MultiTaskModule.losses
+    real: Any = StepLog.losses
     readers: list[str] = []
 
-    def losses(module: MultiTaskModule) -> Any:
+    def losses(step_log: StepLog) -> Any:
         readers.append(sys._getframe(1).f_code.co_name)
-        return real.fget(module)
+        return real.fget(step_log)
 
-    monkeypatch.setattr(MultiTaskModule, "losses", property(losses))
-    running.run(settings_of(*WATCHED, "trainer.log_every=1000"), tmp_path / "run")
+    monkeypatch.setattr(StepLog, "losses", property(losses))
+    running.run(settings_of(*WATCHED, "trainer.log_every_n_steps=1000"), tmp_path / "run")
     assert readers == ["_record", "_record"]
 
 
@@ -227,7 +227,7 @@ def test_what_is_ahead_is_the_plan_less_what_is_done(
     types = dict.fromkeys(TRAIN, torch.float32)
     sampler = ARRP(batch_size=4, B=13)
     datamodule = PlanDataModule(
-        sampler, TRAIN, TRAIN, types, 0, epochs=4, seed=1, bucket=bucket, dev_sample=sample
+        sampler, TRAIN, TRAIN, types, 0, epochs=4, seed=1, group_by_length=bucket, dev_sample=sample
     )
     datamodule.start = Position(epoch, min(step, len(datamodule.plan(epoch).steps)))
     rest = [

@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.utils.files import replacing, write_text
@@ -40,12 +41,12 @@ class StepProfile(Callback):
         self._waiting: record_function | None = None
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
+        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Begin with the first step of a phase."""
         self._no_longer_waiting()
-        if trainer.current_epoch == 0 and batch.step.rows and batch.phase != self._phase:
-            self._phase, module.profiling = batch.phase, True
+        if trainer.current_epoch == 0 and batch.plan.rows and batch.phase != self._phase:
+            self._phase = batch.phase
             self._profile = self._begin(trainer, batch)
             self._profile.start()
 
@@ -54,7 +55,7 @@ class StepProfile(Callback):
         trainer: Trainer,
         module: MultiTaskModule,
         outputs: Any,
-        batch: StepBatch,
+        batch: PlanStep[Batch],
         batch_idx: int,
     ) -> None:
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
@@ -88,7 +89,7 @@ class StepProfile(Callback):
             self._profile.on_trace_ready = None
             self._end(module)
 
-    def _begin(self, trainer: Trainer, batch: StepBatch) -> profile:
+    def _begin(self, trainer: Trainer, batch: PlanStep[Batch]) -> profile:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(datamodule, PlanDataModule)
         left = datamodule.plan(batch.epoch).steps[batch.number :]
@@ -131,7 +132,7 @@ class StepProfile(Callback):
     def _end(self, module: MultiTaskModule) -> None:
         assert self._profile is not None
         self._profile.stop()
-        self._profile, module.profiling = None, False
+        self._profile = None
 
     def _no_longer_waiting(self) -> None:
         if self._waiting is not None:

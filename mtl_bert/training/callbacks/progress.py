@@ -18,8 +18,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.runs.results import EpochRecord, Scores
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.datamodule import PlanDataModule, datamodule_of, is_scored
 from mtl_bert.training.module import MultiTaskModule
@@ -375,7 +376,7 @@ class Lines:
 
 
 def bar_wanted(bar: bool | None) -> bool:
-    """What ``trainer.bar`` says, None being: where stderr is a terminal."""
+    """What ``trainer.enable_progress_bar`` says, None being: where stderr is a terminal."""
     return sys.stderr.isatty() if bar is None else bar
 
 
@@ -447,7 +448,7 @@ class Watching(Callback):
         self._clock = time.monotonic()
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
+        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Show which step begins, and what was measured before it."""
         if self._display.due():
@@ -458,7 +459,7 @@ class Watching(Callback):
                 len(datamodule_of(trainer).plan(batch.epoch).steps),
                 self._remaining.rate(batch.phase.name),
                 self._conflict_share(),
-                module.losses.epoch(),  # a GPU is waited for: not in every step
+                module.step_log.losses.epoch(),  # a GPU is waited for: not in every step
                 in_words(self._remaining.left()),
             )
             self._display.show(look)
@@ -468,13 +469,13 @@ class Watching(Callback):
         trainer: Trainer,
         module: MultiTaskModule,
         outputs: Any,
-        batch: StepBatch,
+        batch: PlanStep[Batch],
         batch_idx: int,
     ) -> None:
         """Measure the step, with all that it was waited for."""
         seconds = self._lap()
-        if batch.step.rows:
-            self._remaining.did(batch.phase.name, batch.step.examples, seconds)
+        if batch.plan.rows:
+            self._remaining.did(batch.phase.name, batch.plan.examples, seconds)
 
     def on_validation_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Start the clock where no step has."""
@@ -485,7 +486,7 @@ class Watching(Callback):
         self,
         trainer: Trainer,
         module: MultiTaskModule,
-        batch: StepBatch,
+        batch: PlanStep[Batch],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -495,7 +496,7 @@ class Watching(Callback):
             of = sum(datamodule_of(trainer).sample_sizes.values())
             if trainer.state.fn == TrainerFn.FITTING:
                 title = f"epoch {module.position.epoch}/{self._epochs}"
-                losses = module.losses.epoch()
+                losses = module.step_log.losses.epoch()
             elif self._recorder.epochs:
                 title = "final scores"
                 of = sum(datamodule_of(trainer).dev_sizes.values())
