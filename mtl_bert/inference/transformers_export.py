@@ -51,7 +51,7 @@ def _write(
 ) -> None:
     place.mkdir(exist_ok=True)
     encoder.save_pretrained(place)
-    text_model.tokenizer.save_pretrained(place)
+    text_model.tokenize.tokenizer.save_pretrained(place)
     model: MultiTaskModel = text_model.model
     heads = {
         f"{task.name}.{part}": getattr(model.heads[task.name], part).detach().contiguous()
@@ -72,8 +72,8 @@ def _about(
     return {
         "format": FORMAT,
         "features": "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]",
-        "max_length": text_model.longest,
-        "heads": {task.name: _head(task, text_model.joint) for task in tasks},
+        "max_length": text_model.tokenize.max_length,
+        "heads": {task.name: _head(task, text_model.tokenize.cross_encode) for task in tasks},
         "made_from": {
             "program": f"mtl_bert {results.versions['mtl-bert']}",
             "commit": results.commit,
@@ -114,11 +114,11 @@ def _has_pooler(encoder: PreTrainedModel) -> bool:
     return getattr(output, "pooler_output", None) is not None
 
 
-def _head(task: Task, joint: bool) -> dict[str, Any]:
+def _head(task: Task, cross_encode: bool) -> dict[str, Any]:
     head = task.head
     known: dict[str, Any] = {"type": type(head).__name__, "pair": task.pair}
     if task.pair:
-        known["pairs"] = "joint" if joint else "alone"
+        known["pairs"] = "joint" if cross_encode else "alone"
     if head.names:
         known["names"] = list(head.names)
     for end in ("low", "high"):
