@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from mtl_bert.runs.results import Conflicts, Influence, PairConflict, PhaseRecord
+from mtl_bert.runs.results import Influence, PairConflict, PhaseRecord
 
 Layers = dict[str, dict[str, PairConflict]]
 """Part of the encoder -> pair."""

@@ -137,9 +137,7 @@ class PhaseRecord(Record):
     steps: int
     examples: int = Field(description="over all tasks")
     seconds: float
-    conflicts: Conflicts | None = Field(
-        default=None, description="null where no step was taken"
-    )
+    conflicts: Conflicts | None = Field(default=None, description="null where no step was taken")
     layers: dict[str, dict[str, PairConflict]] = Field(
         default={},
         description="part of the encoder -> pair, from an epoch's first joint step and every "
