@@ -22,7 +22,7 @@ from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
 from mtl_bert.sampling.epoch import Rows
 from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
-from mtl_bert.training.optim import order_generator
+from mtl_bert.training.step import order_generator
 
 PAPER = Surgery(PCGrad(include_self=True), scope="all", reduction="mean")
 
@@ -89,16 +89,16 @@ class CourseLoop:
             else:
                 ((task, rows),) = step.rows.items()
                 losses = [self._loss(task, rows)]
-                (losses[0] * step.phase.loss_scale).backward()  # type: ignore[no-untyped-call]
+                (losses[0] * step.phase.lambda_).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
             self.losses += [loss.item() for loss in losses]
 
     def _combine(self, step: Step, number: int) -> list[Tensor]:
         self._matrix.start(list(step.rows))
         for task, rows in step.rows.items():
-            self._matrix.add(task, self._loss(task, rows), scale=step.phase.loss_scale)
+            self._matrix.add(task, self._loss(task, rows), scale=step.phase.lambda_)
         if step.phase.surgery:
-            seen = self._matrix.combine(PAPER, order_generator(0, 1, number)).seen
+            seen = self._matrix.combine(PAPER, order_generator(0, 1, number)).stats
             return list(seen.losses)
         return [self._matrix.alone().loss]
 

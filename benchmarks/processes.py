@@ -23,7 +23,7 @@ from benchmarks.rows import EXAMPLES, PAPER
 from mtl_bert.machine.processes import joined, spawn
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import AveragedRows, GradientMatrix
-from mtl_bert.surgery.gradients import Row, Taken
+from mtl_bert.surgery.gradients import GradientRows, Row
 
 PROCESSES = 2
 
@@ -40,7 +40,7 @@ class Timed(AveragedRows):
         super().add(task, row, loss)
         self.adding += time.perf_counter() - began
 
-    def take(self) -> Taken:
+    def take(self) -> GradientRows:
         """Sum and count."""
         began = time.perf_counter()
         taken = super().take()
@@ -95,7 +95,7 @@ def _rounds(size: str, K: int, rounds: int, rank: int) -> list[tuple[float, floa
     net = model(size, K)
     names = [name for name, _ in net.named_parameters()]
     reach = {task: [net.reaches(task, name) for name in names] for task in net.tasks}
-    rows = Timed(list(net.parameters()), reach)
+    rows = Timed(list(net.parameters()), reach.__getitem__)
     alone = stepper(net, K, EXAMPLES, None)
     together = stepper(net, K, EXAMPLES // PROCESSES, rows)
     seconds = []

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 
 from benchmarks.encoders import batches, losses, model
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
+from mtl_bert.surgery import GradientMatrix, PCGrad, StepStats, Surgery
 from mtl_bert.surgery.gram import gram_matrix
 
 PCGRAD = PCGrad(include_self=True)
@@ -97,7 +97,8 @@ def _flat(parameters: list[Parameter], K: int) -> tuple[Tensor, list[list[Tensor
 
 def _combine(buffer: Tensor, parameters: list[Parameter], views: list[list[Tensor]]) -> None:
     """PCGrad into the buffer's first row; without the difference between mean and sum."""
-    weights = PCGRAD.weights(gram_matrix([list(buffer)], len(buffer)))
+    gram = gram_matrix([list(buffer)], len(buffer))
+    weights = PCGRAD.weights(StepStats((), gram, gram))
     buffer[0].mul_(float(weights[0]))
     for row, weight in zip(buffer[1:], weights[1:].tolist(), strict=True):
         buffer[0].add_(row, alpha=weight)

@@ -27,7 +27,7 @@ from rich.table import Table as Grid
 from benchmarks.measure import Work, as_it_is, interleaved, machine
 from benchmarks.rows import whole_steps
 from benchmarks.throughput import Cut, ours, settings_of
-from mtl_bert.data.batch import Share, collate_step
+from mtl_bert.data.batch import collate
 from mtl_bert.data.tokenize import Encoded
 from mtl_bert.sampling import ARRP, Epoch
 from mtl_bert.training.build import assemble
@@ -96,9 +96,9 @@ def plan_again(sampler: ARRP, sizes: Mapping[str, int]) -> None:
 
 def gather(plan: Epoch, numbers: Sequence[int], encoded: Mapping[str, Encoded]) -> None:
     """The tensors of some steps."""
-    types = dict.fromkeys(encoded, torch.float32)
     for number in numbers:
-        collate_step(1, number, plan.steps[number], encoded, types, 0, Share())
+        for task, rows in plan.steps[number].rows.items():
+            collate(encoded[task], rows, torch.float32, 0)
 
 
 def some_tokens(examples: int, mean: int) -> Encoded:

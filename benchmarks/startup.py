@@ -53,7 +53,7 @@ RUN = (
     "epochs=1",
     "trainer.baseline=false",
     "trainer.accelerator=cpu",
-    "trainer.bar=false",
+    "trainer.enable_progress_bar=false",
 )
 
 

@@ -41,8 +41,8 @@ from benchmarks.measure import (
 )
 from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.surgery import GradientMatrix, OwnRows
-from mtl_bert.surgery.gradients import Taken
+from mtl_bert.surgery import GradientMatrix, LocalRows
+from mtl_bert.surgery.gradients import GradientRows
 
 Prepare = Callable[[], Work]
 
@@ -61,17 +61,17 @@ def given(parameters: list[Parameter], k: int) -> list[Tensor]:
     return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
 
 
-class Kept(OwnRows):
+class Kept(LocalRows):
     """Rows that outlive their combination: TorchJD's matrix and the dense rows do so, too."""
 
-    kept: Taken | None = None
+    kept: GradientRows | None = None
 
     def start(self, tasks: Sequence[str]) -> None:
         """Begin, and let the old ones go."""
         super().start(tasks)
         self.kept = None
 
-    def take(self) -> Taken:
+    def take(self) -> GradientRows:
         """Give the rows and keep them."""
         self.kept = super().take()
         return self.kept

@@ -13,12 +13,12 @@ SEEDS=seed=1,2,3
 common=(
   data=cs224n "data.dir=$data" model=local "model.path=$encoder" 'data.dev_limit={qqp: 1000}'
   trainer.precision=32-true trainer.threads=1 trainer.layers_every=25
-  trainer.keep=none trainer.bar=false
+  trainer.keep=none trainer.enable_progress_bar=false
   trainer.baseline=false  # the row "random" is the untrained model
 )
 # A tenth of every training set, at the files' own ratio: 5,219 + 854 + 604 examples. The scales are for a
 # file of 52,191 question pairs; with the paper's 283,010 both are 0.1 (UNION=B_scale=0.1 LARGEST=B_scale=0.1).
-share=("${common[@]}" data.share=0.1 batch_size=8 lr=3e-5 trainer.validate_every=2)
+share=("${common[@]}" data.share=0.1 batch_size=8 lr=3e-5 trainer.check_val_every_n_epoch=2)
 UNION=${UNION:-B_scale=0.022437}    # 6,677 of the paper's 297,594: for methods that draw from all tasks
 LARGEST=${LARGEST:-B_scale=0.018441}  # 5,219 of the paper's 283,010: for ARRP, whose B is of the largest task
 
@@ -48,7 +48,7 @@ tables sampler=arrp B=24000 $LARGEST lambda=0,0.3,0.7 sampler.lambda_on=update e
 # The largest training set stays 1,000 examples, the others become as many, a tenth, a hundredth. Without
 # B an epoch of vanilla and of ARRP is every example once, one of annealed draws as many. So few examples
 # are few steps: hence smaller batches and a larger rate than above.
-once=(data.limit=1000 data.imbalance=1,10,100 B=null batch_size=4 lr=1e-4 epochs=2 trainer.validate_every=2)
+once=(data.limit=1000 data.imbalance=1,10,100 B=null batch_size=4 lr=1e-4 epochs=2 trainer.check_val_every_n_epoch=2)
 ratios sampler=arrp,annealed,vanilla,rr "${once[@]}"
 ratios sampler=vanilla surgery=none "${once[@]}"
 

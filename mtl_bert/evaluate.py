@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from mtl_bert.config import command_line
-from mtl_bert.runs.finished import FinishedRun, open_run
+from mtl_bert.runs.opened import Run
 from mtl_bert.runs.results import Results, Scores
 
 KEYS = ("run", "checkpoint", "data.dir", "model.path")
@@ -16,9 +16,12 @@ def main() -> None:
 
 def run(config: DictConfig) -> None:
     """Evaluate a run's checkpoint on its dev sets and say whether the recorded scores return."""
-    moved = {"data.dir": config.data.dir, "model.path": config.model.path}
-    place = None if config.run is None else str(config.run)
-    opened = open_run(place, str(config.checkpoint), moved)
+    opened = Run.open(
+        "." if config.run is None else str(config.run),
+        str(config.checkpoint),
+        data_dir=config.data.dir,
+        model_path=config.model.path,
+    )
     from rich.console import Console
 
     from mtl_bert.runs.summary import scores_table, title_of
@@ -36,7 +39,7 @@ def run(config: DictConfig) -> None:
     )
 
 
-def evaluate(opened: FinishedRun) -> Scores:
+def evaluate(opened: Run) -> Scores:
     """The scores of a run's checkpoint on its dev sets, on whatever device there is.
 
     Raises:
@@ -46,7 +49,7 @@ def evaluate(opened: FinishedRun) -> Scores:
 
     parts = assemble(opened.settings, splits=["dev"])
     opened.load_into(parts.module)
-    trainer = make_trainer(opened.settings, opened.directory, [], [])
+    trainer = make_trainer(opened.settings, opened.path, [], [])
     trainer.validate(parts.module, parts.datamodule, verbose=False)
     assert parts.module.evaluation is not None
     return parts.module.evaluation.scores

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mtl_bert.config import command_line
 from mtl_bert.config.command_line import ArgumentError
-from mtl_bert.runs.finished import open_run
+from mtl_bert.runs.opened import Run
 from mtl_bert.utils.logging import plain_messages
 
 KEYS = ("run", "out", "checkpoint", "model.path")
@@ -31,8 +31,11 @@ def main() -> None:
 
 def run(given: Mapping[str, str]) -> None:
     """Write the directory."""
-    moved = {"model.path": given.get("model.path")}
-    opened = open_run(given.get("run"), given.get("checkpoint", "best"), moved)
+    opened = Run.open(
+        given.get("run", "."),
+        given.get("checkpoint", "best"),
+        model_path=given.get("model.path"),
+    )
     if not given.get("out"):
         raise ArgumentError("out: expected a directory, found nothing; write out=DIR")
     out = Path(given["out"])

@@ -33,10 +33,10 @@ def run(config: DictConfig, directory: Path) -> None:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     options = plain.pop("plan")
     settings = read_settings(plain)
-    by_length = settings.bucket is not None and options["out"] is not None
+    by_length = settings.group_by_length is not None and options["out"] is not None
     make = _bucketed if by_length else _drawn
     corpus, sizes, plan = make(settings, options["sizes"])
-    largest = Largest(settings.processes, settings.accumulate)
+    largest = Largest(settings.processes, settings.trainer.accumulate_grad_batches)
 
     def seen() -> Iterator[Epoch]:
         for epoch in range(1, settings.epochs + 1):
@@ -47,8 +47,10 @@ def run(config: DictConfig, directory: Path) -> None:
     console = Console(highlight=False)
     origin = "sizes as given" if corpus is None else f"data={corpus.name}"
     title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
-    if settings.bucket is not None:
-        title += f", bucket={settings.bucket} (examples of like length share a batch)"
+    if settings.group_by_length is not None:
+        title += (
+            f", group_by_length={settings.group_by_length} (examples of like length share a batch)"
+        )
     if options["out"] is None:
         console.print(plan_table(seen(), sizes, title))
     else:
@@ -143,8 +145,9 @@ def _bucketed(settings: Settings, given: Any) -> _Planned:
     """Plans with the batches that are trained, which depend on the lengths of all texts."""
     if given is not None:
         raise ConfigError(
-            f"plan.sizes: expected null, as bucket={settings.bucket} needs the lengths of texts to "
-            f"write steps, found {given!r}; leave plan.sizes out or write bucket=null"
+            f"plan.sizes: expected null, as group_by_length={settings.group_by_length} needs the "
+            f"lengths of texts to write steps, found {given!r}; "
+            "leave plan.sizes out or write group_by_length=null"
         )
     from mtl_bert.training.build import assemble  # torch takes seconds to import
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mtl_bert.config import command_line
 from mtl_bert.config.command_line import ArgumentError
-from mtl_bert.runs.finished import FinishedRun, open_run
+from mtl_bert.runs.opened import Run
 from mtl_bert.utils.files import write_together
 from mtl_bert.utils.logging import plain_messages
 
@@ -43,8 +43,12 @@ def main() -> None:
 
 def run(given: Mapping[str, str]) -> None:
     """Write submission files, or answer for one text."""
-    moved = {key: given.get(key) for key in ("data.dir", "model.path")}
-    opened = open_run(given.get("run"), given.get("checkpoint", "best"), moved)
+    opened = Run.open(
+        given.get("run", "."),
+        given.get("checkpoint", "best"),
+        data_dir=given.get("data.dir"),
+        model_path=given.get("model.path"),
+    )
     tasks = _tasks(opened, given.get("task"))
     one = "text" in given or "text2" in given
     if one == ("split" in given):
@@ -60,7 +64,7 @@ def run(given: Mapping[str, str]) -> None:
         _submit(opened, tasks, given)
 
 
-def _tasks(opened: FinishedRun, wanted: str | None) -> list[str]:
+def _tasks(opened: Run, wanted: str | None) -> list[str]:
     there = list(opened.settings.tasks)
     names = there if wanted is None else [n.strip() for n in wanted.strip("[]").split(",")]
     for name in names:
@@ -72,20 +76,19 @@ def _tasks(opened: FinishedRun, wanted: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _submit(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> None:
+def _submit(opened: Run, names: list[str], given: Mapping[str, str]) -> None:
     split = given["split"]
     if split not in SPLITS:
         raise ArgumentError(f"split: expected dev or test, found {split!r}; write split=test")
     # Torch takes seconds to import: a command that is wrong is refused before that.
     from mtl_bert.data import load_rows
-    from mtl_bert.inference.answers import answering
     from mtl_bert.inference.submission import file_name, file_text
     from mtl_bert.runs.factories import make_data_source, make_tasks
 
-    out = Path(given.get("out", opened.directory / "submission"))
+    out = Path(given.get("out", opened.folder.submission))
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
     tables = load_rows(make_data_source(opened.settings), tasks, split)
-    model = answering(opened)
+    model = opened.predictor
     texts = {
         out / file_name(task, split): file_text(
             task, tables[task.name], model.outputs(task.name, tables[task.name])
@@ -109,7 +112,7 @@ def _submit(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
     _say_what_it_is_worth(opened)
 
 
-def _answer(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> None:
+def _answer(opened: Run, names: list[str], given: Mapping[str, str]) -> None:
     if len(names) != 1 or "task" not in given:
         raise ArgumentError(f"task: expected one, found {', '.join(names)}; write task={names[0]}")
     (name,) = names
@@ -123,9 +126,8 @@ def _answer(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
             f'write task={name} text="..."' + (' text2="..."' if pair else "")
         )
     from mtl_bert.data import Table
-    from mtl_bert.inference.answers import answering
 
-    model = answering(opened)
+    model = opened.predictor
     head = model.tasks[name].head
     outputs = model.outputs(name, Table("the command line", ("text",), (texts,), None))
     prediction = head.predict(outputs)[0].item()
@@ -141,7 +143,7 @@ def _answer(opened: FinishedRun, names: list[str], given: Mapping[str, str]) -> 
     _say_what_it_is_worth(opened)
 
 
-def _say_what_it_is_worth(opened: FinishedRun) -> None:
+def _say_what_it_is_worth(opened: Run) -> None:
     for note in opened.results.notes:
         print(note)
 

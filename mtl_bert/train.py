@@ -1,14 +1,13 @@
 """Train: ``python -m mtl_bert.train sampler=arrp lambda=0.5 B=24000`` (``--help`` for more)."""
 
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mtl_bert.config import command_line
-from mtl_bert.config.compose import NO_SETTINGS, SAMPLER_KEYS, read_settings, saved_settings
+from mtl_bert.config.compose import NO_SETTINGS, read_settings, saved_settings
 from mtl_bert.config.settings import ConfigError, Settings, setting_names
 from mtl_bert.jobs.hydra_callback import carry_out_job
 
@@ -50,10 +49,7 @@ def _settings_to_resume(config: DictConfig, directory: Path, overrides: list[str
         if key != "resume":
             node = NODES.get(key, key)
             OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-    plain: Any = OmegaConf.to_container(saved)
-    sampler = plain["sampler"]
-    sampler |= {field: plain[key] for key, field in SAMPLER_KEYS.items() if field in sampler}
-    return read_settings(plain)
+    return read_settings(saved)
 
 
 if __name__ == "__main__":

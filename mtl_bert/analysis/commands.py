@@ -16,7 +16,12 @@ _WARMUP = {"constant": 0.0, "linear": 0.1, "cosine": 0.1}
 # What conf/optimizer/adamw.yaml and conf/model/*.yaml say; only other values need words.
 _OPTIMIZER = {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "fused": True}
 _DATA = {"share": 1.0, "limit": None, "imbalance": None, "dev_limit": None, "seed": 0}
-_TRAINER = {"precision": "32-true", "clip": None, "validate_every": 1}
+_TRAINER = {
+    "precision": "32-true",
+    "gradient_clip_val": None,
+    "check_val_every_n_epoch": 1,
+    "accumulate_grad_batches": 1,
+}
 _DEV_SAMPLE = 2000
 _PRETRAINED = {"pairs": "joint", "dropout": 0.1, "max_length": None}
 _TINY = {**_PRETRAINED, "dropout": 0.0}
@@ -58,12 +63,10 @@ def overrides(run: Run, epochs: int) -> list[str]:
     words = [*_tasks(config["tasks"]), *_data(config["data"]), *_model(config["model"])]
     # A sweep's jobs have one process each, which sees what several saw together.
     trainer = config["trainer"]
-    batch = config["batch_size"] * trainer.get("devices", 1) * trainer.get("nodes", 1)
+    batch = config["batch_size"] * trainer.get("devices", 1) * trainer.get("num_nodes", 1)
     words += [f"epochs={epochs}", f"batch_size={batch}"]
-    if config.get("accumulate", 1) != 1:
-        words.append(f"accumulate={config['accumulate']}")
-    if config.get("bucket") is not None:
-        words.append(f"bucket={config['bucket']}")
+    if config.get("group_by_length") is not None:
+        words.append(f"group_by_length={config['group_by_length']}")
     words.append(f"lr={_plain(config['lr'])}")
     words += _others("optimizer", config.get("optimizer") or {}, _OPTIMIZER)
     words += _scheduler(config.get("scheduler") or {})
@@ -116,7 +119,7 @@ def _scheduler(scheduler: dict[str, Any]) -> list[str]:
     given = str(scheduler.get("name", "constant"))
     name = _SCHEDULES.get(given, given)
     words = [] if name == "constant" else [f"scheduler={name}"]
-    return words + _others("scheduler", scheduler, {"warmup": _WARMUP.get(name)})
+    return words + _others("scheduler", scheduler, {"warmup_ratio": _WARMUP.get(name)})
 
 
 def _others(group: str, node: dict[str, Any], usual: dict[str, Any]) -> list[str]:

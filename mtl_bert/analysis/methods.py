@@ -15,7 +15,7 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
-_OWN_FIELDS = {"_target_", "name", "batch_size", "B", "lambda_", "lambda_on", "freeze"}
+_OWN_FIELDS = {"_target_", "name", "lambda_on"}
 LOSS, UPDATE = "loss", "update"
 
 
@@ -99,14 +99,13 @@ def method_of(run: Run) -> Method:
     config = run.config
     sampler = config["sampler"]
     name = sampler["name"]
-    B = config.get("B") if "B" in sampler else None
-    lambda_ = float(config["lambda"]) if "lambda_" in sampler else None
+    B, lambda_ = config.get("B"), config.get("lambda")
     return Method(
         sampler=name,
         B=B,
         B_scale=1.0 if B is None else float(config.get("B_scale", 1.0)),
-        lambda_=lambda_,
-        frozen=_frozen(config) if "freeze" in sampler else (),
+        lambda_=None if lambda_ is None else float(lambda_),
+        frozen=_frozen(config),
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
         surgery="" if name in WITHOUT_SURGERY else _surgery(config["surgery"]),
         rest=_rest(sampler),

@@ -13,7 +13,10 @@ def provenance(study: Study) -> list[Block]:
     """What the runs have in common, and commits, devices, seeds, versions and notes."""
     setting, runs = study.setting, [run.results for run in study.runs]
     optimizer, schedule = setting["optimizer"] or {}, setting["scheduler"] or {}
-    bucket, every = setting["bucket"], numbers.counted(setting["validate_every"], "epoch")
+    bucket, every = (
+        setting["group_by_length"],
+        numbers.counted(setting["check_val_every_n_epoch"], "epoch"),
+    )
     of, sample = setting["dev_sample"], ""
     if of is not None:
         sample = f" (at most {of:,} examples of each; the best epoch and the last on all)"
@@ -26,7 +29,7 @@ def provenance(study: Study) -> list[Block]:
         f"Length bucketing: {'none' if bucket is None else f'within {bucket} steps'}; dev sets "
         f"scored every {every}{sample}",
         f"Optimizer: {node_words(optimizer)}; schedule: {node_words(schedule)}",
-        f"Precision: {setting['precision']}; clipping: {node_words(setting['clip'])}",
+        f"Precision: {setting['precision']}; clipping: {node_words(setting['gradient_clip_val'])}",
     ]
     notes = sorted({note for results in runs for note in results.notes})
     versions = sorted({_pairs(results.versions) for results in runs})

@@ -24,7 +24,7 @@ def setting_of(run: Run) -> dict[str, Any]:
     """Everything besides the method that could change a run's numbers, by name."""
     config, data = run.config, run.results.data
     trainer = config["trainer"]
-    processes = trainer.get("devices", 1) * trainer.get("nodes", 1)
+    processes = trainer.get("devices", 1) * trainer.get("num_nodes", 1)
     # Older files lack what newer ones leave at null.
     told = {key: value for key, value in config["data"].items() if value is not None}
     return {
@@ -32,14 +32,14 @@ def setting_of(run: Run) -> dict[str, Any]:
         "sizes": data.sizes,
         "encoder": run.results.encoder,
         "model": _without(config["model"], _PLACES),
-        "batch": config["batch_size"] * config.get("accumulate", 1) * processes,
-        "bucket": config.get("bucket"),
+        "batch": config["batch_size"] * trainer.get("accumulate_grad_batches", 1) * processes,
+        "group_by_length": config.get("group_by_length"),
         "lr": config["lr"],
         "optimizer": config.get("optimizer"),
         "scheduler": config.get("scheduler"),
-        "clip": trainer.get("clip"),
+        "gradient_clip_val": trainer.get("gradient_clip_val"),
         "precision": trainer.get("precision"),
-        "validate_every": trainer.get("validate_every", 1),
+        "check_val_every_n_epoch": trainer.get("check_val_every_n_epoch", 1),
         "dev_sample": run.results.dev_sample,
         "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
     }

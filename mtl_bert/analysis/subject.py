@@ -89,7 +89,7 @@ class Subject:
             words.append(f"CONTAMINATED: the encoder was trained before on {', '.join(seen)}")
         words.append(f"encoder {self.encoder}")
         if self.bucket is not None:
-            words.append(f"batches of like length (bucket={self.bucket})")
+            words.append(f"batches of like length (group_by_length={self.bucket})")
         return "; ".join(words)
 
     @property
@@ -130,5 +130,5 @@ def subject_of(results: Results) -> Subject:
         encoder=results.encoder,
         seen=tuple((task, tuple(sets)) for task, sets in results.data.seen.items() if sets),
         dev=tuple((task, score.n) for task, score in results.tasks.items()),
-        bucket=results.config.get("bucket"),
+        bucket=results.config.get("group_by_length"),
     )

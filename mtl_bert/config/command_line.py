@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.compose import CONF
+from mtl_bert.config.settings import unknown_setting
 from mtl_bert.utils.errors import UserError, told_in_a_line
 from mtl_bert.utils.validation import SamplerError
 
@@ -136,7 +137,7 @@ def _message(error: Exception, known: Sequence[str]) -> str:
         key = unknown.group(1)
         if key in known:
             return f"{key}: expected no value, found one for what was not chosen; leave it out"
-        return f"{key}: expected a known setting, found {key}; {_hint(key, known)}"
+        return unknown_setting(key, known)
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text)
     if choice and (CONF / choice.group(1)).is_dir():
         group, found = choice.groups()

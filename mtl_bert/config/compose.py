@@ -3,8 +3,10 @@
 The entry points, ``cli.py`` and this file are the only ones that know Hydra.
 """
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain
+from mtl_bert.config.settings import ConfigError, Settings, explain, refuse_old_names
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
@@ -25,9 +27,11 @@ OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
-# Top-level keys and the sampler's own fields for them; None where every sampler leaves it unset.
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
+"""Settings of the run that a sampler may take -> its own arguments for them."""
+
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
+"""What these settings are where the sampler takes none."""
 
 # Keys of the command line that say where settings come from or what becomes of a sweep.
 NO_SETTINGS = ("resume", "fail_fast")
@@ -47,6 +51,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         )
         for key in NO_SETTINGS:
             plain.pop(key, None)
+        refuse_old_names(plain)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
@@ -71,12 +76,8 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
-    sampler = plain["sampler"]
-    unused = [
-        key
-        for key, unset in UNSET.items()
-        if SAMPLER_KEYS[key] not in sampler and plain[key] != unset
-    ]
+    used = sampler_keys(plain["sampler"])
+    unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
 
 
@@ -126,22 +127,37 @@ def known_tasks() -> dict[str, Any]:
 
 
 def _check_sampler_keys(settings: Settings) -> None:
-    """Refuse a value that the sampler does not use, and one that it contradicts."""
-    values, name = settings.plain(), sampler_name(settings)
-    for key, field in SAMPLER_KEYS.items():
-        value = values[key]
-        if field in settings.sampler:
-            own = settings.sampler[field]
-            if own != value:
-                raise ConfigError(
-                    f"sampler.{field}: expected the run's {key}, which is {value}, found {own}; "
-                    f"write {key}={own}"
-                )
-        elif key in UNSET and value != UNSET[key]:
+    """Refuse a value that the sampler does not use, and one that stands at the wrong place."""
+    values, used = settings.plain(), sampler_keys(settings.sampler)
+    for key, argument in SAMPLER_KEYS.items():
+        if argument in settings.sampler:
+            own = settings.sampler[argument]
             raise ConfigError(
-                f"{key}: expected no value with sampler={name}, which does not use it, found "
-                f"{key}={value}; leave {key} out or write sampler=arrp"
+                f"sampler.{argument}: expected no value, as the sampler takes the run's {key}, "
+                f"found {own}; write {key}={own}"
             )
+        if key in UNSET and key not in used and values[key] != UNSET[key]:
+            raise ConfigError(
+                f"{key}: expected no value with sampler={sampler_name(settings)}, which does not "
+                f"use it, found {key}={values[key]}; leave {key} out or write sampler=arrp"
+            )
+
+
+def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:
+    """The settings of the run that a sampler takes, as the arguments of its callable tell.
+
+    Raises:
+        ConfigError: its callable cannot be imported.
+    """
+    target = str(sampler.get("_target_"))
+    try:
+        arguments = inspect.signature(resolve_name(target)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"sampler._target_: expected something that can be imported and called, found "
+            f"{target}; mend the file that names it"
+        ) from error
+    return [key for key, argument in SAMPLER_KEYS.items() if argument in arguments]
 
 
 def sampler_name(settings: Settings) -> str:

@@ -9,21 +9,21 @@ from typing import Any
 from mtl_bert.config.settings import Settings
 
 NO_DIFFERENCE = (
-    "logger", "logger.*", "trainer.accelerator", "trainer.workers", "trainer.threads",
+    "logger", "logger.*", "trainer.accelerator", "trainer.num_workers", "trainer.threads",
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
-    "trainer.log_every", "trainer.layers_every", "trainer.bar", "trainer.baseline",
-    "trainer.save_every_*", "trainer.keep",
+    "trainer.log_every_n_steps",
+    "trainer.layers_every", "trainer.enable_progress_bar", "trainer.baseline",
+    "trainer.save_steps", "trainer.save_minutes", "trainer.keep",
     "trainer.skip_limit", "trainer.profile",
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""
 
-LATER = {
-    "bucket": None, "trainer.validate_every": 1, "trainer.dev_sample": None, "data.limit": None,
-    "data.dev_limit": None, "data.imbalance": None,
-}  # fmt: skip
-"""Settings that came later: with these values a run is the one that it was without them."""
-
-STEP_SIZE = ("batch_size", "sampler.batch_size", "accumulate", "trainer.devices", "trainer.nodes")
+STEP_SIZE = (
+    "batch_size",
+    "trainer.accumulate_grad_batches",
+    "trainer.devices",
+    "trainer.num_nodes",
+)
 """Settings that matter by their product alone: a step's batch."""
 
 
@@ -43,19 +43,16 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def identity(settings: Settings) -> str:
     """Sixteen hexadecimal digits that two runs share if they are told to do the same."""
-    freezing = ("freeze", "freeze_sets", "freeze_sets.*", "sampler.freeze")
+    freezing = ("freeze", "freeze_sets", "freeze_sets.*")
     told = {
         key: value
-        for key, value in flat(settings.plain())
+        for key, value in flat(settings.complete())
         if not matches(key, (*NO_DIFFERENCE, *STEP_SIZE, *freezing))
     }
     told["step size"] = settings.step_size
     told["frozen"] = settings.frozen
     if settings.B is None:
         told.pop("B_scale", None)
-    for key, usual in LATER.items():
-        if told.get(key) == usual:
-            told.pop(key, None)
     text = json.dumps(told, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -65,7 +62,7 @@ def run_name(settings: Settings) -> str:
     parts = [str(settings.sampler["name"])]
     if settings.B is not None:
         parts.append(f"B{settings.B}")
-    if "lambda_" in settings.sampler:
+    if settings.lambda_ is not None:
         parts.append(f"lambda{settings.lambda_:g}")
     if settings.frozen:
         parts.append(settings.freeze if isinstance(settings.freeze, str) else "frozen")

@@ -4,6 +4,8 @@ Values that people set at the top level are checked here, so that all messages l
 object (sampler, source, head, ...) checks its own settings when it is made.
 """
 
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +15,22 @@ from mtl_bert.utils.errors import UserError
 
 class ConfigError(UserError):
     """A setting that cannot be."""
+
+
+RENAMED = {
+    "accumulate": "trainer.accumulate_grad_batches",
+    "bucket": "group_by_length",
+    "scheduler.warmup": "scheduler.warmup_ratio",
+    "trainer.bar": "trainer.enable_progress_bar",
+    "trainer.clip": "trainer.gradient_clip_val",
+    "trainer.log_every": "trainer.log_every_n_steps",
+    "trainer.nodes": "trainer.num_nodes",
+    "trainer.save_every_minutes": "trainer.save_minutes",
+    "trainer.save_every_steps": "trainer.save_steps",
+    "trainer.validate_every": "trainer.check_val_every_n_epoch",
+    "trainer.workers": "trainer.num_workers",
+}
+"""Settings that had another name once -> what Lightning and Hugging Face call them."""
 
 
 def _setting(expected: str, example: str, **checks: Any) -> Any:
@@ -76,42 +94,47 @@ class TrainerSettings(_Settings):
         "auto, cpu or gpu", "trainer.accelerator=auto"
     )
     devices: Count = _setting("a whole number ≥ 1", "trainer.devices=2")
-    nodes: Count = _setting("a whole number ≥ 1", "trainer.nodes=1")
+    num_nodes: Count = _setting("a whole number ≥ 1", "trainer.num_nodes=1")
+    accumulate_grad_batches: Count = _setting(
+        "a whole number ≥ 1", "trainer.accumulate_grad_batches=2"
+    )
     precision: Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"] = _setting(
         "auto, 32-true, 64-true, bf16-mixed or 16-mixed", "trainer.precision=bf16-mixed"
     )
     packing: bool | None = _setting("true, false or null", "trainer.packing=false", default=None)
-    clip: Number | None = _setting("a number ≥ 0 or null", "trainer.clip=1.0")
-    workers: Annotated[int, Field(strict=True, ge=0)] = _setting(
-        "a whole number ≥ 0", "trainer.workers=0"
+    gradient_clip_val: Number | None = _setting(
+        "a number ≥ 0 or null", "trainer.gradient_clip_val=1.0"
+    )
+    num_workers: Annotated[int, Field(strict=True, ge=0)] = _setting(
+        "a whole number ≥ 0", "trainer.num_workers=0"
     )
     cache: bool = _setting("true or false", "trainer.cache=false", default=True)
     cache_gib: Annotated[Number, Field(gt=0)] = _setting(
         "a number > 0", "trainer.cache_gib=10", default=10.0
     )
     threads: Count | None = _setting("a whole number ≥ 1 or null", "trainer.threads=2")
-    validate_every: Count = _setting(
-        "a whole number ≥ 1 of epochs", "trainer.validate_every=2", default=1
+    check_val_every_n_epoch: Count = _setting(
+        "a whole number ≥ 1 of epochs", "trainer.check_val_every_n_epoch=2", default=1
     )
     dev_sample: Count | None = _setting(
         "a whole number ≥ 1 of examples, or null", "trainer.dev_sample=2000", default=None
     )
     eval_batch_size: Count = _setting("a whole number ≥ 1", "trainer.eval_batch_size=64")
     skip_limit: Count = _setting("a whole number ≥ 1", "trainer.skip_limit=10")
-    save_every_steps: Count | None = _setting(
-        "a whole number ≥ 1 or null", "trainer.save_every_steps=1000"
-    )
-    save_every_minutes: Annotated[Number, Field(gt=0)] | None = _setting(
-        "a number > 0 or null", "trainer.save_every_minutes=15"
+    save_steps: Count | None = _setting("a whole number ≥ 1 or null", "trainer.save_steps=1000")
+    save_minutes: Annotated[Number, Field(gt=0)] | None = _setting(
+        "a number > 0 or null", "trainer.save_minutes=15"
     )
     keep: Literal["all", "best", "none"] = _setting(
         "all, best or none", "trainer.keep=best", default="all"
     )
-    log_every: Count = _setting("a whole number ≥ 1", "trainer.log_every=50")
+    log_every_n_steps: Count = _setting("a whole number ≥ 1", "trainer.log_every_n_steps=50")
     layers_every: Count | None = _setting(
         "a whole number ≥ 1 or null", "trainer.layers_every=50", default=None
     )
-    bar: bool | None = _setting("true, false or null", "trainer.bar=false")
+    enable_progress_bar: bool | None = _setting(
+        "true, false or null", "trainer.enable_progress_bar=false"
+    )
     baseline: bool = _setting("true or false", "trainer.baseline=true")
     profile: bool = _setting("true or false", "trainer.profile=true", default=False)
 
@@ -124,9 +147,8 @@ class Settings(_Settings):
     )
     epochs: Count = _setting("a whole number ≥ 1", "epochs=10")
     batch_size: Count = _setting("a whole number ≥ 1", "batch_size=8")
-    accumulate: Count = _setting("a whole number ≥ 1", "accumulate=2")
-    bucket: Annotated[int, Field(strict=True, ge=2)] | None = _setting(
-        "a whole number ≥ 2 of steps, or null", "bucket=50", default=None
+    group_by_length: Annotated[int, Field(strict=True, ge=2)] | None = _setting(
+        "a whole number ≥ 2 of steps, or null", "group_by_length=50", default=None
     )
     lr: Number = _setting("a finite number ≥ 0", "lr=1e-5")
     lambda_: Number | None = _setting("a finite number ≥ 0", "lambda=0.5", alias="lambda")
@@ -161,12 +183,12 @@ class Settings(_Settings):
     @property
     def processes(self) -> int:
         """That train together."""
-        return self.trainer.devices * self.trainer.nodes
+        return self.trainer.devices * self.trainer.num_nodes
 
     @property
     def step_size(self) -> int:
         """Examples of a step's batch, over all processes and parts."""
-        return self.batch_size * self.accumulate * self.processes
+        return self.batch_size * self.trainer.accumulate_grad_batches * self.processes
 
     @property
     def drawn(self) -> int | None:
@@ -199,6 +221,33 @@ def setting_names(model: type[BaseModel] = Settings, prefix: str = "") -> list[s
     return names
 
 
+def unknown_setting(key: str, known: Sequence[str] = ()) -> str:
+    """What to say of a setting that does not exist: its new name, or one that looks alike."""
+    close = difflib.get_close_matches(key, known, n=1)
+    name = key.rpartition(".")[2].rstrip("_")
+    if key in RENAMED:
+        advice = f"write {RENAMED[key]}"
+    elif name in known:  # the sampler's lambda_ is the run's lambda
+        advice = f"write {name}"
+    elif close:
+        advice = f"did you mean {close[0]}?"
+    else:
+        advice = "leave it out, or see --help"
+    return f"{key}: expected a known setting, found {key}; {advice}"
+
+
+def refuse_old_names(plain: Mapping[str, Any]) -> None:
+    """Check that no setting has the name that it had once.
+
+    Raises:
+        ConfigError: one that has, with its new name.
+    """
+    for old in RENAMED:
+        group, _, name = old.rpartition(".")
+        if name in (plain.get(group, {}) if group else plain):
+            raise ConfigError(unknown_setting(old))
+
+
 def explain(error: ValidationError) -> str:
     """Say the first thing that is wrong, in the words of the setting's own declaration."""
     first = error.errors()[0]
@@ -206,7 +255,7 @@ def explain(error: ValidationError) -> str:
     key, field = _locate(path)
     if first["type"] == "extra_forbidden":
         key = ".".join(path)
-        return f"{key}: expected a known setting, found {key}; leave it out, or see --help"
+        return unknown_setting(key)
     missing = first["type"] == "missing"
     expected = (field and field.description) or ("a value" if missing else first["msg"])
     found = "none" if missing else repr(first["input"])

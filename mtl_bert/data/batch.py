@@ -3,16 +3,17 @@
 Shapes: B examples, S sequences (B or 2 B), N tokens over all of them, T tokens of the longest.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mtl_bert.data.tokenize import Encoded
-from mtl_bert.sampling.epoch import Phase, Rows, Step, portion
+from mtl_bert.sampling.epoch import Rows
 
 
 @dataclass(frozen=True)
@@ -92,66 +93,6 @@ class Batch:
         return _map(self, Tensor.pin_memory)
 
 
-class StepBatch:
-    """A plan's step, with the tensors of the rows that this process takes.
-
-    Not a dataclass, because Lightning takes those apart and ours hold more than tensors.
-
-    Args:
-        epoch: counted from 1.
-        number: of the step in its epoch, from 0.
-        step: as planned.
-        tasks: for each represented task, batches of this process's rows, possibly none.
-    """
-
-    def __init__(
-        self, epoch: int, number: int, step: Step, tasks: Mapping[str, Sequence[Batch]]
-    ) -> None:
-        self.epoch, self.number, self.step, self.tasks = epoch, number, step, tasks
-
-    @property
-    def phase(self) -> Phase:
-        """The step's."""
-        return self.step.phase
-
-    def share(self, task: str, batch: Batch) -> float:
-        """A batch's examples by all of the task's in the step, in whatever process."""
-        return len(batch) / len(self.step.rows[task])
-
-    def to(self, device: torch.device, non_blocking: bool = True) -> "StepBatch":
-        """The same step on a device."""
-        return self._with(lambda batch: batch.to(device, non_blocking))
-
-    def pin_memory(self) -> "StepBatch":
-        """The same step in page-locked memory."""
-        return self._with(Batch.pin_memory)
-
-    def _with(self, change: Callable[[Batch], Batch]) -> "StepBatch":
-        tasks = {task: [change(batch) for batch in parts] for task, parts in self.tasks.items()}
-        return StepBatch(self.epoch, self.number, self.step, tasks)
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one process takes of a step, and in how many parts.
-
-    Attributes:
-        process: from 0.
-        processes: that take part.
-        parts: of a task's examples that go through the model one after another.
-    """
-
-    process: int = 0
-    processes: int = 1
-    parts: int = 1
-
-    def of(self, rows: Rows) -> list[Rows]:
-        """The parts; fewer, or none, where a small batch does not give so many."""
-        mine = portion(rows, self.process, self.processes)
-        parts = [portion(mine, part, self.parts) for part in range(self.parts)]
-        return [part for part in parts if len(part)]
-
-
 def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> Batch:
     """Gather the sequences of some rows."""
     S = encoded.per_example
@@ -173,21 +114,34 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> 
     )
 
 
-def collate_step(
-    epoch: int,
-    number: int,
-    step: Step,
-    encoded: Mapping[str, Encoded],
-    label_types: Mapping[str, torch.dtype],
-    pad: int,
-    share: Share,
-) -> StepBatch:
-    """Turn a process's share of a planned step into tensors."""
-    tasks = {
-        task: [collate(encoded[task], part, label_types[task], pad) for part in share.of(rows)]
-        for task, rows in step.rows.items()
-    }
-    return StepBatch(epoch, number, step, tasks)
+class Tokenized(Dataset[Batch]):
+    """A task's tokens as a map-style data set, which makes the rows of a batch at once.
+
+    Args:
+        encoded: the task's tokens.
+        label_type: what its loss expects of labels.
+        pad: the padding token's number.
+    """
+
+    def __init__(self, encoded: Encoded, label_type: torch.dtype, pad: int) -> None:
+        self._encoded, self._label_type, self._pad = encoded, label_type, pad
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self._encoded)
+
+    def __getitem__(self, row: int) -> Batch:
+        """A batch of one example."""
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """A batch of these examples."""
+        return collate(self._encoded, np.asarray(rows), self._label_type, self._pad)
+
+
+def as_it_is(batch: Batch) -> Batch:
+    """The ``collate_fn`` of a data set that makes batches itself."""
+    return batch
 
 
 def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:

@@ -19,7 +19,7 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.memory.live_bytes import LiveBytes, size
 from mtl_bert.memory.work import Work
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.training.freezing import frozen_names
+from mtl_bert.surgery.freezing import frozen_names
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 

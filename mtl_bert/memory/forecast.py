@@ -16,6 +16,7 @@ from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.work import Work
 from mtl_bert.runs.factories import make, make_encoder_source, make_sampler, make_tasks
 from mtl_bert.runs.text_model import TextModel, make_text_model
+from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 MEBI = 2**20
@@ -41,7 +42,7 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Wo
 def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
     settings, tasks = resolved(settings), make_tasks(settings)
     source = make_encoder_source(settings).without_weights()
-    per_task = make_sampler(settings).encoder_per_task
+    per_task = isinstance(make_sampler(settings), Single)
     wanted = settings.trainer
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):

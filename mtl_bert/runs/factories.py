@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from mtl_bert.config.compose import SAMPLER_KEYS, sampler_keys
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.sampling import Sampler
 
@@ -61,14 +62,15 @@ def _explain_missing_torchjd(error: BaseException) -> None:
 
 def make_sampler(settings: Settings) -> Sampler:
     """The sampler, its Θ' resolved to patterns, its batches those of all processes together."""
-    node = {key: value for key, value in settings.sampler.items() if key != "name"}
-    if "freeze" in node:
-        node["freeze"] = list(settings.frozen)
-    if "batch_size" in node:
-        node["batch_size"] = settings.step_size
-    if node.get("B") is not None:
-        node["B"] = settings.drawn
-    sampler: Sampler = make(node)
+    values = {
+        "batch_size": settings.step_size,
+        "B": settings.drawn,
+        "lambda": settings.lambda_,
+        "freeze": list(settings.frozen),
+    }
+    own = {key: value for key, value in settings.sampler.items() if key != "name"}
+    shared = {SAMPLER_KEYS[key]: values[key] for key in sampler_keys(settings.sampler)}
+    sampler: Sampler = make(own | shared)
     return sampler
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mtl_bert.sampling.deck import make_decks
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
@@ -24,8 +23,6 @@ class ARRP:
         freeze: Θ' as patterns of parameter names, see :class:`~mtl_bert.sampling.epoch.Phase`;
             ``{task}`` stands for the largest task's name.
     """
-
-    encoder_per_task: ClassVar[bool] = False
 
     batch_size: int
     B: int | None = 24_000
@@ -61,11 +58,10 @@ class ARRP:
         return Epoch(epoch, joint + alone, notes)
 
     def _fine_tuning(self, task: str) -> Phase:
-        on_loss = self.lambda_on == "loss"
         return Phase(
             "finetune",
             surgery=False,
-            loss_scale=self.lambda_ if on_loss else 1.0,
-            update_scale=1.0 if on_loss else self.lambda_,
+            lambda_=self.lambda_,
+            lambda_on=self.lambda_on,
             frozen=tuple(pattern.replace("{task}", task) for pattern in self.freeze),
         )

@@ -8,7 +8,7 @@ at step n, with no sampler state to save.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,17 @@ class Phase:
         name: shown on progress bars and in results.
         surgery: combine the represented tasks' gradients by the run's surgery; otherwise the
             step has one task and its plain gradient is used.
-        loss_scale: λ on the loss.
-        update_scale: λ on the optimizer's update (AdamW all but cancels a constant scale of the
-            loss: docs/paper.md, 6).
+        lambda_: λ ≥ 0, which weakens the steps of this phase.
+        lambda_on: what λ multiplies, ``loss`` (the paper) or ``update`` (the optimizer's step:
+            AdamW all but cancels a constant factor on the loss, docs/paper.md, 6).
         frozen: patterns of parameter names (Θ') that take no update of any kind. Read in order;
             a leading ``!`` spares what an earlier pattern froze.
     """
 
     name: str
     surgery: bool = True
-    loss_scale: float = 1.0
-    update_scale: float = 1.0
+    lambda_: float = 1.0
+    lambda_on: str = "loss"
     frozen: tuple[str, ...] = ()
 
 
@@ -75,9 +75,6 @@ class Epoch:
 
 class Sampler(Protocol):
     """A method of drawing training examples: a validated choice that is also a pure function."""
-
-    encoder_per_task: ClassVar[bool]
-    """Each task has an encoder of its own (the single-task baseline)."""
 
     def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
         """Return the plan of ``epoch`` (from 1) out of ``epochs``."""

@@ -18,7 +18,6 @@ class Full:
         order: the tasks' order, which decides the outcome; None means as configured.
     """
 
-    encoder_per_task: ClassVar[bool] = False
     phase: ClassVar[str] = "full"
 
     batch_size: int
@@ -55,5 +54,4 @@ class Full:
 class Single(Full):
     """The same plan for independent models, one encoder per task, each on its own data."""
 
-    encoder_per_task: ClassVar[bool] = True
     phase: ClassVar[str] = "single"

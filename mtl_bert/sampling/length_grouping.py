@@ -1,4 +1,4 @@
-"""Length bucketing: examples of like length share a batch, so that less of it is padding."""
+"""Batches of texts of similar length, so that less of them is padding."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ Lengths = Mapping[str, Rows]
 """Tokens of each task's training examples: task -> [examples]."""
 
 
-def bucketed(plan: Epoch, lengths: Lengths, window: int, seed: int) -> Epoch:
+def grouped_by_length(plan: Epoch, lengths: Lengths, window: int, seed: int) -> Epoch:
     """Deal an epoch's rows out again, by length, within windows of its phases.
 
     In each window every task's rows are put in order of length and cut into batches of the sizes

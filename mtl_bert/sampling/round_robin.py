@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mtl_bert.sampling.deck import Deck, make_decks, restart_notes
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
@@ -27,8 +26,6 @@ class RoundRobin:
         B: examples of each task in an epoch. None means the smallest task's size, so that no
             task repeats an example within the epoch; with a larger B smaller tasks start over.
     """
-
-    encoder_per_task: ClassVar[bool] = False
 
     batch_size: int
     B: int | None = None

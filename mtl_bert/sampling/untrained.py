@@ -1,7 +1,6 @@
 """The random baseline: untrained heads on the encoder as it comes (docs/paper.md, 10)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mtl_bert.sampling.epoch import Epoch, Sizes
 
@@ -9,8 +8,6 @@ from mtl_bert.sampling.epoch import Epoch, Sizes
 @dataclass(frozen=True)
 class Untrained:
     """Train nothing: every epoch is empty."""
-
-    encoder_per_task: ClassVar[bool] = False
 
     def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:
         """Plan an epoch without steps."""

@@ -1,7 +1,6 @@
 """Vanilla PCGrad's sampling: batches of the shuffled union (Ricci, Algorithm 1)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -19,8 +18,6 @@ class Budget:
         B: the epoch has ⌈B / batch_size⌉ steps; None draws as many examples as there are.
         batches_per_step: batches drawn for a step; None means one for each task there is.
     """
-
-    encoder_per_task: ClassVar[bool] = False
 
     batch_size: int
     B: int | None = None

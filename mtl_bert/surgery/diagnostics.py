@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mtl_bert.surgery.methods.base import Seen
+from mtl_bert.surgery.methods.base import StepStats
 
 
 class Diagnosis(NamedTuple):
@@ -43,16 +43,16 @@ class Diagnosis(NamedTuple):
     removed: float
 
 
-def diagnose(seen: Seen, weights: Tensor, summed: Tensor | None = None) -> Diagnosis:
+def diagnose(stats: StepStats, weights: Tensor, summed: Tensor | None = None) -> Diagnosis:
     """Read a step off its Gram matrix.
 
     Args:
-        seen: K tasks.
+        stats: of the K tasks.
         weights: of their gradients in the update: [K] float64.
         summed: the part of the Gram matrix whose parameters are summed where the others are
             averaged over tasks: [K, K]; None where all of them are treated alike.
     """
-    gram, plain, K = seen.gram, torch.ones_like(weights), len(weights)
+    gram, plain, K = stats.gram, torch.ones_like(weights), len(weights)
     once = twice = gram
     if summed is not None:
         once, twice = ((gram - summed) / factor + summed for factor in (K, K**2))
@@ -62,7 +62,7 @@ def diagnose(seen: Seen, weights: Tensor, summed: Tensor | None = None) -> Diagn
     squared, squared_plain = (float((w @ twice @ w).clamp_min(0)) for w in (weights, plain))
     update, plain_sum = squared**0.5, squared_plain**0.5
     return Diagnosis(
-        seen.tasks,
+        stats.tasks,
         cosines_of(gram),
         norms,
         _ratio(weights * (twice @ weights), torch.tensor(squared)),

@@ -6,7 +6,7 @@ and all processes combine the same rows. A part is weighted by its share of the 
 the step; a process without any adds nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
-from mtl_bert.surgery.gradients import Row, Taken
+from mtl_bert.surgery.gradients import GradientRows, LocalRows, Row
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class _Layout:
     Attributes:
         slots: (task, parameter) -> where its gradient begins.
         losses: where the tasks' losses begin.
-        counts: where it begins how many processes reached each slot, and raised their hand.
+        counts: where it begins how many processes reached each slot, and were asked to stop.
         size: of the whole.
     """
 
@@ -40,29 +40,36 @@ class AveragedRows:
 
     Args:
         parameters: the P parameters.
-        reach: which of them each task can reach, the same in every process.
+        reach: a task -> which of them its loss can depend on, the same in every process.
         group: the processes; None is all.
 
     Attributes:
-        hand: raised in one process before ``take``, it is raised in all of them after.
+        stop_requested: set in one process before ``take``, it is set in all of them after.
     """
 
     def __init__(
         self,
         parameters: Sequence[Parameter],
-        reach: Mapping[str, Sequence[bool]],
+        reach: Callable[[str], Sequence[bool]],
         group: dist.ProcessGroup | None = None,
     ) -> None:
-        self.hand = False
+        self.stop_requested = False
         self._parameters, self._reach, self._group = list(parameters), reach, group
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._buffer = torch.empty(0)
         self._tasks: tuple[str, ...] = ()
         self._reached: set[tuple[str, int]] = set()
+        self._early = LocalRows()
 
     def start(self, tasks: Sequence[str]) -> None:
-        """Clear room for these tasks, which are the step's in every process."""
+        """Clear room for these tasks, which are the step's in every process.
+
+        Without any, gradients wait until ``take`` has asked the other processes for their tasks.
+        """
         self._tasks, self._reached = tuple(tasks), set()
+        self._early = LocalRows()
+        if not tasks:
+            return
         if self._tasks not in self._layouts:
             self._layouts[self._tasks] = self._lay_out()
         size, like = self._layouts[self._tasks].size, self._parameters[0]
@@ -72,6 +79,9 @@ class AveragedRows:
 
     def add(self, task: str, row: Row, loss: Tensor) -> None:
         """Add this process's part of a task's gradient and loss."""
+        if not self._tasks:
+            self._early.add(task, row, loss)
+            return
         layout = self._layouts[self._tasks]
         for p, entry in enumerate(row):
             if entry is not None:
@@ -79,15 +89,17 @@ class AveragedRows:
                 self._reached.add((task, p))
         self._buffer[layout.losses + self._tasks.index(task)] += loss
 
-    def take(self) -> Taken:
-        """Sum over processes; ``hand`` is then whether any of them raised it."""
+    def take(self) -> GradientRows:
+        """Sum over processes; ``stop_requested`` then says whether any was asked to stop."""
+        if not self._tasks:
+            self._lay_out_early()
         layout = self._layouts[self._tasks]
         counts = self._buffer[layout.counts : layout.size]
         reached = [float(slot in self._reached) for slot in layout.slots]
-        counts.copy_(torch.tensor([*reached, float(self.hand)]))
+        counts.copy_(torch.tensor([*reached, float(self.stop_requested)]))
         dist.all_reduce(self._buffer[: layout.size], group=self._group)
-        *reached, hands = counts.tolist()
-        self.hand = hands > 0
+        *reached, stopping = counts.tolist()
+        self.stop_requested = stopping > 0
         rows: dict[str, list[Tensor | None]] = {
             task: [None] * len(self._parameters) for task in self._tasks
         }
@@ -95,13 +107,22 @@ class AveragedRows:
             if processes:
                 rows[task][p] = self._entry(start, p)
         losses = list(self._buffer[layout.losses : layout.counts].clone())
-        return Taken(self._tasks, [tuple(row) for row in rows.values()], losses, True)
+        return GradientRows(self._tasks, [tuple(row) for row in rows.values()], losses, True)
+
+    def _lay_out_early(self) -> None:
+        """Agree on the step's tasks, in the order of the first process that has them."""
+        early = self._early.take()
+        told: list[Sequence[str]] = [()] * dist.get_world_size(self._group)
+        dist.all_gather_object(told, early.tasks, group=self._group)
+        self.start(list(dict.fromkeys(task for tasks in told for task in tasks)))
+        for task, row, loss in zip(early.tasks, early.rows, early.losses, strict=True):
+            self.add(task, row, loss)
 
     def _lay_out(self) -> _Layout:
         reachable = [
             (task, p)
             for task in self._tasks
-            for p, reached in enumerate(self._reach[task])
+            for p, reached in enumerate(self._reach(task))
             if reached
         ]
         ends = list(accumulate((self._parameters[p].numel() for _, p in reachable), initial=0))

@@ -19,21 +19,21 @@ from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from mtl_bert.surgery.gram import gram_matrices
-from mtl_bert.surgery.methods.base import Method, Seen
+from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
 from mtl_bert.surgery.sparse import TouchedRows
 
 Row = tuple[Tensor | None, ...]
 """A task's gradient of each parameter; None where the task does not reach it."""
 
 
-class Taken(NamedTuple):
-    """The rows of a step.
+class GradientRows(NamedTuple):
+    """The gradients of a step, a row for each task.
 
     Attributes:
         tasks: the K tasks that have one.
         rows: K of them.
         losses: of the tasks, K numbers on the device.
-        overwritable: nobody else has any part of the rows.
+        overwritable: nobody else uses the memory of the rows.
     """
 
     tasks: tuple[str, ...]
@@ -42,8 +42,8 @@ class Taken(NamedTuple):
     overwritable: bool
 
 
-class Rows(Protocol):
-    """Collects gradients and losses by task, in parts."""
+class RowStore(Protocol):
+    """Where gradients and losses wait, by task, until all of a step's are there."""
 
     def start(self, tasks: Sequence[str]) -> None:
         """Begin a step with these tasks."""
@@ -53,12 +53,12 @@ class Rows(Protocol):
         """Add a part of a task's gradient and loss."""
         ...
 
-    def take(self) -> Taken:
-        """What the step has come to."""
+    def take(self) -> GradientRows:
+        """Return the step's gradients and losses, and forget them."""
         ...
 
 
-class OwnRows:
+class LocalRows:
     """The rows of one process, kept as autograd made them."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class OwnRows:
         self._losses: dict[str, Tensor] = {}
 
     def start(self, tasks: Sequence[str]) -> None:
-        """Drop what there is."""
+        """Forget what was added before."""
         self._rows, self._losses = {}, {}
 
     def add(self, task: str, row: Row, loss: Tensor) -> None:
@@ -76,13 +76,13 @@ class OwnRows:
             loss = self._losses[task] + loss
         self._rows[task], self._losses[task] = row, loss
 
-    def take(self) -> Taken:
-        """The rows; they are forgotten here."""
-        taken = Taken(
+    def take(self) -> GradientRows:
+        """Return the rows and forget them."""
+        rows = GradientRows(
             tuple(self._rows), list(self._rows.values()), list(self._losses.values()), False
         )
         self._rows, self._losses = {}, {}
-        return taken
+        return rows
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -101,39 +101,40 @@ class NonFiniteGradientError(ArithmeticError):
     """A loss or gradient has an infinite or undefined entry.
 
     Args:
-        tasks: whose.
+        tasks: the tasks whose loss or gradient it is.
+        stats: of the step.
     """
 
-    def __init__(self, tasks: Sequence[str]) -> None:
+    def __init__(self, tasks: Sequence[str], stats: StepStats) -> None:
         super().__init__(f"the loss or gradient of {', '.join(tasks)} is not finite")
-        self.tasks = tuple(tasks)
+        self.tasks, self.stats = tuple(tasks), stats
 
 
-class Combined(NamedTuple):
-    """What surgery saw and answered.
+class MultiTaskStep(NamedTuple):
+    """A step in which surgery combined the gradients of K tasks.
 
     Attributes:
-        seen: K tasks.
+        stats: what the method saw.
         weights: of their gradients: [K] float64.
         summed: the part of the Gram matrix whose parameters are summed, where the others are
             averaged over tasks: [K, K] float64; else None.
         grams: of parts of the parameters that were asked for: [K, K] float64 each.
     """
 
-    seen: Seen
+    stats: StepStats
     weights: Tensor
     summed: Tensor | None
     grams: Mapping[str, Tensor] = {}
 
 
-class Alone(NamedTuple):
-    """A step with a single task.
+class SingleTaskStep(NamedTuple):
+    """A step that took one task's plain gradient.
 
     Attributes:
         task: whose step it is.
         loss: a number on the device.
-        norm: of the gradient, likewise.
-        finite: whether loss and gradient are, on the device.
+        norm: of the gradient, a number on the device.
+        finite: whether loss and gradient are finite, a truth on the device.
     """
 
     task: str
@@ -152,26 +153,37 @@ class GradientMatrix:
         rows: where gradients wait; None keeps autograd's own.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], rows: Rows | None = None) -> None:
+    def __init__(self, parameters: Sequence[Parameter], rows: RowStore | None = None) -> None:
         self._parameters = list(parameters)
-        self._rows = OwnRows() if rows is None else rows
+        self._rows = LocalRows() if rows is None else rows
         self._touched: dict[int, TouchedRows] = {}
 
     def start(self, tasks: Sequence[str]) -> None:
         """Begin a step, dropping what was added before."""
         self._rows.start(tasks)
 
-    def add(self, task: str, loss: Tensor, share: float = 1.0, scale: float = 1.0) -> None:
-        """Go backward through a loss into the task's row, freeing the graph.
+    def add(
+        self,
+        task: str,
+        loss: Tensor,
+        share: float = 1.0,
+        scale: float = 1.0,
+        *,
+        retain_graph: bool = False,
+    ) -> None:
+        """Go backward through a loss into the task's row.
 
         Args:
-            task: whose row.
+            task: the task whose row it is.
             loss: the mean over some of the task's examples in the step.
             share: those examples by all of the task's in the step.
             scale: of the gradient, not of the loss.
+            retain_graph: keep the graph, because another task's loss shares it.
         """
         part = loss * share
-        row = torch.autograd.grad(part * scale, self._parameters, allow_unused=True)
+        row = torch.autograd.grad(
+            part * scale, self._parameters, allow_unused=True, retain_graph=retain_graph
+        )
         self._rows.add(task, row, part.detach())
 
     def combine(
@@ -180,7 +192,7 @@ class GradientMatrix:
         generator: Generator | None = None,
         scale: float = 1.0,
         parts: Mapping[str, Sequence[int]] | None = None,
-    ) -> Combined:
+    ) -> MultiTaskStep:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
 
         Parameters that no task reached keep ``grad is None``.
@@ -195,6 +207,11 @@ class GradientMatrix:
             NonFiniteGradientError: naming the tasks whose loss or gradient is not finite.
         """
         tasks, rows, losses, overwritable = self._rows.take()
+        if not tasks:
+            raise ValueError(
+                "expected the loss of at least one task in a step, found none; "
+                "write surgeon.backward(task, loss)"
+            )
         columns = [self._column(p, entries) for p, entries in enumerate(zip(*rows, strict=True))]
         in_scope = [column.shared or surgery.scope == "all" for column in columns]
         groups = [
@@ -211,9 +228,9 @@ class GradientMatrix:
         )
         groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
         (inside, outside, own_way, *wanted), read = gram_matrices(groups, len(tasks), losses)
-        seen = Seen(tasks, inside / scale**2, read)
-        _require_finite(tasks, inside.diagonal(), outside.diagonal(), seen.losses)
-        weights = surgery.method.solve(seen, generator)
+        stats = StepStats(tasks, inside / scale**2, read)
+        _require_finite(stats, inside.diagonal(), outside.diagonal(), stats.losses)
+        weights = weights_of(surgery.method, stats, generator)
         plain = torch.ones_like(weights)
         own = None if overwritable else _storages_of_one_entry(columns)
         for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
@@ -222,9 +239,9 @@ class GradientMatrix:
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
         summed = own_way / scale**2 if averages else None
-        return Combined(seen, weights, summed, dict(zip(parts or (), wanted, strict=True)))
+        return MultiTaskStep(stats, weights, summed, dict(zip(parts or (), wanted, strict=True)))
 
-    def alone(self, scale: float = 1.0) -> "Alone":
+    def alone(self, scale: float = 1.0) -> SingleTaskStep:
         """Write the only task's gradient into the parameters' ``grad``; read nothing back.
 
         What there is to know stays on the device, so that a GPU is not waited for.
@@ -232,7 +249,13 @@ class GradientMatrix:
         Args:
             scale: that the row has and the gradient shall not.
         """
-        (task,), (row,), (loss,), overwritable = self._rows.take()
+        tasks, rows, losses, overwritable = self._rows.take()
+        if len(tasks) != 1:
+            raise ValueError(
+                f"expected the loss of a single task in a phase without surgery, found "
+                f"{', '.join(tasks) or 'none'}; give the step a phase with surgery=True"
+            )
+        (task,), (row,), (loss,) = tasks, rows, losses
         columns = [self._column(p, [entry]) for p, entry in enumerate(row)]
         own = None if overwritable else _storages_of_one_entry(columns)
         reached = [e for column in columns for e in column.entries if e is not None]
@@ -240,7 +263,7 @@ class GradientMatrix:
         norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
         for parameter, column in zip(self._parameters, columns, strict=True):
             parameter.grad = column.combine([1 / scale], own)
-        return Alone(task, loss, norm / scale, norm.isfinite() & loss.isfinite())
+        return SingleTaskStep(task, loss, norm / scale, norm.isfinite() & loss.isfinite())
 
     def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
         """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""
@@ -325,11 +348,13 @@ def _storage(entry: Tensor) -> int:
     return entry.untyped_storage().data_ptr()
 
 
-def _require_finite(tasks: Sequence[str], *numbers: Tensor) -> None:
+def _require_finite(stats: StepStats, *numbers: Tensor) -> None:
     """Raise unless each of ``numbers`` [K] is finite."""
     finite = torch.stack(numbers).isfinite().all(0)
     if not finite.all():
-        raise NonFiniteGradientError(list(itertools.compress(tasks, (~finite).tolist())))
+        raise NonFiniteGradientError(
+            list(itertools.compress(stats.tasks, (~finite).tolist())), stats
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
 from mtl_bert.data import Corpus
 from mtl_bert.data.corpus import source_of
 from mtl_bert.data.tokenize import Encoded
@@ -36,16 +36,24 @@ from mtl_bert.runs.factories import (
 )
 from mtl_bert.runs.results import DataRecord
 from mtl_bert.runs.text_model import make_text_model
+from mtl_bert.sampling import Single
+from mtl_bert.surgery import Surgeon
+from mtl_bert.surgery.freezing import frozen_names
 from mtl_bert.tasks import Task
 from mtl_bert.training.datamodule import PlanDataModule, Validating
-from mtl_bert.training.freezing import check_trainable, frozen_names
+from mtl_bert.training.freezing import check_trainable
 from mtl_bert.training.module import MultiTaskModule
-from mtl_bert.training.out_of_memory import Room
+from mtl_bert.training.out_of_memory import OutOfMemory
+from mtl_bert.training.step_log import StepLog
 from mtl_bert.training.tokens import Tokens
 
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
+# A run whose first step is skipped has had no update when its schedule goes on.
+warnings.filterwarnings(
+    "ignore", message="Detected call of `lr_scheduler.step", category=UserWarning
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     source = make_data_source(settings)
     sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(
-        settings, tasks, encoder_source, encoder_per_task=sampler.encoder_per_task
+        settings, tasks, encoder_source, encoder_per_task=isinstance(sampler, Single)
     )
     model = text_model.model
     tokens = Tokens(settings, text_model)
@@ -97,11 +105,11 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         text_model.pad,
         epochs=settings.epochs,
         seed=settings.seed,
-        bucket=settings.bucket,
-        accumulate=settings.accumulate,
+        group_by_length=settings.group_by_length,
+        accumulate_grad_batches=settings.trainer.accumulate_grad_batches,
         dev_sample=settings.trainer.dev_sample,
         eval_batch_size=settings.trainer.eval_batch_size,
-        workers=settings.trainer.workers,
+        num_workers=settings.trainer.num_workers,
     )
     steps = 0
     if train:
@@ -110,16 +118,23 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         _check_optimizer(optimizer, scheduler, model, steps)
     module = MultiTaskModule(
         model,
-        surgery,
+        Surgeon(
+            model,
+            surgery,
+            gradient_clip_val=settings.trainer.gradient_clip_val,
+            scaler=_fp16_scaler(settings.trainer),
+            reach=model.reaches,
+        ),
         optimizer,
         lambda made: scheduler(made, steps),
+        StepLog(settings.trainer.skip_limit, settings.trainer.layers_every),
+        OutOfMemory(
+            settings.batch_size,
+            settings.trainer.accumulate_grad_batches,
+            settings.trainer.eval_batch_size,
+        ),
         seed=settings.seed,
-        room=Room(settings.batch_size, settings.accumulate, settings.trainer.eval_batch_size),
-        clip=settings.trainer.clip,
-        log_every=settings.trainer.log_every,
-        skip_limit=settings.trainer.skip_limit,
-        layers_every=settings.trainer.layers_every,
-        fp16=settings.trainer.precision == "16-mixed",
+        log_every=settings.trainer.log_every_n_steps,
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev)
@@ -160,14 +175,14 @@ def make_trainer(
         return Trainer(
             accelerator=wanted.accelerator,
             devices=wanted.devices,
-            num_nodes=wanted.nodes,
+            num_nodes=wanted.num_nodes,
             strategy=Replicas() if settings.processes > 1 else "auto",
             plugins=plugins,
             precision=None if wanted.precision == "16-mixed" else wanted.precision,
             max_epochs=settings.epochs if epochs is None else epochs,
             default_root_dir=directory,
             logger=list(loggers),
-            callbacks=[Validating(wanted.validate_every, settings.epochs), *callbacks],
+            callbacks=[Validating(wanted.check_val_every_n_epoch, settings.epochs), *callbacks],
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -191,6 +206,13 @@ class Replicas(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Leave the model unwrapped: averaging after surgery would be another method."""
+
+
+def _fp16_scaler(wanted: TrainerSettings) -> torch.amp.GradScaler | None:
+    """The scale of the losses, which fp16 needs."""
+    if wanted.precision != "16-mixed":
+        return None
+    return torch.amp.GradScaler("cuda" if on_gpu(wanted.accelerator) else "cpu")
 
 
 def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
@@ -220,7 +242,8 @@ def _check_optimizer(
         scheduler(made, steps)
     except TypeError as error:
         raise ConfigError(
-            f"scheduler: expected name and warmup, found something else ({error}); leave it out"
+            f"scheduler: expected name and warmup_ratio, found something else ({error}); "
+            "leave it out"
         ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error

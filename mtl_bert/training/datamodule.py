@@ -1,99 +1,25 @@
-"""The Lightning shell around a plan: each epoch's steps, as tensors, in the plan's order."""
+"""The Lightning shell around a plan: the training steps of each epoch, and the dev sets."""
 
 import hashlib
-import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from mtl_bert.data.batch import Share, StepBatch, collate_step
+from mtl_bert.data.batch import Batch, Tokenized, as_it_is
 from mtl_bert.data.subset import Selection
 from mtl_bert.data.tokenize import Encoded
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
-from mtl_bert.sampling.length_grouping import bucketed
-
-
-class Validating(Callback):
-    """Has Lightning validate after every so many epochs of the run, and after its last.
-
-    Lightning's own setting counts the epochs from where a run was resumed.
-
-    Args:
-        every: epochs from one validation to the next.
-        epochs: of the whole run.
-    """
-
-    def __init__(self, every: int, epochs: int) -> None:
-        self._every, self._epochs = every, epochs
-
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Say whether there is a validation after this epoch."""
-        epoch = datamodule_of(trainer).epoch
-        trainer.limit_val_batches = 1.0 if is_scored(epoch, self._every, self._epochs) else 0
-
-
-def is_scored(epoch: int, every: int, epochs: int) -> bool:
-    """Whether the dev sets are scored after an epoch."""
-    return epoch % every == 0 or epoch == epochs
-
-
-log = logging.getLogger(__name__)
+from mtl_bert.sampling.loader import PlanLoader, PlanStep
 
 PIECE = 2**20  # tokens that are digested at once, each as a number of 32 bits
-
-
-class PlannedSteps(Dataset[StepBatch]):
-    """The steps of an epoch, made into tensors one at a time (in workers, where there are any).
-
-    Args:
-        plan: the epoch.
-        numbers: of the steps, in order.
-        encoded: the tasks' tokens.
-        label_types: what each task's loss expects of labels.
-        pad: the padding token's number.
-        share: of each step that is taken.
-    """
-
-    def __init__(
-        self,
-        plan: Epoch,
-        numbers: Sequence[int],
-        encoded: Mapping[str, Encoded],
-        label_types: Mapping[str, torch.dtype],
-        pad: int,
-        share: Share,
-    ) -> None:
-        self._plan, self._numbers, self._share = plan, numbers, share
-        self._encoded, self._label_types, self._pad = encoded, label_types, pad
-
-    def __len__(self) -> int:
-        """The number of steps."""
-        return len(self._numbers)
-
-    def __getitem__(self, index: int) -> StepBatch:
-        """The tensors of one step."""
-        number = self._numbers[index]
-        step = NOTHING if number == len(self._plan.steps) else self._plan.steps[number]
-        return collate_step(
-            self._plan.number,
-            number,
-            step,
-            self._encoded,
-            self._label_types,
-            self._pad,
-            self._share,
-        )
-
-
-NOTHING = Step(Phase("nothing left"), {})
-"""What Lightning is given of an epoch that was stopped between its last step and validation."""
 
 
 class PlanDataModule(LightningDataModule):
@@ -107,15 +33,18 @@ class PlanDataModule(LightningDataModule):
         pad: the padding token's number.
         epochs: that the run has.
         seed: of the plans.
-        bucket: steps whose examples are dealt out by length, or None for the sampler's own batches.
-        accumulate: parts of a step's examples that go through the model one after another.
+        group_by_length: steps within which texts of similar length share a batch, or None for the
+            sampler's own batches.
+        accumulate_grad_batches: parts of a step's examples that go through the model one after
+            another.
         dev_sample: examples of each dev set that are scored amid training, or None for all.
         eval_batch_size: dev examples per batch.
-        workers: processes that make tensors; 0 makes them in the training process.
+        num_workers: processes that make tensors; 0 makes them in the training process.
 
     Attributes:
         sampler: plans each epoch.
         start: where in the plan training begins.
+        sizes: examples of each training set.
         dev_sizes: examples of each dev set.
         sample_sizes: examples of each dev set that are scored amid training.
     """
@@ -130,11 +59,11 @@ class PlanDataModule(LightningDataModule):
         *,
         epochs: int,
         seed: int,
-        bucket: int | None = None,
-        accumulate: int = 1,
+        group_by_length: int | None = None,
+        accumulate_grad_batches: int = 1,
         dev_sample: int | None = None,
         eval_batch_size: int = 64,
-        workers: int = 0,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         self.start = Position()
@@ -144,29 +73,32 @@ class PlanDataModule(LightningDataModule):
         self.dev_sizes = {task: len(encoded) for task, encoded in dev.items()}
         self.sample_sizes = {task: len(encoded) for task, encoded in self._sample.items()}
         self._label_types, self._pad = label_types, pad
-        self._epochs, self._seed = epochs, seed
-        self._bucket = bucket
-        self._accumulate, self._eval_batch_size = accumulate, eval_batch_size
-        self._workers = workers
-        # The plan of the current epoch is asked for by several callbacks.
-        self.plan = lru_cache(maxsize=1)(self._make_plan)
+        self._epochs, self._seed, self._eval_batch_size = epochs, seed, eval_batch_size
+        self._options = {
+            "accumulate_grad_batches": accumulate_grad_batches,
+            "group_by_length": group_by_length,
+            "lengths": {task: encoded.lengths for task, encoded in train.items()},
+            "num_workers": num_workers,
+        }
 
-    def _draw(self, epoch: int) -> Epoch:
-        return self.sampler(self.sizes, epoch, self._epochs, self._seed)
+    @cached_property
+    def _steps(self) -> PlanLoader[Batch]:
+        """The training steps."""
+        return self._loader(self.sampler, self._train, **self._options)
 
-    def _make_plan(self, epoch: int) -> Epoch:
-        plan = self._draw(epoch)
-        if self._bucket is None:
-            return plan
-        lengths = {task: encoded.lengths for task, encoded in self._train.items()}
-        return bucketed(plan, lengths, self._bucket, self._seed)
+    def plan(self, epoch: int) -> Epoch:
+        """What an epoch sees; the last answer is kept, as several callbacks ask for it."""
+        return self._steps.plan(epoch)
 
     @cached_property
     def _outline(self) -> list[tuple[int, Counter[str]]]:
         """Of each epoch the steps, and the examples of each phase; plans are too large to keep."""
         outline = []
         for epoch in range(1, self._epochs + 1):
-            steps, examples = self._draw(epoch).steps, Counter[str]()
+            steps, examples = (
+                self.sampler(self.sizes, epoch, self._epochs, self._seed).steps,
+                Counter[str](),
+            )
             for step in steps:
                 examples[step.phase.name] += step.examples
             outline.append((len(steps), examples))
@@ -198,54 +130,56 @@ class PlanDataModule(LightningDataModule):
                 digest.update(b"" if array is None else np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def train_dataloader(self) -> DataLoader[StepBatch]:
+    def train_dataloader(self) -> Iterable[PlanStep[Batch]]:
         """The steps of the epoch that is about to begin, or what is left of them."""
-        assert self.trainer is not None
-        plan = self.plan(self.epoch)
-        for note in plan.notes:
-            log.info("epoch %d: %s", plan.number, note)
         done = self.start.step if self.epoch == self.start.epoch else 0
-        steps = range(done, max(len(plan.steps), done + 1))
-        share = Share(*self._place(), self._accumulate)
-        return self._loader(plan, steps, self._train, share, self._workers)
+        self._steps.set_epoch(self.epoch, done)
+        if len(self._steps):
+            return self._steps
+        nothing: PlanStep[Batch] = PlanStep(self.epoch, done, NOTHING, {})
+        return DataLoader([nothing], batch_size=None, collate_fn=as_it_is)  # type: ignore[arg-type]
 
     @property
     def samples(self) -> bool:
         """Whether amid training less than the whole dev sets is scored."""
         return self.sample_sizes != self.dev_sizes
 
-    def val_dataloader(self) -> DataLoader[StepBatch]:
+    def val_dataloader(self) -> PlanLoader[Batch]:
         """Every dev example once, amid training those of the sample, task after task.
 
         Batches are dealt out among the processes.
         """
         amid = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         dev = self._sample if amid else self._dev
-        process, processes = self._place()
+        rank, processes = self._place()
         some = sum(map(len, dev.values())) // processes  # no process may be left without a batch
-        plan = dev_plan(dev, max(1, min(self._eval_batch_size, some)))
-        steps = range(process, len(plan.steps), processes)
-        return self._loader(plan, steps, dev, Share(), 0)
+        steps = dev_steps(dev, max(1, min(self._eval_batch_size, some)))
+        mine = Epoch(0, tuple(steps[rank::processes]))
+        return self._loader(lambda *_: mine, dev, rank=0, world_size=1)
 
     def _place(self) -> tuple[int, int]:
         """This process's number and how many there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(
-        self,
-        plan: Epoch,
-        steps: Sequence[int],
-        encoded: Mapping[str, Encoded],
-        share: Share,
-        workers: int,
-    ) -> DataLoader[StepBatch]:
-        return DataLoader(
-            PlannedSteps(plan, steps, encoded, self._label_types, self._pad, share),
-            batch_size=None,
-            shuffle=False,
-            num_workers=workers,
+        self, sampler: Sampler, encoded: Mapping[str, Encoded], **options: Any
+    ) -> PlanLoader[Batch]:
+        return PlanLoader(
+            {
+                task: Tokenized(part, self._label_types[task], self._pad)
+                for task, part in encoded.items()
+            },
+            sampler,
+            epochs=self._epochs,
+            seed=self._seed,
+            collate_fn=as_it_is,
             pin_memory=torch.cuda.is_available(),
+            **options,
         )
+
+
+NOTHING = Step(Phase("nothing left"), {})
+"""What Lightning is given of an epoch that was stopped between its last step and validation."""
 
 
 def datamodule_of(trainer: Trainer) -> PlanDataModule:
@@ -255,12 +189,35 @@ def datamodule_of(trainer: Trainer) -> PlanDataModule:
     return datamodule
 
 
-def dev_plan(dev: Mapping[str, Encoded], batch_size: int) -> Epoch:
-    """A plan that walks through the dev sets, examples of like length together."""
+def dev_steps(dev: Mapping[str, Encoded], batch_size: int) -> Sequence[Step]:
+    """Steps that walk through the dev sets, examples of like length together."""
     phase = Phase("dev")
-    steps: Sequence[Step] = [
+    return [
         Step(phase, {task: rows})
         for task, encoded in dev.items()
         for rows in encoded.batches(batch_size)
     ]
-    return Epoch(0, tuple(steps))
+
+
+class Validating(Callback):
+    """Has Lightning validate after every so many epochs of the run, and after its last.
+
+    Lightning's own setting counts the epochs from where a run was resumed.
+
+    Args:
+        every: epochs from one validation to the next.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, every: int, epochs: int) -> None:
+        self._every, self._epochs = every, epochs
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Say whether there is a validation after this epoch."""
+        epoch = datamodule_of(trainer).epoch
+        trainer.limit_val_batches = 1.0 if is_scored(epoch, self._every, self._epochs) else 0
+
+
+def is_scored(epoch: int, every: int, epochs: int) -> bool:
+    """Whether the dev sets are scored after an epoch."""
+    return epoch % every == 0 or epoch == epochs

@@ -59,7 +59,7 @@ LAYER = re.compile(r"\.layers?\.(\d+)\.")
 PARTS = ("embeddings", "pooler")
 
 
-def layer_groups(names: Sequence[str]) -> dict[str, list[int]]:
+def layer_groups(names: Sequence[str]) -> dict[str, list[str]]:
     """The parameters of the shared encoder by part, from its input to its output.
 
     Args:
@@ -67,13 +67,13 @@ def layer_groups(names: Sequence[str]) -> dict[str, list[int]]:
 
     Returns:
         ``embeddings``, ``layer 0``, ``layer 1``, …, ``pooler`` and, if anything is left, ``rest``
-        -> places among ``names``.
+        -> names of its parameters.
     """
-    groups: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
+    groups: dict[str, list[str]] = {}
+    for name in names:
         if name.startswith("encoder."):
-            groups.setdefault(_part(name), []).append(place)
-    return dict(sorted(groups.items(), key=lambda group: min(group[1])))
+            groups.setdefault(_part(name), []).append(name)
+    return groups
 
 
 def _part(name: str) -> str:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import torch
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.utils.errors import UserError
 
 
-class NoRoomError(UserError):
+class OutOfMemoryError(UserError):
     """A step or a validation that does not fit the device's memory."""
 
 
 @dataclass(frozen=True)
-class Room:
+class OutOfMemory:
     """The settings that decide how much goes through the model at once.
 
     Attributes:
@@ -31,23 +32,25 @@ class Room:
     eval_batch_size: int
 
     @contextmanager
-    def for_step(self, step: StepBatch) -> Iterator[None]:
+    def in_step(self, step: PlanStep[Batch]) -> Iterator[None]:
         """Explain an error in a training step that is one of memory.
 
         Raises:
-            NoRoomError: instead of it.
+            OutOfMemoryError: instead of it.
         """
         try:
             yield
         except RuntimeError as error:
             size = _half(self.batch_size)
             parts = self.accumulate * self.batch_size // size
-            advice = f"batch_size={size} accumulate={parts}, which trains the same"
+            advice = (
+                f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
+            )
             lead = f"batch_size={self.batch_size}"
             self._explain(error, lead, f"a step of {step.phase.name}", step, advice)
 
     @contextmanager
-    def for_answers(self, step: StepBatch) -> Iterator[None]:
+    def in_validation(self, step: PlanStep[Batch]) -> Iterator[None]:
         """The same in a validation."""
         try:
             yield
@@ -58,20 +61,20 @@ class Room:
             self._explain(error, lead, "a validation", step, advice)
 
     def _explain(
-        self, error: RuntimeError, lead: str, what: str, step: StepBatch, advice: str
+        self, error: RuntimeError, lead: str, what: str, step: PlanStep[Batch], advice: str
     ) -> None:
-        """Raise NoRoomError, or the error itself if it is another."""
+        """Raise OutOfMemoryError, or the error itself if it is another."""
         shortage = _shortage(error)
         if shortage is None:
             raise error
         count, longest, task = max(
             (len(batch), batch.longest, task)
-            for task, batches in step.tasks.items()
-            for batch in batches
+            for task, parts in step.parts.items()
+            for batch, _ in parts
         )
         if count == 1:  # smaller batches there are none
             advice = f"model.max_length={max(8, longest // 2)} hydra.run.dir=ANOTHER"
-        raise NoRoomError(
+        raise OutOfMemoryError(
             f"{lead}: expected room for {what} ({count} of {task} at once, the longest of "
             f"{longest} tokens), found {shortage}; write {advice}"
         ) from error

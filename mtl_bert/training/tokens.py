@@ -32,7 +32,9 @@ class Tokens:
         self._seconds, self._made, self._kept = 0.0, 0, 0
         limit = settings.trainer.cache_gib * token_cache.GIBI
         cache = Cache(token_cache.directory(), limit) if settings.trainer.cache else None
-        self._encoding = text_model.encoding(cache, bar=bar_wanted(settings.trainer.bar))
+        self._encoding = text_model.encoding(
+            cache, bar=bar_wanted(settings.trainer.enable_progress_bar)
+        )
 
     def of_training_sets(
         self, tasks: Sequence[Task], sources: Mapping[str, Source]

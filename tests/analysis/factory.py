@@ -93,22 +93,17 @@ def config_of(made: Made) -> dict[str, Any]:
         "_target_": f"mtl_bert.sampling.{made.sampler}",
         "name": made.sampler,
     }
-    if made.sampler != "random":
-        sampler["batch_size"] = made.batch_size
-    if made.sampler in WITH_B:
-        sampler["B"] = made.B
     if made.sampler in ("annealed", "vanilla"):
         sampler["batches_per_step"] = None
     if made.sampler in ("full", "single"):
         sampler["order"] = None
     if made.sampler == "arrp":
-        sampler |= {"lambda_": made.lambda_, "lambda_on": "loss", "freeze": made.freeze}
+        sampler["lambda_on"] = "loss"
     tiny = made.encoder == "tiny"
     config: dict[str, Any] = {
         "seed": made.seed,
         "epochs": made.epochs,
         "batch_size": made.batch_size,
-        "accumulate": 1,
         "lr": made.lr,
         "lambda": made.lambda_,
         "B": made.B,
@@ -140,17 +135,18 @@ def config_of(made: Made) -> dict[str, Any]:
         "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": made.lr,
                       "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "fused": True},
         "scheduler": {"_target_": "mtl_bert.training.schedule", "_partial_": True,
-                      "name": "constant_with_warmup", "warmup": 0.0},
-        "trainer": {"accelerator": "auto", "devices": 1, "nodes": 1, "precision": "32-true",
-                    "clip": None, "workers": 0, "log_every": 50},
+                      "name": "constant_with_warmup", "warmup_ratio": 0.0},
+        "trainer": {"accelerator": "auto", "devices": 1, "num_nodes": 1, "precision": "32-true",
+                    "gradient_clip_val": None,
+                    "accumulate_grad_batches": 1, "num_workers": 0, "log_every_n_steps": 50},
         "logger": {},
     }  # fmt: skip
     if made.B_scale is not None:
         config["B_scale"] = made.B_scale
     if made.bucket is not None:
-        config["bucket"] = made.bucket
+        config["group_by_length"] = made.bucket
     if made.validate_every is not None:
-        config["trainer"]["validate_every"] = made.validate_every
+        config["trainer"]["check_val_every_n_epoch"] = made.validate_every
     if made.dev_sample is not None:
         config["trainer"]["dev_sample"] = made.dev_sample
     for group, changes in made.override.items():

@@ -21,9 +21,11 @@ SETTINGS = [
     "data=cs224n data.dir=/somewhere model=bert_base lr=1e-5 data.share=0.15",
     "data=cs224n data.dir=/somewhere model=local model.path=/there model.dropout=0.2",
     "data=hub model=bert_base model.path=prajjwal1/bert-mini scheduler=linear",
-    "scheduler=cosine scheduler.warmup=0.2 optimizer.weight_decay=0 optimizer.betas=[0.8,0.9]",
-    "trainer.precision=bf16-mixed trainer.clip=1.5 accumulate=2 model.max_length=64",
-    "bucket=50 trainer.validate_every=2",
+    "scheduler=cosine scheduler.warmup_ratio=0.2 optimizer.weight_decay=0 "
+    "optimizer.betas=[0.8,0.9]",
+    "trainer.precision=bf16-mixed trainer.gradient_clip_val=1.5 trainer.accumulate_grad_batches=2 "
+    "model.max_length=64",
+    "group_by_length=50 trainer.check_val_every_n_epoch=2",
     "trainer.dev_sample=null",
     "trainer.dev_sample=500",
     "data=cs224n data.dir=/somewhere data.limit=50 data.imbalance=10 data.dev_limit={qqp:40,sst:7}",

@@ -63,7 +63,7 @@ def test_the_papers_own_experiment_needs_no_warning() -> None:
         ({"sizes": (("sst", 8544), ("sts", 6040))}, "qqp missing"),
         ({"seen": (("sts", ("STS-B",)),)}, "CONTAMINATED: the encoder was trained before on sts"),
         ({"encoder": "tiny"}, "encoder tiny"),
-        ({"bucket": 50}, "batches of like length (bucket=50)"),
+        ({"bucket": 50}, "batches of like length (group_by_length=50)"),
         (
             {"sizes": (("sst", 8544), ("qqp", 283_010), ("sts", 6040), ("cola", 9))},
             "tasks that the paper does not have: cola",
@@ -83,7 +83,7 @@ def test_bucketed_runs_stand_apart_and_every_title_of_theirs_says_so() -> None:
     runs += [run_of(replace(m, bucket=50), f"bucketed{n}") for n, m in enumerate(made)]
     blocks = make_report(runs).blocks()
     titles = [block.title for block in blocks if isinstance(block, Table | Figure)]
-    said = [title for title in titles if "batches of like length (bucket=50)" in title]
+    said = [title for title in titles if "batches of like length (group_by_length=50)" in title]
     assert len(said) == len(titles) / 2
     points = [item for block in blocks if isinstance(block, Points) for item in block.items]
     common = sorted(item.partition(";")[0] for item in points if "bucketing" in item)

@@ -29,7 +29,7 @@ SMALL = (
     "batch_size=8",
     "trainer.threads=1",
     "trainer.accelerator=cpu",
-    "trainer.bar=false",
+    "trainer.enable_progress_bar=false",
 )
 
 

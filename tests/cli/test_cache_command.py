@@ -37,7 +37,12 @@ def files(tmp_path: Path) -> Path:
 
 
 def overrides(files: Path, *more: str) -> list[str]:
-    small = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.bar=false", "epochs=1"]
+    small = [
+        "trainer.accelerator=cpu",
+        "trainer.threads=1",
+        "trainer.enable_progress_bar=false",
+        "epochs=1",
+    ]
     data = ["data=cs224n", f"data.dir={files}", "data.max_bad_share=0.1", "model.max_length=16"]
     return ["task=[qqp]", *data, *small, "batch_size=4", *more]
 

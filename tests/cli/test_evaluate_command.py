@@ -45,8 +45,8 @@ def test_a_run_that_scored_samples_amid_training(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "run: expected the directory of a finished run, found nothing; write run=DIR"),
-        (["run=gone"], "run: expected the directory of a finished run, found no results.json"),
+        ([], ".: expected the folder of a finished run, found no results.json"),
+        (["run=gone"], "gone: expected the folder of a finished run, found no results.json"),
         (["run={trained}", "checkpoint=first"], "checkpoint: expected best or last, found 'first'"),
         (["run={trained}", "seed=2"], "seed"),
     ],
@@ -71,7 +71,10 @@ def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
     [
         ("results.json", "results.json: expected the results of a run, found something else"),
         ("checkpoints/best.ckpt", "best.ckpt: expected a checkpoint of this run, found one that"),
-        ("missing", "best.ckpt: expected a checkpoint of this run, found one that does not load"),
+        (
+            "missing",
+            "best.ckpt: expected a checkpoint of this run, found none; write checkpoint last",
+        ),
     ],
 )
 def test_a_damaged_run_is_an_error_of_one_line(
@@ -103,7 +106,10 @@ def test_files_may_be_named_from_anywhere_and_may_move(
         (home / "data" / f"ids-sst-{split}.csv").write_text(text, "utf-8")
     monkeypatch.chdir(home)
     overrides = ["data=cs224n", "data.dir=data", "task=[sst]", "sampler=rr", "epochs=1"]
-    assert command("train", *overrides, "hydra.run.dir=run", "trainer.bar=false").code == 0
+    assert (
+        command("train", *overrides, "hydra.run.dir=run", "trainer.enable_progress_bar=false").code
+        == 0
+    )
     monkeypatch.chdir(elsewhere)
     assert "are the recorded ones" in command("evaluate", f"run='{home}/run'").out
     (home / "data").rename(elsewhere / "moved")

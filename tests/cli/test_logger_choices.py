@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mtl_bert.training.run import labels
+from mtl_bert.tracking.labels import run_labels
 from tests.analysis.factory import Made
 from tests.analysis.making import NOWHERE, run_of
 from tests.cli.driving import SMALL, program, results_in
@@ -21,7 +21,7 @@ SEEDS = (1, 2)
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two jobs of one process, with both services on and no account."""
     cwd = tmp_path_factory.mktemp("logged")
-    often = ["trainer.log_every=1", "trainer.layers_every=1"]
+    often = ["trainer.log_every_n_steps=1", "trainer.layers_every=1"]
     choice = ["logger=[wandb,tensorboard]", "seed=1,2", "B=8", "hydra.sweep.dir=sweep"]
     ended = program("train", "-m", *SMALL, *often, *choice, cwd=cwd)
     assert ended.returncode == 0, ended.stderr
@@ -65,14 +65,19 @@ def test_wandb_has_one_offline_run_for_each_job(run: Path) -> None:
 
 
 def group(*words: str) -> str:
-    return labels(settings_of(*words), run_of(Made()).results.data, NOWHERE).group
+    return run_labels(settings_of(*words), run_of(Made()).results.data, NOWHERE).group
 
 
 def test_runs_of_one_group_differ_in_nothing_but_the_seed() -> None:
     first = group("seed=1")
     assert group("seed=2") == first
     assert group("trainer.threads=2", "logger=wandb") == first
-    for other in ("trainer.dev_sample=7", "trainer.validate_every=2", "trainer.clip=1", "lr=0.5"):
+    for other in (
+        "trainer.dev_sample=7",
+        "trainer.check_val_every_n_epoch=2",
+        "trainer.gradient_clip_val=1",
+        "lr=0.5",
+    ):
         assert group(other) != first
 
 

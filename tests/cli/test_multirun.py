@@ -22,7 +22,7 @@ from tests.composing import settings_of
 ROOT = str(Path(__file__).parents[2])
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 # Long enough to be killed on the way, and short.
-LONG = (*SMALL, "sampler=rr", "epochs=16", "data.scale=0.02", "trainer.save_every_steps=5")
+LONG = (*SMALL, "sampler=rr", "epochs=16", "data.scale=0.02", "trainer.save_steps=5")
 
 
 def states(folder: Path) -> list[State]:

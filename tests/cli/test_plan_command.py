@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.runs.factories import make_encoder_source, make_sampler
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training import run as running
 from mtl_bert.training.build import assemble
 from mtl_bert.training.module import MultiTaskModule
@@ -101,8 +102,8 @@ def test_the_rows_begin_at_0_and_reach_the_last(command: Command, tmp_path: Path
         "sampler=annealed B=24",
         "sampler=vanilla",
         "sampler=single",
-        "sampler=arrp B=7 bucket=2",
-        "sampler=annealed B=24 bucket=50",
+        "sampler=arrp B=7 group_by_length=2",
+        "sampler=annealed B=24 group_by_length=50",
     ],
 )
 def test_what_is_trained_is_what_is_printed(
@@ -112,10 +113,10 @@ def test_what_is_trained_is_what_is_printed(
     assert command("plan", *chosen, "plan.out=steps.jsonl").code == 0
     printed = _lines(tmp_path / "steps.jsonl")
 
-    consumed: list[StepBatch] = []
+    consumed: list[PlanStep[Batch]] = []
     step_of = MultiTaskModule.training_step
 
-    def training_step(self: MultiTaskModule, step: StepBatch, index: int) -> None:
+    def training_step(self: MultiTaskModule, step: PlanStep[Batch], index: int) -> None:
         consumed.append(step)
         step_of(self, step, index)
 
@@ -132,7 +133,7 @@ def test_what_is_trained_is_what_is_printed(
             line["phase"],
         )
         assert list(step.tasks) == list(line["rows"])
-        for task, (batch,) in step.tasks.items():
+        for task, batch in step.batches.items():
             part, rows = encoded[task], line["rows"][task]
             assert len(batch) == len(rows)
             assert batch.labels.numpy() == pytest.approx(part.labels[rows])
@@ -146,7 +147,7 @@ def test_batches_of_like_length_are_said_and_have_less_padding(
     chosen = [*SMALL, "sampler=full"]
     outcomes, padding, used = [], [], []
     encoded = assemble(settings_of(*chosen)).datamodule._train
-    for name, bucket in (("off", []), ("on", ["bucket=4"])):
+    for name, bucket in (("off", []), ("on", ["group_by_length=4"])):
         outcomes.append(command("plan", *chosen, *bucket, f"plan.out={name}"))
         lines = _lines(tmp_path / name)
         batches = [encoded[t].lengths[rows] for line in lines for t, rows in line["rows"].items()]
@@ -156,15 +157,18 @@ def test_batches_of_like_length_are_said_and_have_less_padding(
     assert 0 < padding[1] < padding[0] / 2
     assert _rows(outcomes[0].out) == _rows(outcomes[1].out)
     assert "bucket" not in outcomes[0].out
-    assert "bucket=4 (examples of like length share a batch)" in " ".join(outcomes[1].out.split())
+    assert "group_by_length=4 (examples of like length share a batch)" in " ".join(
+        outcomes[1].out.split()
+    )
 
 
 def test_the_table_needs_no_lengths_and_the_steps_do(command: Command, tmp_path: Path) -> None:
-    outcome = command("plan", GIVEN, "sampler=rr", "epochs=1", "bucket=4")
+    outcome = command("plan", GIVEN, "sampler=rr", "epochs=1", "group_by_length=4")
     assert outcome.code == 0
     assert [row[3:5] for row in _rows(outcome.out)] == [["sts", "20"], ["sst", "20"], ["qqp", "20"]]
-    outcome = command("plan", GIVEN, "sampler=rr", "bucket=4", "plan.out=steps.jsonl")
-    message = "plan.sizes: expected null|bucket=4 needs the lengths|found {'sts': 20|bucket=null"
+    outcome = command("plan", GIVEN, "sampler=rr", "group_by_length=4", "plan.out=steps.jsonl")
+    message = "plan.sizes: expected null|group_by_length=4 needs the lengths|found {'sts': 20"
+    message += "|group_by_length=null"
     refused(outcome.code, outcome.err, message)
     assert tree(tmp_path) == []
 

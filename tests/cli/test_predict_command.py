@@ -64,7 +64,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "ids-sst-test-student.csv").write_text(SST, "utf-8", newline="")
     (data / "sts-test-student.csv").write_text(STS, "utf-8")
     files = ("data=cs224n", f"data.dir={data}", "task=[sst,sts]", "sampler=rr", "lr=1e-2")
-    small = ("epochs=1", "batch_size=8", "trainer.threads=1", "trainer.bar=false")
+    small = ("epochs=1", "batch_size=8", "trainer.threads=1", "trainer.enable_progress_bar=false")
     running.run(settings_of(*files, *small), place / "run")
     return place
 
@@ -194,8 +194,8 @@ def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["split=test"], "run: expected the directory of a finished run, found nothing"),
-        (["run=gone", "split=test"], "run: expected the directory of a finished run, found no"),
+        (["split=test"], ".: expected the folder of a finished run"),
+        (["run=gone", "split=test"], "gone: expected the folder of a finished run, found no"),
         (["run={run}"], "split: expected split=dev|test, or a text to answer, found neither"),
         (["run={run}", "split=dev", "text=a"], "split: expected split=dev|test, or a text"),
         (["run={run}", "split=train"], "split: expected dev or test, found 'train'"),

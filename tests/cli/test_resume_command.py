@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtl_bert.training.callbacks.checkpointing import Saving
+from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from tests.cli.driving import SMALL, Command, program, results_in
 from tests.cli.test_wrong_values import refused
 from tests.forking import in_a_fork
 from tests.training.test_interruption import KILLED, at_step, call_at, die, left_by, same, send
 
-LONG = (*SMALL, "sampler=arrp", "B=24", "epochs=2", "trainer.save_every_steps=2")
+LONG = (*SMALL, "sampler=arrp", "B=24", "epochs=2", "trainer.save_steps=2")
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def test_the_same_command_goes_on(stopped: Path, command: Command) -> None:
 
 def test_what_decides_nothing_may_change(stopped: Path, command: Command) -> None:
     outcome = command(
-        "train", f"resume={stopped}", "logger=tensorboard", "trainer.workers=2", "epochs=3",
-        "trainer.save_every_minutes=1",
+        "train", f"resume={stopped}", "logger=tensorboard", "trainer.num_workers=2", "epochs=3",
+        "trainer.save_minutes=1",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     results = results_in(stopped)
-    assert (results.last_epoch, results.config["trainer"]["workers"]) == (3, 2)
+    assert (results.last_epoch, results.config["trainer"]["num_workers"]) == (3, 2)
     assert list(stopped.glob("tensorboard/events*"))
 
 
@@ -74,7 +74,7 @@ def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(
     tmp_path: Path, command: Command, trained: Path
 ) -> None:
     shutil.copytree(trained, tmp_path / "more")
-    chosen = ["train", "resume=more", "epochs=3", "trainer.save_every_steps=1"]
+    chosen = ["train", "resume=more", "epochs=3", "trainer.save_steps=1"]
 
     def work() -> None:
         at_step(2)()
@@ -115,7 +115,7 @@ def test_what_a_finished_run_keeps(
 
 CHANGES = {
     "batch_size=16": "batch_size: expected 8, with which the run began|found 16|leave it out",
-    "accumulate=2": "accumulate: expected 1|found 2",
+    "trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches: expected 1|found 2",
     "trainer.devices=2": "trainer.devices: expected 1|found 2",
     "B=16": "B: expected 24|found 16",
     "lambda=0.1": "lambda: expected 0.5|found 0.1",
@@ -127,10 +127,10 @@ CHANGES = {
     "scheduler=linear": "scheduler.name: expected|found 'linear'",
     "task=[sst]": "tasks.sst.sources.demo.dev: expected 40|found",
     "trainer.precision=64-true": "trainer.precision: expected '32-true'|found '64-true'",
-    "trainer.clip=1": "trainer.clip: expected None|found 1",
+    "trainer.gradient_clip_val=1": "trainer.gradient_clip_val: expected None|found 1",
     "freeze=all_but_head": "freeze: expected 'none'|found 'all_but_head'",
-    "bucket=20": "bucket: expected None, with which the run began|found 20",
-    "trainer.validate_every=2": "trainer.validate_every: expected 1, with which|found 2",
+    "group_by_length=20": "group_by_length: expected None, with which the run began|found 20",
+    "trainer.check_val_every_n_epoch=2": "trainer.check_val_every_n_epoch: expected 1|found 2",
     "trainer.dev_sample=9": "trainer.dev_sample: expected 2000, with which|found 9",
     "epochs=1": "epochs: expected at least 2, which the run has begun|found 1|write epochs=2",
 }
@@ -146,20 +146,17 @@ def test_what_decides_the_run_may_not(stopped: Path, command: Command) -> None:
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
 
 
-def test_a_run_from_before_a_setting_goes_on(stopped: Path, command: Command) -> None:
+def test_a_run_that_was_saved_with_an_old_name_is_told_the_new_one(
+    stopped: Path, command: Command
+) -> None:
     text = (stopped / "config.yaml").read_text("utf-8")
-    older = text.replace("bucket: null\n", "").replace("  validate_every: 1\n", "")
-    assert len(older) < len(text) - len("bucket: null\n")
-    (stopped / "config.yaml").write_text(older, "utf-8")
-    refusal = command("train", *LONG, "bucket=20", "hydra.run.dir=run")
-    refused(refusal.code, refusal.err, CHANGES["bucket=20"])
-    outcome = command("train", *LONG, "hydra.run.dir=run")
-    assert outcome.code == 0, outcome.err
-    assert results_in(stopped).last_epoch == 2
+    (stopped / "config.yaml").write_text(text + "bucket: 20\n", "utf-8")
+    refusal = command("train", "resume=run")
+    refused(refusal.code, refusal.err, "bucket: expected a known setting|write group_by_length")
 
 
 def test_a_bucketed_run_says_so_and_goes_on_exactly(tmp_path: Path, command: Command) -> None:
-    chosen = [*LONG, "bucket=50"]
+    chosen = [*LONG, "group_by_length=50"]
     assert command("train", *chosen, "hydra.run.dir=whole").code == 0
 
     def work() -> None:
@@ -167,18 +164,22 @@ def test_a_bucketed_run_says_so_and_goes_on_exactly(tmp_path: Path, command: Com
         raise SystemExit(command("train", *chosen, "hydra.run.dir=run").code)
 
     assert in_a_fork(work) == 75
-    refusal = command("train", "resume=run", "bucket=20")
-    refused(refusal.code, refusal.err, "bucket: expected 50, with which the run began|found 20")
+    refusal = command("train", "resume=run", "group_by_length=20")
+    refused(
+        refusal.code, refusal.err, "group_by_length: expected 50, with which the run began|found 20"
+    )
     outcome = command("train", "resume=run")
     assert outcome.code == 0, outcome.err
-    assert "bucket=50: examples of like length share a batch" in " ".join(outcome.out.split())
+    assert "group_by_length=50: examples of like length share a batch" in " ".join(
+        outcome.out.split()
+    )
     whole, again = left_by(tmp_path / "whole"), left_by(tmp_path / "run")
     for name, value in whole.items():
         assert same(again[name], value), name
-    assert [n for n in whole["results"]["notes"] if n.startswith("bucket=50: ")]
+    assert [n for n in whole["results"]["notes"] if n.startswith("group_by_length=50: ")]
     assert command("train", *LONG, "hydra.run.dir=plain").code == 0
     plain = left_by(tmp_path / "plain")
-    assert not [n for n in plain["results"]["notes"] if "bucket" in n]
+    assert not [n for n in plain["results"]["notes"] if "group_by_length" in n]
     assert plain["results"]["utilisation"] == whole["results"]["utilisation"]
     assert not same(plain["last"]["state_dict"], whole["last"]["state_dict"])
 
@@ -186,10 +187,16 @@ def test_a_bucketed_run_says_so_and_goes_on_exactly(tmp_path: Path, command: Com
 def test_a_run_does_not_end_with_an_epoch_that_was_not_scored(
     tmp_path: Path, command: Command
 ) -> None:
-    chosen = [*SMALL, "sampler=rr", "epochs=4", "trainer.validate_every=3", "hydra.run.dir=run"]
+    chosen = [
+        *SMALL,
+        "sampler=rr",
+        "epochs=4",
+        "trainer.check_val_every_n_epoch=3",
+        "hydra.run.dir=run",
+    ]
 
     def work() -> None:
-        call_at(Saving, "on_train_epoch_end", 2, die, after=True)
+        call_at(Checkpointing, "on_train_epoch_end", 2, die, after=True)
         command("train", *chosen)
 
     assert in_a_fork(work) == KILLED
@@ -258,7 +265,7 @@ def test_two_processes_do_not_work_on_one_run(stopped: Path, command: Command) -
 
 
 def test_a_signal_from_outside(tmp_path: Path) -> None:
-    arguments = [*LONG, "epochs=400", "trainer.save_every_steps=null", "hydra.run.dir=run"]
+    arguments = [*LONG, "epochs=400", "trainer.save_steps=null", "hydra.run.dir=run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mtl_bert.train", *arguments],
         cwd=tmp_path,

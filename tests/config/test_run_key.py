@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtl_bert.config.run_key import LATER, identity, run_name
+from mtl_bert.config.run_key import identity, run_name
 from mtl_bert.config.settings import Settings
 from tests.composing import settings_of
 
@@ -13,9 +13,13 @@ ARRP = ("sampler=arrp", "lambda=0.5", "B=24")
     "overrides",
     [
         ["logger=tensorboard"],
-        ["trainer.workers=2", "trainer.threads=1", "trainer.accelerator=cpu"],
-        ["trainer.bar=false", "trainer.log_every=1", "trainer.save_every_steps=3"],
-        ["batch_size=16", "accumulate=2"],
+        ["trainer.num_workers=2", "trainer.threads=1", "trainer.accelerator=cpu"],
+        [
+            "trainer.enable_progress_bar=false",
+            "trainer.log_every_n_steps=1",
+            "trainer.save_steps=3",
+        ],
+        ["batch_size=16", "trainer.accumulate_grad_batches=2"],
         ["batch_size=8", "trainer.devices=4"],
         ["freeze=[]"],
     ],
@@ -46,10 +50,10 @@ DIFFERENT = (
     ["data.dev_limit=10"],
     ["model.dropout=0.2"],
     ["trainer.precision=bf16-mixed"],
-    ["trainer.clip=1"],
-    ["bucket=20"],
-    ["bucket=50"],
-    ["trainer.validate_every=2"],
+    ["trainer.gradient_clip_val=1"],
+    ["group_by_length=20"],
+    ["group_by_length=50"],
+    ["trainer.check_val_every_n_epoch=2"],
     ["trainer.dev_sample=null"],
     ["trainer.dev_sample=100"],
     ["task=[sst,sts]"],
@@ -72,17 +76,10 @@ def test_without_a_b_its_scale_is_nothing() -> None:
     assert identity(plain) == identity(scaled)
 
 
-def test_runs_from_before_a_setting_are_those_with_its_default() -> None:
-    """A sweep that was begun with an older version of the program goes on."""
-    now = settings_of(*ARRP, "trainer.dev_sample=null")  # the others' defaults changed nothing
-    plain = now.plain()
-    for key in LATER:
-        group, _, name = key.rpartition(".")
-        del (plain[group] if group else plain)[name]
-    before = Settings.model_validate(plain)
-    assert before.plain() == plain
-    assert identity(before) == identity(now)
-    assert run_name(before) == run_name(now)
+def test_a_setting_that_was_not_given_has_its_default() -> None:
+    plain = settings_of(*ARRP).plain()
+    del plain["group_by_length"], plain["data"]["limit"]
+    assert identity(Settings.model_validate(plain)) == identity(settings_of(*ARRP))
 
 
 def test_the_name_says_what_the_run_is() -> None:

@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.data.batch import Batch, Share, collate, collate_step
+from mtl_bert.data.batch import Batch, Tokenized, collate
 from mtl_bert.data.tokenize import encode
-from mtl_bert.sampling.epoch import Phase, Step
 from tests.factories import TINY, make_table, random_texts
 
 LIMIT = 12
@@ -93,41 +92,19 @@ def tensors(batch: Batch):
     return [batch.tokens, batch.mask, batch.types, batch.starts, batch.labels, batch.rows]
 
 
-def test_a_step_has_a_batch_for_each_represented_task():
-    phase = Phase("some", frozen=("encoder.*",))
-    step = Step(phase, {"a": np.array([2, 5]), "b": np.array([1])})
-    encoded = {"a": ENCODED[1, True], "b": ENCODED[2, False], "c": ENCODED[1, True]}
-    types = {"a": torch.int64, "b": torch.float32, "c": torch.float32}
-    made = collate_step(3, 7, step, encoded, types, PAD, Share())
-    assert (made.epoch, made.number, made.phase) == (3, 7, phase)
-    assert list(made.tasks) == ["a", "b"]
-    assert [[len(batch) for batch in parts] for parts in made.tasks.values()] == [[2], [1]]
-    assert made.tasks["b"][0].per_example == 2
-    assert made.tasks["a"][0].labels.dtype == torch.int64
-    alone = collate(encoded["b"], np.array([1]), torch.float32, PAD)
-    assert torch.equal(made.tasks["b"][0].tokens, alone.tokens)
+def test_a_data_set_of_tokens_makes_the_rows_of_a_batch_at_once():
+    tokenized = Tokenized(ENCODED[2, False], torch.float32, PAD)
+    assert len(tokenized) == len(ENCODED[2, False])
+    several = collate(ENCODED[2, False], np.array([2, 0]), torch.float32, PAD)
+    for ours, theirs in zip(tensors(tokenized.__getitems__([2, 0])), tensors(several), strict=True):
+        assert torch.equal(ours, theirs)
+    assert len(tokenized[1]) == 1
 
 
-def test_to_moves_every_tensor_of_every_task():
-    step = Step(Phase("some"), {"a": np.array([2, 5]), "b": np.array([1])})
-    encoded = {"a": ENCODED[1, True], "b": ENCODED[2, False]}
-    types = {"a": torch.int64, "b": torch.float32}
-    here = collate_step(1, 0, step, encoded, types, PAD, Share())
+def test_to_moves_every_tensor():
+    here = collate(ENCODED[1, True], np.array([0, 2]), torch.int64, PAD)
     there = here.to(torch.device("meta"))
-    for task, (batch,) in there.tasks.items():
-        assert all(tensor.device.type == "meta" for tensor in tensors(batch))
-        assert [t.shape for t in tensors(batch)] == [t.shape for t in tensors(here.tasks[task][0])]
-        assert batch.per_example == here.tasks[task][0].per_example
-    assert all(tensor.device.type == "cpu" for tensor in tensors(here.tasks["a"][0]))
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3])
-@pytest.mark.parametrize("parts", [1, 2, 8])
-@pytest.mark.parametrize("n", [1, 2, 5, 16])
-def test_the_shares_of_all_processes_are_the_rows(processes: int, parts: int, n: int):
-    rows = np.arange(n)[::-1]
-    shares = [Share(process, processes, parts).of(rows) for process in range(processes)]
-    assert [row for share in shares for part in share for row in part] == rows.tolist()
-    assert all(len(share) <= parts and all(map(len, share)) for share in shares)
-    sizes = [sum(map(len, share)) for share in shares]
-    assert max(sizes) - min(sizes) <= 1
+    assert all(tensor.device.type == "meta" for tensor in tensors(there))
+    assert [t.shape for t in tensors(there)] == [t.shape for t in tensors(here)]
+    assert there.per_example == here.per_example
+    assert all(tensor.device.type == "cpu" for tensor in tensors(here))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mtl_bert.data.batch import Batch, Share
+from mtl_bert.data.batch import Batch
 from mtl_bert.memory.estimate import (
     Estimate,
     StepRows,
@@ -24,6 +24,7 @@ from mtl_bert.memory.estimate import (
 from mtl_bert.memory.work import Largest, Work
 from mtl_bert.model import MultiTaskModel, Tiny, multitask
 from mtl_bert.sampling import Epoch, Phase, Step
+from mtl_bert.sampling.loader import parts_of
 from mtl_bert.surgery import GradientMatrix
 from tests.factories import make_task
 
@@ -228,7 +229,7 @@ def test_the_largest_part_is_one_that_some_process_takes(
         most = expected.setdefault(tuple(step.rows), dict.fromkeys(step.rows, 0))
         for process in range(processes):
             for task, rows in step.rows.items():
-                parts = Share(process, processes, accumulate).of(rows)
+                parts = parts_of(rows, process, processes, accumulate)
                 most[task] = max([most[task], *map(len, parts)])
     assert [work.examples for work in largest.works()] == list(expected.values())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mtl_bert.sampling import ARRP, Annealed, Epoch, Full, Phase, RoundRobin, Step, Vanilla
 from mtl_bert.sampling.epoch import Rows
-from mtl_bert.sampling.length_grouping import Lengths, bucketed
+from mtl_bert.sampling.length_grouping import Lengths, grouped_by_length
 
 SIZES = {"a": 37, "b": 90, "c": 20}
 SAMPLERS = (
@@ -63,7 +63,7 @@ def same(a: Epoch, b: Epoch) -> bool:
 def test_each_window_of_a_phase_keeps_its_steps_and_its_examples(
     plan: Epoch, window: int, seed: int
 ) -> None:
-    after = bucketed(plan, some_lengths(seed), window, seed)
+    after = grouped_by_length(plan, some_lengths(seed), window, seed)
     assert (after.number, after.notes) == (plan.number, plan.notes)
     assert [shape(step) for step in after.steps] == [shape(step) for step in plan.steps]
     at = 0
@@ -78,7 +78,7 @@ def test_each_window_of_a_phase_keeps_its_steps_and_its_examples(
 @given(plan=plans, window=windows, seed=seeds)
 def test_batches_of_a_window_do_not_overlap_in_length(plan: Epoch, window: int, seed: int) -> None:
     lengths = some_lengths(seed)
-    after = bucketed(plan, lengths, window, seed)
+    after = grouped_by_length(plan, lengths, window, seed)
     for _, steps in after.phases():
         for start in range(0, len(steps), window):
             part = steps[start : start + window]
@@ -94,7 +94,9 @@ def test_padding_is_never_more_where_batches_are_of_one_size(
 ) -> None:
     lengths = some_lengths(seed, most)
     plan = RoundRobin(4, B=4 * batches)(SIZES, 1, 3, seed)
-    assert padding(bucketed(plan, lengths, window, seed), lengths) <= padding(plan, lengths)
+    assert padding(grouped_by_length(plan, lengths, window, seed), lengths) <= padding(
+        plan, lengths
+    )
 
 
 @given(st.lists(st.integers(1, 9), min_size=6, max_size=6), seeds)
@@ -106,13 +108,13 @@ def test_no_other_deal_of_a_window_has_less_padding(lengths: list[int], seed: in
         return Epoch(1, tuple(Step(phase, {"a": part}) for part in parts))
 
     least = min(padding(dealt(order), known) for order in permutations(range(6)))
-    assert padding(bucketed(dealt(tuple(range(6))), known, 3, seed), known) == least
+    assert padding(grouped_by_length(dealt(tuple(range(6))), known, 3, seed), known) == least
 
 
 @given(plan=plans, window=windows, seed=seeds)
 def test_a_batch_keeps_the_order_of_the_plan(plan: Epoch, window: int, seed: int) -> None:
     """A batch in order of length would always give the longest texts to the last process."""
-    after = bucketed(plan, some_lengths(seed), window, seed)
+    after = grouped_by_length(plan, some_lengths(seed), window, seed)
     at = 0
     for _, steps in plan.phases():
         for start in range(0, len(steps), window):
@@ -130,10 +132,10 @@ def test_a_batch_keeps_the_order_of_the_plan(plan: Epoch, window: int, seed: int
 @given(plan=plans, window=windows, seed=seeds)
 def test_the_same_again_is_the_same(plan: Epoch, window: int, seed: int) -> None:
     lengths = some_lengths(seed)
-    first = bucketed(plan, lengths, window, seed)
-    assert same(first, bucketed(plan, lengths, window, seed))
-    whole = bucketed(plan, lengths, len(plan.steps) + 1, seed)
-    assert same(whole, bucketed(plan, lengths, len(plan.steps) + 99, seed))
+    first = grouped_by_length(plan, lengths, window, seed)
+    assert same(first, grouped_by_length(plan, lengths, window, seed))
+    whole = grouped_by_length(plan, lengths, len(plan.steps) + 1, seed)
+    assert same(whole, grouped_by_length(plan, lengths, len(plan.steps) + 99, seed))
 
 
 def places_of_the_longest(epoch: int, seed: int, task: str = "b", **more: int) -> list[int]:
@@ -141,7 +143,7 @@ def places_of_the_longest(epoch: int, seed: int, task: str = "b", **more: int) -
     sizes = {task: 90, **more}
     lengths = {name: np.arange(size) for name, size in sizes.items()}
     plan = Full(10)({task: 90}, epoch, 3, 1)
-    after = bucketed(plan, lengths, 9, seed)
+    after = grouped_by_length(plan, lengths, 9, seed)
     longest: Rows = np.array([step.rows[task].max() for step in after.steps])
     return np.argsort(-longest).tolist()
 
@@ -162,7 +164,7 @@ def test_texts_of_one_length_meet_others_in_each_epoch() -> None:
     met = [
         {
             frozenset(step.rows["b"].tolist())
-            for step in bucketed(Full(5)({"b": 90}, epoch, 3, 1), lengths, 18, 1).steps
+            for step in grouped_by_length(Full(5)({"b": 90}, epoch, 3, 1), lengths, 18, 1).steps
         }
         for epoch in (1, 2)
     ]

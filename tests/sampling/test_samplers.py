@@ -169,7 +169,7 @@ def test_arrp_fine_tunes_the_largest_task_on_what_round_robin_left(
     for step in alone:
         assert list(step.rows) == [largest]
         assert (step.phase.name, step.phase.surgery) == ("finetune", False)
-        assert (step.phase.loss_scale, step.phase.update_scale) == (0.3, 1.0)
+        assert (step.phase.lambda_, step.phase.lambda_on) == (0.3, "loss")
 
 
 def test_arrp_epochs_of_the_paper() -> None:
@@ -183,7 +183,7 @@ def test_arrp_epochs_of_the_paper() -> None:
 def test_arrp_can_scale_the_update_instead_of_the_loss() -> None:
     plan = ARRP(8, 16, lambda_=0.3, lambda_on="update")({"a": 9, "b": 90}, 1, 1, 1)
     phase = plan.steps[-1].phase
-    assert (phase.loss_scale, phase.update_scale) == (1.0, 0.3)
+    assert (phase.lambda_, phase.lambda_on) == (0.3, "update")
 
 
 def test_arrp_names_the_largest_task_in_what_it_freezes() -> None:
@@ -219,8 +219,6 @@ def test_single_is_full_on_an_encoder_per_task() -> None:
     ]
     assert rows[0] == rows[1]
     assert [step.phase.name for step in Single(8)(sizes, 1, 1, 1).steps] == ["single:a", "single:b"]
-    assert Single.encoder_per_task
-    assert not Full.encoder_per_task
 
 
 def test_untrained_sees_nothing() -> None:

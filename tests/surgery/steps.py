@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from mtl_bert.runs.factories import make_surgery
-from mtl_bert.surgery import Method, Seen
+from mtl_bert.surgery import Method, StepStats
+from mtl_bert.surgery.methods.base import weights_of
 from tests.composing import settings_of
 
 
@@ -21,11 +22,11 @@ def random_rows(K: int, P: int, seed: int) -> Tensor:
 
 def step(
     rows: Tensor, tasks: Sequence[str] | None = None, losses: Sequence[float] | None = None
-) -> Seen:
+) -> StepStats:
     """What a method sees of gradients [K, P]; tasks and losses are made up where left out."""
     K = len(rows)
     rows = rows.double()
-    return Seen(
+    return StepStats(
         tuple(f"t{k}" for k in range(K)) if tasks is None else tuple(tasks),
         rows @ rows.T,
         torch.linspace(0.5, 2, K, dtype=torch.float64)
@@ -34,14 +35,14 @@ def step(
     )
 
 
-def loss_step(losses: dict[str, float]) -> Seen:
+def loss_step(losses: dict[str, float]) -> StepStats:
     """A step in which nothing but the losses matters: orthogonal gradients of one length."""
     return step(torch.eye(len(losses)), list(losses), list(losses.values()))
 
 
 def weigh(method: Method, rows: Tensor, seed: int = 0) -> Tensor:
     """Weights [K] of a step with made-up tasks and losses."""
-    return method.solve(step(rows), seeded(seed))
+    return weights_of(method, step(rows), seeded(seed))
 
 
 def method_of(*overrides: str) -> Method:

@@ -11,14 +11,14 @@ from torch.nn.functional import cosine_similarity
 
 from mtl_bert.surgery import PCGrad, Sum
 from mtl_bert.surgery.diagnostics import Diagnosis, cosines_of, diagnose
-from mtl_bert.surgery.methods.base import Method, Seen
+from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
 
 
 def diagnosed(J: Tensor, method: Method | None = None) -> Diagnosis:
     """Of gradients that are the rows of a matrix [K, P]."""
     names = tuple("abcdefgh"[: len(J)])
-    seen = Seen(names, J @ J.T, torch.zeros(len(J), dtype=torch.float64))
-    weights = (method or Sum()).solve(seen, torch.Generator().manual_seed(0))
+    seen = StepStats(names, J @ J.T, torch.zeros(len(J), dtype=torch.float64))
+    weights = weights_of(method or Sum(), seen, torch.Generator().manual_seed(0))
     return diagnose(seen, weights)
 
 
@@ -65,8 +65,8 @@ def test_what_pcgrad_takes_off() -> None:
 def test_against_the_vectors(seed: int, K: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     J = torch.randn(K, 9, dtype=torch.float64, generator=generator)
-    seen = Seen(tuple("abcdef"[:K]), J @ J.T, torch.zeros(K, dtype=torch.float64))
-    weights = PCGrad().solve(seen, torch.Generator().manual_seed(seed))
+    seen = StepStats(tuple("abcdef"[:K]), J @ J.T, torch.zeros(K, dtype=torch.float64))
+    weights = weights_of(PCGrad(), seen, torch.Generator().manual_seed(seed))
     found, update, plain = diagnose(seen, weights), weights @ J, J.sum(0)
     torch.testing.assert_close(found.norms, J.norm(dim=1))
     torch.testing.assert_close(found.after, cosine_similarity(J, update[None]))
@@ -83,8 +83,8 @@ def test_where_some_parameters_are_averaged_and_others_summed(seed: int, K: int)
     shared, heads = torch.randn(2, K, 7, dtype=torch.float64, generator=generator)
     heads = heads * torch.eye(K, 7, dtype=torch.float64)  # each task has one of its own
     J, D = torch.cat([shared, heads], 1), torch.tensor([1 / K] * 7 + [1.0] * 7).double()
-    seen = Seen(tuple("abcde"[:K]), J @ J.T, torch.zeros(K, dtype=torch.float64))
-    weights = PCGrad().solve(seen, torch.Generator().manual_seed(seed))
+    seen = StepStats(tuple("abcde"[:K]), J @ J.T, torch.zeros(K, dtype=torch.float64))
+    weights = weights_of(PCGrad(), seen, torch.Generator().manual_seed(seed))
     found = diagnose(seen, weights, heads @ heads.T)
     update, plain = D * (weights @ J), D * J.sum(0)
     torch.testing.assert_close(found.after, cosine_similarity(J, update[None]))

@@ -124,7 +124,7 @@ def test_the_gram_matrix_and_weights_are_reported() -> None:
     J = torch.stack(
         [dense.flat_gradient(net.loss(task, inputs[task]), parameters)[0] for task in "ab"]
     )
-    torch.testing.assert_close(combined.seen.gram, J @ J.T)
+    torch.testing.assert_close(combined.stats.gram, J @ J.T)
     assert combined.weights.tolist() == [1.0, 1.0]
 
 
@@ -185,9 +185,9 @@ def test_rows_do_not_stay_for_the_next_step() -> None:
         for task in "abc":
             matrix.add(task, net.loss(task, inputs[task]))
         combined = matrix.combine(Surgery(Sum(), "all", "sum"))
-    assert combined.seen.tasks == ("a", "b", "c")
+    assert combined.stats.tasks == ("a", "b", "c")
     matrix.add("b", net.loss("b", inputs["b"]))
-    assert matrix.combine(Surgery(Sum(), "all", "sum")).seen.gram.shape == (1, 1)
+    assert matrix.combine(Surgery(Sum(), "all", "sum")).stats.gram.shape == (1, 1)
 
 
 def test_a_failed_step_leaves_nothing_behind() -> None:
@@ -197,7 +197,7 @@ def test_a_failed_step_leaves_nothing_behind() -> None:
     with pytest.raises(NonFiniteGradientError):
         matrix.combine(Surgery(Sum(), "all", "sum"))
     matrix.add("b", net.loss("b", inputs["b"]))
-    assert matrix.combine(Surgery(Sum(), "all", "sum")).seen.tasks == ("b",)
+    assert matrix.combine(Surgery(Sum(), "all", "sum")).stats.tasks == ("b",)
 
 
 def test_methods_are_told_names_and_losses() -> None:
@@ -206,7 +206,7 @@ def test_methods_are_told_names_and_losses() -> None:
     losses = {task: net.loss(task, inputs[task]) for task in "cab"}
     for task, loss in losses.items():
         matrix.add(task, loss)
-    seen = matrix.combine(Surgery(Sum(), "all", "sum")).seen
+    seen = matrix.combine(Surgery(Sum(), "all", "sum")).stats
     assert seen.tasks == ("c", "a", "b")
     assert seen.losses.tolist() == [loss.item() for loss in losses.values()]
 
@@ -224,3 +224,31 @@ def test_an_autocast_around_it_changes_nothing() -> None:
         grads.append([p.grad for p in net.parameters() if p.grad is not None])
     for plain, inside in zip(*grads, strict=True):
         torch.testing.assert_close(plain, inside, rtol=0, atol=0)
+
+
+SHARED_MEMORY = {
+    "one tensor for two parameters": lambda a, b: (a + b).square().sum(),
+    "views of one tensor": lambda a, b: torch.cat([a, b]).square().sum(),
+    "one number seen many times": lambda a, b: a.sum() + b.sum(),
+}
+
+
+@pytest.mark.parametrize("form", SHARED_MEMORY)
+@pytest.mark.parametrize("alone", [True, False])
+def test_gradients_that_share_memory_are_scaled_once(form: str, alone: bool) -> None:
+    """Autograd hands them out so; written in place, one would scale or overwrite the other."""
+    make_loss, scale = SHARED_MEMORY[form], 4.0
+    parameters = [nn.Parameter(torch.arange(3.0) + k) for k in (1, 2)]
+    expected = torch.autograd.grad(make_loss(*parameters), parameters)
+    matrix = GradientMatrix(parameters)
+    tasks = ["a"] if alone else ["a", "b"]
+    matrix.start(tasks)
+    for task in tasks:
+        matrix.add(task, make_loss(*parameters), scale=scale)
+    if alone:
+        matrix.alone(scale)
+    else:
+        matrix.combine(Surgery(Mean(), "all", "sum"), scale=scale)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient)

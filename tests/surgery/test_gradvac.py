@@ -9,6 +9,7 @@ from torch import Tensor
 from torchjd.aggregation import GradVacWeighting
 
 from mtl_bert.surgery import GradVac, PCGrad
+from mtl_bert.surgery.methods.base import weights_of
 from tests.surgery.dense import draw_orders
 from tests.surgery.steps import random_rows, seeded, step, weigh
 
@@ -98,8 +99,8 @@ def test_targets_are_moving_averages_of_the_cosines_from_zero() -> None:
 def test_a_pair_is_remembered_by_names() -> None:
     method = GradVac()
     rows = random_rows(3, 5, 0)
-    method.solve(step(rows[:2], ["a", "b"]), seeded(0))
-    method.solve(step(rows[1:], ["b", "c"]), seeded(0))
+    weights_of(method, step(rows[:2], ["a", "b"]), seeded(0))
+    weights_of(method, step(rows[1:], ["b", "c"]), seeded(0))
     assert set(method.memory) == {"a b", "b a", "b c", "c b"}
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.factories import make_surgery
-from mtl_bert.surgery import Method, Seen
+from mtl_bert.surgery import Method, StepStats
+from mtl_bert.surgery.methods.base import weights_of
 from tests.composing import settings_of
 from tests.surgery.steps import random_rows, seeded, step, weigh
 
@@ -91,12 +92,12 @@ def history(method: Method, scale: float = 1.0, order: tuple[int, ...] = (0, 1, 
     for number in range(3):
         full = step(random_rows(4, 6, number) * scale)
         place = list(order)
-        seen = Seen(
+        seen = StepStats(
             tuple(full.tasks[k] for k in place),
             full.gram[place][:, place],
             full.losses[place] * (1 + number),
         )
-        weights = method.solve(seen, seeded(number))
+        weights = weights_of(method, seen, seeded(number))
     return weights
 
 
@@ -125,9 +126,9 @@ def test_the_order_of_tasks_does_not_matter(name: str, seed: int, order: list[in
     rows = random_rows(4, 6, seed)
     losses = [0.3, 0.9, 1.4, 2.0]
     tasks = list("abcd")
-    expected = method_of(name).solve(step(rows, tasks, losses))
+    expected = weights_of(method_of(name), step(rows, tasks, losses))
     arranged = step(rows[order], [tasks[k] for k in order], [losses[k] for k in order])
-    close(method_of(name).solve(arranged), expected[order], PROMISES[name].error)
+    close(weights_of(method_of(name), arranged), expected[order], PROMISES[name].error)
 
 
 @pytest.mark.parametrize("name", ["gradnorm", "group_dro", "uncertainty"])
@@ -212,8 +213,8 @@ def test_a_zero_gradient_is_as_good_as_absent(name: str, place: int) -> None:
         rows = random_rows(4, 6, number)
         rows[place] = 0
         seen = step(rows)
-        expected = without.solve(seen.only(torch.arange(4) != place), seeded(7))
-        weights = with_zero.solve(seen, seeded(7))
+        expected = weights_of(without, seen.only(torch.arange(4) != place), seeded(7))
+        weights = weights_of(with_zero, seen, seeded(7))
         assert weights[place] == 0
         assert torch.equal(weights[others], expected)
     assert with_zero.memory == without.memory
@@ -258,7 +259,7 @@ def test_equal_gradients_are_followed(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in PROMISES if n != "rlw"])
 def test_opposite_gradients_of_equal_tasks_cancel(name: str) -> None:
     seen = step(torch.cat([g, -g]), losses=[0.7, 0.7])
-    weights = method_of(name).solve(seen, seeded(0))
+    weights = weights_of(method_of(name), seen, seeded(0))
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-6)
 
 
@@ -281,9 +282,9 @@ def test_a_restored_memory_goes_on_as_the_first(name: str) -> None:
     forgetful = []
     for number in range(3, 6):
         seen = step(random_rows(4, 6, number))
-        weights = [method.solve(seen, seeded(number)) for method in (first, second)]
+        weights = [weights_of(method, seen, seeded(number)) for method in (first, second)]
         assert torch.equal(*weights)
-        forgetful.append(torch.equal(method_of(name).solve(seen, seeded(number)), weights[0]))
+        forgetful.append(torch.equal(weights_of(method_of(name), seen, seeded(number)), weights[0]))
     assert first.memory == second.memory
     assert not all(forgetful)
 
@@ -293,7 +294,7 @@ def test_an_absent_task_is_remembered_as_it_was(name: str) -> None:
     method = method_of(name)
     history(method)
     before = dict(method.memory)
-    method.solve(step(random_rows(3, 6, 9), ["t0", "t1", "t3"]), seeded(0))
+    weights_of(method, step(random_rows(3, 6, 9), ["t0", "t1", "t3"]), seeded(0))
     after = method.memory
     absent = {key for key in before if "t2" in key.split()}
     assert absent

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchjd.aggregation import PCGradWeighting
 
-from mtl_bert.surgery import PCGrad, Sum
+from mtl_bert.surgery import PCGrad, StepStats, Sum
 from mtl_bert.surgery.gram import gram_matrix
 from tests.surgery.dense import draw_orders, project
 
@@ -64,7 +64,7 @@ def test_agrees_with_torchjd(seed: int) -> None:
         torch.manual_seed(seed)
         expected = PCGradWeighting()(gram)
         torch.manual_seed(seed)
-        weights = PCGrad().weights(gram)
+        weights = PCGrad().weights(StepStats((), gram, gram))
     torch.testing.assert_close(weights, expected, rtol=1e-12, atol=1e-12)
 
 

@@ -65,8 +65,8 @@ def carry_out(directory: Path, *overrides: str, hook: Callable[[], None] = lambd
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     directory = tmp_path_factory.mktemp("kept") / "run"
-    assert carry_out(directory, "trainer.log_every=2") == 0
-    settings, records = settings_of(*WANDB, "trainer.log_every=2"), records_in(directory)
+    assert carry_out(directory, "trainer.log_every_n_steps=2") == 0
+    settings, records = settings_of(*WANDB, "trainer.log_every_n_steps=2"), records_in(directory)
     results = results_in(directory)
     assert len(results.epochs) == 3
     return Kept(directory, settings, results, history_of(records), summary_of(records))
@@ -179,7 +179,9 @@ def killed_after(epoch: int) -> Callable[[], None]:
 
 def test_a_killed_run_has_config_summary_and_answers(kept: Kept, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    assert carry_out(directory, "trainer.log_every=2", hook=killed_after(2)) == -signal.SIGKILL
+    assert (
+        carry_out(directory, "trainer.log_every_n_steps=2", hook=killed_after(2)) == -signal.SIGKILL
+    )
     assert not (directory / "results.json").exists()
     records = records_in(directory)
     assert not any(record.HasField("exit") for record in records)
@@ -199,7 +201,7 @@ def test_a_killed_run_has_config_summary_and_answers(kept: Kept, tmp_path: Path)
 
 def test_answers_are_never_of_a_sample(kept: Kept, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    assert carry_out(directory, "trainer.log_every=2", "trainer.dev_sample=9") == 0
+    assert carry_out(directory, "trainer.log_every_n_steps=2", "trainer.dev_sample=9") == 0
     records, results = records_in(directory), results_in(directory)
     *rows, last = history_of(records)
     assert is_answers(last)

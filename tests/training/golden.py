@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from mtl_bert.training.build import assemble, make_trainer
-from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.step_log import StepLog
 from tests.composing import settings_of
 
 SAMPLERS = {
@@ -35,15 +35,15 @@ Losses = list[dict[str, float]]
 def losses(place: Path, *overrides: str) -> Losses:
     """Every step's losses by task."""
     noted: Losses = []
-    taken_step = MultiTaskModule._taken_step
+    take = StepLog._take
 
-    def noting(self: MultiTaskModule, losses: Mapping[str, float]) -> None:
+    def noting(self: StepLog, losses: Mapping[str, float]) -> None:
         noted.append(dict(losses))
-        taken_step(self, losses)
+        take(self, losses)
 
     settings = settings_of(*SHORT, *overrides)
     parts = assemble(settings)
-    with patch.object(MultiTaskModule, "_taken_step", noting):
+    with patch.object(StepLog, "_take", noting):
         make_trainer(settings, place, [], []).fit(parts.module, parts.datamodule)
     return noted
 

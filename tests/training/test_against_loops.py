@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from mtl_bert.config.settings import Settings
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks, read_corpus
+from mtl_bert.sampling import Single
 from mtl_bert.sampling.epoch import Epoch
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.optim import order_generator
+from mtl_bert.training.step import order_generator
 from tests.composing import settings_of
 from tests.surgery import dense
 from tests.training import loops
@@ -81,7 +82,7 @@ class NaiveRun:
             self.tasks,
             source,
             dropout=0,
-            encoder_per_task=make_sampler(settings).encoder_per_task,
+            encoder_per_task=isinstance(make_sampler(settings), Single),
         ).double()
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW(

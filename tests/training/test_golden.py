@@ -17,8 +17,8 @@ FAST = {
     "as it is": (),
     "padded": ("trainer.packing=false",),
     "a plain optimizer": ("optimizer.fused=false",),
-    "in parts": ("batch_size=2", "accumulate=4"),
-    "workers": ("trainer.workers=1",),
+    "in parts": ("batch_size=2", "trainer.accumulate_grad_batches=4"),
+    "workers": ("trainer.num_workers=1",),
 }
 
 

@@ -14,8 +14,8 @@ import torch
 from mtl_bert.config.settings import Settings
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE
 from mtl_bert.training import run as running
-from mtl_bert.training.callbacks import checkpointing as saving
-from mtl_bert.training.callbacks import recorder
+from mtl_bert.training import step as step_file
+from mtl_bert.training.callbacks import checkpointing, recorder
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -33,11 +33,11 @@ RUN = (
     "surgery=gradnorm",
     "scheduler=linear",
     "lr=1e-3",
-    "trainer.save_every_steps=3",
-    "trainer.log_every=3",
+    "trainer.save_steps=3",
+    "trainer.log_every_n_steps=3",
     "trainer.threads=1",
     "trainer.accelerator=cpu",
-    "trainer.bar=false",
+    "trainer.enable_progress_bar=false",
 )
 KILLED = -signal.SIGKILL
 TIMES = ("time/epoch_seconds", "time/examples_per_second", "progress/seconds")
@@ -79,7 +79,7 @@ def call_at(owner: Any, name: str, number: int, what: Callable[..., None], after
 
 
 def at_step(number: int, what: Callable[..., None] = die) -> Callable[[], None]:
-    return lambda: call_at(MultiTaskModule, "_end_step", number, what, after=True)
+    return lambda: call_at(MultiTaskModule, "training_step", number, what, after=True)
 
 
 def half_written(number: int) -> Callable[[], None]:
@@ -134,7 +134,7 @@ def left_by(directory: Path) -> dict[str, Any]:
     rows = [line.split(",") for line in (directory / "csv" / "metrics.csv").read_text().split()]
     kept = [place for place, name in enumerate(rows[0]) if name not in TIMES]
     assert len(kept) == len(rows[0]) - len(TIMES)
-    del last["books"]
+    del last["run_state"]
     for part in (results, *results["epochs"], *(p for e in results["epochs"] for p in e["phases"])):
         for name in ("seconds", "validation_seconds", "minutes_per_epoch", "finished"):
             part.pop(name, None)
@@ -202,11 +202,11 @@ def test_killed_at_random_steps_again_and_again(
     for step in RANDOM:
         # It goes on from the last checkpoint: after every third step, and after every epoch.
         resumed = max([0, *(n for n in (8, *range(3, 17, 3)) if n < done)])
-        ended = carry_out(directory, f"trainer.workers={workers}", hook=at_step(step - resumed))
+        ended = carry_out(directory, f"trainer.num_workers={workers}", hook=at_step(step - resumed))
         assert ended == KILLED
         done, kills = step, kills + 1
     assert kills == len(RANDOM)
-    assert carry_out(directory, f"trainer.workers={workers}") == 0
+    assert carry_out(directory, f"trainer.num_workers={workers}") == 0
     assert_as_if_nothing_had_happened(directory, whole)
 
 
@@ -216,8 +216,8 @@ def test_killed_at_random_steps_again_and_again(
         *(half_written(number) for number in (1, 2, 3, 4)),
         *(between_renames(number) for number in (1, 5)),
         lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False),
-        lambda: call_at(recorder.Recorder, "keep", 1, die, after=True),
-        lambda: call_at(saving.Saving, "on_train_epoch_end", 1, die, after=True),
+        lambda: call_at(recorder.Recorder, "keep_best", 1, die, after=True),
+        lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 1, die, after=True),
         lambda: call_at(running, "collect", 1, die, after=True),
     ],
     ids=[
@@ -248,7 +248,7 @@ def test_asked_to_stop_it_saves_and_says_so(
     whole: dict[str, Any], tmp_path: Path, number: int, step: int
 ) -> None:
     directory, hook = tmp_path / "run", at_step(step, send(number))
-    assert carry_out(directory, "trainer.save_every_steps=null", hook=hook) == EXIT_CODE
+    assert carry_out(directory, "trainer.save_steps=null", hook=hook) == EXIT_CODE
     saved = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
     # A signal in a step is answered at the end of the next one, or in the validation before it.
     assert saved["steps"] == (step if step == 8 else step + 1)
@@ -257,7 +257,7 @@ def test_asked_to_stop_it_saves_and_says_so(
     assert_as_if_nothing_had_happened(directory, whole)
 
 
-EVERY = ("epochs=5", "trainer.validate_every=2", "trainer.save_every_steps=4")
+EVERY = ("epochs=5", "trainer.check_val_every_n_epoch=2", "trainer.save_steps=4")
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +289,7 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             (3, 8),
         ),
         (
-            lambda: call_at(saving.Saving, "on_train_epoch_end", 3, die, after=True),
+            lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 3, die, after=True),
             KILLED,
             (4, 0),
         ),
@@ -298,7 +298,7 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ],
     ids=[
         *("in the last step", "asked in the last step", "asked before the last step"),
-        *("before the books are closed", "before the epoch is saved", "after the epoch"),
+        *("before the epoch is recorded", "before the epoch is saved", "after the epoch"),
         *("in the second validation", "before the first checkpoint"),
     ],
 )
@@ -340,14 +340,18 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_
     bad = (3, 4)
 
     def poison() -> None:
-        real = MultiTaskModule._loss
+        real, seeded, now = step_file.task_loss, step_file.seed_dropout, 0
 
-        def loss(self: MultiTaskModule, task: str, batch: Any) -> Any:
-            value = real(self, task, batch)
-            poisoned = self.position.step in bad and task == "sts"
-            return value * float("nan") if poisoned else value
+        def seed(seed: int, epoch: int, step: int, rank: int) -> None:
+            nonlocal now
+            now = step
+            seeded(seed, epoch, step, rank)
 
-        MultiTaskModule._loss = loss  # type: ignore[method-assign]
+        def loss(model: Any, task: str, batch: Any) -> Any:
+            value = real(model, task, batch)
+            return value * float("nan") if now in bad and task == "sts" else value
+
+        step_file.seed_dropout, step_file.task_loss = seed, loss
 
     def poison_and_die() -> None:
         poison()
@@ -369,19 +373,20 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_
 
 def test_a_run_that_diverges_leaves_the_weights_before_it_did(tmp_path: Path) -> None:
     def poison() -> None:
-        real, end = MultiTaskModule._loss, MultiTaskModule._end_step
+        real, take, now = step_file.task_loss, MultiTaskModule.training_step, 0
 
-        def loss(self: MultiTaskModule, task: str, batch: Any) -> Any:
-            value = real(self, task, batch)
-            return value * float("nan") if self.steps >= 10 else value
+        def loss(model: Any, task: str, batch: Any) -> Any:
+            return real(model, task, batch) * (float("nan") if now >= 10 else 1.0)
 
-        def end_step(self: MultiTaskModule, step: Any) -> None:
-            if self.steps == 9:
+        def training_step(self: MultiTaskModule, step: Any, index: int) -> None:
+            nonlocal now
+            now = self.steps
+            if now == 10:
                 torch.save(self.state_dict(), tmp_path / "before.pt")
-            end(self, step)
+            take(self, step, index)
 
-        MultiTaskModule._loss = loss  # type: ignore[method-assign]
-        MultiTaskModule._end_step = end_step  # type: ignore[method-assign]
+        step_file.task_loss = loss
+        MultiTaskModule.training_step = training_step  # type: ignore[method-assign]
 
     assert carry_out(tmp_path / "run", "trainer.skip_limit=3", hook=poison) == 1
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)

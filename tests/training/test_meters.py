@@ -8,8 +8,8 @@ import torch
 
 from mtl_bert.surgery import Sum
 from mtl_bert.surgery.diagnostics import diagnose
-from mtl_bert.surgery.methods.base import Seen
-from mtl_bert.training import module
+from mtl_bert.surgery.methods.base import StepStats, weights_of
+from mtl_bert.training import step_log
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.meters import ConflictMeter, layer_groups
 from tests.composing import settings_of
@@ -26,8 +26,8 @@ SMALL = (
 
 def step(*rows: list[float], tasks: str = "ab"):  # type: ignore[no-untyped-def]
     J = torch.tensor(rows, dtype=torch.float64)
-    seen = Seen(tuple(tasks), J @ J.T, torch.zeros(len(J), dtype=torch.float64))
-    return diagnose(seen, Sum().solve(seen))
+    seen = StepStats(tuple(tasks), J @ J.T, torch.zeros(len(J), dtype=torch.float64))
+    return diagnose(seen, weights_of(Sum(), seen))
 
 
 def filled() -> ConflictMeter:
@@ -127,25 +127,25 @@ def test_looking_changes_no_bit_and_sees_every_joint_step(tmp_path: Path) -> Non
     looking = trained(tmp_path, "trainer.layers_every=1").module
     for name, value in plain.state_dict().items():
         assert torch.equal(looking.state_dict()[name], value), name
-    joint, alone = (looking.conflicts.of(phase) for phase in ("rr", "finetune"))
+    joint, alone = (looking.step_log.conflicts.of(phase) for phase in ("rr", "finetune"))
     assert joint is not None
     assert alone is not None
     assert (joint.steps, alone.steps) == (4, 5)
     assert set(joint.pairs) == {"sst/qqp", "sst/sts", "qqp/sts"}
     assert sum(part.share for part in joint.tasks.values()) == pytest.approx(1)
     assert set(alone.tasks) == {"qqp"}
-    layers = looking.conflicts.layers("rr")
+    layers = looking.step_log.conflicts.layers("rr")
     assert list(layers) == ["embeddings", "layer 0", "pooler"]
     assert all(pair.steps == 4 for pairs in layers.values() for pair in pairs.values())
-    assert plain.conflicts.layers("rr") == {}
+    assert plain.step_log.conflicts.layers("rr") == {}
 
 
 def test_not_looking_at_all_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looking = trained(tmp_path).module
-    monkeypatch.setattr(module, "diagnose", lambda *_: None)
+    monkeypatch.setattr(step_log, "diagnose", lambda *_: None)
     monkeypatch.setattr(ConflictMeter, "add", lambda *_: None)
     blind = trained(tmp_path).module
-    assert (looking.conflicts.several, blind.conflicts.several) == (4, 0)
+    assert (looking.step_log.conflicts.several, blind.step_log.conflicts.several) == (4, 0)
     for name, value in blind.state_dict().items():
         assert torch.equal(looking.state_dict()[name], value), name
 
@@ -155,6 +155,6 @@ def test_joint_steps_are_counted_from_the_first_of_each_epoch(
     every: int, steps: int, tmp_path: Path
 ) -> None:
     # Four joint steps and five of one task in each epoch; what is left is the second's.
-    found = trained(tmp_path, f"trainer.layers_every={every}", "epochs=2").module.conflicts
+    found = trained(tmp_path, f"trainer.layers_every={every}", "epochs=2").module.step_log.conflicts
     layers = found.layers("rr")
     assert {pair.steps for pairs in layers.values() for pair in pairs.values()} == {steps}

@@ -7,10 +7,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.runs.factories import make_encoder_source
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.module import DivergedError, MultiTaskModule
+from mtl_bert.training.divergence import DivergedError
+from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 
 SMALL = (
@@ -30,7 +32,7 @@ class Modes(Callback):
         self.steps = 0
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, index: int
+        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], index: int
     ) -> None:
         self.steps += 1
         self.evaluating |= {name for name, part in module.named_modules() if not part.training}
@@ -84,7 +86,7 @@ def test_bf16_keeps_losses_and_surgery_in_float32(tmp_path: Path) -> None:
     parts = assemble(settings)
     make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
     assert all(p.dtype == torch.float32 for p in parts.module.model.parameters())
-    losses = parts.module.losses.epoch()
+    losses = parts.module.step_log.losses.epoch()
     assert set(losses) == {"sst", "qqp", "sts"}
     assert losses["sst"] == pytest.approx(np.log(5), rel=0.5)
 
@@ -105,7 +107,7 @@ def test_a_run_that_diverges_stops_with_a_line(sampler: str, tmp_path: Path) -> 
 def test_data_workers_change_nothing(tmp_path: Path) -> None:
     weights = []
     for workers in (0, 2):
-        settings = settings_of(*SMALL, f"trainer.workers={workers}", "sampler=arrp", "B=24")
+        settings = settings_of(*SMALL, f"trainer.num_workers={workers}", "sampler=arrp", "B=24")
         parts = assemble(settings)
         make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
         weights.append(parts.module.state_dict())

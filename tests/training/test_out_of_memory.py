@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_bert.data.batch import Batch, StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.sampling import Phase, Step
+from mtl_bert.sampling.loader import Part, PlanStep
 from mtl_bert.training import run as running
-from mtl_bert.training.out_of_memory import NoRoomError, Room
+from mtl_bert.training.out_of_memory import OutOfMemory, OutOfMemoryError
 from tests.composing import settings_of
 from tests.factories import assert_tells
 from tests.forking import in_a_fork
@@ -25,23 +26,28 @@ FULL = (
 )
 
 
-def step_of(**lengths: list[list[int]]) -> StepBatch:
+def step_of(**lengths: list[list[int]]) -> PlanStep[Batch]:
     """A step whose tasks have batches of sequences of such lengths."""
     tasks = {
         task: [
-            Batch.of(np.array(b), np.zeros(sum(b), np.int64), None, None, np.arange(len(b)), 1, 0)
+            Part(
+                Batch.of(
+                    np.array(b), np.zeros(sum(b), np.int64), None, None, np.arange(len(b)), 1, 0
+                ),
+                1.0,
+            )
             for b in batches
         ]
         for task, batches in lengths.items()
     }
-    return StepBatch(1, 0, Step(Phase("rr"), {}), tasks)
+    return PlanStep(1, 0, Step(Phase("rr"), {}), tasks)
 
 
 STEP = step_of(a=[[3, 9], [5]], b=[[4, 70]])
 
 
 def raised_by(guard: Any, error: Exception) -> str:
-    with pytest.raises(NoRoomError) as raised, guard:
+    with pytest.raises(OutOfMemoryError) as raised, guard:
         raise error
     return str(raised.value)
 
@@ -49,16 +55,16 @@ def raised_by(guard: Any, error: Exception) -> str:
 @pytest.mark.parametrize(
     ("batch_size", "accumulate", "advice"),
     [
-        (8, 1, "write batch_size=4 accumulate=2, which"),
-        (8, 3, "write batch_size=4 accumulate=6, which"),
-        (9, 1, "write batch_size=3 accumulate=3, which"),
-        (7, 2, "write batch_size=1 accumulate=14, which"),
-        (2, 1, "write batch_size=1 accumulate=2, which"),
+        (8, 1, "write batch_size=4 trainer.accumulate_grad_batches=2, which"),
+        (8, 3, "write batch_size=4 trainer.accumulate_grad_batches=6, which"),
+        (9, 1, "write batch_size=3 trainer.accumulate_grad_batches=3, which"),
+        (7, 2, "write batch_size=1 trainer.accumulate_grad_batches=14, which"),
+        (2, 1, "write batch_size=1 trainer.accumulate_grad_batches=2, which"),
     ],
 )
 def test_a_step(batch_size: int, accumulate: int, advice: str) -> None:
     message = raised_by(
-        Room(batch_size, accumulate, 64).for_step(STEP), torch.OutOfMemoryError(FULL)
+        OutOfMemory(batch_size, accumulate, 64).in_step(STEP), torch.OutOfMemoryError(FULL)
     )
     assert_tells(
         message,
@@ -71,7 +77,7 @@ def test_a_step(batch_size: int, accumulate: int, advice: str) -> None:
 
 
 def test_a_validation() -> None:
-    message = raised_by(Room(8, 1, 64).for_answers(STEP), torch.OutOfMemoryError(FULL))
+    message = raised_by(OutOfMemory(8, 1, 64).in_validation(STEP), torch.OutOfMemoryError(FULL))
     assert_tells(
         message, "trainer.eval_batch_size=64: expected room for a validation",
         "write trainer.eval_batch_size=32, which",
@@ -79,12 +85,14 @@ def test_a_validation() -> None:
 
 
 def test_one_example_can_only_be_cut() -> None:
-    message = raised_by(Room(1, 8, 64).for_step(step_of(a=[[70]])), torch.OutOfMemoryError("full"))
+    message = raised_by(
+        OutOfMemory(1, 8, 64).in_step(step_of(a=[[70]])), torch.OutOfMemoryError("full")
+    )
     assert_tells(message, "the GPU's memory full; write model.max_length=35 hydra.run.dir=ANOTHER")
 
 
 def test_what_a_cpu_says_is_understood() -> None:
-    with pytest.raises(NoRoomError) as raised, Room(8, 1, 64).for_step(STEP):
+    with pytest.raises(OutOfMemoryError) as raised, OutOfMemory(8, 1, 64).in_step(STEP):
         torch.empty(2**55, dtype=torch.uint8)
     needed = f"needed {2**35:,} MiB more"
     assert_tells(raised.value, "the machine's memory full", needed, "GiB in all", "batch_size=4")
@@ -92,7 +100,7 @@ def test_what_a_cpu_says_is_understood() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x")])
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    for guard in (Room(8, 1, 64).for_step(STEP), Room(8, 1, 64).for_answers(STEP)):
+    for guard in (OutOfMemory(8, 1, 64).in_step(STEP), OutOfMemory(8, 1, 64).in_validation(STEP)):
         with pytest.raises(type(error)) as raised, guard:
             raise error
         assert raised.value is error
@@ -119,7 +127,7 @@ def fill_memory(number: int, training: bool = True) -> Callable[[], None]:
     return prepare
 
 
-CHOSEN = ("sampler=arrp", "B=20", "trainer.save_every_steps=3")
+CHOSEN = ("sampler=arrp", "B=20", "trainer.save_steps=3")
 
 
 def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:
@@ -131,7 +139,7 @@ def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:
         logging.disable()
         try:
             running.run(settings_of(*RUN, *CHOSEN, *overrides), directory)
-        except NoRoomError as error:
+        except OutOfMemoryError as error:
             said.write_text(str(error), "utf-8")
 
     assert in_a_fork(work) == 0
@@ -139,7 +147,11 @@ def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:
 
 
 @pytest.mark.parametrize(
-    "going_on", [("batch_size=3", "accumulate=2"), ("batch_size=1", "accumulate=6")]
+    "going_on",
+    [
+        ("batch_size=3", "trainer.accumulate_grad_batches=2"),
+        ("batch_size=1", "trainer.accumulate_grad_batches=6"),
+    ],
 )
 def test_the_run_goes_on_in_smaller_parts(tmp_path: Path, going_on: tuple[str, ...]) -> None:
     for name in ("whole", "full"):
@@ -148,7 +160,9 @@ def test_the_run_goes_on_in_smaller_parts(tmp_path: Path, going_on: tuple[str, .
     full = tmp_path / "full" / "run"
     message = told(full, "batch_size=6", hook=fill_memory(20))  # three of each joint step
     assert message.startswith("batch_size=6: expected room for a step of rr (6 of qqp at once")
-    assert message.endswith("write batch_size=3 accumulate=2, which trains the same")
+    assert message.endswith(
+        "write batch_size=3 trainer.accumulate_grad_batches=2, which trains the same"
+    )
     saved = torch.load(full / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["steps"] == 6
     assert train(full, *CHOSEN, *going_on) == [0]

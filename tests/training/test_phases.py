@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import assemble, make_trainer
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
@@ -31,7 +32,12 @@ class Watch(Callback):
         self.rates: list[float] = []
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, outputs: object, batch: StepBatch, _: int
+        self,
+        trainer: Trainer,
+        module: MultiTaskModule,
+        outputs: object,
+        batch: PlanStep[Batch],
+        _: int,
     ) -> None:
         named = dict(module.model.named_parameters())
         self.phases.append(batch.phase.name)
@@ -115,13 +121,13 @@ def test_lambda_on_the_loss_scales_a_plain_gradient_step(tmp_path: Path) -> None
 
 def test_clipping_bounds_the_combined_gradient(tmp_path: Path) -> None:
     sgd = ("~optimizer", "+optimizer._target_=torch.optim.SGD", "+optimizer._partial_=true")
-    watch = watched(tmp_path, *sgd, "+optimizer.lr=1", "trainer.clip=0.01", "epochs=1")
+    watch = watched(tmp_path, *sgd, "+optimizer.lr=1", "trainer.gradient_clip_val=0.01", "epochs=1")
     pairs = zip(watch.weights[-2].values(), watch.weights[-1].values(), strict=True)
     step = float(sum(((b - a) ** 2).sum() for a, b in pairs)) ** 0.5
     assert step == pytest.approx(0.01, rel=1e-3)
 
 
 def test_a_linear_schedule_ends_at_zero(tmp_path: Path) -> None:
-    watch = watched(tmp_path, "scheduler=linear", "scheduler.warmup=0", "lr=0.01")
+    watch = watched(tmp_path, "scheduler=linear", "scheduler.warmup_ratio=0", "lr=0.01")
     steps = len(watch.rates)
     assert watch.rates == pytest.approx([0.01 * (1 - (n + 1) / steps) for n in range(steps)])

@@ -28,11 +28,11 @@ RUN = (
     "trainer.precision=64-true",
     "trainer.threads=1",
     "trainer.accelerator=cpu",
-    "trainer.bar=false",
+    "trainer.enable_progress_bar=false",
     "trainer.baseline=false",
 )
 ONE, TWO = ("batch_size=6",), ("batch_size=3", "trainer.devices=2")
-PARTS = ("batch_size=3", "accumulate=2")
+PARTS = ("batch_size=3", "trainer.accumulate_grad_batches=2")
 
 
 def keep_weights(directory: Path, rank: int) -> None:
@@ -117,17 +117,16 @@ def test_shares_and_parts_of_a_batch_are_the_batch(tmp_path: Path, sampler: str)
 
 def test_averaging_after_surgery_would_be_seen(tmp_path: Path) -> None:
     """The comparison fails where it must: with each process's surgery on its own rows."""
-    from mtl_bert.surgery import OwnRows
-    from mtl_bert.training import module
+    from mtl_bert.surgery import LocalRows, surgeon
 
-    class Late(OwnRows):
-        hand = False
+    class Late(LocalRows):
+        stop_requested = False
 
         def __init__(self, *_: object) -> None:
             super().__init__()
 
     def alone() -> None:
-        module.AveragedRows = Late  # type: ignore[misc,assignment]
+        surgeon.AveragedRows = Late  # type: ignore[misc,assignment]
 
     ended = train(tmp_path / "run", "sampler=rr", *TWO, processes=2, hook=alone)
     assert ended == [0, 0]
@@ -136,7 +135,7 @@ def test_averaging_after_surgery_would_be_seen(tmp_path: Path) -> None:
 
 
 def test_two_processes_go_on_as_two_or_as_one(tmp_path: Path) -> None:
-    chosen = ("sampler=arrp", "B=20", "trainer.save_every_steps=3")
+    chosen = ("sampler=arrp", "B=20", "trainer.save_steps=3")
     for name in ("whole", "two", "one"):
         (tmp_path / name).mkdir()
     assert train(tmp_path / "whole" / "run", *chosen, *TWO, processes=2) == [0, 0]
@@ -156,7 +155,7 @@ def test_two_processes_go_on_as_two_or_as_one(tmp_path: Path) -> None:
 def test_buckets_and_epochs_that_are_not_scored_are_the_same_in_two_processes(
     tmp_path: Path,
 ) -> None:
-    chosen = ("sampler=rr", "bucket=4", "epochs=3", "trainer.validate_every=2")
+    chosen = ("sampler=rr", "group_by_length=4", "epochs=3", "trainer.check_val_every_n_epoch=2")
     for name, how, processes in (("one", ONE, 1), ("two", TWO, 2)):
         (tmp_path / name).mkdir()
         ended = train(tmp_path / name / "run", *chosen, *how, processes=processes)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
-from mtl_bert.training import module as module_file
+from mtl_bert.surgery.update import skipped_if
+from mtl_bert.training import step_log
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.module import DivergedError, MultiTaskModule
-from mtl_bert.training.optim import unless
+from mtl_bert.training.divergence import DivergedError
 from tests.composing import settings_of
+from tests.training.spoiling import spoil
 
 SMALL = (
     "data.scale=0.004",
@@ -48,7 +49,7 @@ def test_a_step_with_one_task_reads_nothing_from_the_device() -> None:
     matrix.start(["a"])
     matrix.add("a", loss, 0.5, 2.0)
     alone = matrix.alone(2.0)
-    with unless(~alone.finite, optimizer) as possible:
+    with skipped_if(~alone.finite, optimizer) as possible:
         assert possible
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
@@ -82,7 +83,7 @@ def test_a_step_that_must_not_be_taken_leaves_weights_and_moments(fused: bool) -
                 continue  # the second is never told of the step
             optimizer.zero_grad()
             (net(x).sum() * (float("nan") if bad else 1 + number)).backward()
-            with unless(torch.tensor(bad), optimizer) as possible:
+            with skipped_if(torch.tensor(bad), optimizer) as possible:
                 if possible:
                     optimizer.step()
             assert not hasattr(optimizer, "found_inf")
@@ -93,20 +94,11 @@ def test_a_step_that_must_not_be_taken_leaves_weights_and_moments(fused: bool) -
 
 
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: int, *more: str) -> Assembly:
-    monkeypatch.setattr(module_file, "UNREAD", {"cpu": unread})
+    monkeypatch.setattr(step_log, "UNREAD", {"cpu": unread})
     settings = settings_of(*SMALL, *more)
     parts = assemble(settings)
     make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
     return parts
-
-
-def spoil(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
-    real = MultiTaskModule._loss
-
-    def loss(self: MultiTaskModule, task: str, batch: Any) -> Tensor:
-        return real(self, task, batch) * (float("nan") if self.steps in steps else 1.0)
-
-    monkeypatch.setattr(MultiTaskModule, "_loss", loss)
 
 
 def test_reading_late_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,9 +106,9 @@ def test_reading_late_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     now, late = (trained(tmp_path, monkeypatch, unread).module for unread in (1, 16))
     for name, value in now.state_dict().items():
         assert torch.equal(late.state_dict()[name], value), name
-    assert late.losses.epoch() == now.losses.epoch()
-    assert late.skipped == now.skipped
-    assert len(now.skipped) == 3
+    assert late.step_log.losses.epoch() == now.step_log.losses.epoch()
+    assert late.step_log.skipped == now.step_log.skipped
+    assert len(now.step_log.skipped) == 3
 
 
 def test_a_run_that_diverges_ends_at_the_next_reading(

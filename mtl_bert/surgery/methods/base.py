@@ -1,4 +1,4 @@
-"""What every method is: a map from what is seen of K tasks' gradients to K weights."""
+"""What every method is: a map from what a step shows of K tasks' gradients to K weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from mtl_bert.surgery.gram import gram_matrix
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepStats:
     """What a method sees of a step in which K tasks are represented.
 
     Attributes:
@@ -24,10 +24,10 @@ class Seen:
     gram: Tensor
     losses: Tensor
 
-    def only(self, kept: Tensor) -> "Seen":
+    def only(self, kept: Tensor) -> "StepStats":
         """The same for the tasks whose entry in ``kept`` [K] is true."""
         tasks = tuple(task for task, keep in zip(self.tasks, kept.tolist(), strict=True) if keep)
-        return Seen(tasks, self.gram[kept][:, kept], self.losses[kept])
+        return StepStats(tasks, self.gram[kept][:, kept], self.losses[kept])
 
 
 class Method(ABC):
@@ -35,6 +35,8 @@ class Method(ABC):
 
     Methods are choices (frozen dataclasses). What one remembers between steps, numbers by name,
     is in ``memory``, where a checkpoint finds it; most remember nothing.
+
+        update = PCGrad()(torch.stack([g1, g2, g3]))  # gradients [P] each; update [P]
     """
 
     @property
@@ -46,21 +48,13 @@ class Method(ABC):
         """Raise ValueError if a setting is for a task that is not one of ``tasks``."""
 
     @abstractmethod
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
-        """Weights [K] float64 for K ≥ 1 gradients, none of them zero.
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
+        """Weights [K] float64 for K ≥ 1 gradients, none of which is zero (see ``weights_of``).
 
         Args:
-            seen: the step.
+            step: its Gram matrix, its losses and its tasks' names.
             generator: the source of whatever randomness the method has; None is torch's default.
         """
-
-    def solve(self, seen: Seen, generator: Generator | None = None) -> Tensor:
-        """Weights [K] float64; a gradient that is zero takes no part and has weight 0."""
-        kept = seen.gram.diagonal() > 0
-        weights = torch.zeros(len(seen.tasks), dtype=torch.float64)
-        if kept.any():
-            weights[kept] = self.weigh(seen if kept.all() else seen.only(kept), generator)
-        return weights
 
     def __call__(
         self,
@@ -94,25 +88,22 @@ class Method(ABC):
                 f"expected a loss and a name for each of {K} rows, found {given.numel()} losses "
                 f"and {len(names)} names; leave tasks= out to have them numbered"
             )
-        seen = Seen(names, gram_matrix([list(matrix)], K), given.detach().double().cpu())
+        step = StepStats(names, gram_matrix([list(matrix)], K), given.detach().double().cpu())
         with torch.autocast(matrix.device.type, enabled=False):
-            return self.solve(seen, generator).to(matrix) @ matrix
+            return weights_of(self, step, generator).to(matrix) @ matrix
 
 
-class GramMethod(Method):
-    """A method that needs nothing but the Gram matrix."""
-
-    @abstractmethod
-    def weights(self, gram: Tensor, generator: Generator | None = None) -> Tensor:
-        """Map the Gram matrix [K, K] to the weights [K], both float64 on the host."""
-
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
-        """Weights [K] float64."""
-        return self.weights(seen.gram, generator)
+def weights_of(method: Method, step: StepStats, generator: Generator | None = None) -> Tensor:
+    """A method's weights [K] float64; a gradient that is zero takes no part and has weight 0."""
+    kept = step.gram.diagonal() > 0
+    weights = torch.zeros(len(step.tasks), dtype=torch.float64)
+    if kept.any():
+        weights[kept] = method.weights(step if kept.all() else step.only(kept), generator)
+    return weights
 
 
 def require_losses(method: Method, losses: Tensor) -> None:
-    """Raise ValueError if a method that weights losses was not told them."""
+    """Raise ValueError if a method that weights losses was not given them."""
     if losses.isnan().any():
         raise ValueError(
             f"{type(method).__name__}: expected the tasks' losses, found none; "
@@ -121,5 +112,5 @@ def require_losses(method: Method, losses: Tensor) -> None:
 
 
 def by_task(values: Mapping[str, float], tasks: Sequence[str], default: float) -> Tensor:
-    """What is known of each task [K] float64, or ``default``."""
+    """The value of each task [K] float64, or ``default``."""
     return torch.tensor([values.get(task, default) for task in tasks], dtype=torch.float64)

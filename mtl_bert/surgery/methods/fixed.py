@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import Method, Seen, by_task
+from mtl_bert.surgery.methods.base import Method, StepStats, by_task
 from mtl_bert.utils.validation import number
 
 
@@ -33,6 +33,6 @@ class Fixed(Method):
                     f"{task!r}; write for example surgery.method.task_weights={{{tasks[0]}: 0.5}}"
                 )
 
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: those set."""
-        return by_task(self.task_weights, seen.tasks, 1.0)
+        return by_task(self.task_weights, step.tasks, 1.0)

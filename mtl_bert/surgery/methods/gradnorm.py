@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import Method, Seen, by_task, require_losses
+from mtl_bert.surgery.methods.base import Method, StepStats, by_task, require_losses
 from mtl_bert.utils.validation import number
 
 LEAST = 1e-3  # the paper's weights may pass through zero; a task must not be trained backwards
@@ -40,19 +40,19 @@ class GradNorm(Method):
         """Each task's weight, "weight TASK", and first loss, "first TASK"."""
         return self._memory
 
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K] as they were before this step; those of represented tasks sum to K."""
-        require_losses(self, seen.losses)
-        weights = self._recall("weight", seen.tasks, torch.ones(len(seen.tasks)))
+        require_losses(self, step.losses)
+        weights = self._recall("weight", step.tasks, torch.ones(len(step.tasks)))
         weights = weights * len(weights) / weights.sum()
-        left = seen.losses / self._recall("first", seen.tasks, seen.losses.clamp_min(TINY))
-        norms = seen.gram.diagonal().sqrt()
+        left = step.losses / self._recall("first", step.tasks, step.losses.clamp_min(TINY))
+        norms = step.gram.diagonal().sqrt()
         G = weights * norms
         target = G.mean() * (left / left.mean().clamp_min(TINY)) ** self.alpha
         slope = (G - target).sign() * norms / G.mean()
         learned = (weights - self.lr * slope).clamp_min(LEAST)
         learned = learned * len(learned) / learned.sum()
-        for task, weight in zip(seen.tasks, learned.tolist(), strict=True):
+        for task, weight in zip(step.tasks, learned.tolist(), strict=True):
             self._memory[f"weight {task}"] = weight
         return weights
 

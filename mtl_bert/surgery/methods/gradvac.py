@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import Method, Seen
+from mtl_bert.surgery.methods.base import Method, StepStats
 from mtl_bert.utils.validation import number
 
 TINY = 1e-15  # a target of 1 can not be reached by any turn; this one comes near
@@ -36,9 +36,9 @@ class GradVac(Method):
         """The target cosine of each ordered pair of tasks, "i j"."""
         return self._targets
 
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: the column sums of C."""
-        gram = seen.gram
+        gram = step.gram
         K = len(gram)
         C = torch.eye(K, dtype=torch.float64)
         for i in range(K):
@@ -47,7 +47,7 @@ class GradVac(Method):
                 if j == i or norms == 0:
                     continue
                 cosine = float(C[i] @ gram[:, j]) / norms
-                pair = f"{seen.tasks[i]} {seen.tasks[j]}"
+                pair = f"{step.tasks[i]} {step.tasks[j]}"
                 target = self._targets.get(pair, 0.0)
                 if cosine < target:
                     C[i, j] += _turn(cosine, target) * norms / gram[j, j]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import Method, Seen, by_task, require_losses
+from mtl_bert.surgery.methods.base import Method, StepStats, by_task, require_losses
 from mtl_bert.utils.validation import number
 
 
@@ -31,9 +31,9 @@ class GroupDRO(Method):
         """log q of each task, up to a constant that all share."""
         return self._log_q
 
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: q of the represented tasks, with this step's losses, on the simplex."""
-        require_losses(self, seen.losses)
-        log_q = by_task(self._log_q, seen.tasks, 0.0) + self.eta * seen.losses
-        self._log_q.update(zip(seen.tasks, log_q.tolist(), strict=True))
+        require_losses(self, step.losses)
+        log_q = by_task(self._log_q, step.tasks, 0.0) + self.eta * step.losses
+        self._log_q.update(zip(step.tasks, log_q.tolist(), strict=True))
         return log_q.softmax(0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import GramMethod
+from mtl_bert.surgery.methods.base import Method, StepStats
 
 # Sums of products in float64 are exact to about this share of the largest norm².
 TOLERANCE = 1e-12
@@ -13,7 +13,7 @@ MAX_ROUNDS = 10_000
 
 
 @dataclass(frozen=True)
-class MGDA(GramMethod):
+class MGDA(Method):
     """Minimize |Σ α_i g_i|² over the simplex α ≥ 0, Σ α = 1.
 
     Solved by pairwise Frank-Wolfe steps (Lacoste-Julien & Jaggi 2015, Algorithm 2): weight goes
@@ -23,9 +23,9 @@ class MGDA(GramMethod):
     thousand, of gradients that nearly depend on each other, takes all rounds (gap 1e-6).
     """
 
-    def weights(self, gram: Tensor, generator: Generator | None = None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K] on the simplex."""
-        K = len(gram)
+        gram, K = step.gram, len(step.gram)
         alpha = torch.full([K], 1 / K, dtype=torch.float64)
         precision = TOLERANCE * float(gram.diagonal().max())
         for _ in range(MAX_ROUNDS):
@@ -37,7 +37,7 @@ class MGDA(GramMethod):
             curvature = gram[best, best] + gram[worst, worst] - 2 * gram[best, worst]
             descent = slope[worst] - slope[best]
             # Rounding can make the curvature between nearly equal gradients negative.
-            step = torch.minimum(descent / curvature.clamp_min(0.0), alpha[worst])
-            alpha[best] += step
-            alpha[worst] = 0.0 if step == alpha[worst] else alpha[worst] - step
+            moved = torch.minimum(descent / curvature.clamp_min(0.0), alpha[worst])
+            alpha[best] += moved
+            alpha[worst] = 0.0 if moved == alpha[worst] else alpha[worst] - moved
         return alpha

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import GramMethod
+from mtl_bert.surgery.methods.base import Method, StepStats
 from mtl_bert.utils.validation import number
 
 RIDGE = 1e-8  # on the cosines: gradients that sum to nothing have a finite answer too
@@ -13,7 +13,7 @@ PRECISION = 1e-10
 
 
 @dataclass(frozen=True)
-class NashMTL(GramMethod):
+class NashMTL(Method):
     """Nash-MTL (Navon et al. 2022, Algorithm 1): weights α > 0 with Gα = 1/α, every step anew.
 
     They minimize the convex αᵀGα / 2 - Σ log α_i. Newton's method, damped as for self-concordant
@@ -31,16 +31,17 @@ class NashMTL(GramMethod):
         """Check the settings."""
         number("surgery.method.rounds", self.rounds, 20, least=1, whole=True)
 
-    def weights(self, gram: Tensor, generator: Generator | None = None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]."""
+        gram = step.gram
         norms = gram.diagonal().sqrt()
         cosines = gram / norms / norms[:, None] + RIDGE * torch.eye(len(gram), dtype=torch.float64)
         beta = (len(gram) / cosines.sum().clamp_min(RIDGE)).sqrt().expand(len(gram))
         for _ in range(self.rounds):
             slope = cosines @ beta - 1 / beta
-            step = torch.linalg.solve(cosines + (beta**-2).diag(), -slope)
-            decrement = (-slope @ step).clamp_min(0.0).sqrt()
+            newton = torch.linalg.solve(cosines + (beta**-2).diag(), -slope)
+            decrement = (-slope @ newton).clamp_min(0.0).sqrt()
             if decrement < PRECISION:
                 break
-            beta = beta + step / (1 + decrement if decrement > 0.25 else 1)
+            beta = beta + newton / (1 + decrement if decrement > 0.25 else 1)
         return beta / norms

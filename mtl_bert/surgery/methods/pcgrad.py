@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import GramMethod
+from mtl_bert.surgery.methods.base import Method, StepStats
 
 
 @dataclass(frozen=True)
-class PCGrad(GramMethod):
+class PCGrad(Method):
     """Project each task's gradient off every other that it conflicts with; add the results up.
 
     The projections of a task go through the *original* gradients of the others in a freshly
@@ -24,9 +24,9 @@ class PCGrad(GramMethod):
 
     include_self: bool = False
 
-    def weights(self, gram: Tensor, generator: Generator | None = None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: the column sums of C."""
-        K = len(gram)
+        gram, K = step.gram, len(step.gram)
         C = torch.eye(K, dtype=torch.float64)
         for i in range(K):
             for j in torch.randperm(K, generator=generator).tolist():

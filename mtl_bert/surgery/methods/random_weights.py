@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import Method, Seen
+from mtl_bert.surgery.methods.base import Method, StepStats
 
 
 @dataclass(frozen=True)
 class RandomWeights(Method):
     """Weight the losses by the softmax of fresh standard normal numbers in every step."""
 
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K] on the simplex."""
-        drawn = torch.randn(len(seen.tasks), generator=generator, dtype=torch.float64)
+        drawn = torch.randn(len(step.tasks), generator=generator, dtype=torch.float64)
         return drawn.softmax(0)

@@ -6,11 +6,11 @@ from torch import Generator, Tensor
 from torchjd import Stateful
 from torchjd.aggregation import FairGradWeighting, Weighting
 
-from mtl_bert.surgery.methods.base import GramMethod
+from mtl_bert.surgery.methods.base import Method, StepStats
 
 
 @dataclass(frozen=True)
-class TorchJD(GramMethod):
+class TorchJD(Method):
     """Ask one of TorchJD's Gram-matrix weightings.
 
     Attributes:
@@ -28,10 +28,10 @@ class TorchJD(GramMethod):
                 f"{type(self.weighting).__name__}; write for example surgery=upgrad"
             )
 
-    def weights(self, gram: Tensor, generator: Generator | None = None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K], asked for at a mean norm² of 1: TorchJD's thresholds are absolute."""
-        scale = gram.diagonal().mean()
-        weights = self.weighting(gram / scale)
+        scale = step.gram.diagonal().mean()
+        weights = self.weighting(step.gram / scale)
         if isinstance(self.weighting, FairGradWeighting):  # Gw = w^(-1/α): w goes with the scale
             weights = weights * scale ** (-self.weighting.alpha / (1 + self.weighting.alpha))
         return weights

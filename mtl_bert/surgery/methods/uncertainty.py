@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Generator, Tensor
 
-from mtl_bert.surgery.methods.base import Method, Seen, by_task, require_losses
+from mtl_bert.surgery.methods.base import Method, StepStats, by_task, require_losses
 from mtl_bert.utils.validation import number
 
 
@@ -33,11 +33,11 @@ class Uncertainty(Method):
         """s_i of each task."""
         return self._log_variances
 
-    def weigh(self, seen: Seen, generator: Generator | None) -> Tensor:
+    def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: exp(-s) as it was before this step."""
-        require_losses(self, seen.losses)
-        s = by_task(self._log_variances, seen.tasks, 0.0)
+        require_losses(self, step.losses)
+        s = by_task(self._log_variances, step.tasks, 0.0)
         weights = (-s).exp()
-        s = s - self.lr * (0.5 - weights * seen.losses)
-        self._log_variances.update(zip(seen.tasks, s.tolist(), strict=True))
+        s = s - self.lr * (0.5 - weights * step.losses)
+        self._log_variances.update(zip(step.tasks, s.tolist(), strict=True))
         return weights

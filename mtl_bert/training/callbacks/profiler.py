@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.datamodule import datamodule_of
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.utils.files import replacing, write_text
@@ -39,26 +40,24 @@ class StepProfile(Callback):
         self._waiting: record_function | None = None
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
+        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Begin with the first step of a phase."""
         self._wait(False)
-        if trainer.current_epoch == 0 and batch.step.rows and batch.phase.name != self._phase:
-            self._phase, module.profiling = batch.phase.name, True
+        if trainer.current_epoch == 0 and batch.plan.rows and batch.phase.name != self._phase:
+            self._phase = batch.phase.name
             ahead = datamodule_of(trainer).plan(batch.epoch).steps[batch.number :]
             steps = sum(1 for _ in takewhile(lambda step: step.phase == batch.phase, ahead))
             self._profile = self._begun(steps, batch.epoch)
             self._profile.start()
 
-    def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
         if self._profile is not None:
             self._profile.step()
             self._wait(True)
             if self._profile.current_action == ProfilerAction.NONE:
-                self._end(module)
+                self._end()
 
     def on_validation_start(self, *_: Any) -> None:
         """A validation is no waiting."""
@@ -70,13 +69,11 @@ class StepProfile(Callback):
             where = "profile in %s: %s says where the time went; open %s in ui.perfetto.dev"
             log.info(where, self._directory, SUMMARY, TRACE)
 
-    def on_exception(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Leave a phase that was not recorded to its end."""
         if self._profile is not None:
             self._profile.on_trace_ready = None
-            self._end(module)
+            self._end()
 
     def _begun(self, steps: int, epoch: int) -> profile:
         """A profile of some steps of a phase that has so many."""
@@ -92,11 +89,11 @@ class StepProfile(Callback):
             on_trace_ready=lambda recorded: self._keep(recorded, title),
         )
 
-    def _end(self, module: MultiTaskModule) -> None:
+    def _end(self) -> None:
         self._wait(False)
         assert self._profile is not None
         self._profile.stop()
-        self._profile, module.profiling = None, False
+        self._profile = None
 
     def _wait(self, waiting: bool) -> None:
         """Begin or end the part of a step that waits for data."""

@@ -18,8 +18,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mtl_bert.data.batch import StepBatch
+from mtl_bert.data.batch import Batch
 from mtl_bert.runs.results import EpochRecord, Scores
+from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.callbacks.time_left import DEV_SETS, Schedule, work_ahead
 from mtl_bert.training.datamodule import datamodule_of
@@ -269,27 +270,37 @@ class RunProgress(Callback):
             first += len(steps)
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int
+        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Show which step begins."""
-        if batch.step.rows and self._due():
+        if batch.plan.rows and self._due():
             phase = batch.phase.name
             first, total = self._phases[phase]
             done, rate = batch.number - first, self._schedule.rate(phase)
-            left = self._schedule.left({phase: (total - done) * batch.step.examples})
+            left = self._schedule.left({phase: (total - done) * batch.plan.examples})
             title = f"epoch {batch.epoch}/{self._epochs}  {phase}"
             numbers = [] if rate is None else [f"{rate:,.0f} examples/s"]
             self._show(trainer, module, Stage(title, done, total, str(left)), numbers)
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, outputs: Any, batch: StepBatch, *_: Any
+        self,
+        trainer: Trainer,
+        module: MultiTaskModule,
+        outputs: Any,
+        batch: PlanStep[Batch],
+        *_: Any,
     ) -> None:
         """Measure the step, with all that it was waited for."""
-        if batch.step.rows:
-            self._schedule.did(batch.phase.name, batch.step.examples, self._lap())
+        if batch.plan.rows:
+            self._schedule.did(batch.phase.name, batch.plan.examples, self._lap())
 
     def on_validation_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: StepBatch, batch_idx: int, *_: Any
+        self,
+        trainer: Trainer,
+        module: MultiTaskModule,
+        batch: PlanStep[Batch],
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         """Show how far the dev sets are."""
         if self._due():
@@ -300,10 +311,15 @@ class RunProgress(Callback):
             self._show(trainer, module, Stage(f"{title}  {DEV_SETS}", batch_idx, total), [])
 
     def on_validation_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, outputs: Any, batch: StepBatch, *_: Any
+        self,
+        trainer: Trainer,
+        module: MultiTaskModule,
+        outputs: Any,
+        batch: PlanStep[Batch],
+        *_: Any,
     ) -> None:
         """Measure it; the other processes score as many examples each."""
-        examples = batch.step.examples * trainer.world_size
+        examples = batch.plan.examples * trainer.world_size
         self._schedule.did(DEV_SETS, examples, self._lap())
 
     def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
@@ -320,7 +336,7 @@ class RunProgress(Callback):
                 before=next((each.scores for each in reversed(earlier) if each.scores), None),
                 best=recorder.best is not None and recorder.best.epoch == record.epoch,
                 passes={task: of.examples / datamodule.sizes[task] for task, of in used},
-                conflict_share=module.conflicts.share(),
+                conflict_share=module.step_log.conflicts.share(),
                 left=str(self._schedule.left()),
             )
         )
@@ -342,7 +358,9 @@ class RunProgress(Callback):
             steps, left = datamodule_of(trainer).total_steps, str(self._schedule.left())
             stages.append(Stage("whole run", module.steps, steps, left))
             # A GPU is waited for here: not in every step.
-            numbers += _conflicts(module.conflicts.share()) + _losses(module.losses.epoch())
+            numbers += _conflicts(module.step_log.conflicts.share()) + _losses(
+                module.step_log.losses.epoch()
+            )
         self._display.show(stages, numbers)
         self._shown = time.monotonic()
 

@@ -1,6 +1,6 @@
 import torch
 
-from mtl_bert.training.optim import order_generator, seed_dropout
+from mtl_bert.training.step import order_generator, seed_dropout
 
 
 def draws(*key: int) -> list[float]:

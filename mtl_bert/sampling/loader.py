@@ -1,0 +1,301 @@
+"""A plan as batches of anybody's data: what torch's DataLoader is for one data set."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from mtl_bert.sampling.epoch import Epoch, Phase, Rows, Sampler, Step, portion
+from mtl_bert.sampling.length_grouping import Lengths, grouped_by_length
+from mtl_bert.utils.validation import whole_number
+
+log = logging.getLogger(__name__)
+
+B = TypeVar("B")
+
+
+class MapStyle(Protocol):
+    """A data set by number, as torch calls it: ``torch.utils.data.Dataset``, a list, …"""
+
+    def __len__(self) -> int: ...  # noqa: D105
+    def __getitem__(self, index: int, /) -> Any: ...  # noqa: D105
+
+
+class Part(NamedTuple, Generic[B]):
+    """Examples that go through the model at once.
+
+    Attributes:
+        batch: of them, as ``collate_fn`` made it.
+        share: these examples by all of the task's in the step, in all processes.
+    """
+
+    batch: B
+    share: float
+
+
+class PlanStep(Generic[B]):
+    """A step of the plan with its batches.
+
+    Args:
+        epoch: counted from 1.
+        number: of the step in its epoch, from 0.
+        plan: the step as planned: its phase, and the rows of each task in all processes.
+        parts: for each of the step's tasks what this process takes of it, possibly nothing.
+    """
+
+    def __init__(
+        self, epoch: int, number: int, plan: Step, parts: Mapping[str, Sequence[Part[B]]]
+    ) -> None:
+        self.epoch, self.number, self.plan, self.parts = epoch, number, plan, parts
+
+    @property
+    def phase(self) -> Phase:
+        """What the plan says of the step: surgery or not, λ, what is frozen."""
+        return self.plan.phase
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the step has, the same in every process."""
+        return tuple(self.plan.rows)
+
+    @property
+    def batches(self) -> dict[str, B]:
+        """A batch for each task of which this process has examples.
+
+        Raises:
+            ValueError: there are several (``accumulate_grad_batches``): go through ``parts``.
+        """
+        if any(len(parts) > 1 for parts in self.parts.values()):
+            raise ValueError(
+                "PlanStep.batches: expected one batch for each task, found several, as "
+                "accumulate_grad_batches asks; go through step.parts[task], each (batch, share)"
+            )
+        return {task: part.batch for task, parts in self.parts.items() for part in parts}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """For each of ``batches``, its examples by all of the task's, in all processes."""
+        return {task: sum(part.share for part in parts) for task, parts in self.parts.items()}
+
+    def to(self, device: Any, non_blocking: bool = True) -> "PlanStep[B]":
+        """The same step with its tensors on a device."""
+        parts = {
+            task: [Part(moved(part.batch, device, non_blocking), part.share) for part in parts]
+            for task, parts in self.parts.items()
+        }
+        return PlanStep(self.epoch, self.number, self.plan, parts)
+
+
+class PlanLoader(Generic[B]):
+    """Loads an epoch's steps, in the plan's order, as batches of several data sets.
+
+        loader = PlanLoader({"a": a, "b": b}, ARRP(batch_size=8), epochs=10, seed=1)
+        for epoch in range(1, 11):
+            loader.set_epoch(epoch)
+            for step in loader:
+                ...  # step.phase, step.batches: {task: batch}
+
+    The order is a function of the sizes, the sampler, the epoch and the seed, so nothing but the
+    place has to be saved, and every process knows the others' steps without asking.
+
+    Args:
+        datasets: map-style data sets by task. One with ``__getitems__(rows)`` is asked for all rows
+            of a batch at once, as torch does it.
+        sampler: plans each epoch: one of ours, or a function (sizes, epoch, epochs, seed) -> Epoch.
+        epochs: of the whole run.
+        seed: of the plans.
+        collate_fn: examples to a batch, for all tasks or by task; torch's default if left out.
+        accumulate_grad_batches: parts of each task's examples that go through the model one after
+            another; ``step.parts`` has them.
+        group_by_length: steps within which examples of similar length share a batch (less padding),
+            or None for the sampler's own batches.
+        lengths: of the examples, by task: [examples] each; needed by ``group_by_length``.
+        rank: this process's number; torch.distributed's if left out.
+        world_size: how many processes share each step; torch.distributed's if left out.
+        options: torch's DataLoader arguments: ``num_workers``, ``pin_memory``, ``timeout``, …
+
+    Raises:
+        ValueError: no data sets, an empty one, or an argument out of range.
+    """
+
+    def __init__(
+        self,
+        datasets: Mapping[str, MapStyle],
+        sampler: Sampler,
+        *,
+        epochs: int,
+        seed: int = 0,
+        collate_fn: Callable[[Any], B] | Mapping[str, Callable[[Any], B]] = default_collate,
+        accumulate_grad_batches: int = 1,
+        group_by_length: int | None = None,
+        lengths: Lengths | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.sizes = {task: len(dataset) for task, dataset in datasets.items()}
+        for task, size in self.sizes.items() or [("datasets", 0)]:
+            if not size:
+                raise ValueError(
+                    f"{task}: expected at least one example, found none; "
+                    "write PlanLoader({'task': dataset, ...}, sampler, epochs=10)"
+                )
+        whole_number("epochs", epochs)
+        whole_number("accumulate_grad_batches", accumulate_grad_batches)
+        whole_number("group_by_length", group_by_length, optional=True)
+        if refused := {"batch_size", "shuffle", "sampler", "batch_sampler"} & options.keys():
+            raise ValueError(
+                f"PlanLoader: expected arguments that leave batches to the plan, found "
+                f"{', '.join(sorted(refused))}; give the sampler its batch_size"
+            )
+        if group_by_length is not None and (lengths is None or lengths.keys() != self.sizes.keys()):
+            raise ValueError(
+                "lengths: expected the length of every example of every task, as group_by_length "
+                "needs it, found none or others; write lengths={'task': array, ...}"
+            )
+        self._sampler, self.epochs, self.seed = sampler, epochs, seed
+        self._datasets, self._collate, self._options = datasets, collate_fn, options
+        self._parts, self._rank, self._world_size = accumulate_grad_batches, rank, world_size
+        self._window, self._lengths = group_by_length, lengths or {}
+        self._epoch, self._first, self._done = 1, 0, 0
+        self._plan = lru_cache(maxsize=1)(self._make_plan)
+        self._fingerprint = lru_cache(maxsize=1)(self._make_fingerprint)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose steps come next, counted from 1."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int, step: int | None = None) -> None:
+        """Choose the epoch whose steps come next.
+
+        Args:
+            epoch: counted from 1.
+            step: with which to begin, from 0. If left out: the epoch's first; or, where this is the
+                epoch of a state that was loaded, the one after the last that was done.
+        """
+        if epoch != self._epoch or step is not None:
+            self._epoch, self._first, self._done = epoch, step or 0, step or 0
+
+    def plan(self, epoch: int | None = None) -> Epoch:
+        """The plan of an epoch, this one's if left out."""
+        return self._plan(self._epoch if epoch is None else epoch)
+
+    def __len__(self) -> int:
+        """The steps that the next iteration has: the epoch's, or those left of it."""
+        return max(0, len(self.plan().steps) - self._first)
+
+    def __iter__(self) -> Iterator[PlanStep[B]]:
+        """The epoch's steps, or those left of it where a state was loaded."""
+        plan, first = self.plan(), self._first
+        if first == 0:
+            for note in plan.notes:
+                log.info("epoch %d: %s", plan.number, note)
+        steps = _Steps(plan, first, self._datasets, self._collate, *self._place(), self._parts)
+        for number, parts in DataLoader(steps, batch_size=None, collate_fn=_as_is, **self._options):
+            self._done = number + 1
+            yield PlanStep(plan.number, number, plan.steps[number], parts)
+        self._first = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the plan training stands: the step that was given out last counts as done."""
+        return {"epoch": self._epoch, "step": self._done, "plan": self._fingerprint(self._epoch)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict``, with the step after the last that was done.
+
+        Raises:
+            ValueError: the state is of other sizes, another sampler, or another seed.
+        """
+        if state["plan"] != self._fingerprint(state["epoch"]):
+            raise ValueError(
+                "PlanLoader.load_state_dict: expected a state of the same sampler, seed, epochs "
+                "and sizes of data sets, found another's; make the loader as it was, or start anew"
+            )
+        self.set_epoch(int(state["epoch"]), int(state["step"]))
+
+    def _make_plan(self, epoch: int) -> Epoch:
+        plan = self._sampler(self.sizes, epoch, self.epochs, self.seed)
+        if self._window is None:
+            return plan
+        return grouped_by_length(plan, self._lengths, self._window, self.seed)
+
+    def _place(self) -> tuple[int, int]:
+        """This process's number and how many there are."""
+        there = dist.is_available() and dist.is_initialized()
+        rank = self._rank if self._rank is not None else dist.get_rank() if there else 0
+        if self._world_size is not None:
+            return rank, self._world_size
+        return rank, dist.get_world_size() if there else 1
+
+    def _make_fingerprint(self, epoch: int) -> str:
+        """What tells the plans of an epoch apart, down to the last row."""
+        digest = hashlib.blake2b(digest_size=8)
+        for step in self.plan(epoch).steps:
+            for task, rows in step.rows.items():
+                digest.update(f"{step.phase.name}/{task}".encode() + rows.tobytes())
+        return digest.hexdigest()
+
+
+class _Steps(Dataset[tuple[int, dict[str, list[Part[Any]]]]]):
+    """The batches of an epoch's steps, made a step at a time (in workers, where there are any)."""
+
+    def __init__(
+        self,
+        plan: Epoch,
+        first: int,
+        datasets: Mapping[str, MapStyle],
+        collate: Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]],
+        rank: int,
+        world_size: int,
+        parts: int,
+    ) -> None:
+        self._plan, self._first, self._datasets, self._collate = plan, first, datasets, collate
+        self._rank, self._world_size, self._parts = rank, world_size, parts
+
+    def __len__(self) -> int:
+        return max(0, len(self._plan.steps) - self._first)
+
+    def __getitem__(self, index: int) -> tuple[int, dict[str, list[Part[Any]]]]:
+        number = self._first + index
+        rows = self._plan.steps[number].rows
+        return number, {task: list(self._batches(task, of_task)) for task, of_task in rows.items()}
+
+    def _batches(self, task: str, rows: Rows) -> Iterator[Part[Any]]:
+        """This process's batches; fewer, or none, where there are not so many examples."""
+        for part in parts_of(rows, self._rank, self._world_size, self._parts):
+            yield Part(self._batch(task, part), len(part) / len(rows))
+
+    def _batch(self, task: str, rows: Rows) -> Any:
+        dataset = self._datasets[task]
+        collate = self._collate[task] if isinstance(self._collate, Mapping) else self._collate
+        if hasattr(dataset, "__getitems__"):
+            return collate(dataset.__getitems__(rows.tolist()))
+        return collate([dataset[row] for row in rows.tolist()])
+
+
+def parts_of(rows: Rows, rank: int = 0, world_size: int = 1, parts: int = 1) -> list[Rows]:
+    """What a process takes of a task's rows in a step, in so many parts, leaving out empty ones."""
+    mine = portion(rows, rank, world_size)
+    return [part for number in range(parts) if len(part := portion(mine, number, parts))]
+
+
+def _as_is(step: Any) -> Any:
+    return step
+
+
+def moved(batch: Any, device: Any, non_blocking: bool = True) -> Any:
+    """A batch with its tensors on a device: a tensor, a mapping or sequence, or what has ``to``."""
+    if hasattr(batch, "to"):
+        return batch.to(device, non_blocking=non_blocking)
+    if isinstance(batch, Mapping):
+        return {key: moved(value, device, non_blocking) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(moved(value, device, non_blocking) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(moved(value, device, non_blocking) for value in batch)
+    return batch

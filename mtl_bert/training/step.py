@@ -1,0 +1,88 @@
+"""One step of training, in plain torch: what the paper's Figure 1 shows.
+
+For each task that the step has: forward, loss, backward into the task's own row of gradients. From
+the rows' Gram matrix come the tasks' weights; the weighted sum is the update. In a phase of one
+task (ARRP's second) its plain gradient, times λ, goes to the parameters that are not frozen.
+
+Everything random in a step is a function of (seed, epoch, step, rank), so that a run can go on in
+the middle of an epoch with no generator to save.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.profiler import record_function
+
+from mtl_bert.data.batch import Batch
+from mtl_bert.model import MultiTaskModel
+from mtl_bert.sampling.loader import PlanStep
+from mtl_bert.surgery import StepResult, Surgeon
+
+
+def take_step(
+    model: MultiTaskModel,
+    surgeon: Surgeon,
+    optimizer: Optimizer,
+    step: PlanStep[Batch],
+    *,
+    seed: int,
+    rank: int = 0,
+    parts: Mapping[str, Sequence[str]] | None = None,
+) -> StepResult:
+    """Take one step of the plan: K forward and backward passes, surgery, one update.
+
+    Args:
+        model: the encoder with the tasks' heads.
+        surgeon: of the model's parameters.
+        optimizer: of the same parameters.
+        step: its phase, and its batches on the model's device.
+        seed: the run's.
+        rank: this process's number.
+        parts: names of parameters whose Gram matrices are wanted by themselves (an encoder's
+            layers), by any name.
+
+    Returns:
+        Losses, Gram matrix and weights; or which tasks made the step impossible.
+    """
+    seed_dropout(seed, step.epoch, step.number, rank)
+    order = order_generator(seed, step.epoch, step.number)
+    with surgeon.step(optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts):
+        for task, batches in step.parts.items():
+            for batch, share in batches:
+                with record_function(f"forward {task}"):
+                    loss = task_loss(model, task, batch)
+                surgeon.backward(task, loss, share)
+    return surgeon.last
+
+
+def task_loss(model: MultiTaskModel, task: str, batch: Batch) -> Tensor:
+    """The mean loss of a task's examples, in full precision whatever surrounds it."""
+    outputs = model(task, batch)
+    assert batch.labels is not None
+    labels = batch.labels
+    if labels.is_floating_point():
+        labels = labels.to(outputs.dtype)
+    with torch.autocast(outputs.device.type, enabled=False):
+        loss: Tensor = model.tasks[task].loss(outputs, labels)
+    return loss
+
+
+DROPOUT, ORDER = 0, 1
+
+
+def _number(seed: int, purpose: int, epoch: int, step: int, rank: int) -> int:
+    state = np.random.SeedSequence((seed, purpose, epoch, step, rank)).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def seed_dropout(seed: int, epoch: int, step: int, rank: int) -> None:
+    """Seed torch's generators for what the model draws in a step."""
+    torch.manual_seed(_number(seed, DROPOUT, epoch, step, rank))
+
+
+def order_generator(seed: int, epoch: int, step: int) -> torch.Generator:
+    """The generator of a step's projection order, the same in every process."""
+    return torch.Generator().manual_seed(_number(seed, ORDER, epoch, step, rank=0))
