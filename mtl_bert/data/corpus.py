@@ -156,7 +156,7 @@ def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Ta
         except MissingSplitError as error:
             missing.append(error)
     if missing and tables:
-        raise DataError(f"{missing[0].problem}; put it there or write task=[{','.join(tables)}]")
+        raise DataError(f"{missing[0].problem}; put it there or ask for {', '.join(tables)} alone")
     if missing:
         raise missing[0]
     for table in tables.values():

@@ -95,8 +95,8 @@ class WandbRuns:
     """A W&B run for each run; without an account, or without the service, an offline one.
 
     Attributes:
-        project: in W&B.
-        mode: auto, online or offline.
+        project: name of the project in W&B.
+        mode: auto, online or offline; auto is online with an account.
     """
 
     project: str

@@ -1,4 +1,4 @@
-"""python -m mtl_bert.cache, and what runs leave there."""
+"""``mtl-bert cache``, and what runs leave there."""
 
 import json
 import logging
@@ -185,7 +185,7 @@ def test_an_unknown_command(command: Command, place: Path) -> None:
 
 def test_it_needs_no_torch(place: Path) -> None:
     code = (
-        "import sys; from mtl_bert.cache import main; sys.argv[1:] = []; main(); "
+        "import sys; from mtl_bert.cache import main; main([]); "
         "print(sorted({'torch', 'transformers', 'lightning', 'hydra'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

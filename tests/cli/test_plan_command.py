@@ -1,4 +1,4 @@
-"""``python -m mtl_bert.plan``: what is printed is what is trained."""
+"""``mtl-bert plan``: what is printed is what is trained."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_table_1_of_the_paper(tmp_path: Path) -> None:
 
 def test_sizes_that_are_given_need_no_torch(tmp_path: Path) -> None:
     script = (
-        "import sys; from mtl_bert.plan import main; main();"
+        "import sys; from mtl_bert.plan import main; main(sys.argv[1:]);"
         "print([name for name in ('torch', 'transformers', 'lightning') if name in sys.modules])"
     )
     ended = subprocess.run(
