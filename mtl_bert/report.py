@@ -14,7 +14,7 @@ from mtl_bert.utils import console
 from mtl_bert.utils.errors import UserError
 
 if TYPE_CHECKING:
-    from mtl_bert.analysis.runs import Run
+    from mtl_bert.analysis.run_files import Run
 
 EXAMPLES = f"""\b
 Examples
@@ -69,8 +69,8 @@ def report(
     tables/*.csv and figures/*.png and *.svg. It trains nothing and needs no GPU.
     """
     from mtl_bert.analysis.document import PAGE
-    from mtl_bert.analysis.finding import find_runs
     from mtl_bert.analysis.numbers import counted
+    from mtl_bert.analysis.run_files import find_runs
 
     out = _place(directories, out, publish=publish)
     for directory in directories:
@@ -94,9 +94,9 @@ def report(
             f"{where}; train something first: mtl-bert train hydra.run.dir=DIR/first"
         )
     from mtl_bert.analysis import archive
-    from mtl_bert.analysis.report import report as reported
-    from mtl_bert.analysis.runpage import run_pages
-    from mtl_bert.analysis.writing import TEXT, write_report
+    from mtl_bert.analysis.contents import report as reported
+    from mtl_bert.analysis.render import TEXT, write_report
+    from mtl_bert.analysis.run_page import run_pages
 
     try:
         if publish:  # warnings name places of this machine, and were given already
@@ -146,14 +146,13 @@ def _check_names(runs: Sequence["Run"]) -> None:
 
 def _chosen(path: Path, runs: Sequence["Run"]) -> "Run":
     """The run of a directory, among those that were read or read now."""
-    from mtl_bert.analysis.finding import find_run
-    from mtl_bert.analysis.runs import UnusableError
+    from mtl_bert.analysis.run_files import UnusableError, read_run
 
     for known in runs:
         if known.directory.resolve() == path.resolve():
             return known
     try:
-        return find_run(path, path.parent)
+        return read_run(path, path.parent)
     except UnusableError as error:
         raise UserError(
             f"--run: expected the directory of a finished run, found none at {path} ({error}); "

@@ -16,7 +16,7 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
 from mtl_bert.analysis import numbers, paper
-from mtl_bert.analysis.heads import Classes, Scale, head_of
+from mtl_bert.analysis.run_files import Classes, Scale, head_of
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import write_text
 

@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 
-import pytest
-
-from mtl_bert.analysis import questions
-from mtl_bert.analysis.questions import Findings, answers
-from mtl_bert.analysis.runpage import findings
+from mtl_bert.analysis import run_answers as questions
+from mtl_bert.analysis.run_answers import Findings, answers
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.conflicting import alone, influence, pair, phase
 from tests.analysis.factory import Made
@@ -41,7 +38,7 @@ PHASES = [
 def of(*made: Made, of_run: int = 0) -> Findings:
     study = study_of(*made)
     run = next(run for run in study.runs if run.name == f"run{of_run}")
-    return findings(study, run)
+    return Findings(study, run)
 
 
 def test_how_often_and_which_pair_most() -> None:
@@ -63,12 +60,12 @@ def test_one_pair_has_no_most_and_least() -> None:
 
 
 def test_when() -> None:
-    said = questions.course(of(Made(phases=PHASES)))
+    said = questions.when(of(Made(phases=PHASES)))
     start = "In epoch 1, 60.0 % of the joint steps were in conflict, in epoch 3, 90.0 %."
     assert said.startswith(start)
     assert "Most were in epoch 3 (90.0 %), fewest in epoch 2 (30.0 %)." in said
     assert said.endswith("The mean cosine of qqp and sts went from −0.100 to −0.300.")
-    one = questions.course(of(Made(epochs=1, phases=PHASES[:1])))
+    one = questions.when(of(Made(epochs=1, phases=PHASES[:1])))
     assert "Only epoch 1 had joint steps (60.0 % of them in conflict)" in one
 
 
@@ -134,18 +131,9 @@ def test_round_robin_is_held_against_the_single_task_models() -> None:
     assert "One encoder per task in the same setting has 0.717 (n=1): +0.000 for 0.25 times" in said
 
 
-CONFLICTS = ("conflict", "course", "dominance", "change")
-
-
-@pytest.mark.parametrize("name", CONFLICTS)
-def test_older_results_say_nothing(name: str) -> None:
-    said = getattr(questions, name)(of(Made()))
-    assert said.startswith("Nothing can be said: these results hold no gradients' directions")
-
-
 def test_gradients_that_never_met_say_nothing_of_conflicts() -> None:
     found = of(Made("single", epochs=1, phases=[[alone("sst", 4, "single:sst"), alone("qqp", 6)]]))
-    for name in ("conflict", "course", "change"):
+    for name in ("conflict", "when", "change"):
         assert "their gradients never met" in getattr(questions, name)(found)
     said = questions.dominance(found)
     assert said == "Every step was of one task alone, whose update it is: sst 4, qqp 6 steps."

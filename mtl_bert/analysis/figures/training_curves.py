@@ -1,4 +1,4 @@
-"""A run's course: its losses, its dev metrics and where its time went, epoch by epoch."""
+"""A run's training curves: its losses, its dev metrics and where its time went, epoch by epoch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,19 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from mtl_bert.analysis import style
 from mtl_bert.analysis.document import Figure
+from mtl_bert.analysis.figures import style
 from mtl_bert.analysis.figures.canvas import Legend, Words, draw
-from mtl_bert.analysis.studies import SCORE
-from mtl_bert.analysis.style import Look
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.studies import SCORE, Subject
 from mtl_bert.runs.results import Results, Scores
 
 _VALIDATION, _OTHER = "validation", "other"
 _REST = {_OTHER: "#8A8A8A", _VALIDATION: "#C4C4C4"}  # what is no phase
 
 
-def course_figure(results: Results, tasks: Sequence[str], subject: Subject) -> Figure:
+def training_figure(results: Results, tasks: Sequence[str], subject: Subject) -> Figure:
     """Training loss, dev metrics and seconds of each epoch; at least one has been trained."""
     looks = style.task_looks(tasks)
     scores = scored(results)
@@ -29,8 +27,9 @@ def course_figure(results: Results, tasks: Sequence[str], subject: Subject) -> F
         losses, metrics, times = canvas.subplots(1, 3)
         for task in tasks:
             points = [(e.epoch, e.losses[task]) for e in results.epochs if task in e.losses]
-            _line(losses, points, looks[task], task)
-            _line(metrics, [(s.epoch, s.tasks[task].value) for s in scores], looks[task], task)
+            looks[task].plot(losses, points, label=task)
+            points = [(s.epoch, s.tasks[task].value) for s in scores]
+            looks[task].plot(metrics, points, label=task)
         metrics.plot(
             [s.epoch for s in scores], [s.score for s in scores], color=style.INK,
             linestyle=(0, (4, 2)), label=SCORE,
@@ -79,13 +78,6 @@ def seconds_by_phase(results: Results) -> dict[str, list[float]]:
     found[_OTHER] = rest
     found[_VALIDATION] = [epoch.validation_seconds for epoch in results.epochs]
     return found
-
-
-def _line(axes: Axes, points: Sequence[tuple[int, float]], look: Look, label: str) -> None:
-    axes.plot(
-        [x for x, _ in points], [y for _, y in points], color=look.colour, marker=look.marker,
-        markersize=3, markevery=max(1, len(points) // 10), label=label,
-    )  # fmt: skip
 
 
 def _bars(axes: Axes, epochs: Sequence[int], seconds: Mapping[str, Sequence[float]]) -> None:

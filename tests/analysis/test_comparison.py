@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.analysis.comparing import NOT_SHOWN, REAL_LESS, REAL_MORE, Comparison, compare
-from mtl_bert.analysis.finding import find_runs
+from mtl_bert.analysis.comparison import NOT_SHOWN, REAL_LESS, REAL_MORE, Comparison, compare
+from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.studies import Group, Study, studies
 from tests.analysis.factory import Made, changed, dev_set, make_run, write_predictions
 
@@ -121,7 +121,7 @@ def test_a_missing_file_leaves_its_method_out(root: Path) -> None:
 
 def test_a_file_that_is_not_of_the_recorded_metric_leaves_its_method_out(root: Path) -> None:
     labels, texts = dev_set("sts", RR.dev["sts"])
-    write_predictions(root / "rr2", "sts", texts, labels, labels)
+    write_predictions(root / "rr2", "sts", texts, labels, labels, np.full(len(labels), np.nan))
     assert "rr2: pearson of the file is 1.0000, recorded 0.7" in reasons(root)
 
 

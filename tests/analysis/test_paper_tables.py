@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from mtl_bert.analysis import paper, tables
+from mtl_bert.analysis import paper, paper_tables
 from mtl_bert.analysis.document import Block, Commands, Table
-from mtl_bert.analysis.lines import BOLD_RULE
-from mtl_bert.analysis.listing import runs_table
+from mtl_bert.analysis.paper_tables import BOLD_RULE
+from mtl_bert.analysis.run_list import runs_table
 from mtl_bert.analysis.studies import Study
 from tests.analysis.factory import PAPER_SURGERY, Made, made_of
 from tests.analysis.making import NOWHERE, seeds, study_of
@@ -38,7 +38,7 @@ def bold(table: Table) -> set[tuple[str, str]]:
 
 
 def second(study: Study) -> Table:
-    return of(tables.score_table(study, 2, "baselines", tables.unpublished(study)))
+    return of(paper_tables.score_table(study, 2, "baselines", paper_tables.unpublished(study)))
 
 
 def test_mean_spread_difference_and_times() -> None:
@@ -71,7 +71,7 @@ def test_mean_spread_difference_and_times() -> None:
 def test_table_3_has_the_time_beyond_round_robins() -> None:
     rr = replace(made_of(paper.row(3, "rr")), minutes=8.0)
     arrp = replace(made_of(paper.row(3, "arrp_18000_f0")), minutes=10.0)
-    table = of(tables.first_epoch_table(study_of(rr, arrp, **REAL)))
+    table = of(paper_tables.first_epoch_table(study_of(rr, arrp, **REAL)))
     label = "ARRP, F=0, λ=1, B=18,000 [1]"
     assert column(table, "additional minutes per epoch paper")[label] == "1.60"
     assert column(table, "additional minutes per epoch ours")[label] == "2.00"
@@ -82,13 +82,13 @@ def test_table_3_has_the_time_beyond_round_robins() -> None:
 
 def test_table_1_has_the_papers_sizes_and_ours() -> None:
     study = study_of(made_of(paper.row(2, "rr")))
-    table = of(tables.dataset_table(study))
+    table = of(paper_tables.dataset_table(study))
     assert column(table, "training examples paper")["qqp"] == "283,010"
     assert column(table, "training examples ours (made-up text)")["qqp"] == "31,131"
     assert column(table, "test examples paper")["sts"] == "1,725"
     assert column(table, "used in an RR epoch paper")["sst"] == "70.7 %"
     assert column(table, "used in an RR epoch ours (made-up text)")["sst"] == "70.6 %"  # 664 / 940
-    without = tables.dataset_table(study_of(ANNEALED))
+    without = paper_tables.dataset_table(study_of(ANNEALED))
     assert column(of(without), "used in an RR epoch ours (made-up text)")["sst"] == "–"
     (gap,) = (block for block in without if isinstance(block, Commands))
     assert "+experiment/table2=rr" in gap.items[0][1]
@@ -108,7 +108,7 @@ def test_a_scaled_budget_says_what_it_drew() -> None:
 
 
 def test_missing_rows_are_gaps_with_commands() -> None:
-    blocks = tables.score_table(study_of(*seeds(ANNEALED), epochs=10, **REAL), 2, "x", [])
+    blocks = paper_tables.score_table(study_of(*seeds(ANNEALED), epochs=10, **REAL), 2, "x", [])
     table, gaps = of(blocks), blocks[1]
     assert isinstance(gaps, Commands)
     assert len(gaps.items) == 7
@@ -122,15 +122,15 @@ def test_missing_rows_are_gaps_with_commands() -> None:
 
 def test_a_full_table_has_no_gaps() -> None:
     study = study_of(*(made_of(row) for row in paper.rows(4)))
-    assert len(tables.score_table(study, 4, "x", [])) == 1
+    assert len(paper_tables.score_table(study, 4, "x", [])) == 1
 
 
 def test_ones_own_method_stands_below_in_both_tables() -> None:
     mgda = {**PAPER_SURGERY, "method": {"_target_": "mtl_bert.surgery.MGDA"}}
     study = study_of(ANNEALED, Made(surgery=mgda))
     for number in (2, 4):
-        others = tables.unpublished(study)
-        table = of(tables.score_table(study, number, "x", others))
+        others = paper_tables.unpublished(study)
+        table = of(paper_tables.score_table(study, number, "x", others))
         assert table.rows[-1][0].text == "RR, surgery MGDA, all, mean"
         assert table.rows[-1][1].text == "–"
         assert len(table.rows) == len(paper.rows(number)) + 1
@@ -139,7 +139,7 @@ def test_ones_own_method_stands_below_in_both_tables() -> None:
 def test_a_run_stands_in_every_table_that_has_its_row() -> None:
     study = study_of(ANNEALED)
     for number in (2, 4):
-        ours = column(of(tables.score_table(study, number, "x", [])), "n")
+        ours = column(of(paper_tables.score_table(study, number, "x", [])), "n")
         assert [n for label, n in ours.items() if label.startswith("A-PCGrad, B=56,000")] == ["1"]
 
 
@@ -180,7 +180,7 @@ def test_equals_and_lonely_rows_are_not_bold() -> None:
 
 
 def test_footnotes_stand_on_their_rows() -> None:
-    table = of(tables.score_table(study_of(ANNEALED), 4, "x", []))
+    table = of(paper_tables.score_table(study_of(ANNEALED), 4, "x", []))
     marked = {row[0].text for row in table.rows if "[" in row[0].text}
     assert marked == {
         "RR-PCGrad, B=6,040 [1]",

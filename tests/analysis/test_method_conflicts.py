@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from mtl_bert.analysis.document import Figure, Table, Text
-from mtl_bert.analysis.interplay import NONE, blocks, interplays
+from mtl_bert.analysis.gradient_conflicts import NONE, blocks, conflicts_of
 from mtl_bert.analysis.studies import Study
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.conflicting import alone, influence, pair, phase
 from tests.analysis.factory import Made
 from tests.analysis.making import study_of
-from tests.analysis.test_tables import column
+from tests.analysis.test_paper_tables import column
 
 
 def met(
@@ -72,7 +72,7 @@ def test_titles_say_what_they_are_about() -> None:
 
 
 def test_seeds_that_recorded_nothing_are_left_out() -> None:
-    (method,) = interplays(study_of(RR, replace(RR, seed=2, phases=())))
+    (method,) = conflicts_of(study_of(RR, replace(RR, seed=2, phases=())))
     assert len(method.seeds) == 1
 
 

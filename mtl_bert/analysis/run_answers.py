@@ -5,41 +5,59 @@ was found, since a negative cosine alone is no news.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from mtl_bert.analysis import numbers, paper
-from mtl_bert.analysis.conflicts import Joint, Layers, recorded, steps_alone
+from mtl_bert.analysis.data_usage import entries
 from mtl_bert.analysis.fairness import single_of
-from mtl_bert.analysis.ledger import entries
-from mtl_bert.analysis.runs import Run
-from mtl_bert.analysis.studies import SCORE, Group, Study, row_of
-from mtl_bert.runs.results import Results
+from mtl_bert.analysis.gradient_conflicts import Joint, Layers, joint, steps_alone
+from mtl_bert.analysis.gradient_conflicts import layers as layers_of
+from mtl_bert.analysis.run_files import Run
+from mtl_bert.analysis.studies import Group, Study, phases_of, row_of
+from mtl_bert.runs.results import PhaseRecord, Results
 
 LAYERS = "trainer.layers_every=50"
 NOTHING = "Nothing can be said: "
+NEVER_MET = f"{NOTHING}no step had two tasks, so their gradients never met."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
     """What the answers are made of.
 
     Attributes:
         study: the run's setting.
         run: it itself.
-        whole: its joint steps, if any are recorded.
-        epochs: those of each epoch that had some.
-        layers: over all epochs.
     """
 
     study: Study
     run: Run
-    whole: Joint | None
-    epochs: dict[int, Joint]
-    layers: Layers
 
     @property
     def results(self) -> Results:
         """The run's."""
         return self.run.results
+
+    @cached_property
+    def phases(self) -> list[PhaseRecord]:
+        """Of all epochs."""
+        return phases_of(self.results)
+
+    @cached_property
+    def whole(self) -> Joint | None:
+        """The run's joint steps, if there are any."""
+        return joint(self.phases, self.study.tasks)
+
+    @cached_property
+    def epochs(self) -> dict[int, Joint]:
+        """Those of each epoch that had some."""
+        each = {epoch.epoch: joint(epoch.phases, self.study.tasks) for epoch in self.results.epochs}
+        return {epoch: steps for epoch, steps in each.items() if steps is not None}
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Parts of the encoder, over all epochs."""
+        return layers_of(self.phases, self.study.tasks)
 
 
 def answers(found: Findings) -> tuple[tuple[str, str], ...]:
@@ -48,7 +66,7 @@ def answers(found: Findings) -> tuple[tuple[str, str], ...]:
         return (("What happened?", "Nothing was trained."),)
     return (
         ("Do the tasks conflict?", conflict(found)),
-        ("When?", course(found)),
+        ("When?", when(found)),
         ("In which parts of the encoder?", layers(found)),
         ("Who dominates the update?", dominance(found)),
         ("What did the method change?", change(found)),
@@ -57,22 +75,11 @@ def answers(found: Findings) -> tuple[tuple[str, str], ...]:
     )
 
 
-def absence(found: Findings) -> str:
-    """Why nothing is known of conflicts."""
-    phases = [phase for epoch in found.results.epochs for phase in epoch.phases]
-    if recorded(phases):
-        return f"{NOTHING}no step had two tasks, so their gradients never met."
-    return (
-        f"{NOTHING}these results hold no gradients' directions (they are of an older version, or "
-        "no step was taken)."
-    )
-
-
 def conflict(found: Findings) -> str:
     """How often, and which pair most."""
     joint = found.whole
     if joint is None:
-        return absence(found)
+        return NEVER_MET
     words = [
         f"In {_steps(joint.conflicting, joint.steps)} at least two tasks' gradients pointed "
         "against each other."
@@ -105,10 +112,10 @@ def conflict(found: Findings) -> str:
     return " ".join(words)
 
 
-def course(found: Findings) -> str:
+def when(found: Findings) -> str:
     """The first and the last epoch that had joint steps, and the extremes."""
     if found.whole is None:
-        return absence(found)
+        return NEVER_MET
     shares = {epoch: joint.conflicting for epoch, joint in found.epochs.items()}
     first, last = min(shares), max(shares)
     if first == last:
@@ -164,12 +171,11 @@ def layers(found: Findings) -> str:
 def dominance(found: Findings) -> str:
     """The parts of the joint update, and the steps of one task alone."""
     joint = found.whole
-    phases = [phase for epoch in found.results.epochs for phase in epoch.phases]
-    alone = steps_alone(phases)
+    alone = steps_alone(found.phases)
     others = ", ".join(f"{task} {n:,}" for task, n in alone.items())
     if joint is None:
         if not alone:
-            return absence(found)
+            return NEVER_MET
         return f"Every step was of one task alone, whose update it is: {others} steps."
     parts = sorted(joint.parts.items(), key=lambda part: -part[1])
     shown = ", ".join(f"{task} {numbers.percent(part)}" for task, part in parts)
@@ -191,7 +197,7 @@ def change(found: Findings) -> str:
     """What surgery removed, and whom the update agrees with more or less than the plain sum."""
     joint = found.whole
     if joint is None:
-        return absence(found)
+        return NEVER_MET
     size = numbers.percent(abs(joint.removed))
     if abs(joint.removed) < 0.0005:
         removed = "The update was as long as the plain sum of the gradients, on average."
@@ -210,14 +216,12 @@ def change(found: Findings) -> str:
 
 def use(found: Findings) -> str:
     """Examples, different ones, effective epochs."""
-    whole = [e for e in entries(found.results, found.study.tasks) if e.epoch is None]
-    if not whole:
-        return f"{NOTHING}no utilisation is recorded."
     return "; ".join(
         f"{e.task}: {e.unique:,.0f} of {e.size:,} examples at least once "
         f"({numbers.percent(e.fraction)}), {e.examples:,.0f} with repeats, which are "
         f"{numbers.ratio(e.effective_epochs)} effective epochs"
-        for e in whole
+        for e in entries(found.results, found.study.tasks)
+        if e.epoch is None
     ) + "."  # fmt: skip
 
 
@@ -231,7 +235,7 @@ def worth(found: Findings) -> str:
     ]
     if results.untrained is not None:
         words.append(f"Untrained it was {numbers.metric(results.untrained.score)}.")
-    groups = [g for g in found.study.groups if g.trained and g.epochs == found.run.config["epochs"]]
+    groups = [g for g in found.study.groups if g.trained and g.epochs == found.run.epochs]
     own = next((g for g in groups if found.run in g.runs), None)
     for name, other in (
         ("Round-robin", row_of(groups, paper.row(2, "rr"))),
@@ -250,10 +254,10 @@ def worth(found: Findings) -> str:
 
 def _against(run: Run, name: str, other: Group) -> str:
     results = run.results
-    score, minutes = float(other.values(SCORE).mean()), float(other.minutes.mean())
+    score, minutes = other.mean(), float(other.minutes.mean())
     words = (
         f"{name} in the same setting has {numbers.metric(score)} "
-        f"(n={len(other.runs)}): {numbers.change(results.score - score)}"
+        f"(n={other.n}): {numbers.change(results.score - score)}"
     )
     if other.devices != {results.device}:
         words += "; it ran on another device, so times say nothing"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.analysis.conflicts import joint, layers, pair_names, recorded, steps_alone
+from mtl_bert.analysis.gradient_conflicts import joint, layers, pair_names, steps_alone
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.conflicting import alone, influence, pair, phase
 
@@ -52,8 +52,6 @@ def test_where_nothing_met_there_is_nothing() -> None:
     assert joint([], TASKS) is None
     assert joint([OLD, alone("a", 7)], TASKS) is None
     assert layers([OLD, alone("a", 7)], TASKS) == {}
-    assert not recorded([OLD])
-    assert recorded([OLD, alone("a", 7)])
 
 
 def test_steps_of_one_task_are_counted_by_task() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_bert.analysis.document import Answers, Document, Figure, Table, Text
-from mtl_bert.analysis.page import page
-from mtl_bert.analysis.runpage import addresses, run_page, run_pages
-from mtl_bert.analysis.runs import Run
+from mtl_bert.analysis.render import page
+from mtl_bert.analysis.run_files import Run
+from mtl_bert.analysis.run_page import addresses, run_page, run_pages
 from tests.analysis.conflicting import quarrel
 from tests.analysis.conftest import HOSTILE, Written
 from tests.analysis.factory import Made
@@ -120,7 +120,7 @@ def test_a_page_has_everything_that_is_recorded() -> None:
     assert all(answer in text for _, answer in answered.items)
 
 
-def test_older_results_have_what_they_hold_and_say_the_rest() -> None:
+def test_without_joint_steps_the_rest_is_shown() -> None:
     document = made_page(Made())
     assert {figure.name for figure in of(document, Figure)} == {"course"}
     said = [text.words for text in of(document, Text)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.ledger import Entry, entries, mean_entries, methods_table, run_table
+from mtl_bert.analysis.data_usage import Entry, entries, mean_entries, methods_table, run_table
 from mtl_bert.runs.results import Results, Utilisation
 from mtl_bert.sampling import RoundRobin
 from mtl_bert.sampling.epoch import rows_used

@@ -1,13 +1,15 @@
 """How methods look in every figure: colour by sampler, marker and line by variant; and tasks.
 
 Colours are Okabe and Ito's, which the colour-blind can tell apart. Ink and grid are colours that
-nothing else has, so that a page can replace them by its own (see ``figures/canvas.py``).
+nothing else has, so that a page can replace them by its own (see ``canvas.py``).
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from matplotlib.axes import Axes
 
 from mtl_bert.analysis.methods import Method
 
@@ -69,20 +71,30 @@ RC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """A method's colour, marker, and line; hollow markers where something is frozen."""
+    """A method's or task's colour, marker and line; hollow markers where something is frozen."""
 
     colour: str
     marker: str
-    line: Any
-    hollow: bool
+    line: Any = "-"
+    hollow: bool = False
 
     @property
     def fill(self) -> str:
         """Of the marker."""
         return "none" if self.hollow else self.colour
 
+    def plot(self, axes: Axes, points: Sequence[tuple[float, float]], **more: Any) -> None:
+        """Draw a curve through points of epochs, a marker at about ten of them."""
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], color=self.colour, marker=self.marker,
+            markersize=3, markevery=max(1, len(points) // 10), **more,
+        )  # fmt: skip
 
-def looks(methods: Iterable[Method]) -> Mapping[Method, Look]:
+
+Looks = Mapping[Method, Look]
+
+
+def looks_of(methods: Iterable[Method]) -> Looks:
     """The look of each method, for all figures of a report; the order given does not matter."""
     variants: defaultdict[str, list[Method]] = defaultdict(list)
     for method in sorted(set(methods), key=_variant):
@@ -102,7 +114,7 @@ def looks(methods: Iterable[Method]) -> Mapping[Method, Look]:
 def task_looks(tasks: Sequence[str]) -> Mapping[str, Look]:
     """The look of each task in figures of one run, by its place."""
     return {
-        task: Look(TASKS[place % len(TASKS)], MARKERS[place % len(MARKERS)], "-", hollow=False)
+        task: Look(TASKS[place % len(TASKS)], MARKERS[place % len(MARKERS)])
         for place, task in enumerate(tasks)
     }
 

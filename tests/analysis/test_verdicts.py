@@ -5,9 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from mtl_bert.analysis import paper, proportions
-from mtl_bert.analysis.claims import CLAIMS, Claim, judged
-from mtl_bert.analysis.judging import CONTRADICTED, SUPPORTED, UNDECIDED, Judgement
+from mtl_bert.analysis import costs, paper
+from mtl_bert.analysis.verdicts import (
+    CLAIMS,
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    Claim,
+    Judgement,
+    judged,
+)
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.factory import Made, made_of
 from tests.analysis.making import Told, study_of
@@ -130,8 +137,8 @@ def test_minutes_are_compared_at_the_papers_sizes() -> None:
         replace(annealed, sizes=small, phases=[[drawn]] * annealed.epochs, B_scale=0.01),
     ]
     (group, scaled) = (g for g in study_of(*made).main if g.trained)
-    assert proportions.minutes(group) == pytest.approx([10.0])
-    assert proportions.minutes(scaled) == pytest.approx([16 * 48_000 / 480 / 60])
+    assert costs.minutes(group) == pytest.approx([10.0])
+    assert costs.minutes(scaled) == pytest.approx([16 * 48_000 / 480 / 60])
     found = CHEAP.judge(Told((group, scaled), {(RR, scaled.label, "qqp"): -0.05}))
     assert found.verdict == SUPPORTED
     assert "RR takes 0.38 to 0.38 of their minutes" in found.ours

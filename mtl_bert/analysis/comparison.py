@@ -6,14 +6,29 @@ Shapes: S seeds of a method, N dev examples, R resamples.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import final
 
 import numpy as np
 
 from mtl_bert.analysis import numbers
-from mtl_bert.analysis.runs import Predictions, UnusableError
+from mtl_bert.analysis.document import (
+    Block,
+    Cell,
+    Points,
+    Record,
+    Table,
+    Text,
+    numeric,
+    table,
+    words,
+)
+from mtl_bert.analysis.numbers import Floats
+from mtl_bert.analysis.run_files import Predictions, UnusableError
 from mtl_bert.analysis.statistics import (
+    LEVEL,
     METRICS,
-    Floats,
+    RESAMPLES,
+    SEED,
     Interval,
     bootstrap,
     percentile_interval,
@@ -27,9 +42,11 @@ RULE = (
     "Student's t). With one common seed it cannot be said."
 )
 REAL_MORE, REAL_LESS, NOT_SHOWN = "real, higher", "real, lower", "not shown"
+_SIGNS = {1: "▲", -1: "▼", 0: "○"}
 TOLERANCE = 2e-6  # between a recorded metric and the one of its prediction file
 
 
+@final
 @dataclass(frozen=True)
 class Difference:
     """One method minus another in a task's metric or the score.
@@ -99,11 +116,8 @@ class Comparison:
     def _difference(self, a: int, b: int, what: str) -> Difference:
         first, second = self.groups[a], self.groups[b]
         common = sorted({*first.seeds} & {*second.seeds})
-        values = []
-        for group in (first, second):
-            by_seed = dict(zip(group.seeds, group.values(what).tolist(), strict=True))
-            values.append([by_seed[seed] for seed in common])
-        mean = float(first.values(what).mean() - second.values(what).mean())
+        values = [[g.at(seed, what) for seed in common] for g in (first, second)]
+        mean = first.mean(what) - second.mean(what)
         examples = self._over_examples(a, b, what, common)
         seeds = seed_interval(*values)
         if seeds is not None:
@@ -196,3 +210,86 @@ def _score(study: Study, resampled: Mapping[str, Mapping[int, Floats]]) -> dict[
         units = [study.unit(task, methods[place]) for task, methods in resampled.items()]
         total[place] = np.mean(units, axis=0)
     return total
+
+
+def blocks(study: Study, comparison: Comparison) -> list[Block]:
+    """The rule, the matrix of the score and the table of all pairs."""
+    pairs = comparison.pairs()
+    if not pairs:
+        return [Text("One method alone has nothing to differ from.")]
+    how = (
+        f"{RESAMPLES:,} resamples of each dev set, the same for all methods, drawn independently "
+        f"for each task, averaged over the seeds that both have; level {LEVEL:.0%}; random numbers "
+        f"from {SEED}. With {len(pairs)} pairs and no correction for their number, some "
+        f"differences exclude 0 by chance alone."
+    )
+    found: list[Block] = [Text(RULE), Text(how)]
+    if comparison.excluded:
+        found += [Text("Without a bootstrap:"), Points(comparison.excluded)]
+    return [*found, _matrix(study, comparison), _pairs(study, comparison, pairs)]
+
+
+def _matrix(study: Study, comparison: Comparison) -> Table:
+    rows: list[list[str | Cell]] = []
+    records: list[Record] = []
+    for first in comparison.groups:
+        found = [None if first is g else comparison.difference(first, g) for g in comparison.groups]
+        rows.append([first.label, *(_field(difference) for difference in found)])
+        means = {g.label: d and d.mean for g, d in zip(comparison.groups, found, strict=True)}
+        records.append({"method": first.label, **means})
+    return table(
+        f"{study.slug}-differences-matrix",
+        "Differences of the score: row minus column",
+        study.subject,
+        (*words("method"), *numeric(*(group.label for group in comparison.groups))),
+        rows,
+        caption=(
+            "▲ real, row higher; ▼ real, row lower; ○ not shown to be real; ? cannot be said "
+            "(one seed in common, or no predictions). Bold: real."
+        ),
+        records=records,
+    )
+
+
+def _field(difference: Difference | None) -> str | Cell:
+    if difference is None:
+        return ""
+    mark = "?" if difference.unknown else _SIGNS[difference.sign]
+    return Cell(f"{numbers.change(difference.mean)} {mark}", bold=difference.sign != 0)
+
+
+def _pairs(study: Study, comparison: Comparison, pairs: list[tuple[Group, Group]]) -> Table:
+    rows: list[tuple[str | Cell, ...]] = []
+    records: list[Record] = []
+    for a, b in pairs:
+        for what in (SCORE, *study.tasks):
+            d = comparison.difference(a, b, what)
+            verdict = Cell(d.verdict, bold=d.sign != 0)
+            shown = [str(interval or numbers.MISSING) for interval in (d.examples, d.seeds)]
+            rows.append(
+                (a.label, b.label, what, numbers.change(d.mean), *shown, str(d.common), verdict)
+            )
+            records.append({
+                "method": a.label, "minus": b.label, "in": what, "difference": d.mean,
+                "examples_low": d.examples and d.examples.low,
+                "examples_high": d.examples and d.examples.high,
+                "seeds_low": d.seeds and d.seeds.low, "seeds_high": d.seeds and d.seeds.high,
+                "common_seeds": d.common, "verdict": d.verdict,
+            })  # fmt: skip
+    return table(
+        f"{study.slug}-differences",
+        "Every pair of methods, in the score and in each task",
+        study.subject,
+        (
+            *words("method", "minus", "in"), *numeric("difference"),
+            *numeric("dev examples", "seeds", group="95 % interval over"),
+            *numeric("common seeds"), *words("verdict"),
+        ),
+        rows,
+        caption=(
+            "Task rows are differences of the metric itself; the score maps each metric to 0..1. "
+            f"{study.subject.warning}"
+        ).strip(),
+        records=records,
+        folded=True,
+    )  # fmt: skip

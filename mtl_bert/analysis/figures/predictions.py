@@ -10,16 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from mtl_bert.analysis import style
 from mtl_bert.analysis.document import Figure
+from mtl_bert.analysis.figures import style
 from mtl_bert.analysis.figures.canvas import PAGE, Words, draw
-from mtl_bert.analysis.figures.heat import SHARES, paint_heat
-from mtl_bert.analysis.heads import Classes, Scale
-from mtl_bert.analysis.numbers import metric
-from mtl_bert.analysis.runs import Predictions, Run
-from mtl_bert.analysis.statistics import Floats, pearson
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.figures.gradient_conflicts import Colours, paint_heat
+from mtl_bert.analysis.numbers import Floats, metric
+from mtl_bert.analysis.run_files import Classes, Predictions, Run, Scale
+from mtl_bert.analysis.statistics import pearson
+from mtl_bert.analysis.studies import Subject
 
+SHARES = Colours("Blues", 0, 1, lambda value: f"{value:.2f}")
+"""Of something that is neither good nor bad."""
 DISTANCES = (0.5, 1.0, 2.0)
 BLUE = "#0072B2"
 _MANY = 5_000  # points that an SVG should not hold one by one
@@ -50,35 +51,25 @@ def confusion_figure(
     """Figures 2 and 3: a row-normalised confusion matrix and how often each class is trained on."""
     counts = confusion(found.labels, found.predictions, len(head.names))
     shares = normalised(counts)
-    given = run.results.data.train_labels.get(task)
-    if given:
-        numbers = [given.get(label, 0) for label in head.names]
-        of = "training"
-    else:
-        numbers = counts.sum(1).astype(int).tolist()
-        of = "dev"
+    given = run.results.data.train_labels[task]
+    numbers = [given.get(label, 0) for label in head.names]
     short = [label.replace(" ", "\n") for label in head.names]
 
     def paint(canvas: Canvas) -> None:
         left, right = canvas.subplots(1, 2, width_ratios=(1.25, 1))
-        _matrix(left, shares, short)
-        _bars(right, numbers, short, of)
+        paint_heat(left, shares, short, short, SHARES)
+        left.set(xlabel="predicted", ylabel="true", title="share of the true class")
+        _bars(right, numbers, short)
 
     diagonal = "; ".join(
         f"{label} {share:.0%}" for label, share in zip(head.names, shares.diagonal(), strict=True)
-    )
-    caption = "Left: each true class is a row that adds up to 1. "
-    caption += (
-        "Right: the training labels."
-        if given
-        else "Right: the dev labels, because this run's file has no counts of the training labels."
     )
     return draw(
         Words(
             name, heading, subject,
             f"Confusion matrix of {task}; right answers by true class: {diagonal}. "
-            f"Counts of {of} labels: {dict(zip(head.names, numbers, strict=True))}.",
-            caption,
+            f"Counts of training labels: {dict(zip(head.names, numbers, strict=True))}.",
+            "Left: each true class is a row that adds up to 1. Right: the training labels.",
         ),
         paint,
         width=PAGE,
@@ -86,12 +77,7 @@ def confusion_figure(
     )  # fmt: skip
 
 
-def _matrix(axes: Axes, shares: Floats, names: list[str]) -> None:
-    paint_heat(axes, shares, names, names, SHARES)
-    axes.set(xlabel="predicted", ylabel="true", title="share of the true class")
-
-
-def _bars(axes: Axes, numbers: list[int], names: list[str], of: str) -> None:
+def _bars(axes: Axes, numbers: list[int], names: list[str]) -> None:
     """Bars that lie in the rows of the matrix beside them."""
     places = np.arange(len(names)) + 0.5
     bars = axes.barh(places, numbers, color=BLUE, height=0.7)
@@ -103,7 +89,7 @@ def _bars(axes: Axes, numbers: list[int], names: list[str], of: str) -> None:
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set(xlabel="examples", title=f"{of} labels")
+    axes.set(xlabel="examples", title="training labels")
 
 
 def scatter_figure(
