@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from mtl_bert.runs.results import Conflicts, Influence, PairConflict, PhaseRecord
+from mtl_bert.runs.results import Influence, PairConflict, PhaseRecord
 
 Layers = dict[str, dict[str, PairConflict]]
 """Part of the encoder -> pair."""
@@ -53,7 +53,7 @@ def joint(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Joint | None:
     pairs = _pooled_pairs([conflicts.pairs for conflicts in found], tasks)
     if not pairs:
         return None
-    weights = [_several(conflicts) for conflicts in found]
+    weights = [conflicts.several for conflicts in found]
     influences = {
         task: [c.tasks[task] for c in found if task in c.tasks and c.tasks[task].steps]
         for task in tasks
@@ -71,13 +71,6 @@ def joint(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Joint | None:
             if parts
         },
     )
-
-
-def _several(conflicts: Conflicts) -> int:
-    """Steps with several tasks; older records have the pair that met most often in their stead."""
-    if conflicts.several is not None:
-        return conflicts.several
-    return max(pair.steps for pair in conflicts.pairs.values())
 
 
 def layers(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Layers:

@@ -58,6 +58,9 @@ NO_SETTINGS = {
 }
 """Keys of the command line that are about the command and not about the run."""
 
+# Where what a group gives stands, if not under the group\'s name.
+NODES = {"task": "tasks"}
+
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     """Check a composed configuration.
@@ -71,7 +74,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
             if isinstance(config, DictConfig)
             else dict(config)
         )
-        for key in NO_SETTINGS:
+        for key in (*NO_SETTINGS, "plan"):
             plain.pop(key, None)
         refuse_old_names(plain)
         settings = Settings.model_validate(plain)
@@ -159,6 +162,33 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     for key, value in (changes or {}).items():
         OmegaConf.update(saved, key, value)
     return read_settings(saved)
+
+
+def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
+    """A run's own settings, and what the command line gives anew.
+
+    Args:
+        config: composed from the command line.
+        directory: the run's.
+        overrides: the command line's, ``resume`` among them.
+
+    Raises:
+        ConfigError: no run is there, or settings that are wrong.
+    """
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+            "write resume=DIR"
+        )
+    before = saved_settings(path)
+    saved = OmegaConf.create(before.plain())
+    anew = [override for override in overrides if not override.startswith("resume=")]
+    for override in anew:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        node = NODES.get(key, key)
+        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
 
 
 def known_tasks() -> dict[str, Any]:

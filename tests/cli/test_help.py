@@ -53,11 +53,3 @@ def test_every_surgery_is_in_the_readme() -> None:
     first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
     named = re.findall(r"`(\w+)`", " ".join(first_cells))
     assert sorted(named) == sorted(name for group, name in CHOICES if group == "surgery")
-
-
-@pytest.mark.parametrize(("module", "key"), [("plan", "plan.sizes"), ("evaluate", "run=DIR")])
-def test_the_other_commands_have_help_of_their_own(command: Command, module: str, key: str) -> None:
-    outcome = command(module, "--help")
-    assert outcome.code == 0
-    assert f"python -m mtl_bert.{module}" in outcome.out
-    assert key in outcome.out

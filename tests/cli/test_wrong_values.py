@@ -220,7 +220,7 @@ def test_the_directory_that_one_works_in_stays(
     here = tmp_path / "empty" / "emptier"
     here.mkdir(parents=True)
     monkeypatch.chdir(here)
-    wrong = {"plan": ["sampler=rr", "lambda=0.3"], "evaluate": ["run=gone"]}
+    wrong = {"plan": ["sampler=rr", "lambda=0.3"], "evaluate": ["gone"]}
     assert command(module, *wrong[module]).code == 2
     assert here.is_dir()
 
