@@ -23,9 +23,9 @@ from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
 SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
 
 PROMISED = {
-    "schema_version", "config", "overrides", "seed", "commit", "device", "versions", "data", "encoder",
-    "score", "tasks", "best_epoch", "last_epoch", "last", "untrained", "utilisation", "minutes_per_epoch",
-    "epochs", "skipped", "overflows", "notes", "finished",
+    "schema_version", "config", "overrides", "seed", "commit", "device", "versions", "data",
+    "encoder", "score", "tasks", "best_epoch", "last_epoch", "last", "untrained", "utilisation",
+    "minutes_per_epoch", "epochs", "skipped", "overflows", "notes", "finished",
 }  # fmt: skip
 
 
