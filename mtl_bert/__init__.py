@@ -1,1 +1,132 @@
-"""mtl_bert: fine-tune one encoder on several tasks of very unequal size."""
+"""Fine-tune one encoder on several tasks of very unequal size.
+
+Two questions decide how that goes: which examples does each optimisation step see, and how do the
+tasks' gradients become one update? In a training loop of your own::
+
+    from mtl_bert import ARRP, PCGrad, PlanLoader, Surgeon
+
+    loader = PlanLoader({"a": a, "b": b}, ARRP(batch_size=8, B=24_000), epochs=10, seed=1)
+    surgeon = Surgeon(model, PCGrad())
+    for epoch in range(1, 11):
+        loader.set_epoch(epoch)
+        for step in loader:
+            with surgeon.step(optimizer, step.phase):
+                for task, batch in step.batches.items():
+                    surgeon.backward(task, loss_of(task, batch))
+
+The program's own runs: ``run = mtl_bert.train("sampler=arrp", "lambda=0.5", out="runs/first")``.
+
+Everything here is imported when it is first asked for: samplers need numpy, surgery torch, and
+nothing of it needs transformers, Lightning or Hydra.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mtl_bert.memory.preview import Preview
+    from mtl_bert.runs.opened import Run as Run
+    from mtl_bert.sampling import ARRP as ARRP
+    from mtl_bert.sampling import Annealed as Annealed
+    from mtl_bert.sampling import Epoch as Epoch
+    from mtl_bert.sampling import Full as Full
+    from mtl_bert.sampling import Phase as Phase
+    from mtl_bert.sampling import RoundRobin as RoundRobin
+    from mtl_bert.sampling import Sampler as Sampler
+    from mtl_bert.sampling import Step as Step
+    from mtl_bert.sampling import Vanilla as Vanilla
+    from mtl_bert.sampling.loader import PlanLoader as PlanLoader
+    from mtl_bert.sampling.loader import PlanStep as PlanStep
+    from mtl_bert.surgery import MGDA as MGDA
+    from mtl_bert.surgery import Fixed as Fixed
+    from mtl_bert.surgery import GradNorm as GradNorm
+    from mtl_bert.surgery import GradVac as GradVac
+    from mtl_bert.surgery import GroupDRO as GroupDRO
+    from mtl_bert.surgery import Mean as Mean
+    from mtl_bert.surgery import Method as Method
+    from mtl_bert.surgery import NashMTL as NashMTL
+    from mtl_bert.surgery import PCGrad as PCGrad
+    from mtl_bert.surgery import RandomWeights as RandomWeights
+    from mtl_bert.surgery import StepResult as StepResult
+    from mtl_bert.surgery import StepStats as StepStats
+    from mtl_bert.surgery import Sum as Sum
+    from mtl_bert.surgery import Surgeon as Surgeon
+    from mtl_bert.surgery import Surgery as Surgery
+    from mtl_bert.surgery import Uncertainty as Uncertainty
+    from mtl_bert.utils.errors import UserError as UserError
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "mtl_bert.sampling": "ARRP Annealed Epoch Full Phase RoundRobin Sampler Step Vanilla",
+    "mtl_bert.sampling.loader": "PlanLoader PlanStep",
+    "mtl_bert.surgery": "MGDA Fixed GradNorm GradVac GroupDRO Mean Method NashMTL PCGrad "
+    "RandomWeights StepResult StepStats Sum Surgeon Surgery Uncertainty",
+    "mtl_bert.runs.opened": "Run",
+    "mtl_bert.utils.errors": "UserError",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = ["__version__", "plan", "train", *_HOME]
+
+
+def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
+    """Carry out a run, as ``mtl-bert train`` does, and open it.
+
+        run = mtl_bert.train("sampler=arrp", "lambda=0.5", "B=24000", out="runs/first")
+        run.results.score
+
+    Args:
+        overrides: settings as on the command line, KEY=VALUE each.
+        out: the run's folder. A run that is there and not finished goes on. None makes a new folder
+            below ``runs``, named by date, sampler and seed.
+
+    Raises:
+        UserError: a setting, data or a model that cannot be; one line says what to write instead.
+    """
+    from mtl_bert.jobs.begin import train as carry_out
+    from mtl_bert.runs.opened import Run
+
+    return Run.open(carry_out(overrides, out))
+
+
+def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
+    """Show what each epoch would see, as ``mtl-bert plan`` does, without training.
+
+        print(mtl_bert.plan("sampler=rr", "epochs=1", sizes={"sts": 6040, "qqp": 283010}))
+
+    Args:
+        overrides: settings as on the command line, KEY=VALUE each.
+        sizes: training examples of each task; None reads the data.
+
+    Raises:
+        UserError: a setting or data that cannot be; one line says what to write instead.
+    """
+    from mtl_bert.jobs.begin import plan as preview
+
+    return preview(overrides, sizes)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'mtl_bert' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Door(ModuleType):
+    """Keeps the functions ``train`` and ``plan`` when the commands of those names are imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in ("train", "plan") and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door

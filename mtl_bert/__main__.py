@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import typer
 
-from mtl_bert import cache, dashboard, evaluate, export, plan, predict, report, sweep, train
+from mtl_bert import cache, dashboard, evaluate, export, predict, report, sweep
+from mtl_bert.plan import main as plan
+from mtl_bert.train import main as train
 from mtl_bert.utils import console
 
 app = console.application(add_completion=True)
@@ -23,13 +25,13 @@ def commands(context: typer.Context) -> None:
 @app.command("train", cls=console.Handed)
 def _train(context: typer.Context) -> None:
     """Train a run, or with -m a sweep of them: KEY=VALUE settings."""
-    train.main(context.args)
+    train(context.args)
 
 
 @app.command("plan", cls=console.Handed)
 def _plan(context: typer.Context) -> None:
     """Show what each epoch would see, without training."""
-    plan.main(context.args)
+    plan(context.args)
 
 
 for module in (evaluate, predict, export, report):

@@ -7,7 +7,7 @@ from mtl_bert.utils import console
 from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir
 
 if TYPE_CHECKING:
-    from mtl_bert.runs.finished import FinishedRun
+    from mtl_bert.runs.opened import Run
     from mtl_bert.runs.results import Scores
 
 app = console.application()
@@ -22,9 +22,9 @@ def evaluate(
     model_path: ModelPath = None,
 ) -> None:
     """Score a finished run again, and compare with what it recorded."""
-    from mtl_bert.runs.finished import open_run
+    from mtl_bert.runs.opened import Run
 
-    opened = open_run(run, checkpoint, {"data.dir": data_dir, "model.path": model_path})
+    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path)
     # Torch takes seconds to import: a command that is wrong is refused before that.
     from rich.console import Console
 
@@ -43,13 +43,13 @@ def evaluate(
     )
 
 
-def _scores(opened: "FinishedRun") -> "Scores":
+def _scores(opened: "Run") -> "Scores":
     """The scores of a run's checkpoint on its dev sets, on whatever device there is."""
     from mtl_bert.training.build import assemble, make_trainer
 
     parts = assemble(opened.settings, splits=["dev"])
     opened.load_into(parts.module)
-    trainer = make_trainer(opened.settings, opened.directory, [], [])
+    trainer = make_trainer(opened.settings, opened.path, [], [])
     trainer.validate(parts.module, parts.datamodule, verbose=False)
     assert parts.module.evaluation is not None
     return parts.module.evaluation.scores

@@ -29,9 +29,9 @@ def export(
     tokenizer; heads.safetensors and heads.json beside them are the tasks' heads, and README.md says
     how to use all three in ten lines. With sampler=single, OUT has a directory for each task.
     """
-    from mtl_bert.runs.finished import open_run
+    from mtl_bert.runs.opened import Run
 
-    opened = open_run(run, checkpoint, {"model.path": model_path})
+    opened = Run.open(run, checkpoint, model_path=model_path)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(
             f"OUT: expected a new or empty directory, found something at {out}; write another"

@@ -13,7 +13,7 @@ from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.logging import plain_messages
 
 if TYPE_CHECKING:
-    from mtl_bert.runs.finished import FinishedRun
+    from mtl_bert.runs.opened import Run
 
 EXAMPLES = f"""\b
 Examples
@@ -47,9 +47,9 @@ def predict(
     model_path: ModelPath = None,
 ) -> None:
     """Answer with a finished run: one text, or submission files."""
-    from mtl_bert.runs.finished import open_run
+    from mtl_bert.runs.opened import Run
 
-    opened = open_run(run, checkpoint, {"data.dir": data_dir, "model.path": model_path})
+    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path)
     there, names = list(opened.settings.tasks), list(dict.fromkeys(task or ()))
     for name in names:
         if name not in there:
@@ -68,12 +68,12 @@ def predict(
     if split is None:
         _answer(opened, names, given)
     else:
-        _submit(opened, names or there, split, out or opened.directory / "submission")
+        _submit(opened, names or there, split, out or opened.folder.submission)
     for note in opened.results.notes:
         print(note)
 
 
-def _submit(opened: "FinishedRun", names: list[str], split: str, out: Path) -> None:
+def _submit(opened: "Run", names: list[str], split: str, out: Path) -> None:
     # Torch takes seconds to import: a command that is wrong is refused before that.
     from mtl_bert.inference.submission import write_submission
 
@@ -81,7 +81,7 @@ def _submit(opened: "FinishedRun", names: list[str], split: str, out: Path) -> N
         print(f"{path}: {len(table):,} rows of {table.origin}")
 
 
-def _answer(opened: "FinishedRun", names: list[str], given: dict[str, str]) -> None:
+def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     if len(names) != 1:
         there = list(opened.settings.tasks)
         raise UserError(
@@ -97,9 +97,8 @@ def _answer(opened: "FinishedRun", names: list[str], given: dict[str, str]) -> N
             f'write --task {name} --text "..."' + (' --text2 "..."' if pair else "")
         )
     from mtl_bert.data import Table
-    from mtl_bert.inference.answers import answering
 
-    model = answering(opened)
+    model = opened.predictor
     head = model.tasks[name].head
     table = Table("the command line", ("text",), (tuple(given.values()),), None)
     outputs = model.outputs(name, table)

@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mtl_bert.analysis.document import Document
-from mtl_bert.analysis.runs import LEFT_OUT, PREDICTIONS, RESULTS, Predictions, Run, UnusableError
+from mtl_bert.analysis.runs import LEFT_OUT, Predictions, Run, UnusableError
 from mtl_bert.analysis.writing import FIGURES, TABLES, csv_text, write_small
-from mtl_bert.runs.results import Results
+from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.utils.files import replacing
 
 ARCHIVE = "runs.tar.xz"
@@ -57,14 +57,15 @@ def write_archive(runs: Sequence[Run], path: Path) -> None:
 def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """Names and contents, like beside like, which packs best."""
     for run in runs:
-        yield f"{run.name}/{RESULTS}", _without_places(run.results).model_dump_json(indent=1) + "\n"
+        name = RunFolder(Path(run.name)).results.as_posix()
+        yield name, _without_places(run.results).model_dump_json(indent=1) + "\n"
     for task in dict.fromkeys(task for run in runs for task in run.results.tasks):
         for run in runs:
             try:
                 answers = run.predictions(task)
             except UnusableError:
                 continue  # a report of the archive says so, as one of the run does
-            yield f"{run.name}/{PREDICTIONS}/{task}.csv", _rows(answers)
+            yield RunFolder(Path(run.name)).predictions(task).as_posix(), _rows(answers)
 
 
 def _rows(answers: Predictions) -> str:

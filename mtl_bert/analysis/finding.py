@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mtl_bert.analysis.heads import head_of
 from mtl_bert.analysis.methods import method_of
-from mtl_bert.analysis.runs import RESULTS, Run, UnusableError, read_run
+from mtl_bert.analysis.runs import Run, UnusableError, read_run
 from mtl_bert.analysis.studies import setting_of
+from mtl_bert.runs.results import RESULTS
 
 
 def find_runs(directories: Iterable[Path]) -> tuple[list[Run], list[str]]:

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mtl_bert.runs.results import Results
+from mtl_bert.runs.results import Results, RunFolder
 
-RESULTS, PREDICTIONS = "results.json", "predictions"
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 LARGE_FIELD = 2**24  # characters: texts may be longer than the csv module expects
 
@@ -79,7 +78,7 @@ class Run:
         """
         if task not in self._read:
             try:
-                found = _read_predictions(self.directory / PREDICTIONS / f"{task}.csv")
+                found = _read_predictions(RunFolder(self.directory).predictions(task))
                 if not self.quoted:
                     found = replace(found, texts=((LEFT_OUT,),) * len(found.ids))
                 self._read[task] = found
@@ -97,7 +96,7 @@ def read_run(directory: Path, root: Path) -> Run:
     Raises:
         UnusableError: one line that names the file.
     """
-    path = directory / RESULTS
+    path = RunFolder(directory).results
     try:
         results = Results.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -11,17 +11,14 @@ import numpy as np
 from torch import Tensor
 
 from mtl_bert.data import Table, load_rows
-from mtl_bert.inference.answers import answering
 from mtl_bert.runs.factories import make_data_source, make_tasks
-from mtl_bert.runs.finished import FinishedRun
+from mtl_bert.runs.opened import Run
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import write_together
 
 
-def write_submission(
-    opened: FinishedRun, names: Sequence[str], split: str, out: Path
-) -> dict[Path, Table]:
+def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -> dict[Path, Table]:
     """Write the submission files of some tasks, all of them or none.
 
     Returns:
@@ -32,7 +29,7 @@ def write_submission(
     """
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
     tables = load_rows(make_data_source(opened.settings), tasks, split)
-    model = answering(opened)
+    model = opened.predictor
     texts = {
         out / file_name(task, split): file_text(
             task, tables[task.name], model.outputs(task.name, tables[task.name])

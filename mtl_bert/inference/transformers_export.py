@@ -14,9 +14,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from mtl_bert.inference.answers import answering
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.runs.finished import FinishedRun
+from mtl_bert.runs.opened import Run
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
 from mtl_bert.utils.files import creating
@@ -24,7 +23,7 @@ from mtl_bert.utils.files import creating
 FORMAT = 1
 
 
-def export(opened: FinishedRun, out: Path) -> None:
+def export(opened: Run, out: Path) -> None:
     """Write the directory as a whole; an encoder per task makes a directory per task in it.
 
     Raises:
@@ -32,7 +31,7 @@ def export(opened: FinishedRun, out: Path) -> None:
     """
     trainer = opened.settings.trainer.model_copy(update={"packing": False})
     settings = opened.settings.model_copy(update={"trainer": trainer})
-    ready = answering(replace(opened, settings=settings))  # others call the encoder as it comes
+    ready = replace(opened, settings=settings).predictor  # others call the encoder as it comes
     model = ready.text_model.model.cpu()
     with creating(out) as place:
         if hasattr(model, "encoders"):
@@ -48,7 +47,7 @@ def _write(
     encoder: PreTrainedModel,
     tasks: Sequence[Task],
     text_model: TextModel,
-    opened: FinishedRun,
+    opened: Run,
 ) -> None:
     place.mkdir(exist_ok=True)
     encoder.save_pretrained(place)
@@ -67,7 +66,7 @@ def _write(
 
 
 def _about(
-    encoder: PreTrainedModel, tasks: Sequence[Task], text_model: TextModel, opened: FinishedRun
+    encoder: PreTrainedModel, tasks: Sequence[Task], text_model: TextModel, opened: Run
 ) -> dict[str, Any]:
     results = opened.results
     return {
@@ -96,7 +95,7 @@ def _about(
     }
 
 
-def _data_sets(tasks: Sequence[Task], opened: FinishedRun) -> list[str]:
+def _data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
     """What the card calls the data, so that a run on top of this model knows what it has seen."""
     data = opened.results.data
     before = [name for names in data.seen.values() for name in names]
@@ -104,7 +103,7 @@ def _data_sets(tasks: Sequence[Task], opened: FinishedRun) -> list[str]:
     return list(dict.fromkeys([*before, *own]))
 
 
-def _scores(opened: FinishedRun) -> Any:
+def _scores(opened: Run) -> Any:
     results = opened.results
     return results.tasks if opened.checkpoint == "best" else results.last.tasks
 

@@ -12,13 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing
 
 log = logging.getLogger(__name__)
 
-DIRECTORY = "checkpoints"
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 FORMAT = 2
 
 
@@ -44,20 +43,26 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         torch.save({"format": FORMAT, **content}, temporary)
 
 
-def write_last(run: Path, content: Mapping[str, Any]) -> None:
+def write_last(folder: RunFolder, content: Mapping[str, Any]) -> None:
     """Write a run's newest checkpoint, keeping the one before."""
-    last = run / DIRECTORY / LAST
+    last = folder.checkpoint("last")
     with replacing(last) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
         if last.exists():
-            last.replace(last.with_name(PREVIOUS))
+            last.replace(folder.checkpoint("previous"))
 
 
-def prune(run: Path, keep: Literal["all", "best", "none"]) -> None:
-    """Remove what a finished run is not to keep: it takes many times the room of its results."""
-    names = {"all": (), "best": (LAST, PREVIOUS), "none": (LAST, PREVIOUS, BEST)}
-    for name in names[keep]:
-        (run / DIRECTORY / name).unlink(missing_ok=True)
+def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
+    """Remove the checkpoints that a finished run need not keep; they are far larger than the rest.
+
+    Args:
+        folder: of the run.
+        keep: ``all`` checkpoints, the ``best`` epoch's, or ``none``.
+    """
+    to_go_on = ("last", "previous")
+    removed = {"all": (), "best": to_go_on, "none": (*to_go_on, "best")}
+    for name in removed[keep]:
+        folder.checkpoint(name).unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -87,15 +92,15 @@ def read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def newest(run: Path) -> dict[str, Any] | None:
+def newest(folder: RunFolder) -> dict[str, Any] | None:
     """The newest good checkpoint of a run, or None if it was stopped before its first.
 
     Raises:
         CheckpointError: there are some, and none of them is good.
     """
     failure: CheckpointError | None = None
-    for name in (LAST, PREVIOUS):
-        path = run / DIRECTORY / name
+    for name in ("last", "previous"):
+        path = folder.checkpoint(name)
         if not path.exists():
             continue
         try:

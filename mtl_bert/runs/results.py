@@ -1,14 +1,65 @@
-"""``results.json``: what a finished run leaves for people and for other programs.
+"""What a run leaves for people and for other programs: its folder, and ``results.json`` in it.
 
-The models below are the schema; ``docs/results.schema.json`` is made from them:
+:class:`RunFolder` says where everything lies. The records are the schema of ``results.json``;
+``docs/results.schema.json`` is made from them:
 ``python -m mtl_bert.runs.results > docs/results.schema.json``.
 """
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+CONFIG, RESULTS = "config.yaml", "results.json"
+
+
+class RunFolder:
+    """Where a run's files lie; whoever reads or writes one asks here.
+
+    Args:
+        path: of the folder, which need not exist yet.
+
+    Attributes:
+        config: the resolved settings.
+        results: :class:`Results`, written when the run has finished.
+        metrics: a line of JSON for each epoch, an :class:`EpochRecord`.
+        log: the messages of the run.
+        csv: the CSV logger's folder.
+        tensorboard: the TensorBoard logger's folder.
+        profile: where the time of some steps went (``trainer.profile``).
+        submission: predictions as the course wants them handed in.
+        lock: held by the process that works on the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / CONFIG
+        self.results = path / RESULTS
+        self.metrics = path / "metrics.jsonl"
+        self.log = path / "train.log"
+        self.csv = path / "csv"
+        self.tensorboard = path / "tensorboard"
+        self.profile = path / "profile"
+        self.submission = path / "submission"
+        self.lock = path / ".lock"
+
+    def predictions(self, task: str) -> Path:
+        """The best epoch's answers to a task's dev set, as CSV."""
+        return self.path / "predictions" / f"{task}.csv"
+
+    def checkpoint(self, name: str) -> Path:
+        """The weights called ``best``, ``last`` or ``previous`` (the one before the last)."""
+        return self.path / "checkpoints" / f"{name}.ckpt"
+
+    def read_results(self) -> "Results":
+        """The results of a finished run.
+
+        Raises:
+            OSError, ValueError: there are none, or they cannot be read.
+        """
+        return Results.model_validate_json(self.results.read_text("utf-8"))
 
 
 class Record(BaseModel):
@@ -187,8 +238,8 @@ class Results(Record):
         return int(most)
 
 
-class Books(Record):
-    """What a checkpoint knows of the run so far."""
+class RunState(Record):
+    """What a checkpoint knows of the run so far, besides the state of training."""
 
     epochs: list[EpochRecord] = []
     best: Scores | None = None

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_bert.data.batch import Batch
@@ -82,26 +80,20 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model's answers after an epoch.
+    """The model's answers after an epoch, and their scores.
 
     Attributes:
         scores: of all tasks.
-        predictions: per task, in the order of the dev set: [N] each.
-        confidence: the probability of each prediction, NaN where there is none: [N] each.
+        answers: of each task.
         remarks: metrics that were undefined.
     """
 
     scores: Scores
-    predictions: Mapping[str, NDArray[np.float64]]
-    confidence: Mapping[str, NDArray[np.float64]]
+    answers: Mapping[str, Answers]
     remarks: tuple[str, ...]
 
 
-def evaluate(
-    epoch: int,
-    tasks: Sequence[Task],
-    answers: Mapping[str, Answers],
-) -> Evaluation:
+def evaluate(epoch: int, tasks: Sequence[Task], answers: Mapping[str, Answers]) -> Evaluation:
     """Score every task's predictions against its labels."""
     results, remarks = {}, []
     for task in tasks:
@@ -111,33 +103,28 @@ def evaluate(
         if remark:
             remarks.append(remark)
     total = score(tasks, {name: result.value for name, result in results.items()})
-    return Evaluation(
-        Scores(epoch=epoch, score=total, tasks=results),
-        {name: given.predictions.to(torch.float64).numpy() for name, given in answers.items()},
-        {name: given.confidence.to(torch.float64).numpy() for name, given in answers.items()},
-        tuple(remarks),
-    )
+    return Evaluation(Scores(epoch=epoch, score=total, tasks=results), answers, tuple(remarks))
 
 
-def write_predictions(
-    path: Path,
-    table: Table,
-    predictions: NDArray[np.float64],
-    confidence: NDArray[np.float64],
-) -> None:
-    """Write a dev set with its predictions.
+def write_predictions(path: Path, table: Table, predictions: Tensor, confidence: Tensor) -> None:
+    """Write a labelled dev set with its predictions.
 
     Columns: id, the text or both of a pair, label, prediction, and the confidence in it (empty
     where there is none).
     """
+    assert table.labels is not None
     pair = len(table.texts[0]) == 2
     columns = ["id", "text", *(["text2"] if pair else []), "label", "prediction", "confidence"]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        labels = np.full(len(table), np.nan) if table.labels is None else table.labels
-        rows = zip(table.ids, table.texts, labels, predictions, confidence, strict=True)
+        numbers = table.labels, predictions.tolist(), confidence.tolist()
+        rows = zip(table.ids, table.texts, *numbers, strict=True)
         for row_id, texts, label, prediction, sure in rows:
             # Digits enough for the metric to be computed again from the file.
-            numbers = [f"{label:.15g}", f"{prediction:.9g}"]
-            writer.writerow([row_id, *texts, *numbers, "" if math.isnan(sure) else f"{sure:.9g}"])
+            given = [
+                f"{label:.15g}",
+                f"{prediction:.9g}",
+                "" if math.isnan(sure) else f"{sure:.9g}",
+            ]
+            writer.writerow([row_id, *texts, *given])

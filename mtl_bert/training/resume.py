@@ -1,4 +1,4 @@
-"""Going on with a run: what may have changed since, and what may not."""
+"""Resuming a run: which settings may have changed since it began, and which may not."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,9 +11,10 @@ from mtl_bert.config.run_key import NO_DIFFERENCE, STEP_SIZE, matches
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.runs.factories import make, make_sampler
-from mtl_bert.runs.results import Books
+from mtl_bert.runs.results import RunState
 from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.epoch import Epoch, Sizes
+from mtl_bert.training.build import Assembly
 
 # Where things lie may change as well: what lies there is compared by itself.
 MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path")
@@ -21,13 +22,40 @@ MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "mode
 MISSING = "nothing"
 
 
-def check_changes(old: Settings, new: Settings) -> None:
-    """Refuse by name a setting with which the run would have gone another way.
+def restore(
+    parts: Assembly, old: Settings, new: Settings, state: Mapping[str, Any], directory: Path
+) -> None:
+    """Bring the parts of a run to where its checkpoint left it.
+
+    Args:
+        parts: freshly built.
+        old: the settings so far.
+        new: the settings from now on.
+        state: the checkpoint.
+        directory: the run's folder.
 
     Raises:
-        ConfigError: the first such setting.
+        ConfigError: training sets or a number of epochs with which the run cannot go on.
     """
-    free = [*MAY_CHANGE, "epochs"]  # check_epochs looks at those
+    position, sizes = Position(*state["position"]), parts.datamodule.sizes
+    if parts.datamodule.digest() != state["data"]:
+        raise ConfigError(
+            f"data: expected the training sets with which the run in {directory} began, found "
+            "others; write hydra.run.dir=ANOTHER for another run"
+        )
+    _check_epochs(old, new, position, state["steps"], sizes)
+    _check_scored(RunState.model_validate_json(state["run_state"]), new.epochs)
+    parts.module.resume(dict(state))
+    parts.datamodule.start = position
+
+
+def check_changes(old: Settings, new: Settings) -> None:
+    """Refuse a setting with which the run would have gone another way.
+
+    Raises:
+        ConfigError: names the first such setting.
+    """
+    free = [*MAY_CHANGE, "epochs"]  # restore looks at those
     if old.step_size == new.step_size:
         free += STEP_SIZE
     for key, before, after in _differences(old.complete(), new.complete()):
@@ -53,21 +81,10 @@ def _differences(
             yield key, before, after
 
 
-def check_epochs(
+def _check_epochs(
     old: Settings, new: Settings, position: Position, steps: int, sizes: Sizes
 ) -> None:
-    """Refuse another number of epochs if what was trained so far depends on their number.
-
-    Args:
-        old: the settings so far.
-        new: the settings from now on.
-        position: that the run has reached.
-        steps: that it has taken to get there.
-        sizes: of the training sets.
-
-    Raises:
-        ConfigError: too few epochs, or a sampler or schedule that had counted on the old number.
-    """
+    """Refuse another number of epochs if what was trained so far depends on their number."""
     if old.epochs == new.epochs:
         return
     lead = f"epochs: expected {old.epochs}, with which the run began"
@@ -92,9 +109,9 @@ def check_epochs(
         )
 
 
-def check_scored(books: Books, epochs: int) -> None:
+def _check_scored(run: RunState, epochs: int) -> None:
     """Refuse to end a run with an epoch that it has trained without scoring the dev sets."""
-    if books.epochs and books.epochs[-1].epoch == epochs and books.epochs[-1].score is None:
+    if run.epochs and run.epochs[-1].epoch == epochs and run.epochs[-1].score is None:
         raise ConfigError(
             f"epochs: expected one after which the dev sets are scored, found {epochs}, which was "
             f"trained with trainer.check_val_every_n_epoch; write epochs={epochs + 1}"
@@ -123,12 +140,3 @@ def _rates(settings: Settings, sampler: Sampler, sizes: Sizes, steps: int) -> li
     assert isinstance(schedule, LambdaLR)
     (factor,) = schedule.lr_lambdas
     return [float(factor(step)) for step in range(steps + 1)]
-
-
-def check_data(digest: str, expected: str, directory: Path) -> None:
-    """Refuse other training sets than those that the run began with."""
-    if digest != expected:
-        raise ConfigError(
-            f"data: expected the training sets with which the run in {directory} began, found "
-            "others; write hydra.run.dir=ANOTHER for another run"
-        )

@@ -1,7 +1,10 @@
-"""Messages of processes that Hydra has not set up."""
+"""Where the program's messages go: standard error, and a run's own file."""
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def plain_messages(level: int = logging.INFO) -> None:
@@ -9,3 +12,16 @@ def plain_messages(level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     for noisy in ("lightning", "lightning.pytorch", "httpx", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextmanager
+def messages_kept_in(path: Path) -> Iterator[None]:
+    """Add every message to a file, with its time."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

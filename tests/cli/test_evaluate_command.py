@@ -46,7 +46,7 @@ def test_a_run_that_scored_samples_amid_training(
     ("arguments", "message"),
     [
         ([], "RUN: expected the directory of a finished run, found nothing; write mtl-bert"),
-        (["gone"], "RUN: expected the directory of a finished run, found no results.json"),
+        (["gone"], "gone: expected the folder of a finished run, found no results.json"),
         (["{trained}", "--checkpoint", "first"], "--checkpoint: expected best or last, found 'fi"),
         (["{trained}", "--data-dir", "x"], "--data-dir: expected no value, as the run's data"),
         (["{trained}", "seed=2"], "mtl-bert evaluate: expected no more arguments, found seed=2"),

@@ -21,10 +21,10 @@ PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mtl_bert.inference.transformers_export import export
-    from mtl_bert.runs.finished import open_run
+    from mtl_bert.runs.opened import Run
 
     out = tmp_path_factory.mktemp("exported") / "model"
-    export(open_run(trained), out)
+    export(Run.open(str(trained)), out)
     return out
 
 
@@ -84,10 +84,10 @@ def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
 def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     """Had its texts been real, the card would have named them in a form that is understood."""
     from mtl_bert.inference.transformers_export import export
-    from mtl_bert.runs.finished import open_run
+    from mtl_bert.runs.opened import Run
 
     train_here(tmp_path / "run", "sampler=rr")
-    opened = open_run(tmp_path / "run")
+    opened = Run.open(str(tmp_path / "run"))
     real = opened.results.data.model_copy(update={"synthetic": False, "seen": {"sts": ["snli"]}})
     results = opened.results.model_copy(update={"data": real})
     export(replace(opened, results=results), tmp_path / "out")

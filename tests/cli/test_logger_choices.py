@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mtl_bert.training.run import labels
+from mtl_bert.tracking.labels import run_labels
 from tests.analysis.factory import Made
 from tests.analysis.making import NOWHERE, run_of
 from tests.cli.driving import SMALL, program, results_in
@@ -65,7 +65,7 @@ def test_wandb_has_one_offline_run_for_each_job(run: Path) -> None:
 
 
 def group(*words: str) -> str:
-    return labels(settings_of(*words), run_of(Made()).results.data, NOWHERE).group
+    return run_labels(settings_of(*words), run_of(Made()).results.data, NOWHERE).group
 
 
 def test_runs_of_one_group_differ_in_nothing_but_the_seed() -> None:

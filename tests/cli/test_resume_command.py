@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtl_bert.training.callbacks.checkpointing import Saving
+from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from tests.cli.driving import SMALL, Command, program, results_in
 from tests.cli.test_wrong_values import refused
 from tests.forking import in_a_fork
@@ -196,7 +196,7 @@ def test_a_run_does_not_end_with_an_epoch_that_was_not_scored(
     ]
 
     def work() -> None:
-        call_at(Saving, "on_train_epoch_end", 2, die, after=True)
+        call_at(Checkpointing, "on_train_epoch_end", 2, die, after=True)
         command("train", *chosen)
 
     assert in_a_fork(work) == KILLED

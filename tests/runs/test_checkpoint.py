@@ -5,6 +5,7 @@ import torch
 
 from mtl_bert.runs import checkpoint
 from mtl_bert.runs.checkpoint import CheckpointError
+from mtl_bert.runs.results import RunFolder
 from tests.factories import assert_tells
 
 
@@ -12,7 +13,9 @@ from tests.factories import assert_tells
 def run(tmp_path: Path) -> Path:
     """The directory of a run with two checkpoints, numbered 1 and 2."""
     for number in (1, 2):
-        checkpoint.write_last(tmp_path, {"number": number, "weights": torch.arange(1000.0)})
+        checkpoint.write_last(
+            RunFolder(tmp_path), {"number": number, "weights": torch.arange(1000.0)}
+        )
     return tmp_path
 
 
@@ -21,7 +24,7 @@ def last(run: Path) -> Path:
 
 
 def test_the_newest_is_taken(run: Path) -> None:
-    found = checkpoint.newest(run)
+    found = checkpoint.newest(RunFolder(run))
     assert found is not None
     assert found["number"] == 2
     assert torch.equal(found["weights"], torch.arange(1000.0))
@@ -41,7 +44,7 @@ def test_a_damaged_one_gets_a_line_and_the_one_before_is_taken(
     run: Path, damage: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     last(run).write_bytes(damage(last(run).read_bytes()))  # type: ignore[operator]
-    found = checkpoint.newest(run)
+    found = checkpoint.newest(RunFolder(run))
     assert found is not None
     assert found["number"] == 1
     (record,) = caplog.records
@@ -52,12 +55,12 @@ def test_none_that_is_good_is_an_error(run: Path) -> None:
     last(run).write_bytes(b"")
     last(run).with_name("previous.ckpt").write_bytes(b"")
     with pytest.raises(CheckpointError) as error:
-        checkpoint.newest(run)
+        checkpoint.newest(RunFolder(run))
     assert_tells(error.value, "previous.ckpt")
 
 
 def test_none_at_all_is_none(tmp_path: Path) -> None:
-    assert checkpoint.newest(tmp_path) is None
+    assert checkpoint.newest(RunFolder(tmp_path)) is None
 
 
 class Anything:

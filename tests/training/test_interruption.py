@@ -15,8 +15,7 @@ from mtl_bert.config.settings import Settings
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE
 from mtl_bert.training import run as running
 from mtl_bert.training import step as step_file
-from mtl_bert.training.callbacks import checkpointing as saving
-from mtl_bert.training.callbacks import recorder
+from mtl_bert.training.callbacks import checkpointing, recorder
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -80,7 +79,7 @@ def call_at(owner: Any, name: str, number: int, what: Callable[..., None], after
 
 
 def at_step(number: int, what: Callable[..., None] = die) -> Callable[[], None]:
-    return lambda: call_at(MultiTaskModule, "_end_step", number, what, after=True)
+    return lambda: call_at(MultiTaskModule, "training_step", number, what, after=True)
 
 
 def half_written(number: int) -> Callable[[], None]:
@@ -135,7 +134,7 @@ def left_by(directory: Path) -> dict[str, Any]:
     rows = [line.split(",") for line in (directory / "csv" / "metrics.csv").read_text().split()]
     kept = [place for place, name in enumerate(rows[0]) if name not in TIMES]
     assert len(kept) == len(rows[0]) - len(TIMES)
-    del last["books"]
+    del last["run_state"]
     for part in (results, *results["epochs"], *(p for e in results["epochs"] for p in e["phases"])):
         for name in ("seconds", "validation_seconds", "minutes_per_epoch", "finished"):
             part.pop(name, None)
@@ -217,8 +216,8 @@ def test_killed_at_random_steps_again_and_again(
         *(half_written(number) for number in (1, 2, 3, 4)),
         *(between_renames(number) for number in (1, 5)),
         lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False),
-        lambda: call_at(recorder.Recorder, "keep", 1, die, after=True),
-        lambda: call_at(saving.Saving, "on_train_epoch_end", 1, die, after=True),
+        lambda: call_at(recorder.Recorder, "keep_best", 1, die, after=True),
+        lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 1, die, after=True),
         lambda: call_at(running, "collect", 1, die, after=True),
     ],
     ids=[
@@ -290,7 +289,7 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             (3, 8),
         ),
         (
-            lambda: call_at(saving.Saving, "on_train_epoch_end", 3, die, after=True),
+            lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 3, die, after=True),
             KILLED,
             (4, 0),
         ),
@@ -299,7 +298,7 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ],
     ids=[
         *("in the last step", "asked in the last step", "asked before the last step"),
-        *("before the books are closed", "before the epoch is saved", "after the epoch"),
+        *("before the epoch is recorded", "before the epoch is saved", "after the epoch"),
         *("in the second validation", "before the first checkpoint"),
     ],
 )

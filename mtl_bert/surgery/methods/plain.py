@@ -39,4 +39,4 @@ class Weighting(Method):
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: the function's."""
-        return self.function(step.gram)
+        return self.function(step.gram).to(step.gram)

@@ -1,1 +1,1 @@
-"""What watches a run: its books, its checkpoints, its progress bar, its profile."""
+"""What watches a run: its record, its checkpoints, its progress bar, its profile."""

@@ -1,8 +1,6 @@
 """When a run's state is written: every so often, after every epoch, and when it has to stop."""
 
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -12,30 +10,37 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint
 from mtl_bert.runs.checkpoint import Position
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.sampling.loader import PlanStep
+from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.module import MultiTaskModule
 
 
-class Saving(Callback):
+class Checkpointing(Callback):
     """Writes ``last.ckpt``.
 
     Args:
-        directory: the run's.
-        rest: what a checkpoint holds besides the training state.
+        folder: of the run.
+        recorder: knows the run so far.
+        training_sets: digest of the training sets, which may not change before the run goes on.
+        wandb_id: of the W&B run that goes on with this one, or None.
         every_steps: steps between two checkpoints, or None.
         every_minutes: minutes between two checkpoints, or None.
     """
 
     def __init__(
         self,
-        directory: Path,
-        rest: Callable[[], dict[str, Any]],
+        folder: RunFolder,
+        recorder: Recorder,
         *,
+        training_sets: str,
+        wandb_id: str | None,
         every_steps: int | None,
         every_minutes: float | None,
     ) -> None:
-        self._directory, self._rest = directory, rest
+        self._folder, self._recorder = folder, recorder
+        self._constant = {"data": training_sets, "wandb_id": wandb_id}
         self._every_steps, self._every_minutes = every_steps, every_minutes
         self._saved = time.monotonic()
 
@@ -72,6 +77,7 @@ class Saving(Callback):
     def _save(self, trainer: Trainer, module: MultiTaskModule, position: Position) -> None:
         for logger in trainer.loggers:
             logger.save()
-        content = module.training_state(position) | self._rest()
-        checkpoint.write_last(self._directory, content)
+        run_state = {"run_state": self._recorder.state.model_dump_json()}
+        content = module.training_state(position) | run_state | self._constant
+        checkpoint.write_last(self._folder, content)
         self._saved = time.monotonic()

@@ -1,8 +1,7 @@
-"""Keeps the books of a run: epochs, phases, times, the best epoch, predictions."""
+"""Records a run: its epochs, phases and times, the best epoch, the predictions."""
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,14 @@ from lightning.pytorch import Callback, Trainer
 from mtl_bert.data.batch import Batch
 from mtl_bert.data.table import Table
 from mtl_bert.runs import checkpoint
-from mtl_bert.runs.results import Books, EpochRecord, PhaseRecord, Scores, Utilisation
+from mtl_bert.runs.results import (
+    EpochRecord,
+    PhaseRecord,
+    RunFolder,
+    RunState,
+    Scores,
+    Utilisation,
+)
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.epoch import rows_used
 from mtl_bert.sampling.loader import PlanStep
@@ -60,10 +66,6 @@ class Usage:
         }
 
 
-PREDICTIONS = "predictions"
-METRICS = "metrics.jsonl"
-
-
 class Reported(NamedTuple):
     """The scores of the best epoch and of the last."""
 
@@ -72,10 +74,10 @@ class Reported(NamedTuple):
 
 
 class Recorder(Callback):
-    """Writes ``metrics.jsonl``, the best checkpoint and dev predictions into a run's directory.
+    """Writes ``metrics.jsonl``, the best checkpoint and dev predictions into a run's folder.
 
     Args:
-        directory: the run's.
+        folder: of the run.
         dev: the dev sets, for the predictions' texts and labels.
         synthetic: whether any text is made up.
 
@@ -86,13 +88,13 @@ class Recorder(Callback):
         remarks: metrics that were undefined.
     """
 
-    def __init__(self, directory: Path, dev: Mapping[str, Table], *, synthetic: bool) -> None:
+    def __init__(self, folder: RunFolder, dev: Mapping[str, Table], *, synthetic: bool) -> None:
         self.epochs: list[EpochRecord] = []
         self.best: Scores | None = None
         self.untrained: Scores | None = None
         self.remarks: list[str] = []
-        self._concluded: Reported | None = None
-        self._directory, self._dev, self._synthetic = directory, dev, synthetic
+        self._final: Reported | None = None
+        self._folder, self._dev, self._synthetic = folder, dev, synthetic
         self._clock = Stopwatch({})
         self._validation_began = 0.0
         self._usage: Usage | None = None
@@ -101,17 +103,17 @@ class Recorder(Callback):
     @property
     def reported(self) -> Reported:
         """What results say of the run: on whole dev sets as soon as those have been scored."""
-        if self._concluded is not None:
-            return self._concluded
+        if self._final is not None:
+            return self._final
         assert self.best is not None
         last = self.epochs[-1].scores if self.epochs else self.best
         assert last is not None
         return Reported(self.best, last)
 
     @property
-    def books(self) -> Books:
+    def state(self) -> RunState:
         """Everything that another recorder needs to go on."""
-        return Books(
+        return RunState(
             epochs=self.epochs,
             best=self.best,
             untrained=self.untrained,
@@ -119,25 +121,25 @@ class Recorder(Callback):
             phase_seconds=self._clock.so_far(),
         )
 
-    def resume(self, books: Books) -> None:
-        """Go on from the books of a checkpoint.
+    def resume(self, state: RunState) -> None:
+        """Go on from the state in a checkpoint.
 
         The best checkpoint on disk may be of an epoch that has to be trained again.
         """
-        self.epochs, self.untrained = list(books.epochs), books.untrained
-        self.remarks, self._clock = list(books.remarks), Stopwatch(books.phase_seconds)
+        self.epochs, self.untrained = list(state.epochs), state.untrained
+        self.remarks, self._clock = list(state.remarks), Stopwatch(state.phase_seconds)
         self._write_metrics()
-        if books.best is not None:
-            best = checkpoint.read(self._directory / checkpoint.DIRECTORY / checkpoint.BEST)
+        if state.best is not None:
+            best = checkpoint.read(self._folder.checkpoint("best"))
             self.best = Scores.model_validate_json(best["scores"])
             self._write_predictions(best["predictions"], best["confidence"])
 
-    def conclude(self, best: Evaluation, last: Evaluation) -> None:
-        """Take what whole dev sets say of the best epoch, which samples chose, and of the last."""
-        self._concluded = Reported(best.scores, last.scores)
-        of = {one.scores.epoch: one.remarks for one in (best, last)}
-        self.remarks += [f"epoch {e}, whole dev sets: {r}" for e, told in of.items() for r in told]
-        self._write_predictions(*_tensors(best))
+    def finish(self, best: Evaluation, last: Evaluation) -> None:
+        """Report the scores of the best epoch, which samples chose, and the last on all."""
+        self._final = Reported(best.scores, last.scores)
+        for epoch, remarks in {e.scores.epoch: e.remarks for e in (best, last)}.items():
+            self.remarks += [f"epoch {epoch}, whole dev sets: {remark}" for remark in remarks]
+        self._write_predictions(*_columns(best))
 
     def on_train_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Have every row of metrics say where training stood."""
@@ -166,22 +168,24 @@ class Recorder(Callback):
         self._validation_began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Close the books of the epoch; its dev sets have been scored, where they are."""
+        """Record the epoch; its dev sets have been scored by now, where they are."""
         evaluation = module.evaluation
         self._clock.stop()
         datamodule = datamodule_of(trainer)
         record = self._record(datamodule, module, evaluation)
         self.epochs.append(record)
         self._clock = Stopwatch({})
-        metrics = self._axes(module) | times(record)
-        metrics |= shares(self.utilisation(datamodule), datamodule.sizes)
+        metrics = self._axes(module) | _metrics(record)
+        for task, used in self.utilisation(datamodule).items():
+            metrics[f"utilisation/fraction/{task}"] = used.fraction
+            metrics[f"utilisation/examples/{task}"] = float(used.examples)
+            size = datamodule.sizes[task]
+            metrics[f"utilisation/effective_epochs/{task}"] = used.examples / size
         if evaluation is not None:
             scores = evaluation.scores
             self.remarks += [f"epoch {scores.epoch}: {r}" for r in evaluation.remarks]
             if self.best is None or scores.score > self.best.score:
-                self.keep(module, evaluation)
-            metrics |= {"dev/score": scores.score}
-            metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in scores.tasks.items()}
+                self.keep_best(module, evaluation)
         self._write_metrics()
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=module.steps)
@@ -203,17 +207,17 @@ class Recorder(Callback):
             + sum(self._clock.so_far().values()),
         }
 
-    def keep(self, module: MultiTaskModule, evaluation: Evaluation) -> None:
-        """Take the model as it is for the best so far."""
+    def keep_best(self, module: MultiTaskModule, evaluation: Evaluation) -> None:
+        """Write the model as the best so far, and its predictions."""
         self.best = evaluation.scores
-        predictions, confidence = _tensors(evaluation)
+        predictions, confidence = _columns(evaluation)
         content = {
             "state_dict": module.state_dict(),
             "scores": self.best.model_dump_json(),
             "predictions": predictions,
             "confidence": confidence,
         }
-        checkpoint.write(self._directory / checkpoint.DIRECTORY / checkpoint.BEST, content)
+        checkpoint.write(self._folder.checkpoint("best"), content)
         self._write_predictions(predictions, confidence)
 
     def _write_predictions(
@@ -222,12 +226,12 @@ class Recorder(Callback):
         if any(len(predictions[task]) < len(table) for task, table in self._dev.items()):
             return  # a sample's: the whole dev sets' are written at the end
         for task, table in self._dev.items():
-            place = self._directory / PREDICTIONS / f"{task}.csv"
-            write_predictions(place, table, predictions[task].numpy(), confidence[task].numpy())
+            path = self._folder.predictions(task)
+            write_predictions(path, table, predictions[task], confidence[task])
 
     def _write_metrics(self) -> None:
         lines = [record.model_dump_json() + "\n" for record in self.epochs]
-        write_text(self._directory / METRICS, "".join(lines))
+        write_text(self._folder.metrics, "".join(lines))
 
     def _record(
         self,
@@ -264,30 +268,24 @@ class Recorder(Callback):
         )
 
 
-def _tensors(evaluation: Evaluation) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The predictions, and the confidence in them."""
+def _columns(evaluation: Evaluation) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The predictions of each task, and the confidence in them."""
+    answers = evaluation.answers.items()
     return (
-        {task: torch.from_numpy(values) for task, values in evaluation.predictions.items()},
-        {task: torch.from_numpy(values) for task, values in evaluation.confidence.items()},
+        {task: given.predictions.double() for task, given in answers},
+        {task: given.confidence.double() for task, given in answers},
     )
 
 
-def times(record: EpochRecord) -> dict[str, float]:
-    """What an epoch took, as loggers get it."""
+def _metrics(record: EpochRecord) -> dict[str, float]:
+    """What an epoch took and reached, as loggers get it."""
     metrics = {"time/epoch_seconds": record.seconds}
     if record.seconds > 0:
         examples = sum(phase.examples for phase in record.phases)
         metrics["time/examples_per_second"] = examples / record.seconds
-    return metrics
-
-
-def shares(used: Mapping[str, Utilisation], sizes: Mapping[str, int]) -> dict[str, float]:
-    """What a run has used of its training sets, as loggers get it."""
-    metrics: dict[str, float] = {}
-    for task, use in used.items():
-        metrics[f"utilisation/fraction/{task}"] = use.fraction
-        metrics[f"utilisation/examples/{task}"] = float(use.examples)
-        metrics[f"utilisation/effective_epochs/{task}"] = use.examples / sizes[task]
+    if (scores := record.scores) is not None:
+        metrics["dev/score"] = scores.score
+        metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in scores.tasks.items()}
     return metrics
 
 
@@ -310,11 +308,11 @@ class Stopwatch:
 
     def so_far(self) -> dict[str, float]:
         """Seconds of each phase, the running one included."""
-        running = {} if self._phase is None else {self._phase: time.perf_counter() - self._began}
-        return {
-            phase: self.seconds.get(phase, 0.0) + running.get(phase, 0.0)
-            for phase in [*self.seconds, *(phase for phase in running if phase not in self.seconds)]
-        }
+        seconds = dict(self.seconds)
+        if self._phase is not None:
+            running = time.perf_counter() - self._began
+            seconds[self._phase] = seconds.get(self._phase, 0.0) + running
+        return seconds
 
     def enter(self, phase: str) -> None:
         """Count from now on for ``phase``; what came before the first phase is its as well."""

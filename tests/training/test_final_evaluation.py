@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from mtl_bert.machine.signals import EXIT_CODE
-from mtl_bert.runs.finished import open_run
+from mtl_bert.runs.opened import Run
 from mtl_bert.training import run as running
-from mtl_bert.training.callbacks import checkpointing as saving
-from mtl_bert.training.callbacks import recorder
+from mtl_bert.training.callbacks import checkpointing, recorder
 from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
@@ -92,7 +91,7 @@ def test_predictions_are_of_the_best_epoch_and_of_all_examples(ended: Path) -> N
 
 
 def test_a_reader_is_told(ended: Path) -> None:
-    (told,) = [n for n in open_run(ended).results.notes if "dev_sample" in n]
+    (told,) = [n for n in Run.open(ended).results.notes if "dev_sample" in n]
     assert told == (
         "trainer.dev_sample=12: the best epoch is chosen on a sample of dev examples (12 of the "
         "60 of sst); its scores and the last epoch's are of all"
@@ -109,12 +108,12 @@ def test_a_sample_as_large_as_the_dev_sets_is_none(
 @pytest.mark.parametrize(
     "hook",
     [
-        lambda: call_at(recorder.Recorder, "keep", 2, die, after=True),
-        lambda: call_at(saving.Saving, "on_train_epoch_end", 4, die, after=True),
+        lambda: call_at(recorder.Recorder, "keep_best", 2, die, after=True),
+        lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 4, die, after=True),
         # The untrained model and each of the four epochs have two batches, and so have the last's.
         lambda: call_at(MultiTaskModule, "validation_step", 12, die, after=False),
         lambda: call_at(MultiTaskModule, "validation_step", 14, die, after=True),
-        lambda: call_at(recorder.Recorder, "conclude", 1, die, after=True),
+        lambda: call_at(recorder.Recorder, "finish", 1, die, after=True),
     ],
     ids=["amid", "before whole dev sets", "in the last's", "in the best's", "before the results"],
 )

@@ -3,9 +3,11 @@
 Shapes: N examples, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,28 +15,40 @@ from mtl_bert.config.settings import ConfigError
 from mtl_bert.data import Table
 from mtl_bert.data.batch import collate
 from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
-from mtl_bert.runs.finished import FinishedRun
 from mtl_bert.runs.text_model import TextModel, make_text_model
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
+
+if TYPE_CHECKING:
+    from mtl_bert.runs.opened import Run
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 BATCH = 64
 
 
 @dataclass(frozen=True)
-class Answering:
+class Predictor:
     """A run's model, ready to answer.
 
     Attributes:
         tasks: that it knows.
         text_model: the model, in evaluation mode on its device, and its tokenizer.
-        half: the type in which it computes, where that is not its weights'.
+        half: the half-precision type that it computes in, or None.
     """
 
     tasks: Mapping[str, Task]
     text_model: TextModel
     half: torch.dtype | None
+
+    def answers(self, task: str, texts: Sequence[tuple[str, ...]]) -> pd.DataFrame:
+        """The answers to texts or pairs, as :meth:`mtl_bert.runs.opened.Run.predict` gives them."""
+        ids = tuple(map(str, range(len(texts))))
+        outputs = self.outputs(task, Table("the texts given", ids, tuple(texts), None))
+        head = self.tasks[task].head
+        predictions = head.predict(outputs).tolist()
+        names = [head.names[int(number)] for number in predictions] if head.names else None
+        confidence = head.confidence(outputs).tolist()
+        return pd.DataFrame({"prediction": predictions, "confidence": confidence, "name": names})
 
     @torch.inference_mode()
     def outputs(self, task: str, table: Table) -> Tensor:
@@ -64,7 +78,7 @@ class Answering:
         return next(self.text_model.model.parameters()).device
 
 
-def answering(run: FinishedRun) -> Answering:
+def load_predictor(run: "Run") -> Predictor:
     """Load a run's checkpoint to answer with.
 
     Raises:
@@ -82,4 +96,4 @@ def answering(run: FinishedRun) -> Answering:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     text_model.model.to(device).eval()
     half = AUTOCAST.get(settings.trainer.precision)
-    return Answering({task.name: task for task in tasks}, text_model, half)
+    return Predictor({task.name: task for task in tasks}, text_model, half)

@@ -1,0 +1,235 @@
+"""A finished run, opened again from Python: what it reached, and its answers to new texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mtl_bert.config.compose import saved_settings
+from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.runs.results import Results, RunFolder
+from mtl_bert.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mtl_bert.runs.predictor import Predictor
+
+CHECKPOINTS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Example::
+
+        run = Run.open("runs/first")
+        run.results.score
+        run.metrics().pivot(index="epoch", columns="task", values="value")
+        run.predict("sst", ["A fine film.", "A dull one."])
+
+    Attributes:
+        path: its folder.
+        settings: its own, but for one process on whatever device there is here.
+        results: what it reached, and how.
+        checkpoint: whose weights answer: those of the ``best`` epoch or of the ``last``.
+    """
+
+    path: Path
+    settings: Settings
+    results: Results
+    checkpoint: str = "best"
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        checkpoint: str = "best",
+        *,
+        data_dir: str | Path | None = None,
+        model_path: str | Path | None = None,
+    ) -> "Run":
+        """Open a run by its folder.
+
+        Args:
+            path: the folder.
+            checkpoint: best or last.
+            data_dir: where the data lie, if not where the run found them.
+            model_path: where the encoder lies, if not where the run found it.
+
+        Raises:
+            ConfigError: the folder holds no finished run, or a damaged one.
+        """
+        folder = RunFolder(Path(path))
+        if not folder.results.is_file():
+            raise ConfigError(
+                f"{path}: expected the folder of a finished run, found no {folder.results.name} in "
+                "it; write another"
+            )
+        if checkpoint not in CHECKPOINTS:
+            raise ConfigError(
+                f"checkpoint: expected {' or '.join(CHECKPOINTS)}, found {checkpoint!r}; write best"
+            )
+        try:
+            results = folder.read_results()
+        except ValueError as error:
+            raise ConfigError(
+                f"{folder.results}: expected the results of a run, found something else "
+                f"({str(error).splitlines()[0]}); write the folder of another run"
+            ) from error
+        changes: dict[str, Any] = {
+            "trainer.accelerator": "auto",
+            "trainer.devices": 1,
+            "trainer.num_nodes": 1,
+        }
+        for group, name, value in (("data", "dir", data_dir), ("model", "path", model_path)):
+            if value is None:
+                continue
+            if name not in results.config[group]["source"]:
+                raise ConfigError(
+                    f"{group}.{name}: expected no value, as the run's {group} has none, found "
+                    f"{value}; leave it out"
+                )
+            changes[f"{group}.source.{name}"] = str(value)
+        return cls(folder.path, saved_settings(folder.config, changes), results, checkpoint)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where its files lie."""
+        return RunFolder(self.path)
+
+    def metrics(self) -> pd.DataFrame:
+        """A row for each epoch and task.
+
+        Columns:
+            epoch: counted from 1.
+            task: its name.
+            metric: the name of the task's metric, for example accuracy.
+            value: the metric on the dev set; NaN where the epoch was not scored.
+            n: dev examples that it was measured on; NaN likewise.
+            score: the epoch's, the mean over tasks of the metrics mapped to 0..1; NaN likewise.
+            loss: mean training loss; NaN where the epoch did not train the task.
+            examples: training examples of the task in the epoch, repeats included.
+            unique: different ones among them.
+            seconds: wall clock of the epoch's training over all tasks, validation excluded.
+        """
+        rows = []
+        for epoch in self.results.epochs:
+            for task, final in self.results.tasks.items():
+                scored = (epoch.tasks or {}).get(task)
+                used = epoch.utilisation[task]
+                rows.append(
+                    {
+                        "epoch": epoch.epoch,
+                        "task": task,
+                        "metric": final.metric,
+                        "value": scored and scored.value,
+                        "n": scored and scored.n,
+                        "score": epoch.score,
+                        "loss": epoch.losses.get(task),
+                        "examples": used.examples,
+                        "unique": used.unique,
+                        "seconds": epoch.seconds,
+                    }
+                )
+        numbers = dict.fromkeys(("value", "n", "score", "loss"), float)
+        columns = [
+            "epoch",
+            "task",
+            "metric",
+            "value",
+            "n",
+            "score",
+            "loss",
+            "examples",
+            "unique",
+            "seconds",
+        ]
+        return pd.DataFrame(rows, columns=columns).astype(numbers)
+
+    def predictions(self, task: str) -> pd.DataFrame:
+        """The best epoch's answers to a task's dev set, in the order of the data's file.
+
+        Columns: id, text (and text2 of a pair), label, prediction, and confidence: the probability
+        that the model gave its prediction, NaN where there is none.
+
+        Raises:
+            UserError: a task that the run does not have, or a file that is missing.
+        """
+        path = self.folder.predictions(self._known(task))
+        if not path.is_file():
+            raise UserError(
+                f"{path}: expected the run's predictions, found no such file; open another run"
+            )
+        texts = dict.fromkeys(("id", "text", "text2"), str)
+        missing = {"confidence": [""], "label": [], "prediction": []}
+        return pd.read_csv(path, dtype=texts, na_values=missing, keep_default_na=False)
+
+    def predict(self, task: str, texts: Sequence[str | tuple[str, str]]) -> pd.DataFrame:
+        """The model's answers to new texts, a row for each.
+
+        Columns: prediction in the labels' own values (a class's number, or a number on the task's
+        scale), confidence (its probability, NaN where there is none), and name, what the class is
+        called (None where there are no classes).
+
+        Args:
+            task: whose question is answered.
+            texts: one text for each answer; of a task about pairs, two in a tuple.
+
+        Raises:
+            UserError: a task that the run does not have, texts that are no pairs, or a model that
+                cannot be loaded.
+        """
+        pair = bool(self.settings.tasks[self._known(task)]["pair"])
+        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        for row in rows:
+            if len(row) != 1 + pair:
+                wanted = "pairs of texts, each a tuple," if pair else "single texts"
+                raise UserError(
+                    f"texts: expected {wanted} for {task}, found {row!r}; write for example "
+                    f"{[('a text', 'another')] if pair else ['a text']}"
+                )
+        if not rows:
+            return pd.DataFrame({"prediction": [], "confidence": [], "name": []})
+        return self.predictor.answers(task, rows)
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        """Its model, loaded to answer when it is first asked."""
+        from mtl_bert.runs.predictor import load_predictor  # torch takes seconds
+
+        return load_predictor(self)
+
+    def load_into(self, model: "nn.Module") -> None:
+        """Give a model of the run's form the checkpoint's weights.
+
+        Raises:
+            ConfigError: a checkpoint that is missing or does not load.
+        """
+        from mtl_bert.runs.checkpoint import CheckpointError, read  # torch takes seconds
+
+        path = self.folder.checkpoint(self.checkpoint)
+        try:
+            model.load_state_dict(read(path)["state_dict"])
+        except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
+            first = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
+            found = f"one that does not load ({first})" if path.exists() else "none"
+            (other,) = {*CHECKPOINTS} - {self.checkpoint}
+            there = self.folder.checkpoint(other).exists()
+            raise ConfigError(
+                f"{path}: expected a checkpoint of this run, found {found}; "
+                f"write {f'checkpoint {other}' if there else 'another run'}"
+            ) from error
+
+    def _known(self, task: str) -> str:
+        if task not in self.settings.tasks:
+            tasks = list(self.settings.tasks)
+            raise UserError(
+                f"task: expected one of {', '.join(tasks)}, which the run has, found {task!r}; "
+                f"write for example {tasks[0]}"
+            )
+        return task
