@@ -71,7 +71,8 @@ def test_it_runs_from_another_directory(wheel: Path, tmp_path: Path) -> None:
     # It is not the checkout that has answered; and the vocabulary has come along.
     script = (
         "from mtl_bert import cache; from mtl_bert.config.compose import CONF;"
-        "from mtl_bert.model.encoder import Tiny; print(cache.__file__, CONF, len(Tiny().tokenizer()) > 100)"
+        "from mtl_bert.model.encoder import Tiny;"
+        "print(cache.__file__, CONF, len(Tiny().tokenizer()) > 100)"
     )
     found = run("-c", script, cwd=here, PYTHONPATH=str(site)).stdout.split()
     assert found == [str(site / "mtl_bert" / "cache.py"), str(site / "mtl_bert" / "conf"), "True"]
