@@ -163,11 +163,11 @@ def test_nothing_is_published_beside_texts(
     whole.mkdir()
     (whole / "index.html").write_text("with texts", "utf-8")
     for more, message in (
-        ([], "--publish: expected a directory of its own, found no --out; write --out=DIR\n"),
+        ([], "--publish: expected a directory of its own, found no --out; write --out DIR\n"),
         (
             ["--out", str(whole)],
             "--out: expected a directory without a whole report, whose pages have the data's "
-            f"texts, found {whole / 'index.html'}; write another --out=DIR\n",
+            f"texts, found {whole / 'index.html'}; write another --out DIR\n",
         ),
     ):
         with pytest.raises(SystemExit) as ended:

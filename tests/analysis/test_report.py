@@ -267,15 +267,6 @@ def test_names_from_data_are_fit_for_files(tmp_path: Path) -> None:
 # The command.
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        report.main(["--help"])
-    assert ended.value.code == 0
-    shown = capsys.readouterr().out
-    for word in ("index.html", "--out", "--run RUNDIR", "examples", "+experiment/table4"):
-        assert word in shown
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

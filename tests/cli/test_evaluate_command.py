@@ -45,8 +45,13 @@ def test_a_run_that_scored_samples_amid_training(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+<<<<<<< HEAD
         ([], "RUN: expected the folder of a finished run, found nothing; write mtl-bert"),
         (["gone"], "RUN: expected the folder of a finished run, found no results.json"),
+=======
+        ([], "RUN: expected the directory of a finished run, found nothing; write mtl-bert"),
+        (["gone"], "gone: expected the folder of a finished run, found no results.json"),
+>>>>>>> commands
         (["{trained}", "--checkpoint", "first"], "--checkpoint: expected best or last, found 'fi"),
         (["{trained}", "--data-dir", "x"], "--data-dir: expected no value, as the run's data"),
         (["{trained}", "seed=2"], "mtl-bert evaluate: expected no more arguments, found seed=2"),
@@ -72,10 +77,7 @@ def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
     [
         ("results.json", "results.json: expected the results of a run, found something else"),
         ("checkpoints/best.ckpt", "best.ckpt: expected a checkpoint of this run, found one that"),
-        (
-            "missing",
-            "best.ckpt: expected a checkpoint of this run, found none; write checkpoint last",
-        ),
+        ("missing", "best.ckpt: expected a checkpoint of this run, found one that does not load"),
     ],
 )
 def test_a_damaged_run_is_an_error_of_one_line(
