@@ -13,11 +13,7 @@ SECONDS = 300  # for others to look at the process, and to kill it
 
 def main() -> None:
     """Run the program as people do, with a word after the first step, and no second."""
-<<<<<<< HEAD
     train: Any = import_module("mtl_bert.train")  # the package's name for it is a function
-=======
-    train = import_module("mtl_bert.train")
->>>>>>> commands
     carry_out = train._carry_out
 
     def hooked(composed: Any) -> Any:
@@ -33,7 +29,7 @@ def main() -> None:
         MultiTaskModule.on_train_batch_end = tell  # type: ignore[method-assign,assignment]
         return carry_out(composed)
 
-    train._carry_out = hooked  # type: ignore[attr-defined]
+    train._carry_out = hooked
     train.main()
 
 

@@ -5,12 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.config.command_line import Composed, compose
-<<<<<<< HEAD
 from mtl_bert.config.compose import made_by, read_settings, settings_to_resume
-=======
-from mtl_bert.config.compose import read_settings, settings_to_resume
 from mtl_bert.memory.preview import Preview, preview
->>>>>>> commands
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.logging import plain_messages
 from mtl_bert.utils.validation import SamplerError

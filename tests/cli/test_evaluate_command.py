@@ -45,13 +45,8 @@ def test_a_run_that_scored_samples_amid_training(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-<<<<<<< HEAD
         ([], "RUN: expected the folder of a finished run, found nothing; write mtl-bert"),
         (["gone"], "RUN: expected the folder of a finished run, found no results.json"),
-=======
-        ([], "RUN: expected the directory of a finished run, found nothing; write mtl-bert"),
-        (["gone"], "gone: expected the folder of a finished run, found no results.json"),
->>>>>>> commands
         (["{trained}", "--checkpoint", "first"], "--checkpoint: expected best or last, found 'fi"),
         (["{trained}", "--data-dir", "x"], "--data-dir: expected no value, as the run's data"),
         (["{trained}", "seed=2"], "mtl-bert evaluate: expected no more arguments, found seed=2"),

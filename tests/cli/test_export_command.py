@@ -24,11 +24,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mtl_bert.runs.opened import Run
 
     out = tmp_path_factory.mktemp("exported") / "model"
-<<<<<<< HEAD
     export(Run.open(trained), out)
-=======
-    export(Run.open(str(trained)), out)
->>>>>>> commands
     return out
 
 
@@ -91,11 +87,7 @@ def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     from mtl_bert.runs.opened import Run
 
     train_here(tmp_path / "run", "sampler=rr")
-<<<<<<< HEAD
     opened = Run.open(tmp_path / "run")
-=======
-    opened = Run.open(str(tmp_path / "run"))
->>>>>>> commands
     real = opened.results.data.model_copy(update={"synthetic": False, "seen": {"sts": ["snli"]}})
     results = opened.results.model_copy(update={"data": real})
     export(replace(opened, results=results), tmp_path / "out")

@@ -198,13 +198,8 @@ def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-<<<<<<< HEAD
         ("--split test", "RUN: expected the folder of a finished run, found nothing"),
         ("gone --split test", "RUN: expected the folder of a finished run, found no"),
-=======
-        ("--split test", "RUN: expected the directory of a finished run, found nothing"),
-        ("gone --split test", "gone: expected the folder of a finished run, found no"),
->>>>>>> commands
         ("{run}", "--split: expected --split dev or test, or a text to answer, found neither"),
         ("{run} --split dev --text a", "--split: expected --split dev or test, or a text"),
         ("{run} --split train", "--split: expected dev or test, found 'train'"),
