@@ -70,7 +70,8 @@ def provenance(study: Study) -> list[Block]:
         f"Length bucketing: {'none' if bucket is None else f'within {bucket} steps'}; dev sets "
         f"scored every {every}{sample}",
         f"Optimizer: {setting_words(optimizer)}; schedule: {setting_words(schedule)}",
-        f"Precision: {setting['precision']}; clipping: {setting_words(setting['gradient_clip_val'])}",
+        f"Precision: {setting['precision']}; "
+        f"clipping: {setting_words(setting['gradient_clip_val'])}",
     ]
     notes = sorted({note for results in runs for note in results.notes})
     versions = sorted({_pairs(results.versions) for results in runs})
