@@ -22,9 +22,8 @@ from benchmarks.encoders import SIZES, losses, model
 from benchmarks.measure import MEBI, machine, peak_of, resident
 from benchmarks.rows import PAPER
 from mtl_bert.data.batch import Batch
-from mtl_bert.memory.estimate import Estimate, estimate
+from mtl_bert.memory.estimate import Estimate, computing, estimate
 from mtl_bert.memory.forecast import HELD
-from mtl_bert.memory.parts import computing
 from mtl_bert.memory.work import Work
 from mtl_bert.surgery import GradientMatrix
 
@@ -36,7 +35,7 @@ def batch(examples: int, tokens: int) -> Batch:
     words = np.random.default_rng(0).integers(1000, 30_000, examples * tokens)
     labels = torch.zeros(examples)
     lengths = np.full(examples, tokens)
-    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples), 1, pad=0)
+    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples), 1, pad_token_id=0)
 
 
 def adamw(parameters: object) -> torch.optim.AdamW:

@@ -71,7 +71,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = ["__version__", "plan", "train", *_HOME]  # noqa: PLE0604  names of _HOMES, each once
+__all__ = ["__version__", "plan", "train", *_HOME]
 
 
 def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
@@ -106,7 +106,7 @@ def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
     Raises:
         UserError: a setting or data that cannot be; one line says what to write instead.
     """
-    from mtl_bert.jobs.begin import plan as preview
+    from mtl_bert.memory.preview import plan as preview
 
     return preview(overrides, sizes)
 

@@ -1,40 +1,57 @@
-"""See or empty the cache of encoded texts: ``python -m mtl_bert.cache``, ``... clear``."""
+"""See or empty the cache of encoded texts: ``mtl-bert cache``, ``mtl-bert cache clear``."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from mtl_bert.data.token_cache import GIBI, VARIABLE, Cache, Kept, directory
+from mtl_bert.utils import console
 
-MEBI = 2**20
+if TYPE_CHECKING:
+    from mtl_bert.data.token_cache import Cache, Kept
 
+MEBI, GIBI = 2**20, 2**30
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_bert.cache",
-        description="Texts are encoded once and kept for later runs. This lists what is kept; "
-        f"${VARIABLE} says where, trainer.cache_gib how much at most.",
-    )
-    commands = parser.add_subparsers(metavar="clear", dest="command")
-    commands.add_parser("clear", help="remove all of it; what runs have open stays theirs")
-    chosen = parser.parse_args()
-    cache = Cache(directory(), 0)
-    console = Console(highlight=False)
-    if chosen.command == "clear":
-        _clear(cache, console)
-    else:
-        _list(cache, console)
+app = console.application()
+main = partial(console.run, app, "python -m mtl_bert.cache")
 
 
-def _list(cache: Cache, console: Console) -> None:
-    entries = cache.entries()
-    console.print(f"{cache.place}: {_summed(entries)}", soft_wrap=True, markup=False)
+@app.callback(
+    invoke_without_command=True,
+    epilog="\b\nExamples\n  mtl-bert cache\n  mtl-bert cache clear",
+)
+def cache(context: typer.Context) -> None:
+    """List or remove the encoded texts that are kept for later runs.
+
+    $MTL_BERT_CACHE says where they lie, trainer.cache_gib how much is kept at most.
+    """
+    if context.invoked_subcommand is None:
+        _list(_kept())
+
+
+@app.command(cls=console.Command)
+def clear() -> None:
+    """Remove all of it; what runs have open stays theirs."""
+    kept = _kept()
+    gone = kept.clear()
+    print(f"{kept.place}: removed {_summed(gone)}")
+
+
+def _kept() -> "Cache":
+    from mtl_bert.data.token_cache import Cache, directory
+
+    return Cache(directory(), 0)
+
+
+def _list(kept: "Cache") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    entries = kept.entries()
+    print(f"{kept.place}: {_summed(entries)}")
     if not entries:
         return
     table = Table("texts", "rows", "size", "last used")
@@ -43,22 +60,15 @@ def _list(cache: Cache, console: Console) -> None:
     for entry in entries:
         rows = entry.about.get("rows")
         table.add_row(
-            escape(str(entry.about.get("origin", f"{entry.key} (damaged)"))),
+            escape(str(entry.about.get("origin", f"{entry.path.name} (damaged)"))),
             "" if rows is None else f"{rows:,}",
             _written(entry.size),
             f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
         )
-    console.print(table)
+    Console(highlight=False).print(table)
 
 
-def _clear(cache: Cache, console: Console) -> None:
-    gone, busy = cache.clear()
-    console.print(f"{cache.place}: removed {_summed(gone)}", soft_wrap=True, markup=False)
-    if busy:
-        sys.stderr.write(f"{_summed(busy)} stay: another process is at work on them\n")
-
-
-def _summed(entries: Sequence[Kept]) -> str:
+def _summed(entries: Sequence["Kept"]) -> str:
     word = "entry" if len(entries) == 1 else "entries"
     return f"{len(entries):,} {word}, {_written(sum(entry.size for entry in entries))}"
 

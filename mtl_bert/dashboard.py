@@ -1,54 +1,65 @@
-"""Dashboards in Weights & Biases: ``python -m mtl_bert.dashboard``."""
+"""Dashboards in Weights & Biases: ``mtl-bert dashboard``."""
 
-import argparse
-from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from mtl_bert.config.compose import known_tasks, saved_settings
-from mtl_bert.tracking.wandb_workspaces import Subject, run_id
-from mtl_bert.utils.errors import UserError, told_in_a_line
+import typer
+
+from mtl_bert.utils import console
+from mtl_bert.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from mtl_bert.tracking.wandb_workspaces import Subject
 
 PROJECT, OUT = "mtl-bert", Path("dashboards")
 
-DESCRIPTION = """\
-Create what W&B shows of runs with logger=wandb: a workspace for a run (dev scores, losses,
-conflicts, utilisation, time, answers), one for a sweep over λ × B × sampler (parallel coordinates,
-score against minutes, curves by group), and a report of the tables.
-
-Without an account or a network it writes what it would create into files. Needs
-pip install 'mtl-bert[dashboard]'."""
-
-EPILOG = """\
-examples
-  python -m mtl_bert.dashboard
+EXAMPLES = f"""\b
+Examples
+  mtl-bert dashboard
       in your own entity, over all runs of the project mtl-bert
-  python -m mtl_bert.dashboard --run runs/2026-11-24/06-23-45-arrp-seed1
+  mtl-bert dashboard --run {console.EXAMPLE}
       the run's workspace shows that run only; tasks and project are the run's
-  python -m mtl_bert.dashboard --out dashboards
+  mtl-bert dashboard --out dashboards
       create nothing, write run.json, sweep.json and report.json
 
-docs/metrics.md says what each metric is."""
+docs/metrics.md says what each metric is.
+"""
+app = console.application()
+main = partial(console.run, app, "python -m mtl_bert.dashboard")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
-    with told_in_a_line():
-        run(_parser().parse_args(arguments))
+@app.command(cls=console.Command, epilog=EXAMPLES)
+def dashboard(
+    project: Annotated[
+        str, typer.Option(metavar="NAME", help=f"Default: the run's, or {PROJECT}.")
+    ] = "",
+    entity: Annotated[str, typer.Option(metavar="NAME", help="Default: your account's.")] = "",
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run with logger=wandb.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help=f"Write files only (without an account: {OUT})."),
+    ] = None,
+) -> None:
+    """Create workspaces and a report of your runs in W&B.
 
+    A workspace for a run (dev scores, losses, conflicts, utilisation, time, answers), one for a
+    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), and a
+    report of the tables, of runs with logger=wandb.
 
-def run(options: argparse.Namespace) -> None:
-    """Create the dashboards, or write them down.
-
-    Raises:
-        UserError: the run or the package is not there, or W&B refuses.
+    Without an account or a network it writes what it would create into files. Needs
+    pip install 'mtl-bert[dashboard]'.
     """
     if find_spec("wandb_workspaces") is None:
         raise UserError(
             "dashboard: expected the wandb-workspaces package, found none installed; "
             "write pip install 'mtl-bert[dashboard]'"
         )
-    subject = _subject(options)
+    subject = _subject(run, entity, project)
     # It takes seconds to import: options that are wrong are refused before that.
     from mtl_bert.tracking.wandb_workspaces import (
         NoAccountError,
@@ -58,49 +69,34 @@ def run(options: argparse.Namespace) -> None:
         write,
     )
 
-    why, out = "--out was given", options.out
+    why = "--out was given"
     if out is None:
         try:
-            own = default_entity()
-            named = Subject(subject.entity or own, subject.project, subject.tasks, subject.run)
+            own = default_entity()  # also asks whether somebody is logged in
+            named = replace(subject, entity=subject.entity or own)
             print("\n".join(create(dashboards(named))))
+            return
         except NoAccountError as error:
             why, out = str(error), OUT
-        else:
-            return
     paths = ", ".join(str(path) for path in write(dashboards(subject), out))
     print(f"{why}: nothing was created; what would be was written to {paths}")
 
 
-def _subject(options: argparse.Namespace) -> Subject:
+def _subject(run: Path | None, entity: str, project: str) -> "Subject":
     """What is wanted, and what the run's own configuration says where it is given."""
-    directory: Path | None = options.run
-    if directory is None:
-        return Subject(options.entity, options.project or PROJECT, known_tasks())
-    if not (directory / "config.yaml").is_file():
+    from mtl_bert.config.compose import known_tasks, saved_settings
+    from mtl_bert.tracking.wandb_workspaces import Subject, run_id
+
+    if run is None:
+        return Subject(entity, project or PROJECT, known_tasks())
+    if not (run / "config.yaml").is_file():
         raise UserError(
-            f"--run: expected the directory of a run, found no config.yaml in {directory}; "
-            "write a directory such as runs/2026-11-24/06-23-45-arrp-seed1"
+            f"--run: expected the directory of a run, found no config.yaml in {run}; "
+            f"write for example {console.EXAMPLE}"
         )
-    settings = saved_settings(directory / "config.yaml")
-    project = settings.logger.get("wandb", {}).get("project", PROJECT)
-    return Subject(options.entity, options.project or project, settings.tasks, run_id(directory))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_bert.dashboard",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--project", metavar="NAME", help=f"default: the run's, or {PROJECT}")
-    parser.add_argument("--entity", metavar="NAME", default="", help="default: your account's")
-    parser.add_argument("--run", metavar="RUNDIR", type=Path, help="a run with logger=wandb")
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, help=f"write files only (without an account: {OUT})"
-    )
-    return parser
+    settings = saved_settings(run / "config.yaml")
+    own = settings.logger.get("wandb", {}).get("project", PROJECT)
+    return Subject(entity, project or own, settings.tasks, run_id(run))
 
 
 if __name__ == "__main__":

@@ -1,50 +1,50 @@
-"""Score a finished run again: ``python -m mtl_bert.evaluate run=DIR``."""
+"""Score a finished run again: ``mtl-bert evaluate RUN``."""
 
-from omegaconf import DictConfig
+from functools import partial
+from typing import TYPE_CHECKING
 
-from mtl_bert.config import command_line
-from mtl_bert.runs.opened import Run
-from mtl_bert.runs.results import Results, Scores
+from mtl_bert.utils import console
+from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir
 
-KEYS = ("run", "checkpoint", "data.dir", "model.path")
+if TYPE_CHECKING:
+    from mtl_bert.runs.opened import Run
+    from mtl_bert.runs.results import Scores
+
+app = console.application()
+main = partial(console.run, app, "python -m mtl_bert.evaluate")
 
 
-def main() -> None:
-    """The command."""
-    command_line.run("evaluate", lambda config, _: run(config), keys=KEYS)
+@app.command(cls=console.Command, epilog=f"Example: mtl-bert evaluate {console.EXAMPLE}")
+def evaluate(
+    run: RunDir,
+    checkpoint: Checkpoint = "best",
+    data_dir: DataDir = None,
+    model_path: ModelPath = None,
+) -> None:
+    """Score a finished run again, and compare with what it recorded."""
+    from mtl_bert.runs.opened import Run
 
-
-def run(config: DictConfig) -> None:
-    """Evaluate a run's checkpoint on its dev sets and say whether the recorded scores return."""
-    opened = Run.open(
-        "." if config.run is None else str(config.run),
-        str(config.checkpoint),
-        data_dir=config.data.dir,
-        model_path=config.model.path,
-    )
+    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path)
+    # Torch takes seconds to import: a command that is wrong is refused before that.
     from rich.console import Console
 
     from mtl_bert.runs.summary import scores_table, title_of
 
-    scores, recorded = evaluate(opened), opened.results
-    before: Results | Scores = recorded if opened.checkpoint == "best" else recorded.last
-    console = Console(highlight=False)
-    rows = {f"{opened.checkpoint} checkpoint, now": scores, "as recorded": before}
-    console.print(scores_table(title_of(recorded), rows, scores))
+    scores, recorded = _scores(opened), opened.results
+    before = recorded if checkpoint == "best" else recorded.last
+    rows = {f"{checkpoint} checkpoint, now": scores, "as recorded": before}
+    out = Console(highlight=False)
+    out.print(scores_table(title_of(recorded), rows, scores))
     same = scores.score == before.score and scores.tasks == before.tasks
-    console.print(
+    out.print(
         "the numbers are the recorded ones"
         if same
         else f"the numbers differ from the recorded ones (made on {recorded.device})"
     )
 
 
-def evaluate(opened: Run) -> Scores:
-    """The scores of a run's checkpoint on its dev sets, on whatever device there is.
-
-    Raises:
-        ConfigError: a checkpoint that does not load.
-    """
+def _scores(opened: "Run") -> "Scores":
+    """The scores of a run's checkpoint on its dev sets, on whatever device there is."""
     from mtl_bert.training.build import assemble, make_trainer
 
     parts = assemble(opened.settings, splits=["dev"])

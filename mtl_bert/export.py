@@ -1,47 +1,40 @@
-"""Give a run's model away: ``python -m mtl_bert.export run=DIR out=DIR``."""
+"""Give a run's model away: ``mtl-bert export RUN OUT``."""
 
 import logging
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from mtl_bert.config import command_line
-from mtl_bert.config.command_line import ArgumentError
-from mtl_bert.runs.opened import Run
+import typer
+
+from mtl_bert.utils import console
+from mtl_bert.utils.console import Checkpoint, ModelPath, RunDir
+from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.logging import plain_messages
 
-KEYS = ("run", "out", "checkpoint", "model.path")
-HELP = """
-Write a finished run's model as a transformers directory.
-
-python -m mtl_bert.export run=DIR out=DIR [checkpoint=best|last] [model.path=DIR]
-
-AutoModel.from_pretrained(out) loads the encoder, AutoTokenizer.from_pretrained(out) its tokenizer;
-heads.safetensors and heads.json beside them are the tasks' heads, and README.md says how to use
-all three in ten lines. With sampler=single, out has a directory for each task.
-
-Example
-  python -m mtl_bert.export run=runs/2026-01-31/12-00-00-arrp-seed1 out=my-model
-"""
+app = console.application()
+main = partial(console.run, app, "python -m mtl_bert.export")
 
 
-def main() -> None:
-    """The command."""
-    command_line.run_key_values(run, KEYS, HELP)
+@app.command(cls=console.Command, epilog=f"Example: mtl-bert export {console.EXAMPLE} my-model")
+def export(
+    run: RunDir,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="a new or empty directory")],
+    checkpoint: Checkpoint = "best",
+    model_path: ModelPath = None,
+) -> None:
+    """Write a run's model as a directory for transformers.
 
+    AutoModel.from_pretrained(OUT) loads the encoder, AutoTokenizer.from_pretrained(OUT) its
+    tokenizer; heads.safetensors and heads.json beside them are the tasks' heads, and README.md says
+    how to use all three in ten lines. With sampler=single, OUT has a directory for each task.
+    """
+    from mtl_bert.runs.opened import Run
 
-def run(given: Mapping[str, str]) -> None:
-    """Write the directory."""
-    opened = Run.open(
-        given.get("run", "."),
-        given.get("checkpoint", "best"),
-        model_path=given.get("model.path"),
-    )
-    if not given.get("out"):
-        raise ArgumentError("out: expected a directory, found nothing; write out=DIR")
-    out = Path(given["out"])
+    opened = Run.open(run, checkpoint, model_path=model_path)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ArgumentError(
-            f"out: expected a new or empty directory, found something at {out}; write another"
+        raise UserError(
+            f"OUT: expected a new or empty directory, found something at {out}; write another"
         )
     plain_messages(logging.WARNING)
     # Torch takes seconds to import: a command that is wrong is refused before that.

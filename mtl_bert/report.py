@@ -1,60 +1,78 @@
-"""The paper's tables and figures from finished runs: ``python -m mtl_bert.report DIR...``."""
+"""The paper's tables and figures from finished runs: ``mtl-bert report DIR...``."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from mtl_bert.analysis.document import PAGE
-from mtl_bert.analysis.finding import find_run, find_runs
-from mtl_bert.analysis.numbers import counted
-from mtl_bert.analysis.runs import Run, UnusableError
-from mtl_bert.utils.errors import UserError, told_in_a_line
+import typer
 
-DESCRIPTION = """\
-Put finished runs side by side in the form of the paper's tables and figures: its numbers beside
-yours, whether differences are real, and what became of its claims.
+from mtl_bert.utils import console
+from mtl_bert.utils.errors import UserError
 
-Reads every results.json below each DIR, and predictions/TASK.csv beside it. Writes index.html (one
-page that needs nothing else), runs/*.html (such a page for each run), report.md, tables/*.csv and
-figures/*.png and *.svg. It trains nothing and needs no GPU.
+if TYPE_CHECKING:
+    from mtl_bert.analysis.run_files import Run
 
-What --publish wrote can be read like any runs, and stand beside yours in one report (of two runs
-of the same method with the same seed the newer one counts):
-  mkdir theirs && tar -xf published/runs.tar.xz -C theirs
-  python -m mtl_bert.report theirs runs --out report"""
-
-EPILOG = """\
-examples
-  python -m mtl_bert.report runs
+EXAMPLES = f"""\b
+Examples
+  mtl-bert report runs
       everything below runs, into runs/report
-  python -m mtl_bert.report runs --out report --run runs/2026-11-24/06-23-45-arrp-seed1
+  mtl-bert report runs --out report --run {console.EXAMPLE}
       with the confusion matrices, scatter plots and mistakes of that run
-  python -m mtl_bert.train -m +experiment/table4=arrp_f0_lambda05,rr seed=1,2,3 data=cs224n \\
-      data.dir=DIR model=bert_base
+  mtl-bert train -m +experiment/table4=arrp_f0_lambda05,rr seed=1,2,3 \\
+          data=cs224n data.dir=DIR model=bert_base
       makes runs to report on: rows of Table 4 with three seeds
+  mkdir theirs && tar -xf published/runs.tar.xz -C theirs
+  mtl-bert report theirs runs --out report
+      what --publish wrote, beside your own runs (of two runs of the same method
+      with the same seed the newer one counts)
 
 Runs that differ in nothing but the seed are repetitions of one method. Methods stand side by side
 when everything else (data, encoder, batch, learning rate, ...) is the same; other settings get a
-section of their own. Rows that nobody has run are shown with the command that makes them."""
+section of their own. Rows that nobody has run are shown with the command that makes them.
+"""
+app = console.application()
+main = partial(console.run, app, "python -m mtl_bert.report")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
-    with told_in_a_line():
-        run(_parser().parse_args(arguments))
+@app.command(cls=console.Command, epilog=EXAMPLES)
+def report(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR", help="where runs lie")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default: report in the first DIR.")
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN", help="Show this run's answers (default: each setting's best ARRP run's)."
+        ),
+    ] = None,
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish",
+            help="Write small files to commit, without the texts of examples: report.md, tables, "
+            "SVG figures, and runs.tar.xz, from which this report can be made again.",
+        ),
+    ] = False,
+) -> None:
+    """Put finished runs side by side, as the paper's tables do.
 
+    Shows the paper's numbers beside yours, whether differences are real, and what became of its
+    claims.
 
-def run(options: argparse.Namespace) -> None:
-    """Read the runs and write the report.
-
-    Raises:
-        UserError: there is nothing to report on, or nowhere to write it.
+    Reads every results.json below each DIR, and predictions/TASK.csv beside it. Writes index.html
+    (one page that needs nothing else), runs/*.html (such a page for each run), report.md,
+    tables/*.csv and figures/*.png and *.svg. It trains nothing and needs no GPU.
     """
-    directories: list[Path] = options.directories
-    out = _place(options)
+    from mtl_bert.analysis.document import PAGE
+    from mtl_bert.analysis.numbers import counted
+    from mtl_bert.analysis.run_files import find_runs
+
+    out = _place(directories, out, publish=publish)
     for directory in directories:
         if not directory.is_dir():
             raise UserError(
@@ -62,60 +80,61 @@ def run(options: argparse.Namespace) -> None:
                 "write the directory in which runs lie, for example runs"
             )
     runs, warnings = find_runs(directories)
-    chosen = [_chosen(path, runs) for path in options.run]
-    runs += [run for run in chosen if run not in runs]
-    if options.publish:
+    chosen = [_chosen(path, runs) for path in run or ()]
+    runs += [one for one in chosen if one not in runs]
+    if publish:
         _check_names(runs)
-        runs, chosen = ([replace(run, quoted=False) for run in some] for some in (runs, chosen))
+        runs, chosen = ([replace(one, quoted=False) for one in some] for some in (runs, chosen))
     for warning in warnings:
         sys.stderr.write(f"{warning}\n")
     if not runs:
         where = ", ".join(map(str, directories))
         raise UserError(
             f"DIR: expected results.json of finished runs, found none that can be used below "
-            f"{where}; train something first: python -m mtl_bert.train hydra.run.dir=DIR/first"
+            f"{where}; train something first: mtl-bert train hydra.run.dir=DIR/first"
         )
-    from mtl_bert.analysis.archive import publish
-    from mtl_bert.analysis.report import report
-    from mtl_bert.analysis.runpage import run_pages
-    from mtl_bert.analysis.writing import TEXT, write_report
+    from mtl_bert.analysis import archive
+    from mtl_bert.analysis.contents import report as reported
+    from mtl_bert.analysis.render import TEXT, write_report
+    from mtl_bert.analysis.run_page import run_pages
 
     try:
-        if options.publish:  # warnings name places of this machine, and were given already
-            publish(report(runs, (), chosen, pages=False), runs, out)
+        if publish:  # warnings name places of this machine, and were given already
+            archive.publish(reported(runs, (), chosen, pages=False), runs, out)
         else:
-            write_report(report(runs, warnings, chosen), out, run_pages(runs))
+            write_report(reported(runs, warnings, chosen), out, run_pages(runs))
     except OSError as error:
         raise UserError(
             f"--out: expected a directory that can be written, found {error.strerror} at "
-            f"{error.filename or out}; write another --out=DIR"
+            f"{error.filename or out}; write another --out DIR"
         ) from error
-    first = out / (TEXT if options.publish else PAGE)
+    first = out / (TEXT if publish else PAGE)
     print(f"{counted(len(runs), 'run')}; report written to {first}")
 
 
-def _place(options: argparse.Namespace) -> Path:
+def _place(directories: Sequence[Path], given: Path | None, *, publish: bool) -> Path:
     """Where the report goes.
 
     Raises:
         UserError: texts that must not be published lie there.
     """
-    given: Path | None = options.out
-    if not options.publish:
-        return given or Path(options.directories[0], "report")
+    from mtl_bert.analysis.document import PAGE
+
+    if not publish:
+        return given or directories[0] / "report"
     if given is None:
         raise UserError(
-            "--publish: expected a directory of its own, found no --out; write --out=DIR"
+            "--publish: expected a directory of its own, found no --out; write --out DIR"
         )
     if (given / PAGE).exists():
         raise UserError(
             "--out: expected a directory without a whole report, whose pages have the data's "
-            f"texts, found {given / PAGE}; write another --out=DIR"
+            f"texts, found {given / PAGE}; write another --out DIR"
         )
     return given
 
 
-def _check_names(runs: Sequence[Run]) -> None:
+def _check_names(runs: Sequence["Run"]) -> None:
     """Refuse runs of one name, as an archive has room for one of them."""
     for name, count in Counter(run.name for run in runs).items():
         if count > 1:
@@ -125,45 +144,20 @@ def _check_names(runs: Sequence[Run]) -> None:
             )
 
 
-def _chosen(path: Path, runs: Sequence[Run]) -> Run:
+def _chosen(path: Path, runs: Sequence["Run"]) -> "Run":
     """The run of a directory, among those that were read or read now."""
+    from mtl_bert.analysis.run_files import UnusableError, read_run
+
     for known in runs:
         if known.directory.resolve() == path.resolve():
             return known
     try:
-        return find_run(path, path.parent)
+        return read_run(path, path.parent)
     except UnusableError as error:
         raise UserError(
             f"--run: expected the directory of a finished run, found none at {path} ({error}); "
             "write a directory that holds results.json"
         ) from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_bert.report",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("directories", metavar="DIR", nargs="+", type=Path, help="where runs lie")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="default: report in the first DIR")
-    parser.add_argument(
-        "--run",
-        metavar="RUNDIR",
-        nargs="+",
-        type=Path,
-        action="extend",
-        default=[],
-        help="show the answers of these runs (default: of each setting's best ARRP run)",
-    )
-    parser.add_argument(
-        "--publish",
-        action="store_true",
-        help="write small files to commit, without the texts of examples: report.md, tables, SVG "
-        "figures, and runs.tar.xz, from which this report can be made again",
-    )
-    return parser
 
 
 if __name__ == "__main__":

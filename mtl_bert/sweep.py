@@ -1,52 +1,52 @@
-"""See how the jobs of a sweep are: ``python -m mtl_bert.sweep status DIR``."""
+"""See how the jobs of a sweep are: ``mtl-bert sweep status DIR``."""
 
-import argparse
 import json
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from mtl_bert.jobs.folder import Folder, described, status_table
-from mtl_bert.utils.errors import UserError, told_in_a_line
+from mtl_bert.utils import console
+from mtl_bert.utils.errors import UserError
 
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mtl_bert.sweep",
-        description="See what has become of a sweep's jobs: done, running, failed, stopped "
-        "(goes on when the sweep's command is given again) or waiting.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="status")
-    status = commands.add_parser("status", help="a line for each job")
-    status.add_argument("folder", metavar="DIR", type=Path, help="the sweep's, such as runs/sweep")
-    status.add_argument("--json", action="store_true", help="for programs")
-    chosen = parser.parse_args()
-    with told_in_a_line():
-        show_status(chosen.folder, as_json=chosen.json)
+app = console.application()
+main = partial(console.run, app, "python -m mtl_bert.sweep")
 
 
-def show_status(path: Path, *, as_json: bool = False) -> None:
-    """Print the state of every job of the sweeps in a folder.
+@app.callback()
+def sweep() -> None:
+    """See what has become of a sweep's jobs."""
 
-    Raises:
-        UserError: there are none.
+
+@app.command(cls=console.Command, epilog="Example: mtl-bert sweep status runs/sweep")
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a sweep")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show a line for each job.
+
+    A job is done, running, failed, stopped (it goes on when the sweep's command is given again) or
+    waiting.
     """
-    folder = Folder(path)
-    jobs = described(folder)
+    from rich.console import Console
+
+    from mtl_bert.jobs.folder import Folder, described, status_table
+
+    jobs = described(Folder(folder))
     if not jobs:
         raise UserError(
-            f"DIR: expected the folder of a sweep, found no jobs in {path}; write for example "
-            "python -m mtl_bert.sweep status runs/sweep"
+            f"DIR: expected the folder of a sweep, found no jobs in {folder}; write for example "
+            "mtl-bert sweep status runs/sweep"
         )
     if as_json:
         print(json.dumps([job._asdict() for job in jobs], indent=1))
         return
-    console = Console(highlight=False)
-    console.print(status_table(path, jobs))
+    shown = Console(highlight=False)
+    shown.print(status_table(folder, jobs))
     for job in jobs:
         if job.error:
-            console.print(f"failed: {job.name}: {job.error}", soft_wrap=True, markup=False)
+            shown.print(f"failed: {job.name}: {job.error}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

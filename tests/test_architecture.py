@@ -91,11 +91,12 @@ def test_data_model_and_tasks_do_not_know_training() -> None:
 
 
 def test_nothing_imports_an_entry_point() -> None:
-    assert offences(("mtl_bert",), ENTRY_POINTS) == []
+    found = offences(("mtl_bert",), ENTRY_POINTS)
+    assert [line for line in found if not line.startswith("mtl_bert.__main__ ")] == []
 
 
 REPORT = ("mtl_bert.analysis", "mtl_bert.report")
-DRAWN_WITH = ("numpy", "scipy", "matplotlib", "jinja2", "pydantic", "rich")
+DRAWN_WITH = ("numpy", "pandas", "scipy", "matplotlib", "jinja2", "pydantic", "rich", "typer")
 
 
 def test_reporting_needs_nothing_that_trains() -> None:
@@ -106,7 +107,7 @@ def test_reporting_needs_nothing_that_trains() -> None:
         if within(module, *REPORT)
         for name in imports(tree)
         if name.partition(".")[0] not in sys.stdlib_module_names
-        and not within(name, "mtl_bert.utils.errors", "mtl_bert.utils.files", *REPORT, *DRAWN_WITH)
+        and not within(name, "mtl_bert.utils", *REPORT, *DRAWN_WITH)
         and name != "mtl_bert"
     }
     assert foreign == set()
@@ -114,9 +115,7 @@ def test_reporting_needs_nothing_that_trains() -> None:
 
 def test_only_the_shell_knows_hydra() -> None:
     shell = (
-        "train",
         "plan",
-        "evaluate",
         "config.command_line",
         "config.compose",
         "runs.factories",
@@ -132,8 +131,8 @@ def test_only_the_shell_knows_hydra() -> None:
 
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 MENTION = re.compile(rf"(?<![A-Za-z])({'|'.join(TASKS)})(?![A-Za-z])")
-# What a message tells people to write: task=sst, task=[sst,sts] or plan.sizes='{sts: 6040}'.
-EXAMPLE = re.compile(r"\btask=\w+|\b[\w.]+=('[^']*'|\[[^\]]*\])")
+# What a message tells people to write: task=sst, --task sst, plan.sizes='{sts: 6040}'.
+EXAMPLE = re.compile(r"\btask[= ]\w+|\b[\w.]+=('[^']*'|\[[^\]]*\])")
 
 
 def test_no_code_mentions_a_task() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mtl_bert.analysis.document import Document
-from mtl_bert.analysis.runs import LEFT_OUT, Predictions, Run, UnusableError
-from mtl_bert.analysis.writing import FIGURES, TABLES, csv_text, write_small
+from mtl_bert.analysis.render import FIGURES, TABLES, csv_text, write_small
+from mtl_bert.analysis.run_files import LEFT_OUT, Run, UnusableError
 from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.utils.files import replacing
 
@@ -65,28 +65,18 @@ def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
                 answers = run.predictions(task)
             except UnusableError:
                 continue  # a report of the archive says so, as one of the run does
-            yield RunFolder(Path(run.name)).predictions(task).as_posix(), _rows(answers)
-
-
-def _rows(answers: Predictions) -> str:
-    confidences = answers.confidences
-    columns = zip(answers.ids, answers.labels, answers.predictions, strict=True)
-    return csv_text(
-        [
-            {
-                "id": name,
-                "text": LEFT_OUT,
-                "label": f"{label:.15g}",
-                "prediction": f"{prediction:.9g}",
-            }
-            | ({} if confidences is None else {"confidence": _or_nothing(confidences[place])})
-            for place, (name, label, prediction) in enumerate(columns)
-        ]
-    )
-
-
-def _or_nothing(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.9g}"
+            columns = (answers.ids, answers.labels, answers.predictions, answers.confidences)
+            records = [
+                {
+                    "id": name,
+                    "text": LEFT_OUT,
+                    "label": f"{label:.15g}",
+                    "prediction": f"{prediction:.9g}",
+                    "confidence": "" if math.isnan(sure) else f"{sure:.9g}",
+                }
+                for name, label, prediction, sure in zip(*columns, strict=True)
+            ]
+            yield RunFolder(Path(run.name)).predictions(task).as_posix(), csv_text(records)
 
 
 def _without_places(results: Results) -> Results:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.runs import Run
+from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.studies import Study
 
 TRAIN = ("python", "-m", "mtl_bert.train", "-m")
@@ -59,7 +59,7 @@ def _command(study: Study, choice: str, epochs: int) -> list[str]:
 
 def overrides(run: Run, epochs: int) -> list[str]:
     """The settings that a run shares with all of its study, as one writes them."""
-    config = run.config
+    config = run.results.config
     words = [*_tasks(config["tasks"]), *_data(config["data"]), *_model(config["model"])]
     # A sweep's jobs have one process each, which sees what several saw together.
     trainer = config["trainer"]

@@ -1,13 +1,14 @@
 """What a report says, apart from how it looks: sections of paragraphs, tables and figures.
 
-A table or figure cannot be made without the :class:`~mtl_bert.analysis.subject.Subject` that its
+A table or figure cannot be made without the :class:`~mtl_bert.analysis.studies.Subject` that its
 numbers are about, and its title always ends with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.studies import Subject
 
 PAGE = "index.html"
 
@@ -145,6 +146,39 @@ class Figure:
     def title(self) -> str:
         """Heading and subject."""
         return self.subject.title(self.heading)
+
+
+def words(*headings: str, group: str = "") -> tuple[Column, ...]:
+    """Columns of words."""
+    return tuple(Column(heading, group, numeric=False) for heading in headings)
+
+
+def numeric(*headings: str, group: str = "") -> tuple[Column, ...]:
+    """Columns of numbers."""
+    return tuple(Column(heading, group) for heading in headings)
+
+
+def table(
+    name: str,
+    heading: str,
+    subject: Subject,
+    columns: Iterable[Column],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    records: Iterable[Record] = (),
+    **more: Any,
+) -> Table:
+    """A table of cells or plain texts; its records say what they are about, mostly at the end."""
+    about = subject.words
+    return Table(
+        name,
+        heading,
+        subject,
+        tuple(columns),
+        tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),
+        records=tuple({**each, "subject": each.get("subject", about)} for each in records),
+        **more,
+    )
 
 
 Block = Text | Points | Commands | Answers | Table | Figure

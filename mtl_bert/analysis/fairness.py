@@ -13,9 +13,9 @@ import numpy as np
 
 from mtl_bert.analysis import numbers
 from mtl_bert.analysis.commands import independent
-from mtl_bert.analysis.document import Block, Cell, Column, Commands, Record, Table, Text
+from mtl_bert.analysis.document import Block, Commands, Text, numeric, table, words
+from mtl_bert.analysis.numbers import Floats, over_seeds, summary
 from mtl_bert.analysis.paper import EPOCHS
-from mtl_bert.analysis.statistics import Floats, spread
 from mtl_bert.analysis.studies import Group, Study
 
 SINGLE = "single"
@@ -82,7 +82,7 @@ def balance(study: Study, group: Group, single: Group | None) -> Balance:
     """A method against the independent models' means over seeds."""
     changes: dict[str, Floats | None] = {}
     for task in study.tasks:
-        base = 0.0 if single is None else float(single.values(task).mean())
+        base = 0.0 if single is None else single.mean(task)
         changes[task] = 100 * (group.values(task) - base) / base if base > 0 else None
     return Balance(changes, {task: study.unit(task, group.values(task)) for task in study.tasks})
 
@@ -92,40 +92,52 @@ def blocks(study: Study) -> list[Block]:
     if not study.compared:
         return [Text("Nothing was trained, so nothing can be said.")]
     single = single_of(study)
-    cells, records = [], []
+    unknown = numbers.MISSING if single is None else UNDEFINED
+    rows, records = [], []
     for group in study.compared:
         found = balance(study, group, single)
-        texts = [
-            *(_change(found.changes[task], single) for task in study.tasks),
-            _change(found.delta_m, single), found.worst or _missing(single),
-            _points(found.range, single), found.worst_unit, numbers.with_spread(found.unit_range),
-            str(len(group.runs)),
-        ]  # fmt: skip
-        cells.append((Cell(group.label), *(Cell(text) for text in texts)))
-        records.append(_record(study, group, found))
-    table = Table(
-        name=f"{study.slug}-fairness",
-        heading="Each task against a model of its own",
-        subject=study.subject,
-        columns=(
-            Column("method", numeric=False),
-            *(Column(task, "change to the single-task model, %") for task in study.tasks),
-            Column("mean over tasks (Δm)", "change to the single-task model, %"),
-            Column("worst task", "change to the single-task model, %", numeric=False),
-            Column("max − min", "change to the single-task model, %"),
-            Column("worst task", "metric mapped to 0..1", numeric=False),
-            Column("max − min", "metric mapped to 0..1"),
-            Column("n"),
+        *changes, delta_m, gap = (
+            unknown if values is None else over_seeds(values, _signed)
+            for values in (*found.changes.values(), found.delta_m, found.range)
+        )
+        rows.append((
+            group.label, *changes, delta_m, found.worst or unknown, gap.removeprefix("+"),
+            found.worst_unit, over_seeds(found.unit_range), str(group.n),
+        ))  # fmt: skip
+        columns = {f"{task}_change": values for task, values in found.changes.items()}
+        columns |= {"delta_m": found.delta_m, "range": found.range}
+        columns |= {f"{task}_unit": values for task, values in found.units.items()}
+        records.append({
+            "method": group.label,
+            **{k: v for name, x in columns.items() for k, v in summary(name, x).items()},
+            **summary("unit_range", found.unit_range),
+            "worst": found.worst, "worst_unit": found.worst_unit, "n": group.n,
+        })  # fmt: skip
+    change, mapped = "change to the single-task model, %", "metric mapped to 0..1"
+    balances = table(
+        f"{study.slug}-fairness",
+        "Each task against a model of its own",
+        study.subject,
+        (
+            *words("method"), *numeric(*study.tasks, "mean over tasks (Δm)", group=change),
+            *words("worst task", group=change), *numeric("max − min", group=change),
+            *words("worst task", group=mapped), *numeric("max − min", group=mapped),
+            *numeric("n"),
         ),
-        rows=tuple(cells),
+        rows,
         caption=_caption(study, single),
-        records=tuple(records),
-    )
+        records=records,
+    )  # fmt: skip
     if single is not None:
-        return [table]
+        return [balances]
     command = independent(study, study.compared[0].epochs or EPOCHS)
     lead = "The single-task models are missing, and this command makes them (DIR: your files):"
-    return [table, Commands(lead, (("one encoder per task", command),))]
+    return [balances, Commands(lead, (("one encoder per task", command),))]
+
+
+def _signed(value: float) -> str:
+    """One decimal with its sign, and none before 0 that is negative."""
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", numbers.MINUS)
 
 
 def _caption(study: Study, single: Group | None) -> str:
@@ -135,10 +147,10 @@ def _caption(study: Study, single: Group | None) -> str:
     )
     if single is None:
         return f"There is no run of sampler=single, so no change can be said. {rest}"
-    undefined = [t for t in study.tasks if float(single.values(t).mean()) <= 0]
+    undefined = [t for t in study.tasks if single.mean(t) <= 0]
     words = [
         "Changes are relative to the mean of the single-task runs "
-        f"(n={len(single.runs)}), whose own spread is not in the ±: their row's max − min is what "
+        f"(n={single.n}), whose own spread is not in the ±: their row's max − min is what "
         "seeds alone make. Δm is the mean over tasks "
         "(Maninis et al. 2019). Where a single-task metric lies close to 0, a small difference is "
         "a large change."
@@ -149,34 +161,3 @@ def _caption(study: Study, single: Group | None) -> str:
             "above 0, and nothing can be said relative to it."
         )
     return " ".join([*words, rest, study.subject.warning]).strip()
-
-
-def _missing(single: Group | None) -> str:
-    return numbers.MISSING if single is None else UNDEFINED
-
-
-def _change(values: Floats | None, single: Group | None) -> str:
-    if values is None:
-        return _missing(single)
-    sd = spread(values)
-    mean = f"{round(float(values.mean()), 1) + 0.0:+.1f}".replace("-", numbers.MINUS)
-    return mean if sd is None else f"{mean} ± {sd:.1f}"
-
-
-def _points(values: Floats | None, single: Group | None) -> str:
-    return _change(values, single).removeprefix("+")
-
-
-def _record(study: Study, group: Group, found: Balance) -> Record:
-    numbers_of = {f"{task}_change": found.changes[task] for task in study.tasks}
-    numbers_of |= {"delta_m": found.delta_m, "range": found.range}
-    numbers_of |= {f"{task}_unit": values for task, values in found.units.items()}
-    numbers_of["unit_range"] = found.unit_range
-    record: dict[str, str | int | float | None] = {"method": group.label}
-    for name, values in numbers_of.items():
-        record[name] = None if values is None else float(values.mean())
-        record[f"{name}_sd"] = None if values is None else spread(values)
-    return {
-        **record, "worst": found.worst, "worst_unit": found.worst_unit, "n": len(group.runs),
-        "subject": study.subject.words,
-    }  # fmt: skip

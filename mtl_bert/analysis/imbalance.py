@@ -12,31 +12,43 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
 from mtl_bert.analysis import numbers
-from mtl_bert.analysis.comparing import RULE, Comparison, Difference
-from mtl_bert.analysis.document import Block, Cell, Column, Figure, Record, Section, Table, Text
+from mtl_bert.analysis.comparison import RULE, Comparison, Difference
+from mtl_bert.analysis.document import (
+    Block,
+    Cell,
+    Figure,
+    Record,
+    Section,
+    Table,
+    Text,
+    numeric,
+    table,
+    words,
+)
 from mtl_bert.analysis.figures.canvas import Words
-from mtl_bert.analysis.figures.panels import SPREAD, Curve, panels_figure
+from mtl_bert.analysis.figures.curves import SPREAD, Curve, panels_figure
+from mtl_bert.analysis.figures.style import Looks
 from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.statistics import Floats, Interval, seed_interval, spread
-from mtl_bert.analysis.studies import SCORE, Group, Study
-from mtl_bert.analysis.style import Look
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.numbers import Floats, over_seeds, summary
+from mtl_bert.analysis.statistics import seed_interval
+from mtl_bert.analysis.studies import SCORE, Group, Study, Subject
 
 WORST = "worst task"
 QUESTION = "Does ARRP's advantage appear where tasks are of very unequal size?"
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class Series:
     """Studies that differ in nothing but how much of the smaller training sets there is.
 
     Attributes:
         studies: in rising order of their ratios.
-        number: from 0, among the ladders of a report.
+        number: from 0, among the series of a report.
     """
 
     studies: tuple[Study, ...]
@@ -84,7 +96,7 @@ def _along(method: Method) -> Method:
     return replace(method, B=None, B_scale=1.0, rest=rest)
 
 
-def ladders(studies: Sequence[Study]) -> list[Ladder]:
+def series_of(studies: Sequence[Study]) -> list[Series]:
     """Studies put together that differ in ``data.imbalance`` alone, two values at least."""
     alike: defaultdict[str, list[Study]] = defaultdict(list)
     for study in studies:
@@ -95,7 +107,7 @@ def ladders(studies: Sequence[Study]) -> list[Ladder]:
             same = {**setting, "data": data, "dev": dev, "epochs": study.main_epochs}
             alike[json.dumps(same, sort_keys=True)].append(study)
     several = [tuple(sorted(members, key=ratio_of)) for members in alike.values() if members[1:]]
-    return [Ladder(members, number) for number, members in enumerate(several)]
+    return [Series(members, number) for number, members in enumerate(several)]
 
 
 def worst(study: Study, group: Group) -> Floats:
@@ -104,199 +116,153 @@ def worst(study: Study, group: Group) -> Floats:
     return np.asarray(np.min(units, axis=0))
 
 
-def section(
-    ladder: Ladder, looks: Mapping[Method, Look], comparisons: Mapping[Study, Comparison]
-) -> Section:
+def _values(study: Study, group: Group) -> dict[str, Floats]:
+    tasks = {task: group.values(task) for task in study.tasks}
+    return {SCORE: group.values(SCORE), WORST: worst(study, group), **tasks}
+
+
+def section(series: Series, looks: Looks, comparisons: Mapping[Study, Comparison]) -> Section:
     """Scores against the ratio, and where ARRP differs from the others."""
     blocks: list[Block] = [
         Text(
             "The same data, encoder and settings, but for the smaller training sets, which "
             "data.imbalance cuts down; dev sets stay the same."
         ),
-        _scores(ladder),
-        _figure(ladder, looks),
-        *_advantage(ladder, comparisons),
+        _scores(series),
+        _figure(series, looks),
+        *_advantage(series, comparisons),
     ]
-    heading = "What imbalance does" + (f" ({ladder.number + 1})" if ladder.number else "")
-    return Section(ladder.slug, heading, tuple(blocks))
+    heading = "What imbalance does" + (f" ({series.number + 1})" if series.number else "")
+    return Section(series.slug, heading, tuple(blocks))
 
 
-def _scores(ladder: Ladder) -> Table:
-    heads = [f"{ratio:g} : 1" for ratio in ladder.ratios]
-    rows, records = [], []
-    for method, groups in ladder.methods.items():
-        cells = [Cell(method.label)]
-        for what in (SCORE, WORST):
-            for place, study in enumerate(ladder.studies):
-                group = groups.get(place)
-                values = None if group is None else _values(study, group)[what]
-                shown = numbers.MISSING if values is None else numbers.with_spread(values)
-                cells.append(Cell(shown))
-        seeds = sorted({len(group.runs) for group in groups.values()})
-        rows.append((*cells, Cell(" or ".join(map(str, seeds)))))
-        records += [
-            _record(ladder, method, place, ladder.studies[place], group)
-            for place, group in sorted(groups.items())
-        ]
-    return Table(
-        name=f"{ladder.slug}-scores",
-        heading="Score and worst task at each ratio of the largest training set to the others",
-        subject=ladder.subject,
-        columns=(
-            Column("method", numeric=False),
-            *(Column(head, what) for what in (SCORE, WORST) for head in heads),
-            Column("n"),
+def _scores(series: Series) -> Table:
+    rows: list[list[str]] = []
+    records: list[Record] = []
+    for method, groups in series.methods.items():
+        found = {place: _values(series.studies[place], group) for place, group in groups.items()}
+        seeds = sorted({group.n for group in groups.values()})
+        rows.append([
+            method.label,
+            *(
+                over_seeds(found[place][what] if place in found else None)
+                for what in (SCORE, WORST) for place in range(len(series.studies))
+            ),
+            " or ".join(map(str, seeds)),
+        ])  # fmt: skip
+        for place, group in sorted(groups.items()):
+            record: dict[str, str | int | float | None] = {
+                "method": method.label, "ratio": series.ratios[place], "B": group.method.drawn,
+            }  # fmt: skip
+            for what, values in found[place].items():
+                record |= summary(what, values, sd=" sd")
+            about = series.studies[place].subject.words
+            records.append({**record, "n": group.n, "subject": about})
+    heads = [f"{ratio:g} : 1" for ratio in series.ratios]
+    return table(
+        f"{series.slug}-scores",
+        "Score and worst task at each ratio of the largest training set to the others",
+        series.subject,
+        (
+            *words("method"), *numeric(*heads, group=SCORE), *numeric(*heads, group=WORST),
+            *numeric("n"),
         ),
-        rows=tuple(rows),
+        rows,
         caption=(
             "Mean ± standard deviation over seeds. Worst task: the lowest of the metrics, each "
             "mapped to 0..1. An epoch of other sizes has another number of steps: compare methods "
             "within a column. “B given”: B differs between ratios, or stands for a method that was "
             "run with several; then the largest is shown, and the CSV file says which."
         ),
-        records=tuple(records),
-    )
+        records=records,
+    )  # fmt: skip
 
 
-def _values(study: Study, group: Group) -> dict[str, Floats]:
-    tasks = {task: group.values(task) for task in study.tasks}
-    return {SCORE: group.values(SCORE), WORST: worst(study, group), **tasks}
-
-
-def _record(ladder: Ladder, method: Method, place: int, study: Study, group: Group) -> Record:
-    means: dict[str, float | None] = {}
-    for what, values in _values(study, group).items():
-        means[what] = float(values.mean())
-        means[f"{what} sd"] = spread(values)
-    return {
-        "method": method.label, "ratio": ladder.ratios[place], "B": group.method.drawn,
-        **means, "n": len(group.runs), "subject": study.subject.words,
-    }  # fmt: skip
-
-
-def _figure(ladder: Ladder, looks: Mapping[Method, Look]) -> Figure:
-    study = ladder.studies[0]
+def _figure(series: Series, looks: Looks) -> Figure:
+    study = series.studies[0]
     whats = {SCORE: "dev score", WORST: "lowest of 0..1"}
     whats |= {task: f"dev {study.metrics[task]}" for task in study.tasks}
-    curves = []
-    for method, groups in ladder.methods.items():
-        places = sorted(groups)
-        points = [
-            (ladder.ratios[place], _values(ladder.studies[place], groups[place]))
-            for place in places
-        ]
-        curves.append(Curve(method.brief(), looks[groups[places[0]].method], points))
-    trends = "; ".join(
-        f"{curve.label}: " + ", ".join(f"{x:g} {v[SCORE].mean():.3f}" for x, v in curve.points)
-        for curve in curves
-    )
-    words = Words(
-        f"{ladder.slug}-ratio", "Score and worst task against the ratio of sizes", ladder.subject,
-        f"Score, worst task and each task's metric against the ratio. Scores: {trends}.",
+    curves = [
+        Curve(
+            method.brief(),
+            looks[groups[min(groups)].method],
+            [(series.ratios[p], _values(series.studies[p], groups[p])) for p in sorted(groups)],
+        )
+        for method, groups in series.methods.items()
+    ]
+    about = Words(
+        f"{series.slug}-ratio", "Score and worst task against the ratio of sizes", series.subject,
+        "Score, worst task and each task's metric against the ratio. "
+        f"Scores: {'; '.join(curve.trend for curve in curves)}.",
         f"Means over seeds. {SPREAD}",
     )  # fmt: skip
-    return panels_figure(words, whats, curves, "ratio of sizes (log scale)", log=True)
+    return panels_figure(about, whats, curves, "ratio of sizes (log scale)", log=True)
 
 
-def _advantage(ladder: Ladder, comparisons: Mapping[Study, Comparison]) -> list[Block]:
+def _advantage(series: Series, comparisons: Mapping[Study, Comparison]) -> list[Block]:
     """ARRP minus each other method, at each ratio."""
-    rows, answers = [], []
+    rows: list[tuple[str | Cell, ...]] = []
     records: list[Record] = []
-    for arrp in (method for method in ladder.methods if method.sampler == "arrp"):
-        for other in ladder.methods:
-            if other.sampler == "arrp":
-                continue
-            found = _differences(ladder, comparisons, arrp, other)
-            cells = [
-                Cell(
-                    f"{numbers.change(d.mean)} ({d.verdict})" if d else numbers.MISSING,
-                    bold=bool(d and d.sign),
-                )
-                for d in found
-            ]
-            rows.append((Cell(arrp.label), Cell(other.label), *cells))
-            change = _change(ladder, arrp, other)
-            answers.append(f"{arrp.label} against {other.label}: {_answer(ladder, found, change)}")
-            records += [
-                {
-                    "method": arrp.label, "minus": other.label, "ratio": ratio,
-                    "difference": d.mean, "verdict": d.verdict, "subject": ladder.subject.words,
-                }
-                for ratio, d in zip(ladder.ratios, found, strict=True)
-                if d is not None
-            ]  # fmt: skip
+    answers = []
+    arrps = [method for method in series.methods if method.sampler == "arrp"]
+    others = [method for method in series.methods if method.sampler != "arrp"]
+    for arrp, other in product(arrps, others):
+        ends = {
+            place: (group, series.methods[other][place])
+            for place, group in sorted(series.methods[arrp].items())
+            if place in series.methods[other]
+        }
+        found = {p: comparisons[series.studies[p]].difference(*ends[p]) for p in ends}
+        cells = [
+            Cell(f"{numbers.change(d.mean)} ({d.verdict})" if d else numbers.MISSING,
+                 bold=bool(d and d.sign))
+            for d in map(found.get, range(len(series.studies)))
+        ]  # fmt: skip
+        rows.append((arrp.label, other.label, *cells))
+        answers.append(f"{arrp.label} against {other.label}: {_answer(series, found, ends)}")
+        records += [
+            {"method": arrp.label, "minus": other.label, "ratio": series.ratios[place],
+             "difference": d.mean, "verdict": d.verdict}
+            for place, d in found.items()
+        ]  # fmt: skip
     if not rows:
         return []
-    table = Table(
-        name=f"{ladder.slug}-arrp",
-        heading="The score of ARRP minus that of each other method, at each ratio",
-        subject=ladder.subject,
-        columns=(
-            Column("method", numeric=False), Column("minus", numeric=False),
-            *(Column(f"{ratio:g} : 1") for ratio in ladder.ratios),
-        ),
-        rows=tuple(rows),
-        caption=f"{RULE} {ladder.subject.warning}".strip(),
-        records=tuple(records),
-    )  # fmt: skip
-    return [Text(f"{QUESTION} {'; '.join(answers)}."), table]
-
-
-def _differences(
-    ladder: Ladder, comparisons: Mapping[Study, Comparison], first: Method, second: Method
-) -> list[Difference | None]:
-    found: list[Difference | None] = []
-    for place, study in enumerate(ladder.studies):
-        one, other = (ladder.methods[method].get(place) for method in (first, second))
-        if one is None or other is None:
-            found.append(None)
-        else:
-            found.append(comparisons[study].difference(one, other))
-    return found
-
-
-def _change(ladder: Ladder, first: Method, second: Method) -> tuple[float, Interval | None] | None:
-    """How the difference changes from the smallest to the largest ratio, over common seeds."""
-    ends = [
-        (ladder.methods[first].get(place), ladder.methods[second].get(place))
-        for place in (0, len(ladder.studies) - 1)
-    ]
-    groups = [group for pair in ends for group in pair if group is not None]
-    if len(groups) < 4:
-        return None
-    common = sorted(set.intersection(*(set(group.seeds) for group in groups)))
-    if not common:
-        return None
-    least, most = (
-        [_at(a, seed) - _at(b, seed) for seed in common] for a, b in (groups[:2], groups[2:])
+    differences = table(
+        f"{series.slug}-arrp",
+        "The score of ARRP minus that of each other method, at each ratio",
+        series.subject,
+        (*words("method", "minus"), *numeric(*(f"{ratio:g} : 1" for ratio in series.ratios))),
+        rows,
+        caption=f"{RULE} {series.subject.warning}".strip(),
+        records=records,
     )
-    return float(np.mean(most) - np.mean(least)), seed_interval(most, least)
-
-
-def _at(group: Group, seed: int) -> float:
-    return float(group.values(SCORE)[group.seeds.index(seed)])
+    return [Text(f"{QUESTION} {'; '.join(answers)}."), differences]
 
 
 def _answer(
-    ladder: Ladder,
-    found: Sequence[Difference | None],
-    change: tuple[float, Interval | None] | None,
+    series: Series, found: Mapping[int, Difference], groups: Mapping[int, tuple[Group, Group]]
 ) -> str:
     """Where it stands at the largest ratio, and whether that is another place than at the smallest.
 
-    The second is a test of its own: that one difference is real and another is not shown says
-    nothing of their difference.
+    The second is a test of its own, over common seeds: that one difference is real and another is
+    not shown says nothing of their difference.
     """
-    most = found[-1]
-    if most is None or most.unknown:
+    last = len(series.studies) - 1
+    if last not in found or found[last].unknown:
         return "cannot be judged"
-    where = {1: "ahead", -1: "behind", 0: "no difference shown"}[most.sign]
-    words = f"{where} at {ladder.ratios[-1]:g} : 1"
-    by, interval = change or (0.0, None)
+    where = {1: "ahead", -1: "behind", 0: "no difference shown"}[found[last].sign]
+    said = f"{where} at {series.ratios[last]:g} : 1"
+    if 0 not in groups:
+        return said
+    ends = (groups[0], groups[last])
+    common = sorted(set.intersection(*(set(g.seeds) for pair in ends for g in pair)))
+    least, most = ([a.at(seed) - b.at(seed) for seed in common] for a, b in ends)
+    interval = seed_interval(most, least)
     if interval is None:
-        return words
+        return said
     shown = "real over seeds" if interval.sign else "not shown to be real"
+    by = numbers.change(float(np.mean(most) - np.mean(least)))
     return (
-        f"{words}; from {ladder.ratios[0]:g} : 1 to there the difference changed by "
-        f"{numbers.change(by)} ({interval}, {shown})"
+        f"{said}; from {series.ratios[0]:g} : 1 to there the difference changed by "
+        f"{by} ({interval}, {shown})"
     )

@@ -1,11 +1,12 @@
-"""What makes two runs the same method, and what a method is called."""
+"""What makes two runs the same method or the same setting, read from their configuration."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.nodes import node_words
-from mtl_bert.analysis.runs import Run
+from mtl_bert.runs.results import Results
 
 ALL_BUT_HEAD = ("*", "!heads.{task}.*")
 WITHOUT_SURGERY = ("full", "single", "random")  # one task at a time, or none: nothing to combine
@@ -17,6 +18,7 @@ PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
 _OWN_FIELDS = {"_target_", "name", "lambda_on"}
 LOSS, UPDATE = "loss", "update"
+_PLACES = ("dir", "path")  # where things lie says nothing about what they are
 
 
 @dataclass(frozen=True, order=True)
@@ -94,28 +96,20 @@ class Method:
         )
 
 
-def method_of(run: Run) -> Method:
-    """The method of a run."""
-    config = run.config
-    sampler = config["sampler"]
-    name = sampler["name"]
-    B, lambda_ = config.get("B"), config.get("lambda")
+def method_of(config: dict[str, Any]) -> Method:
+    """The method of a resolved configuration."""
+    sampler, lambda_ = config["sampler"], config["lambda"]
+    B, frozen = config["B"], config["freeze"]
     return Method(
-        sampler=name,
+        sampler=sampler["name"],
         B=B,
-        B_scale=1.0 if B is None else float(config.get("B_scale", 1.0)),
+        B_scale=1.0 if B is None else float(config["B_scale"]),
         lambda_=None if lambda_ is None else float(lambda_),
-        frozen=_frozen(config),
+        frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
-        surgery="" if name in WITHOUT_SURGERY else _surgery(config["surgery"]),
+        surgery="" if sampler["name"] in WITHOUT_SURGERY else _surgery(config["surgery"]),
         rest=_rest(sampler),
     )
-
-
-def _frozen(config: dict[str, Any]) -> tuple[str, ...]:
-    freeze = config.get("freeze", "none")
-    patterns = config.get("freeze_sets", {}).get(freeze, []) if isinstance(freeze, str) else freeze
-    return tuple(patterns)
 
 
 def _rest(sampler: dict[str, Any]) -> str:
@@ -126,9 +120,47 @@ def _rest(sampler: dict[str, Any]) -> str:
     target = str(sampler.get("_target_", ""))
     if target and not target.startswith("mtl_bert.sampling."):
         extra["_target_"] = target
-    return ", ".join(f"{key}={node_words(value)}" for key, value in sorted(extra.items()))
+    return ", ".join(f"{key}={setting_words(value)}" for key, value in sorted(extra.items()))
 
 
 def _surgery(node: dict[str, Any]) -> str:
-    method, scope, reduction = (node.get(key) for key in ("method", "scope", "reduction"))
-    return ", ".join(node_words(part) for part in (method, scope, reduction))
+    return ", ".join(setting_words(node.get(key)) for key in ("method", "scope", "reduction"))
+
+
+def setting_of(results: Results) -> dict[str, Any]:
+    """Everything besides the method that could change a run's numbers, by name."""
+    config, data = results.config, results.data
+    trainer = config["trainer"]
+    processes = trainer["devices"] * trainer["num_nodes"]
+    given = {key: value for key, value in config["data"].items() if value is not None}
+    return {
+        "data": _without(given, _PLACES) | {"name": data.name},
+        "sizes": data.sizes,
+        "encoder": results.encoder,
+        "model": _without(config["model"], _PLACES),
+        "batch": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
+        "group_by_length": config["group_by_length"],
+        "lr": config["lr"],
+        "optimizer": config["optimizer"],
+        "scheduler": config["scheduler"],
+        "gradient_clip_val": trainer["gradient_clip_val"],
+        "precision": trainer["precision"],
+        "check_val_every_n_epoch": trainer["check_val_every_n_epoch"],
+        "dev_sample": results.dev_sample,
+        "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
+    }
+
+
+def _without(node: Any, keys: Sequence[str]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {key: _without(value, keys) for key, value in node.items() if key not in keys}
+
+
+def setting_words(value: Any) -> str:
+    """A setting as people write it; a node is ``Class(key=value)``."""
+    if isinstance(value, dict):
+        settings = [f"{k}={setting_words(v)}" for k, v in value.items() if not k.startswith("_")]
+        name = str(value.get("_target_", "")).rpartition(".")[2]
+        return f"{name}({', '.join(settings)})" if settings else name or "{}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

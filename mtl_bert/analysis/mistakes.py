@@ -1,17 +1,49 @@
-"""The wrong answers that a model is most sure of, as the paper lists some."""
+"""The paper's section 6 for a run: its answers drawn, and those wrong ones it is most sure of."""
 
 import numpy as np
 
-from mtl_bert.analysis.document import Block, Cell, Column, Record, Table, Text
-from mtl_bert.analysis.heads import Classes, Scale
-from mtl_bert.analysis.runs import Predictions
+from mtl_bert.analysis import paper
+from mtl_bert.analysis.document import Block, Record, Text, numeric, table, words
+from mtl_bert.analysis.figures.predictions import confusion_figure, scatter_figure
+from mtl_bert.analysis.run_files import Classes, Predictions, Run, Scale, UnusableError
 from mtl_bert.analysis.studies import Study
 
 SHOWN = 5
+_NUMBERS = {
+    task: f"Figure {number}: "
+    for number, task in enumerate((paper.SENTIMENT, paper.PARAPHRASE, paper.SIMILARITY), start=2)
+}
 
 
-def mistakes(found: Predictions, head: Classes | Scale) -> list[int] | None:
-    """The places of the worst answers, the worst first; None where nothing says how sure.
+def answer_blocks(study: Study, run: Run, task: str, stem: str) -> list[Block]:
+    """A task's figure and the wrong answers that a run is most sure of, or why there are none."""
+    head = run.head(task)
+    if head is None:
+        return [Text(f"{task}: its head is of a kind that this report has no figure for.")]
+    try:
+        found = run.predictions(task)
+    except UnusableError as error:
+        return [
+            Text(f"{task}: no figure, because the predictions of {run.name} are no use: {error}.")
+        ]
+    of = f"of {paper.TITLES.get(task, task).lower()} ({task}), {run.name}"
+    number = _NUMBERS.get(task, "")
+    if isinstance(head, Classes):
+        places = (found.labels, found.predictions)
+        if any((x < 0).any() or (x >= len(head.names)).any() for x in places):
+            return [Text(f"{task}: no figure, because predictions are not among the classes.")]
+        heading = f"{number}confusion matrix and labels {of}"
+        figure = confusion_figure(
+            f"{stem}-confusion", heading, study.subject, run, task, head, found
+        )
+    else:
+        heading = f"{number}true and predicted values {of}"
+        figure = scatter_figure(f"{stem}-scatter", heading, study.subject, task, head, found)
+    return [figure, mistakes_table(study, f"{stem}-mistakes", run.name, task, head, found)]
+
+
+def mistakes(found: Predictions, head: Classes | Scale) -> list[int]:
+    """The places of the worst answers, the worst first.
 
     Of classes the wrong ones with the highest confidence, of numbers those farthest off.
     """
@@ -19,8 +51,6 @@ def mistakes(found: Predictions, head: Classes | Scale) -> list[int] | None:
         badness = np.abs(found.predictions - found.labels)
         wrong = badness > 0
     else:
-        if found.confidences is None or not np.isfinite(found.confidences).any():
-            return None
         badness = np.nan_to_num(found.confidences, nan=-1.0)
         wrong = found.predictions != found.labels
     places = np.flatnonzero(wrong)
@@ -28,54 +58,35 @@ def mistakes(found: Predictions, head: Classes | Scale) -> list[int] | None:
     return [int(place) for place in worst]
 
 
-def mistakes_block(
+def mistakes_table(
     study: Study, name: str, run: str, task: str, head: Classes | Scale, found: Predictions
 ) -> Block:
     """A task's list."""
-    worst = mistakes(found, head)
-    if worst is None:
-        return Text(
-            f"{task}: the wrong answers that the model is most sure of cannot be told, because the "
-            "predictions of this run were saved without confidences (by an older version)."
-        )
+    by, last = "most confident wrong answers", "confidence"
     if isinstance(head, Scale):
         by, last = "largest errors", "error"
-    else:
-        by, last = "most confident wrong answers", "confidence"
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[str, ...]] = []
     records: list[Record] = []
-    for place in worst:
+    for place in mistakes(found, head):
         label, prediction = float(found.labels[place]), float(found.predictions[place])
         if isinstance(head, Scale):
             sure = abs(prediction - label)
             true, predicted = f"{label:.2f}", f"{prediction:.2f}"
         else:
-            assert found.confidences is not None
             sure = float(found.confidences[place])
-            true, predicted = (_class(head, number) for number in (label, prediction))
-        texts = " | ".join(found.texts[place])
-        rows.append((Cell(texts), Cell(true), Cell(predicted), Cell(f"{sure:.3f}")))
+            true, predicted = head.name(label), head.name(prediction)
+        texts = found.texts[place]
+        rows.append((" | ".join(texts), true, predicted, f"{sure:.3f}"))
         records.append(
-            {"id": found.ids[place],
-             **{f"text{n or ''}": t for n, t in zip(("", 2), found.texts[place], strict=False)},
-             "label": true, "prediction": predicted, last: sure, "subject": study.subject.words}
+            {"id": found.ids[place], **dict(zip(("text", "text2"), texts, strict=False)),
+             "label": true, "prediction": predicted, last: sure}
         )  # fmt: skip
-    return Table(
-        name=name,
-        heading=f"{task}: {by} of {run}",
-        subject=study.subject,
-        columns=(
-            Column("text | text" if len(found.texts[0]) > 1 else "text", numeric=False),
-            Column("true", numeric=False),
-            Column("predicted", numeric=False),
-            Column(last),
-        ),
-        rows=tuple(rows),
+    return table(
+        name,
+        f"{task}: {by} of {run}",
+        study.subject,
+        (*words(" | ".join(["text"] * len(found.texts[0])), "true", "predicted"), *numeric(last)),
+        rows,
         caption="" if rows else "There is no wrong answer.",
-        records=tuple(records),
+        records=records,
     )
-
-
-def _class(head: Classes, number: float) -> str:
-    place = int(number)
-    return head.names[place] if 0 <= place < len(head.names) else f"{number:g}"

@@ -1,15 +1,40 @@
-"""How numbers are written."""
+"""How numbers are written, and what is said of several seeds: mean, deviation and their number.
+
+Shapes: S seeds of a method.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtl_bert.analysis.statistics import Floats, spread
+Floats = NDArray[np.float64]
 
 MISSING, MINUS = "–", "−"
+
+
+def spread(values: Floats) -> float | None:
+    """The standard deviation over seeds [S]; None for one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def summary(
+    name: str, values: Floats | None, mean: str = "", sd: str = "_sd"
+) -> dict[str, float | None]:
+    """Mean and deviation over seeds [S] with all digits, under ``name`` and these endings."""
+    if values is None:
+        return {f"{name}{mean}": None, f"{name}{sd}": None}
+    return {f"{name}{mean}": float(np.mean(values)), f"{name}{sd}": spread(values)}
 
 
 def counted(number: int, what: str) -> str:
     """So many of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def count(value: float | None) -> str:
+    """A whole number, with commas."""
+    return MISSING if value is None else f"{value:,.0f}"
 
 
 def metric(value: float | None) -> str:
@@ -33,7 +58,7 @@ def minutes(value: float | None) -> str:
 
 def ratio(value: float | None) -> str:
     """How many times as much."""
-    return MISSING if value is None else f"{value:.2f}"
+    return MISSING if value is None else f"{value:,.2f}"
 
 
 def percent(share: float | None) -> str:
@@ -41,21 +66,10 @@ def percent(share: float | None) -> str:
     return MISSING if share is None else f"{100 * share:.1f} %".replace("-", MINUS)
 
 
-def percent_with_spread(shares: Floats) -> str:
-    """Mean ± standard deviation over seeds, in %."""
-    sd = spread(shares)
-    mean = percent(float(np.mean(shares)))
-    return mean if sd is None else f"{mean.removesuffix(' %')} ± {percent(sd)}"
-
-
-def with_spread(values: Floats) -> str:
-    """Mean ± standard deviation over seeds; the number alone where there is one."""
-    sd = spread(values)
-    mean = metric(float(np.mean(values)))
-    return mean if sd is None else f"{mean} ± {sd:.3f}"
-
-
-def minutes_with_spread(values: Floats) -> str:
-    """The same for minutes."""
-    sd = spread(values)
-    return minutes(float(np.mean(values))) + ("" if sd is None else f" ± {minutes(sd)}")
+def over_seeds(values: Floats | None, form: Callable[[float], str] = metric) -> str:
+    """Mean ± standard deviation over seeds [S]; the number alone where there is one."""
+    if values is None:
+        return MISSING
+    mean, sd = form(float(np.mean(values))), spread(values)
+    unit = " %" if mean.endswith(" %") else ""
+    return mean if sd is None else f"{mean.removesuffix(unit)} ± {form(sd).removeprefix('+')}"

@@ -5,13 +5,13 @@ Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from mtl_bert.analysis.numbers import Floats
 
 LEVEL = 0.95
 RESAMPLES = 2_000
@@ -39,6 +39,7 @@ def pearson(labels: Floats, predictions: Floats) -> Floats:
 METRICS = {"accuracy": accuracy, "pearson": pearson}
 
 
+@final
 @dataclass(frozen=True)
 class Interval:
     """Where a number lies, at the level of confidence."""
@@ -118,8 +119,3 @@ def seed_interval(first: Sequence[float], second: Sequence[float]) -> Interval |
         return Interval(mean, mean)
     found = stats.ttest_rel(first, second).confidence_interval(LEVEL)
     return Interval(float(found.low), float(found.high))
-
-
-def spread(values: Floats) -> float | None:
-    """The standard deviation over seeds [M]; None for one."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None

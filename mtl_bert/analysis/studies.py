@@ -1,4 +1,10 @@
-"""Runs put together: by setting, then by epochs and method, so that like stands beside like."""
+"""Runs put together: by setting, then by epochs and method, so that like stands beside like.
+
+Every title of a report ends with the words of a :class:`Subject`: which data, whole or in part,
+made up or not, seen before or not. So no number is taken for more than it is.
+
+Shapes: S seeds of a method.
+"""
 
 import json
 import re
@@ -9,46 +15,139 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.methods import Method, method_of
-from mtl_bert.analysis.runs import Run
-from mtl_bert.analysis.subject import Subject, subject_of
+from mtl_bert.analysis.methods import Method, setting_of
+from mtl_bert.analysis.numbers import Floats
+from mtl_bert.analysis.run_files import Run
+from mtl_bert.runs.results import PhaseRecord, Results
 
 SCORE = "score"
-_PLACES = ("dir", "path")  # where things lie says nothing about what they are
 
 
-def setting_of(run: Run) -> dict[str, Any]:
-    """Everything besides the method that could change a run's numbers, by name."""
-    config, data = run.config, run.results.data
-    trainer = config["trainer"]
-    processes = trainer.get("devices", 1) * trainer.get("num_nodes", 1)
-    # Older files lack what newer ones leave at null.
-    told = {key: value for key, value in config["data"].items() if value is not None}
-    return {
-        "data": _without(told, _PLACES) | {"name": data.name},
-        "sizes": data.sizes,
-        "encoder": run.results.encoder,
-        "model": _without(config["model"], _PLACES),
-        "batch": config["batch_size"] * trainer.get("accumulate_grad_batches", 1) * processes,
-        "group_by_length": config.get("group_by_length"),
-        "lr": config["lr"],
-        "optimizer": config.get("optimizer"),
-        "scheduler": config.get("scheduler"),
-        "gradient_clip_val": trainer.get("gradient_clip_val"),
-        "precision": trainer.get("precision"),
-        "check_val_every_n_epoch": trainer.get("check_val_every_n_epoch", 1),
-        "dev_sample": run.results.dev_sample,
-        "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
-    }
+@dataclass(frozen=True)
+class Subject:
+    """The data, encoder and batches that numbers come from.
+
+    Attributes:
+        data: the data's name.
+        synthetic: made-up text.
+        sizes: training examples of each task.
+        encoder: the encoder's name.
+        seen: tasks whose data the encoder was trained on before -> those data sets.
+        dev: dev examples of each task.
+        bucket: steps within which examples of like length shared a batch; None is at random.
+        ratios: of the largest training set to the others, where numbers are about several.
+    """
+
+    data: str
+    synthetic: bool
+    sizes: tuple[tuple[str, int], ...]
+    encoder: str
+    seen: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    dev: tuple[tuple[str, int], ...] = ()
+    bucket: int | None = None
+    ratios: tuple[float, ...] = ()
+
+    @property
+    def other_sizes(self) -> tuple[str, ...]:
+        """Training sets of another size than the paper's: ``n of N``, or ``n instead of N``."""
+        sizes = dict(self.sizes)
+        found = []
+        for task, size in paper.SIZES.items():
+            n = sizes.get(task)
+            if n is None:
+                found.append(f"{task} missing")
+            elif n != size.train:
+                word = "of" if n < size.train else "instead of"
+                found.append(f"{task} {n:,} {word} {size.train:,}")
+        return tuple(found)
+
+    @property
+    def partial_dev(self) -> tuple[str, ...]:
+        """Dev sets that are smaller than the paper's: ``n of N``."""
+        dev = dict(self.dev)
+        return tuple(
+            f"{task} {dev[task]:,} of {size.dev:,}"
+            for task, size in paper.SIZES.items()
+            if dev.get(task, size.dev) < size.dev
+        )
+
+    @property
+    def other_tasks(self) -> tuple[str, ...]:
+        """Tasks that the paper does not have."""
+        return tuple(task for task, _ in self.sizes if task not in paper.SIZES)
+
+    @property
+    def like_the_paper(self) -> bool:
+        """Whether the paper's numbers are of the same experiment: data, encoder, random batches."""
+        same_data = not (self.synthetic or self.other_sizes or self.other_tasks or self.seen)
+        same_dev = all(n == paper.SIZES[task].dev for task, n in self.dev if task in paper.SIZES)
+        same_model = self.encoder == paper.ENCODER and self.bucket is None
+        return same_data and same_dev and same_model
+
+    @property
+    def words(self) -> str:
+        """What a title ends with."""
+        words = [f"data={self.data}"]
+        if self.synthetic:
+            words[0] += ", SYNTHETIC (made-up text)"
+        if self.other_sizes:
+            partial = any(n < paper.SIZES[t].train for t, n in self.sizes if t in paper.SIZES)
+            kind = "partial training sets" if partial else "other training sets"
+            words.append(f"{kind}: {self._sizes_in_words}")
+        if self.partial_dev:
+            words.append(f"partial dev sets: {', '.join(self.partial_dev)}")
+        if self.other_tasks:
+            words.append(f"tasks that the paper does not have: {', '.join(self.other_tasks)}")
+        if self.seen:
+            seen = (f"{task} ({', '.join(sets)})" for task, sets in self.seen)
+            words.append(f"CONTAMINATED: the encoder was trained before on {', '.join(seen)}")
+        words.append(f"encoder {self.encoder}")
+        if self.bucket is not None:
+            words.append(f"batches of like length (group_by_length={self.bucket})")
+        return "; ".join(words)
+
+    @property
+    def _sizes_in_words(self) -> str:
+        if not self.ratios:
+            return ", ".join(self.other_sizes)
+        largest, size = max(self.sizes, key=lambda task: task[1])
+        *first, last = (f"{ratio:g}" for ratio in self.ratios)
+        return f"{largest} {size:,} ({', '.join(first)} and {last} times each of the others)"
+
+    def title(self, heading: str) -> str:
+        """A title, with what its numbers are about."""
+        return f"{heading} [{self.words}]"
+
+    @property
+    def warning(self) -> str:
+        """What a caption says where the paper's numbers are of another experiment; else nothing."""
+        if self.like_the_paper:
+            return ""
+        if self.synthetic:
+            return (
+                "Ours is about made-up text: these numbers say that the program works, never what "
+                "a method is worth. A difference to the paper is not an error of reproduction but "
+                "another experiment."
+            )
+        return (
+            "Data, encoder or batches are not the paper's: a difference to its numbers is not an "
+            "error of reproduction but another experiment."
+        )
 
 
-def _without(node: Any, keys: Sequence[str]) -> Any:
-    if not isinstance(node, dict):
-        return node
-    return {key: _without(value, keys) for key, value in node.items() if key not in keys}
+def subject_of(results: Results) -> Subject:
+    """What a run's numbers are about."""
+    return Subject(
+        data=results.data.name,
+        synthetic=results.data.synthetic,
+        sizes=tuple((task, sizes.get("train", 0)) for task, sizes in results.data.sizes.items()),
+        encoder=results.encoder,
+        seen=tuple((task, tuple(sets)) for task, sets in results.data.seen.items() if sets),
+        dev=tuple((task, score.n) for task, score in results.tasks.items()),
+        bucket=results.config["group_by_length"],
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +173,28 @@ class Group:
         """Whether anything was."""
         return any(run.results.epochs for run in self.runs)
 
-    def values(self, what: str) -> NDArray[np.float64]:
-        """A task's metric, or the score, of each run: [seeds]."""
+    def values(self, what: str) -> Floats:
+        """A task's metric, or the score, of each run: [S]."""
         if what == SCORE:
             return np.array([run.results.score for run in self.runs])
         return np.array([run.results.tasks[what].value for run in self.runs])
 
+    def mean(self, what: str = SCORE) -> float:
+        """The mean of the same over seeds."""
+        return float(self.values(what).mean())
+
+    def at(self, seed: int, what: str = SCORE) -> float:
+        """The same of one seed."""
+        return float(self.values(what)[self.seeds.index(seed)])
+
     @property
-    def minutes(self) -> NDArray[np.float64]:
-        """Training minutes per epoch of each run: [seeds]."""
+    def n(self) -> int:
+        """How many seeds there are."""
+        return len(self.runs)
+
+    @property
+    def minutes(self) -> Floats:
+        """Training minutes per epoch of each run: [S]."""
         return np.array([run.results.minutes_per_epoch for run in self.runs])
 
     @property
@@ -158,7 +270,7 @@ class Study:
         """The trained methods that stand side by side: with several epochs, or else with one."""
         return tuple(group for group in self.main if group.trained) or self.single
 
-    def unit(self, task: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def unit(self, task: str, values: Floats) -> Floats:
         """Values of a task's metric, mapped to 0..1 as the score does."""
         scale = self.setting["tasks"][task].get("score", {})
         low, high = float(scale.get("low", 0)), float(scale.get("high", 1))
@@ -187,6 +299,11 @@ def one_device(*groups: Group) -> bool:
     return len(frozenset[str]().union(*(group.devices for group in groups))) == 1
 
 
+def phases_of(results: Results) -> list[PhaseRecord]:
+    """All phases of a run, epoch after epoch."""
+    return [phase for epoch in results.epochs for phase in epoch.phases]
+
+
 def file_name(text: str) -> str:
     """A name from data, made fit for a file and an anchor."""
     return re.sub(r"[^\w-]+", "-", text)
@@ -196,7 +313,7 @@ def studies(runs: Sequence[Run]) -> list[Study]:
     """Put runs together; the setting with most runs comes first."""
     by_setting: defaultdict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        by_setting[json.dumps(setting_of(run), sort_keys=True)].append(run)
+        by_setting[json.dumps(setting_of(run.results), sort_keys=True)].append(run)
     ordered = sorted(by_setting.items(), key=lambda item: (-len(item[1]), item[0]))
     return _told_apart([_study(number, members) for number, (_, members) in enumerate(ordered)])
 
@@ -244,13 +361,11 @@ def _words(tree: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _study(number: int, runs: Sequence[Run]) -> Study:
-    setting, subject = setting_of(runs[0]), subject_of(runs[0].results)
-    # The card's word on what an encoder has seen may be missing in older files.
-    subject = next((s for s in (subject_of(r.results) for r in runs) if s.seen), subject)
+    setting, subject = setting_of(runs[0].results), subject_of(runs[0].results)
     grouped: defaultdict[tuple[Method, int], dict[int, Run]] = defaultdict(dict)
     superseded = []
     for run in sorted(runs, key=lambda run: run.results.finished):
-        seeds = grouped[method_of(run), run.config["epochs"]]
+        seeds = grouped[run.method, run.epochs]
         if run.results.seed in seeds:
             superseded.append(seeds[run.results.seed])
         seeds[run.results.seed] = run

@@ -1,74 +1,29 @@
-"""What the entry points share: Hydra around a function of the settings, and short messages."""
+"""What ``train`` and ``plan`` share: Hydra around a function of the settings, short messages."""
 
 import difflib
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra import initialize_config_dir, version
+from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import CONF
-from mtl_bert.config.settings import unknown_setting
-from mtl_bert.utils.errors import UserError, told_in_a_line
+from mtl_bert.config.compose import CONF, NO_SETTINGS
+from mtl_bert.config.settings import setting_names, unknown_setting
+from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
 from mtl_bert.utils.validation import SamplerError
-
-
-class ArgumentError(UserError):
-    """A command line that cannot be."""
-
-
-def run_key_values(
-    function: Callable[[dict[str, str]], None], keys: Sequence[str], help_text: str
-) -> None:
-    """Run ``function({key: value, ...})`` on this process's command line.
-
-    A value is everything behind the first ``=``, to the letter. A user's error is one line, and the
-    exit code 2.
-
-    Args:
-        function: the command.
-        keys: that it knows.
-        help_text: for ``--help``.
-    """
-    given = sys.argv[1:]
-    if any(argument in ("-h", "--help") for argument in given):
-        print(help_text.strip())
-        return
-    with told_in_a_line():
-        function(read(given, keys))
-
-
-def read(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE arguments as a dictionary.
-
-    Raises:
-        ArgumentError: one that is not of that form, not known, or given twice.
-    """
-    found: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise ArgumentError(
-                f"{argument}: expected KEY=VALUE, found no =; write for example {keys[0]}=VALUE"
-            )
-        if key not in keys:
-            close = difflib.get_close_matches(key, keys, n=1)
-            hint = f"did you mean {close[0]}?" if close else "see --help for what there is"
-            raise ArgumentError(f"{key}: expected a known key, found {key}; {hint}")
-        if key in found:
-            raise ArgumentError(f"{key}: expected one value, found two; leave one out")
-        found[key] = value
-    return found
-
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -77,19 +32,34 @@ class JobRefusedError(HydraException):
     """A job of a sweep that a user's error ended: the sweep goes on and then fails."""
 
 
+@dataclass(frozen=True)
+class Composed:
+    """What Hydra has made of a command line, or of one job of a sweep.
+
+    Attributes:
+        config: the settings, unchecked.
+        directory: where the output goes.
+        overrides: the KEY=VALUE that were given, without those of Hydra's own part.
+        in_sweep: one of several jobs (``-m``).
+    """
+
+    config: DictConfig
+    directory: Path
+    overrides: Sequence[str]
+    in_sweep: bool = False
+
+
 def run(
-    config_name: str, function: Callable[[DictConfig, Path], object], keys: Sequence[str] = ()
+    config_name: str, function: Callable[[Composed], object], arguments: Sequence[str] | None = None
 ) -> None:
-    """Run ``function(config, directory)`` under Hydra; exit with code 2 on a user's error.
+    """Run ``function(composed)`` under Hydra; exit with code 2 on a user's error.
 
     Args:
         config_name: the primary configuration.
-        function: gets the composed configuration and the job's output directory; Hydra's sweepers
-            see what it returns.
-        keys: the settings there are, for hints about misspelt ones.
+        function: carries a job out; Hydra's sweepers see what it returns.
+        arguments: Hydra's command line; None takes this process's. Flags may stand anywhere.
     """
-    before = os.environ.get(FULL_ERROR)
-    wants_traceback = before == "1"
+    wants_traceback = os.environ.get(FULL_ERROR) == "1"
     began = time.time()
     refused: list[Exception] = []
 
@@ -98,7 +68,8 @@ def run(
         directory = Path(runtime.runtime.output_dir)
         in_sweep = runtime.mode == RunMode.MULTIRUN
         try:
-            return function(config, directory)
+            overrides = tuple(runtime.overrides.task)
+            return function(Composed(config, directory, overrides, in_sweep))
         except Exception as error:
             shown = isinstance(error, UserError | SamplerError) and not wants_traceback
             if shown or in_sweep:  # Hydra itself reports only at the sweep's end
@@ -112,25 +83,66 @@ def run(
             refused.append(error)  # raised, it would make Hydra print all overrides
             return None
 
-    os.environ[FULL_ERROR] = "1"  # so that Hydra leaves the wording of its errors to us
+    version.setbase("1.3")
+    with told_in_a_line(), _full_errors():
+        parser = get_args_parser()
+        parser.error = _refuse  # type: ignore[method-assign]
+        # Hydra's own reading of the command line refuses a flag between two overrides.
+        read = parser.parse_intermixed_args(arguments)
+        if read.experimental_rerun is not None:
+            _refuse("--experimental-rerun")
+        try:
+            _run_hydra(read, parser, job, str(CONF), config_name)
+        except (HydraException, OmegaConfBaseException) as error:
+            if wants_traceback:
+                raise
+            raise explained(error) from error
+    if refused:
+        sys.exit(REFUSED)
+
+
+def compose(config_name: str, overrides: Sequence[str]) -> Composed:
+    """What the command line of these words gives, for programs that have none.
+
+    Raises:
+        UserError: words that are wrong.
+    """
+    with _full_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            whole = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+            own = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+            return Composed(own, Path(whole.hydra.run.dir), tuple(whole.hydra.overrides.task))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explained(error) from error
+
+
+@contextmanager
+def _full_errors() -> Iterator[None]:
+    """Have Hydra leave the wording of its errors to us."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        if wants_traceback:
-            raise
-        sys.stderr.write(f"{_message(error, keys)}\n")
-        sys.exit(2)
+        yield
     finally:
         if before is None:
             del os.environ[FULL_ERROR]
         else:
             os.environ[FULL_ERROR] = before
-    if refused:
-        sys.exit(2)
+
+
+def _refuse(message: str) -> NoReturn:
+    """What argparse says of Hydra's flags, in a line."""
+    raise UserError(
+        f"command line: expected KEY=VALUE and Hydra's flags, found others ({message}); see --help"
+    )
+
+
+def explained(error: Exception) -> UserError:
+    """Put what Hydra says about a command line into one line of our form."""
+    return UserError(_message(error, [*NO_SETTINGS, *setting_names(), "plan.sizes", "plan.out"]))
 
 
 def _message(error: Exception, known: Sequence[str]) -> str:
-    """Put what Hydra says about a command line into one line of our form."""
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":

@@ -4,26 +4,45 @@ The entry points, ``cli.py`` and this file are the only ones that know Hydra.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain, refuse_old_names
+from mtl_bert.config.settings import (
+    ConfigError,
+    DataSettings,
+    ModelSettings,
+    Settings,
+    TrainerSettings,
+    defaults,
+    explain,
+    refuse_old_names,
+)
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
 """The configuration: inside an installed package, beside it in a checkout."""
 
+# What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
+for _name, _model in (
+    ("run", Settings), ("data", DataSettings), ("model", ModelSettings),
+    ("trainer", TrainerSettings),
+):  # fmt: skip
+    ConfigStore.instance().store(group="settings", name=_name, node=defaults(_model))
+
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
+
+OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
 
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
@@ -33,8 +52,14 @@ SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "free
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler takes none."""
 
-# Keys of the command line that say where settings come from or what becomes of a sweep.
-NO_SETTINGS = ("resume", "fail_fast")
+NO_SETTINGS = {
+    "resume": "Directory of a run to go on with.",
+    "fail_fast": "Whether a job that fails keeps a sweep (-m) from starting more.",
+}
+"""Keys of the command line that are about the command and not about the run."""
+
+# Where what a group gives stands, if not under the group\'s name.
+NODES = {"task": "tasks"}
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -49,7 +74,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
             if isinstance(config, DictConfig)
             else dict(config)
         )
-        for key in NO_SETTINGS:
+        for key in (*NO_SETTINGS, "plan"):
             plain.pop(key, None)
         refuse_old_names(plain)
         settings = Settings.model_validate(plain)
@@ -59,6 +84,18 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
         raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
+
+
+def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str] = ()) -> Settings:
+    """The same settings, with a note of the command line that they come from.
+
+    Args:
+        settings: the run's.
+        overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
+        left_out: keys among them that the run does not use.
+    """
+    told = [word for word in overrides if word.partition("=")[0] not in (*NO_SETTINGS, *left_out)]
+    return settings.model_copy(update={"overrides": told})
 
 
 def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
@@ -79,6 +116,13 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
     used = sampler_keys(plain["sampler"])
     unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+
+
+def _described_settings() -> str:
+    """What ``--help`` says of the settings."""
+    from mtl_bert.config.reference import help_text  # which reads what this module knows
+
+    return help_text()
 
 
 def _run_name(root: DictConfig) -> str:
@@ -118,6 +162,33 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     for key, value in (changes or {}).items():
         OmegaConf.update(saved, key, value)
     return read_settings(saved)
+
+
+def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
+    """A run's own settings, and what the command line gives anew.
+
+    Args:
+        config: composed from the command line.
+        directory: the run's.
+        overrides: the command line's, ``resume`` among them.
+
+    Raises:
+        ConfigError: no run is there, or settings that are wrong.
+    """
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+            "write resume=DIR"
+        )
+    before = saved_settings(path)
+    saved = OmegaConf.create(before.plain())
+    anew = [override for override in overrides if not override.startswith("resume=")]
+    for override in anew:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        node = NODES.get(key, key)
+        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
 
 
 def known_tasks() -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from mtl_bert.config.settings import Settings
 
 NO_DIFFERENCE = (
-    "logger", "logger.*", "trainer.accelerator", "trainer.num_workers", "trainer.threads",
+    "overrides", "logger", "logger.*", "trainer.accelerator", "trainer.num_workers",
+    "trainer.threads",
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
     "trainer.log_every_n_steps",
     "trainer.layers_every", "trainer.enable_progress_bar", "trainer.baseline",

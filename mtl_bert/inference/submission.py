@@ -4,11 +4,51 @@ A header line, then a line for each row of the file in the file's order, with th
 spaces: ``id \\t Predicted_Sentiment \\n`` and ``ID , PREDICTION \\n``.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from torch import Tensor
 
-from mtl_bert.data import Table
+from mtl_bert.data import Table, load_rows
+from mtl_bert.runs.factories import make_data_source, make_tasks
+from mtl_bert.runs.opened import Run
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.files import write_together
+
+
+def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -> dict[Path, Table]:
+    """Write the submission files of some tasks, all of them or none.
+
+    Returns:
+        Each file, and the rows that it answers.
+
+    Raises:
+        UserError: rows or a model that cannot be had, or nowhere to write.
+    """
+    tasks = [task for task in make_tasks(opened.settings) if task.name in names]
+    tables = load_rows(make_data_source(opened.settings), tasks, split)
+    model = opened.predictor
+    texts = {
+        out / file_name(task, split): file_text(
+            task, tables[task.name], model.outputs(task.name, tables[task.name])
+        )
+        for task in tasks
+    }
+    if len(texts) < len(tasks):
+        raise UserError(
+            f"task: expected a submission file of its own for each of {', '.join(names)}, found "
+            "two of one name; mend submission.file in a task's file"
+        )
+    try:
+        write_together(texts)
+    except OSError as error:
+        raise UserError(
+            f"out: expected a directory that can be written to, found {out} ({error}); "
+            "write out=ANOTHER"
+        ) from error
+    return {path: tables[task.name] for task, path in zip(tasks, texts, strict=True)}
 
 
 def file_name(task: Task, split: str) -> str:

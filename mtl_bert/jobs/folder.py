@@ -1,19 +1,15 @@
 """What is known of a sweep's jobs, on disk, so that any process may die and any other look.
 
-A folder holds a directory for each run and, in ``.sweep``, for each sweep the list of its jobs and
-perhaps the reason why no more are started, and for each job a lock that its process holds, where
-that process is, and how the job failed. What a job's state is follows from these; nobody has to
-keep it up to date.
+A folder holds the folder of each run and, in ``.sweep``, for each sweep the list of its jobs and
+perhaps the reason why no more are started, and for each job a lock that its process holds and how
+the job failed. A job's state follows from these files; nobody has to keep it up to date.
 """
 
 import hashlib
 import json
-import os
-import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +19,10 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.table import Table
 
-from mtl_bert.runs.results import Results
+from mtl_bert.runs.results import CONFIG, Results, RunFolder
 from mtl_bert.utils.files import write_text
 
 RECORDS = ".sweep"
-CONFIG, RESULTS, METRICS = "config.yaml", "results.json", "metrics.jsonl"
 
 
 class State(StrEnum):
@@ -72,31 +67,6 @@ class Sweep(_Record):
         return hashlib.blake2b("\n".join(names).encode(), digest_size=6).hexdigest()
 
 
-class Whereabouts(_Record):
-    """Where a job's process is."""
-
-    host: str
-    pid: int
-
-    @property
-    def alive(self) -> bool:
-        """Whether it is a living process of this machine."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-
-class Failure(_Record):
-    """How a job failed."""
-
-    error: str
-    at: datetime
-
-
 class Folder:
     """A folder of sweeps.
 
@@ -130,8 +100,8 @@ class Folder:
     def names(self) -> list[str]:
         """The runs of all sweeps, each once, also those that only their directories tell of."""
         asked = [job.name for sweep in self.sweeps() for job in sweep.jobs]
-        there = sorted(path.parent.name for path in self.path.glob(f"*/{CONFIG}"))
-        return list(dict.fromkeys([*asked, *there]))
+        found = sorted(path.parent.name for path in self.path.glob(f"*/{CONFIG}"))
+        return list(dict.fromkeys([*asked, *found]))
 
     def first_number(self, key: str, name: str) -> int | None:
         """Which of a sweep's jobs is the first that is the run of that name."""
@@ -155,27 +125,31 @@ class Folder:
 
     # Jobs.
 
+    def run(self, name: str) -> RunFolder:
+        """The folder of a job's run."""
+        return RunFolder(self.path / name)
+
     def state(self, name: str) -> State:
         """What has become of a job."""
-        if (self.path / name / RESULTS).exists():
+        if self.run(name).results.exists():
             return State.DONE
         if self._held(name):
             return State.RUNNING
         if self._file(name, "failed").exists():
             return State.FAILED
-        return State.STOPPED if (self.path / name / CONFIG).exists() else State.WAITING
+        return State.STOPPED if self.run(name).config.exists() else State.WAITING
 
     def results(self, name: str) -> Results | None:
         """What a finished run has to say, or None if it is not finished or cannot be read."""
         try:
-            return Results.model_validate_json((self.path / name / RESULTS).read_text("utf-8"))
+            return self.run(name).read_results()
         except (OSError, ValueError):
             return None
 
     def epochs(self, name: str) -> tuple[int, float] | None:
         """The last epoch that a run has been scored after, and its score."""
         try:
-            lines = (self.path / name / METRICS).read_text("utf-8").splitlines()
+            lines = self.run(name).metrics.read_text("utf-8").splitlines()
             records = (json.loads(line) for line in reversed(lines))
             last = next(record for record in records if record["score"] is not None)
             return int(last["epoch"]), float(last["score"])
@@ -184,16 +158,12 @@ class Folder:
 
     def fail(self, name: str, error: str) -> None:
         """Note that a job failed."""
-        failure = Failure(error=error, at=datetime.now(UTC))
-        write_text(self._file(name, "failed"), failure.model_dump_json() + "\n")
+        write_text(self._file(name, "failed"), error)
 
     def failure(self, name: str) -> str | None:
         """How a job failed, if it did."""
-        try:
-            text = self._file(name, "failed").read_text("utf-8")
-            return Failure.model_validate_json(text).error
-        except (OSError, ValidationError):
-            return None
+        path = self._file(name, "failed")
+        return path.read_text("utf-8") if path.exists() else None
 
     def output(self, name: str) -> Path:
         """Where the output of a job goes that runs beside others."""
@@ -203,30 +173,6 @@ class Folder:
         """What a job's process holds: a second process for the same run has to wait for it."""
         self._records.mkdir(parents=True, exist_ok=True)
         return FileLock(self._file(name, "lock"))
-
-    @contextmanager
-    def at_work(self, name: str) -> Iterator[None]:
-        """Say that this process carries out a job."""
-        path = self._file(name, "running")
-        here = Whereabouts(host=socket.gethostname(), pid=os.getpid())
-        write_text(path, here.model_dump_json() + "\n")
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-    def workers(self, names: Sequence[str]) -> list[Whereabouts]:
-        """The processes of this machine that carry out some of the jobs."""
-        found = []
-        for name in dict.fromkeys(names):
-            try:
-                text = self._file(name, "running").read_text("utf-8")
-                worker = Whereabouts.model_validate_json(text)
-            except (OSError, ValidationError):
-                continue
-            if worker.alive and self._held(name):
-                found.append(worker)
-        return found
 
     def _held(self, name: str) -> bool:
         path = self._file(name, "lock")

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
@@ -22,17 +21,15 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import UNSET, read_job_settings, read_settings
+from mtl_bert.config.compose import UNSET, made_by, read_job_settings, read_settings
 from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
-from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, Place, carry_out
+from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, carry_out, stopped_by_signal, this_process
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
+from mtl_bert.utils.errors import REFUSED
 
 log = logging.getLogger("mtl_bert")
-
-REFUSED = 2
-PAUSE = 0.1  # seconds between two looks at who still works
 
 
 def carry_out_job(config: DictConfig, directory: Path) -> float:
@@ -48,8 +45,10 @@ def carry_out_job(config: DictConfig, directory: Path) -> float:
         name = settings.sampler["name"]
         log.info("sampler=%s does not use %s: left out", name, ", ".join(unused))
     return carry_out(
-        settings,
-        Place(Folder(directory.parent), hydra.job.num, directory.name),
+        made_by(settings, hydra.overrides.task, unused),
+        Folder(directory.parent),
+        hydra.job.num,
+        directory.name,
         fail_fast=config.fail_fast,
         beside_others=not hydra.launcher["_target_"].endswith(".BasicLauncher"),
     )
@@ -91,7 +90,7 @@ class SweepCallback(Callback):
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
         self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
         self._folder.add(self._sweep)
-        os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: str(os.getpid())}
+        os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: this_process()}
         self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
         if jobs:
             names = {job.name for job in jobs}
@@ -99,7 +98,7 @@ class SweepCallback(Callback):
             same = f", {len(names)} different runs" if len(names) < len(jobs) else ""
             log.info(
                 "sweep of %d jobs%s in %s, %d done already; to see how it goes: "
-                "python -m mtl_bert.sweep status %s",
+                "mtl-bert sweep status %s",
                 *(len(jobs), same, self._folder.path, done, self._folder.path),
             )
 
@@ -113,31 +112,27 @@ class SweepCallback(Callback):
         names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
         states = {name: self._folder.state(name) for name in names}
         done = sum(state == State.DONE for state in states.values())
-        if done == len(names):
+        reason = self._folder.stopped(self._sweep.key)
+        by_signal = stopped_by_signal(self._folder, self._sweep.key)
+        if done == len(names) and not (by_signal and not names):
             return
+        if by_signal:
+            sys.stderr.write(f"sweep stopped by {reason}; the same command goes on\n")
+            sys.exit(EXIT_CODE)
         log.info("%d of %d runs done", done, len(names))
         failed = [name for name in names if states[name] == State.FAILED]
         for name in failed:
             log.info("failed: %s: %s", name, self._folder.failure(name))
-        reason = self._folder.stopped(self._sweep.key)
         log.info("%sthe same command tries again what is not done", f"{reason}; " if reason else "")
         sys.exit(REFUSED if failed else EXIT_CODE)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Have every job of this machine save and end, and start no more."""
+        """Start no more jobs; who waits for one on this machine has it save and end."""
         assert self._sweep is not None
         name = signal.Signals(number).name
-        names = [job.name for job in self._sweep.jobs] or self._folder.names()
         if self._folder.stopped(self._sweep.key) == name and number == signal.SIGINT:
             sys.exit(AT_ONCE)
         self._folder.stop(self._sweep.key, name)
-        workers = self._folder.workers(names)
-        for worker in workers:
-            os.kill(worker.pid, signal.SIGTERM)
-        while any(worker.alive for worker in workers):
-            time.sleep(PAUSE)
-        sys.stderr.write(f"sweep stopped by {name}; the same command goes on\n")
-        sys.exit(EXIT_CODE)
 
 
 def _jobs(config: DictConfig) -> tuple[Job, ...]:

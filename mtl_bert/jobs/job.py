@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -16,11 +17,9 @@ import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from filelock import Timeout
 
-from mtl_bert.config.compose import read_settings
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.folder import Folder
 from mtl_bert.machine.signals import EXIT_CODE, SIGNALS
@@ -31,46 +30,46 @@ from mtl_bert.utils.validation import SamplerError
 log = logging.getLogger("mtl_bert")
 
 SWEEP, SWEEP_PROCESS = "MTL_BERT_SWEEP", "MTL_BERT_SWEEP_PROCESS"
-"""Environment variables by which a launcher's processes know the sweep that they work for."""
+"""Environment variables that tell a launcher's processes their sweep's key and its process."""
 
 NOTHING = float("nan")
 """The score of a job that has none: Hydra's sweepers go on, and optimizers discard it."""
 
-PAUSE = 0.5  # seconds between two looks at whether the sweep is still there
+PAUSE = 0.5  # seconds between two looks at whether the sweep goes on
 
 
-class Place(NamedTuple):
-    """Which job this is.
-
-    Attributes:
-        folder: of the sweep.
-        number: as Hydra counts.
-        name: of the run.
-    """
-
-    folder: Folder
-    number: int
-    name: str
-
-    @property
-    def directory(self) -> Path:
-        """The run's."""
-        return self.folder.path / self.name
+def this_process() -> str:
+    """What tells this process from all others, of other machines too."""
+    return f"{socket.gethostname()} {os.getpid()}"
 
 
-def carry_out(settings: Settings, place: Place, *, fail_fast: bool, beside_others: bool) -> float:
-    """Carry out a job unless there is nothing left to do; never raises what a job does wrong.
+def stopped_by_signal(folder: Folder, key: str) -> bool:
+    """Whether somebody stopped a sweep, rather than ``fail_fast``."""
+    return folder.stopped(key) in {number.name for number in SIGNALS}
+
+
+def carry_out(
+    settings: Settings,
+    folder: Folder,
+    number: int,
+    name: str,
+    *,
+    fail_fast: bool,
+    beside_others: bool,
+) -> float:
+    """Carry out a job unless there is nothing left to do; what a job does wrong is not raised.
 
     Args:
         settings: the job's.
-        place: which job it is.
+        folder: of the sweep.
+        number: of the job, as Hydra counts.
+        name: of its run.
         fail_fast: its failure keeps the sweep from starting more jobs.
         beside_others: other jobs run at the same time, and its output goes to a file.
 
     Returns:
         The run's score, or ``NOTHING``.
     """
-    folder, number, name = place
     key = os.environ.get(SWEEP, "")
     first = folder.first_number(key, name)
     if first is not None and first != number:
@@ -82,13 +81,13 @@ def carry_out(settings: Settings, place: Place, *, fail_fast: bool, beside_other
         log.info("job %d is done already (score %.3f, %s): %s", number, results.score, made, name)
         return results.score
     if reason := folder.stopped(key):
-        with suppress(OSError):
-            place.directory.rmdir()  # Hydra made it
-        log.info("job %d is not started (%s): %s", number, reason, name)
+        _remove_if_empty(folder, name)
+        if not stopped_by_signal(folder, key):  # then all the rest is not started
+            log.info("job %d is not started (%s): %s", number, reason, name)
         return NOTHING
     log.info("job %d begins: %s", number, name)
     began = time.monotonic()
-    code, answer = _in_a_process(settings, place, beside_others)
+    code, answer = _in_a_process(settings, folder, number, name, beside_others)
     minutes = (time.monotonic() - began) / 60
     if isinstance(answer, float):
         log.info("job %d done in %.1f minutes (score %.3f): %s", number, minutes, answer, name)
@@ -98,13 +97,18 @@ def carry_out(settings: Settings, place: Place, *, fail_fast: bool, beside_other
         return NOTHING
     error = answer or _how_it_ended(code)
     folder.fail(name, error)
-    with suppress(OSError):
-        place.directory.rmdir()
+    _remove_if_empty(folder, name)
     more = f" (its output: {folder.output(name)})" if beside_others else ""
     sys.stderr.write(f"job {number} failed: {error}{more}\n")
     if fail_fast and key:
         folder.stop(key, f"fail_fast, and job {number} failed")
     return NOTHING
+
+
+def _remove_if_empty(folder: Folder, name: str) -> None:
+    """Remove the folder that Hydra made for a run that has not begun."""
+    with suppress(OSError):
+        folder.run(name).path.rmdir()
 
 
 def _how_it_ended(code: int) -> str:
@@ -115,7 +119,7 @@ def _how_it_ended(code: int) -> str:
 
 
 def _in_a_process(
-    settings: Settings, place: Place, beside_others: bool
+    settings: Settings, folder: Folder, number: int, name: str, beside_others: bool
 ) -> tuple[int, float | str | None]:
     """Exit code and answer of a job's process: its score, its error, or nothing at all."""
     if _in_a_launchers_process():
@@ -127,17 +131,19 @@ def _in_a_process(
     answers, answer = server.Pipe(duplex=False)
     process = server.Process(
         target=_work,
-        args=(settings.plain(), str(place.folder.path), place.number, place.name),
+        args=(settings, folder, number, name),
         kwargs={"beside_others": beside_others, "answer": answer},
-        name=f"job {place.number}",
+        name=f"job {number}",
     )
     process.start()
     answer.close()
-    launcher, orphaned = os.getppid(), False
+    launcher, orphaned, asked = os.getppid(), False, False
     while process.exitcode is None:
         process.join(PAUSE)
-        if _in_a_launchers_process() and os.getppid() != launcher and not orphaned:
-            orphaned = True  # somebody killed the sweep's process
+        # Somebody killed the sweep's process, or asked it to stop.
+        orphaned = _in_a_launchers_process() and os.getppid() != launcher
+        if not asked and (orphaned or _stopped_here(folder)):
+            asked = True
             process.terminate()
     if orphaned:
         os._exit(EXIT_CODE)  # nobody waits for an answer, and no other job must begin
@@ -149,22 +155,28 @@ def _in_a_process(
 
 
 def _in_a_launchers_process() -> bool:
-    """Whether this process was started by the sweep's, on the same machine, for its jobs."""
-    return os.environ.get(SWEEP_PROCESS, str(os.getpid())) != str(os.getpid())
+    """Whether this process was started by the sweep's for its jobs."""
+    return os.environ.get(SWEEP_PROCESS, this_process()) != this_process()
+
+
+def _stopped_here(folder: Folder) -> bool:
+    """Whether the sweep was asked to stop, on this machine: a cluster's other machines go on."""
+    host = os.environ.get(SWEEP_PROCESS, "").partition(" ")[0]
+    return host == socket.gethostname() and stopped_by_signal(folder, os.environ[SWEEP])
 
 
 def _leave_signals_to_the_sweep() -> None:
     """Let a Ctrl-C at the terminal, which reaches everyone, end neither this process nor its job.
 
-    The sweep's own process tells the job to stop, and waits until it has saved.
+    The sweep's own process notes that it was asked to stop, and whoever waits for a job tells it.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(
-    plain: dict[str, Any],
-    folder: str,
+    settings: Settings,
+    folder: Folder,
     number: int,
     name: str,
     *,
@@ -172,15 +184,14 @@ def _work(
     answer: Connection,
 ) -> None:
     """What the job's process does."""
-    for number_ in SIGNALS:
-        signal.signal(number_, signal.SIG_DFL)
+    for signal_number in SIGNALS:
+        signal.signal(signal_number, signal.SIG_DFL)
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
-    place = Place(Folder(Path(folder)), number, name)
     if beside_others:
-        _write_to(place.folder.output(name))
+        _write_to(folder.output(name))
     plain_messages()
     try:
-        answer.send(_run(read_settings(plain), place))
+        answer.send(_run(settings, folder, number, name))
     except (UserError, SamplerError) as error:
         answer.send(str(error))
         sys.exit(2)
@@ -191,11 +202,10 @@ def _work(
         sys.exit(1)
 
 
-def _run(settings: Settings, place: Place) -> float:
+def _run(settings: Settings, folder: Folder, number: int, name: str) -> float:
     from mtl_bert.machine.gpus import own_gpus
     from mtl_bert.training.run import run
 
-    folder, number, name = place
     lock = folder.lock(name)
     try:
         held = lock.acquire(blocking=False)
@@ -206,8 +216,8 @@ def _run(settings: Settings, place: Place) -> float:
         results = folder.results(name)
         if results is None:
             on_gpus = settings.trainer.accelerator != "cpu"
-            with folder.at_work(name), own_gpus(settings.trainer.devices if on_gpus else 0):
-                run(settings, place.directory)
+            with own_gpus(settings.trainer.devices if on_gpus else 0):
+                run(settings, folder.run(name).path)
             results = folder.results(name)
     assert results is not None
     return results.score

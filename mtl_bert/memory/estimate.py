@@ -1,25 +1,27 @@
-"""The most memory that a step and a validation take, from a model that has none.
+"""Estimate the most memory that a training step and a validation take, without any weights.
 
-A step goes from task to task: forward, where autograd keeps activations, and backward, where they
-go and the task's row of gradients comes; then the rows are combined and the optimizer takes its
-step. Each task's way is followed on fake tensors, operator by operator (`parts.py`, `tracking.py`);
-what is held meanwhile is added up here. Not counted: the program itself and its data, what kernels
-need inside, and what an allocator holds without use.
+The step is taken on fake tensors, operator by operator: for each task forward, where autograd keeps
+activations, and backward, where they go and the task's row of gradients comes; then the rows are
+combined and the optimizer takes its step. Not counted: the program itself and its data, what
+kernels need inside, and what an allocator holds without using it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.memory.parts import Part, answering, stepping, there_and_back
-from mtl_bert.memory.tracking import size
+from mtl_bert.memory.live_bytes import LiveBytes, size
 from mtl_bert.memory.work import Work
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery.freezing import frozen_names
+
+HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Estimate:
     Attributes:
         parameters: of the model, with its buffers.
         optimizer: the optimizer's state.
-        optimizer_known: whether that is its own; else it is taken to be AdamW's.
+        optimizer_known: whether the optimizer's own step was followed; if not, its state is taken
+            to be as large as AdamW's.
         gradients: the tasks' rows.
-        combined: tables that sparse gradients are brought into; all else is written into a row.
-        activations: of the examples that go through the model at once, as autograd keeps them.
+        combined: dense tables that sparse gradients are combined into; all else is combined in a
+            row.
+        activations: what autograd keeps of the examples that go through the model at once.
         largest: the task with most of them, and how many examples; None if nothing is trained.
         step: all at once, at most, in a training step.
         validation: the same in a validation.
@@ -63,75 +67,176 @@ def estimate(
 
     Args:
         model: as it is trained, of fake tensors.
-        works: what there is to be done; nothing if the model is only evaluated.
+        works: the kinds of steps that will be taken; none if the model is only evaluated.
         batch_of: a task and a number -> so many of its longest examples.
         optimizer: parameters -> optimizer.
         eval_batch_size: examples of a validation's batch.
         precision: as ``trainer.precision``.
-        processes: that average their rows, which then wait in a buffer.
+        processes: how many average their rows, which then wait in a buffer.
     """
     parameters = dict(model.named_parameters())
     sparse = processes == 1 and next(iter(parameters.values())).device.type == "cpu"
     tables = _set_sparse(model, sparse)  # as training does
     trained: set[str] = set()
-    rows = highest = left = activations = 0
-    largest = None
+    steps = []
     for work in works:
-        free = _freeze(model, work)
-        trained |= {n for n in free for task in work.examples if model.reaches(task, n)}
-        parts = []
-        for task, count in work.examples.items():
-            part = there_and_back(
-                model, task, batch_of(task, count), list(free.values()), precision
-            )
-            parts.append(part)
-            if part.saved > activations:
-                activations, largest = part.saved, (task, count)
-        together = sum(part.row for part in parts)
-        rows = max(rows, together)
-        if processes == 1:
-            highest = max(highest, _of_a_step(parts, work.parts))
-            left = max(left, *(part.row for part in parts))
-        else:
-            highest = max(highest, together + max(part.peak for part in parts))
-            left = max(left, together)
-    step = stepping(optimizer(model.parameters()), [parameters[name] for name in sorted(trained)])
+        frozen = frozen_names(work.frozen, list(parameters))
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name not in frozen)
+        free = [name for name in parameters if name not in frozen]
+        trained |= {name for name in free for task in work.examples if model.reaches(task, name)}
+        steps.append(rows_of_a_step(model, work, batch_of, precision, processes))
+    update = optimizer_step(optimizer(model.parameters()), [parameters[n] for n in sorted(trained)])
     combined = size(table for name, table in tables.items() if name in trained)
     fixed = size([*model.parameters(), *model.buffers()])
-    held = fixed + step.state + combined
-    asked = (answering(model, t, batch_of(t, eval_batch_size), precision) for t in model.tasks)
+    held = fixed + update.state + combined
+    kept = max((step.kept for step in steps), default=0)  # the combined gradient stays
+    heaviest = max(steps, key=lambda step: step.activations, default=None)
+    asked = (
+        prediction_peak(model, t, batch_of(t, eval_batch_size), precision) for t in model.tasks
+    )
     return Estimate(
         parameters=fixed,
-        optimizer=step.state,
-        optimizer_known=step.known,
-        gradients=rows,
+        optimizer=update.state,
+        optimizer_known=update.known,
+        gradients=max((step.rows for step in steps), default=0),
         combined=combined,
-        activations=activations,
-        largest=largest,
-        step=held + max(highest, left + step.scratch),
-        validation=held + left + max(asked),  # the combined gradient stays until the next step
+        activations=heaviest.activations if heaviest else 0,
+        largest=heaviest.largest if heaviest else None,
+        step=held + max([kept + update.scratch, *(step.peak for step in steps)]),
+        validation=held + kept + max(asked),
     )
 
 
-def _freeze(model: MultiTaskModel, work: Work) -> dict[str, Parameter]:
-    """Freeze what a kind of step freezes; the parameters that are left."""
-    frozen = frozen_names(work.frozen, [name for name, _ in model.named_parameters()])
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in frozen)
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+def computing(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which a step of such a precision computes."""
+    if precision not in HALF:
+        return nullcontext()
+    return torch.autocast(device.type, HALF[precision])
 
 
-def _of_a_step(parts: Sequence[Part], times: int) -> int:
-    """The most at once while the tasks of a step go through the model and are combined."""
-    highest = held = 0
-    for part in parts:
-        highest = max(highest, held + part.peak)
-        if times > 1:  # the row so far, the next part's, and their sum
-            highest = max(highest, held + part.row + part.peak, held + 3 * part.row + part.kept)
-        held += part.row
-    # Touched rows are made unique, and then brought to those of all tasks.
-    held += 2 * sum(part.touched for part in parts) + max(part.kept for part in parts)
-    return max(highest, held)
+@dataclass(frozen=True)
+class StepRows:
+    """What the tasks' rows of a step take, in bytes.
+
+    Attributes:
+        rows: all gradients together.
+        kept: of which stay until the next step.
+        activations: most that autograd keeps at once.
+        largest: the task with most activations, and how many examples.
+        peak: the most at once, until the rows are combined.
+    """
+
+    rows: int
+    kept: int
+    activations: int
+    largest: tuple[str, int]
+    peak: int
+
+
+def rows_of_a_step(
+    model: MultiTaskModel,
+    work: Work,
+    batch_of: Callable[[str, int], Batch],
+    precision: str,
+    processes: int = 1,
+) -> StepRows:
+    """Take every task of a step forward and backward, counting.
+
+    Args:
+        model: its parameters are frozen as they are in such a step.
+        work: the step.
+        batch_of: a task and a number -> so many of its examples.
+        precision: as ``trainer.precision``.
+        processes: several copy each row into a buffer, which holds all rows of the step.
+    """
+    batches = {task: batch_of(task, count) for task, count in work.examples.items()}
+    there = [*model.parameters(), *model.buffers()]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    live, rows = LiveBytes(there), dict[str, list[Tensor]]()
+    sizes, activations = dict[str, int](), dict[str, int]()
+    model.train()
+    with computing(there[0].device, precision), live:
+        for task, batch in batches.items():
+            for _ in range(min(work.parts, 2)):  # a third takes no more than the second
+                before = live.now
+                loss = _loss(model, task, batch)
+                activations[task] = live.now - before
+                found = torch.autograd.grad(loss, parameters, allow_unused=True)
+                row = [gradient for gradient in found if gradient is not None]
+                sizes[task] = size(row)
+                if task in rows:
+                    row = [a + b for a, b in zip(rows[task], row, strict=True)]
+                if processes == 1:
+                    rows[task] = row
+                del loss, found, row
+        # Touched rows of embeddings are made unique, and then brought to those of all tasks.
+        touched = size(entry for row in rows.values() for entry in row if entry.is_sparse)
+        combining = live.now + 2 * touched
+    together = sum(sizes.values())
+    largest = max(activations, key=lambda task: activations[task])
+    return StepRows(
+        rows=together,
+        kept=max(sizes.values()) if processes == 1 else together,
+        activations=activations[largest],
+        largest=(largest, work.examples[largest]),
+        peak=max(live.peak, combining) if processes == 1 else live.peak + together,
+    )
+
+
+def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: str) -> int:
+    """The most bytes at once while a batch is predicted, besides the model's own."""
+    there = [*model.parameters(), *model.buffers()]
+    live = LiveBytes(there)
+    model.eval()
+    with torch.inference_mode(), computing(there[0].device, precision), live:
+        model(task, batch)
+    return live.peak
+
+
+@dataclass(frozen=True)
+class OptimizerStep:
+    """What an optimizer takes, in bytes.
+
+    Attributes:
+        state: what it keeps.
+        scratch: what a step needs besides.
+        known: whether its own step was followed; if not, the state is taken to be AdamW's.
+    """
+
+    state: int
+    scratch: int
+    known: bool = True
+
+
+def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> OptimizerStep:
+    """Take an optimizer's first step, in which some parameters have gradients, counting."""
+    for parameter in trained:
+        parameter.grad = torch.empty_like(parameter)
+    groups = (group["params"] for group in optimizer.param_groups)
+    live = LiveBytes([p for group in groups for p in group] + [p.grad for p in trained])
+    known = True
+    try:
+        with live:
+            optimizer.step()
+    except RuntimeError:  # perhaps it looks at numbers, of which there are none here
+        known = all(parameter in optimizer.state for parameter in trained)
+    for parameter in trained:
+        parameter.grad = None
+    if not known:
+        return OptimizerStep(2 * size(trained), 0, known=False)
+    state = size(value for of in optimizer.state.values() for value in of.values())
+    return OptimizerStep(state, max(0, live.peak - state))
+
+
+def _loss(model: MultiTaskModel, task: str, batch: Batch) -> Tensor:
+    outputs, labels = model(task, batch), batch.labels
+    assert labels is not None
+    if labels.is_floating_point():
+        labels = labels.to(outputs.dtype)
+    with torch.autocast(outputs.device.type, enabled=False):
+        loss: Tensor = model.tasks[task].loss(outputs, labels)
+    return loss
 
 
 def _set_sparse(model: MultiTaskModel, sparse: bool) -> dict[str, Parameter]:

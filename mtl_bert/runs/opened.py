@@ -50,8 +50,8 @@ class Run:
         path: str | Path,
         checkpoint: str = "best",
         *,
-        data_dir: str | None = None,
-        model_path: str | None = None,
+        data_dir: str | Path | None = None,
+        model_path: str | Path | None = None,
     ) -> "Run":
         """Open a run by its folder.
 
@@ -67,8 +67,8 @@ class Run:
         folder = RunFolder(Path(path))
         if not folder.results.is_file():
             raise ConfigError(
-                f"{path}: expected the folder of a finished run, found no {folder.results.name} in "
-                "it; write another"
+                f"run: expected the folder of a finished run, found no {folder.results.name} in "
+                f"{path}; write for example runs/2026-01-31/12-00-00-arrp-seed1"
             )
         if checkpoint not in CHECKPOINTS:
             raise ConfigError(
@@ -121,35 +121,13 @@ class Run:
         for epoch in self.results.epochs:
             for task, final in self.results.tasks.items():
                 scored = (epoch.tasks or {}).get(task)
-                used = epoch.utilisation[task]
-                rows.append(
-                    {
-                        "epoch": epoch.epoch,
-                        "task": task,
-                        "metric": final.metric,
-                        "value": scored and scored.value,
-                        "n": scored and scored.n,
-                        "score": epoch.score,
-                        "loss": epoch.losses.get(task),
-                        "examples": used.examples,
-                        "unique": used.unique,
-                        "seconds": epoch.seconds,
-                    }
-                )
-        numbers = dict.fromkeys(("value", "n", "score", "loss"), float)
-        columns = [
-            "epoch",
-            "task",
-            "metric",
-            "value",
-            "n",
-            "score",
-            "loss",
-            "examples",
-            "unique",
-            "seconds",
-        ]
-        return pd.DataFrame(rows, columns=columns).astype(numbers)
+                value, n = (scored.value, scored.n) if scored else (None, None)
+                used, loss = epoch.utilisation[task], epoch.losses.get(task)
+                scores = (epoch.epoch, task, final.metric, value, n, epoch.score, loss)
+                rows.append((*scores, used.examples, used.unique, epoch.seconds))
+        scores_of = ["epoch", "task", "metric", "value", "n", "score", "loss"]
+        frame = pd.DataFrame(rows, columns=[*scores_of, "examples", "unique", "seconds"])
+        return frame.astype(dict.fromkeys(("value", "n", "score", "loss"), float))
 
     def predictions(self, task: str) -> pd.DataFrame:
         """The best epoch's answers to a task's dev set, in the order of the data's file.

@@ -118,9 +118,7 @@ class Conflicts(Record):
     """What the tasks did to each other in a phase, as the Gram matrices of its steps say."""
 
     steps: int
-    several: int | None = Field(
-        default=None, description="steps with several tasks; null where an older version counted"
-    )
+    several: int = Field(description="steps with several tasks")
     conflicting: float = Field(
         description="share of the steps with several tasks in which some pair's cosine was negative"
     )
@@ -139,9 +137,7 @@ class PhaseRecord(Record):
     steps: int
     examples: int = Field(description="over all tasks")
     seconds: float
-    conflicts: Conflicts | None = Field(
-        default=None, description="null where no step was taken, or by an older version"
-    )
+    conflicts: Conflicts | None = Field(default=None, description="null where no step was taken")
     layers: dict[str, dict[str, PairConflict]] = Field(
         default={},
         description="part of the encoder -> pair, from an epoch's first joint step and every "
@@ -207,6 +203,10 @@ class Results(Record):
 
     schema_version: int = 1
     config: dict[str, Any] = Field(description="the resolved configuration")
+    overrides: list[str] | None = Field(
+        default=None,
+        description="the command line that made the run, such as sampler=arrp; null if none did",
+    )
     seed: int
     commit: str | None = Field(description="of the program's checkout; +dirty with local changes")
     device: str
@@ -232,7 +232,7 @@ class Results(Record):
     @property
     def dev_sample(self) -> int | None:
         """Examples of each dev set at most that are scored amid training; None if that is all."""
-        most = self.config["trainer"].get("dev_sample")  # older versions scored all
+        most = self.config["trainer"].get("dev_sample")
         if most is None or all(sizes.get("dev", 0) <= most for sizes in self.data.sizes.values()):
             return None
         return int(most)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mtl_bert.sampling.deck import make_decks
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes
 from mtl_bert.sampling.round_robin import round_robin_steps
-from mtl_bert.utils.validation import non_negative, whole_number
+from mtl_bert.utils.validation import number, whole_number
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ARRP:
         """Check the settings."""
         whole_number("batch_size", self.batch_size)
         whole_number("B", self.B, optional=True)
-        non_negative("lambda", self.lambda_)
+        number("lambda", self.lambda_, 0.5)
         if self.lambda_on not in ("loss", "update"):
             raise ValueError(
                 f"sampler.lambda_on: expected loss or update, found {self.lambda_on!r}; "

@@ -66,17 +66,15 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     from PIL import Image
 
     from mtl_bert.analysis.document import Figure, Table
-    from mtl_bert.analysis.heads import Classes, head_of
-    from mtl_bert.analysis.report import answer_blocks
-    from mtl_bert.analysis.runs import Run
+    from mtl_bert.analysis.mistakes import answer_blocks
+    from mtl_bert.analysis.run_files import Classes, Run
     from mtl_bert.analysis.studies import studies
 
     run = Run(directory, directory.name, results)
     (study,) = studies([run])
     shown: dict[str, Any] = {}
     for task in study.tasks:
-        kind = head_of(run.config["tasks"][task])
-        what = "confusion" if isinstance(kind, Classes) else "scatter"
+        what = "confusion" if isinstance(run.head(task), Classes) else "scatter"
         for block in answer_blocks(study, run, task, task):
             if isinstance(block, Figure):
                 image = Image.open(io.BytesIO(block.png))

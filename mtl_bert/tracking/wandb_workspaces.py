@@ -1,4 +1,8 @@
-"""The two workspaces: what one run does, and which choices of a sweep are worth their time."""
+"""Build what W&B shows of a project: a workspace of a run, one of a sweep, and a report.
+
+``dashboards`` builds all three without a network; ``create`` saves them in W&B, ``write`` writes
+what would be saved into files.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +16,7 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
 from mtl_bert.analysis import numbers, paper
-from mtl_bert.analysis.heads import Classes, Scale, head_of
+from mtl_bert.analysis.run_files import Classes, Scale, head_of
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import write_text
 
@@ -70,70 +74,56 @@ def run_id(directory: Path) -> str:
 
 EPOCHS, SECONDS, EXAMPLES = "progress/epoch", "progress/seconds", "progress/examples"
 STEPS = "trainer/global_step"
-SCORE, MINUTES = wr.SummaryMetric("score"), wr.SummaryMetric("minutes_per_epoch")
-LAMBDA, B, SAMPLER = wr.Config("lambda"), wr.Config("B"), wr.Config("sampler.name")
-_TITLES = {EPOCHS: "epochs", SECONDS: "seconds of training", EXAMPLES: "examples", STEPS: "steps"}
+AXES = {EPOCHS: "epochs", SECONDS: "seconds of training", EXAMPLES: "examples", STEPS: "steps"}
+COSINE, SMOOTH = {"range_y": (-1, 1)}, {"smoothing_factor": 0.6}
+CURVES: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
+    "Dev scores": [
+        ("score", "dev/score", EPOCHS, {}),
+        ("score against time", "dev/score", SECONDS, {}),
+        ("score against examples", "dev/score", EXAMPLES, {}),
+        ("each task's metric", "dev/.+/.+", EPOCHS, {}),
+    ],
+    "Losses": [
+        ("training losses", "train/loss/.+", STEPS,
+         SMOOTH | {"smoothing_type": "exponentialTimeWeighted"}),
+        ("learning rate", "train/lr", STEPS, {}),
+    ],
+    "Conflicts": [
+        ("share of steps with a conflict", "conflict/share", STEPS, {"range_y": (0, 1)}),
+        ("what surgery removes of the sum", "conflict/removed", STEPS, {}),
+        ("cosine of two tasks' gradients", "conflict/cosine/.+", STEPS, COSINE),
+        ("norm of each task's gradient", "conflict/norm/.+", STEPS, {"log_y": True}),
+        ("each task's share of the update", "conflict/update_share/.+", STEPS, {}),
+        ("cosine with the plain sum", "conflict/before/.+", STEPS, COSINE),
+        ("cosine with the update", "conflict/after/.+", STEPS, COSINE),
+        ("cosine in each part of the encoder", "layers/.+/.+", STEPS, COSINE),
+    ],
+    "Utilisation": [
+        ("share of the training set seen", "utilisation/fraction/.+", EPOCHS, {}),
+        ("effective epochs", "utilisation/effective_epochs/.+", EPOCHS, {}),
+        ("examples seen", "utilisation/examples/.+", EPOCHS, {}),
+    ],
+    "Time": [
+        ("seconds of an epoch", "time/epoch_seconds", EPOCHS, {}),
+        ("examples per second", "time/examples_per_second", EPOCHS, {}),
+    ],
+}  # fmt: skip
+"""Section -> its curves: title, metric or a pattern of metrics, x-axis, options of the panel."""
 
 Panels = list[Any]
 
 
-def curve(title: str, *names: str, x: str = STEPS, **how: Any) -> wr.LinePlot:
-    """Metrics by name."""
-    return wr.LinePlot(title=title, x=x, y=list(names), title_x=_TITLES[x], **how)
-
-
-def curves(title: str, pattern: str, *, x: str = STEPS, **how: Any) -> wr.LinePlot:
-    """All metrics whose names are like a pattern."""
-    return wr.LinePlot(title=title, x=x, metric_regex=pattern, title_x=_TITLES[x], **how)
-
-
-def scores() -> Panels:
-    """Dev scores against what they cost."""
+def curves(section: str) -> Panels:
+    """A section's curves as panels."""
     return [
-        curve("score", "dev/score", x=EPOCHS),
-        curve("score against time", "dev/score", x=SECONDS),
-        curve("score against examples", "dev/score", x=EXAMPLES),
-        curves("each task's metric", "dev/.+/.+", x=EPOCHS),
-    ]
-
-
-def losses() -> Panels:
-    """Training losses."""
-    return [
-        curves("training losses", "train/loss/.+", smoothing_factor=0.6,
-               smoothing_type="exponentialTimeWeighted"),
-        curve("learning rate", "train/lr"),
-    ]  # fmt: skip
-
-
-def conflicts() -> Panels:
-    """What the tasks do to each other."""
-    return [
-        curve("share of steps with a conflict", "conflict/share", range_y=(0, 1)),
-        curve("what surgery removes of the sum", "conflict/removed"),
-        curves("cosine of two tasks' gradients", "conflict/cosine/.+", range_y=(-1, 1)),
-        curves("norm of each task's gradient", "conflict/norm/.+", log_y=True),
-        curves("each task's share of the update", "conflict/update_share/.+"),
-        curves("cosine with the plain sum", "conflict/before/.+", range_y=(-1, 1)),
-        curves("cosine with the update", "conflict/after/.+", range_y=(-1, 1)),
-        curves("cosine in each part of the encoder", "layers/.+/.+", range_y=(-1, 1)),
-    ]
-
-
-def utilisation() -> Panels:
-    """How much of the training sets is used."""
-    return [
-        curves("share of the training set seen", "utilisation/fraction/.+", x=EPOCHS),
-        curves("effective epochs", "utilisation/effective_epochs/.+", x=EPOCHS),
-        curves("examples seen", "utilisation/examples/.+", x=EPOCHS),
-    ]
-
-
-def time() -> Panels:
-    """What epochs take."""
-    return [
-        curve("seconds of an epoch", "time/epoch_seconds", x=EPOCHS),
-        curve("examples per second", "time/examples_per_second", x=EPOCHS),
+        wr.LinePlot(
+            title=title,
+            x=x,
+            title_x=AXES[x],
+            **({"metric_regex": metric} if "+" in metric else {"y": [metric]}),
+            **options,
+        )
+        for title, metric, x, options in CURVES[section]
     ]
 
 
@@ -145,101 +135,81 @@ def answers(subject: Subject) -> Panels:
 
 def choices() -> Panels:
     """The score by λ, B and sampler, and what it costs."""
-    columns = (SAMPLER, LAMBDA, B, MINUTES, SCORE)
+    score, minutes = wr.SummaryMetric("score"), wr.SummaryMetric("minutes_per_epoch")
+    lambda_, b, sampler = wr.Config("lambda"), wr.Config("B"), wr.Config("sampler.name")
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(metric=metric)
+        for metric in (sampler, lambda_, b, minutes, score)
+    ]
     return [
-        wr.ParallelCoordinatesPlot(
-            title="λ × B × sampler",
-            columns=[wr.ParallelCoordinatesPlotColumn(metric=column) for column in columns],
-        ),
-        wr.ScatterPlot(title="score against minutes per epoch", x=MINUTES, y=SCORE),
-        wr.ScatterPlot(title="score by λ", x=LAMBDA, y=SCORE),
-        wr.ScatterPlot(title="score by B", x=B, y=SCORE),
+        wr.ParallelCoordinatesPlot(title="λ × B × sampler", columns=columns),
+        wr.ScatterPlot(title="score against minutes per epoch", x=minutes, y=score),
+        wr.ScatterPlot(title="score by λ", x=lambda_, y=score),
+        wr.ScatterPlot(title="score by B", x=b, y=score),
     ]
 
 
-def bars(subject: Subject) -> Panels:
-    """The best epochs' scores, runs of a group as their mean and spread."""
-    return [
-        wr.BarPlot(title=name, metrics=[name], groupby_aggfunc="mean", groupby_rangefunc="stddev")
-        for name in ("dev/score", *subject.scores)
-    ]
+def workspace(
+    subject: Subject, name: str, sections: Mapping[str, Panels], **runs: Any
+) -> ws.Workspace:
+    """A workspace of open sections.
 
-
-def laid_out(panels: Panels, columns: int = 2) -> Panels:
-    """The panels side by side, in rows of a report's 24 units."""
-    width, height = 24 // columns, 8
-    for number, panel in enumerate(panels):
-        row, column = divmod(number, columns)
-        panel.layout = wr.Layout(x=column * width, y=row * height, w=width, h=height)
-    return panels
-
-
-def run_workspace(subject: Subject) -> ws.Workspace:
-    """Losses, dev scores, conflicts, utilisation, time and answers of a run."""
-    only = expr.And(expr.Metric("ID") == subject.run) if subject.run else ""
+    Args:
+        subject: the runs that it shows.
+        name: its own.
+        sections: panels by title.
+        runs: how its table of runs is filtered, grouped and ordered.
+    """
+    config = [f"config:{name}" for name in ("sampler.value.name", "lambda.value", "B.value")]
+    summary = ["score", *subject.scores, "best_epoch", "minutes_per_epoch"]
     return ws.Workspace(
         entity=subject.entity,
         project=subject.project,
-        name=f"mtl_bert: run {subject.run}" if subject.run else "mtl_bert: runs",
-        sections=[
-            _section("Dev scores", scores()),
-            _section("Losses", losses()),
-            _section("Conflicts", conflicts()),
-            _section("Utilisation", utilisation()),
-            _section("Time", time()),
-            _section("Answers", answers(subject)),
-        ],
+        name=name,
+        sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
         settings=ws.WorkspaceSettings(x_axis=STEPS),
         runset_settings=ws.RunsetSettings(
-            filters=only, pinned_columns=_columns(subject), order=[_NEWEST]
+            pinned_columns=[*config, *(f"summary:{name}" for name in summary)], **runs
         ),
         auto_generate_panels=False,
+    )
+
+
+def run_workspace(subject: Subject) -> ws.Workspace:
+    """Dev scores, losses, conflicts, utilisation, time and answers of a run."""
+    return workspace(
+        subject,
+        f"mtl_bert: run {subject.run}" if subject.run else "mtl_bert: runs",
+        {section: curves(section) for section in CURVES} | {"Answers": answers(subject)},
+        filters=expr.And(expr.Metric("ID") == subject.run) if subject.run else "",
+        order=[expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)],
     )
 
 
 def sweep_workspace(subject: Subject) -> ws.Workspace:
     """Runs of a sweep over λ, B and sampler, repetitions of a setting together."""
-    return ws.Workspace(
-        entity=subject.entity,
-        project=subject.project,
-        name="mtl_bert: sweep over lambda, B and sampler",
-        sections=[
-            _section("Choices", choices()),
-            _section("Curves", scores()),
-            _section("Conflicts", conflicts()),
-            _section("Utilisation and time", [*utilisation(), *time()]),
-        ],
-        settings=ws.WorkspaceSettings(x_axis=STEPS),
-        runset_settings=ws.RunsetSettings(
-            groupby=[expr.Metric("Group")], pinned_columns=_columns(subject), order=[_BEST]
-        ),
-        auto_generate_panels=False,
+    sections = {
+        "Choices": choices(),
+        "Curves": curves("Dev scores"),
+        "Conflicts": curves("Conflicts"),
+        "Utilisation and time": [*curves("Utilisation"), *curves("Time")],
+    }
+    return workspace(
+        subject,
+        "mtl_bert: sweep over lambda, B and sampler",
+        sections,
+        groupby=[expr.Metric("Group")],
+        order=[expr.Ordering(expr.Summary("score"), ascending=False)],
     )
 
 
-_NEWEST = expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)
-_BEST = expr.Ordering(expr.Summary("score"), ascending=False)
-
-
-def _section(name: str, shown: Panels) -> ws.Section:
-    return ws.Section(name=name, panels=shown, is_open=True)
-
-
-def _columns(subject: Subject) -> list[str]:
-    config = [f"config:{name}" for name in ("sampler.value.name", "lambda.value", "B.value")]
-    summary = ["score", *subject.scores, "best_epoch", "minutes_per_epoch"]
-    return [*config, *(f"summary:{name}" for name in summary)]
-
-
 LEAD = (
-    "Scores are those of each run's best epoch on the dev sets (of a run that has not ended, maybe "
-    "on samples of them: dev/examples says how large they are); runs that differ in nothing but "
-    "the seed are a group, shown as its mean and standard deviation. Runs tagged synthetic are "
-    "about made-up text: none of their numbers is a published one. Whether a difference is real, "
+    "Scores are those of each run's best epoch on the dev sets; of a run that has not ended, maybe "
+    "on samples of them: dev/examples says how large they are. Runs that differ only in the seed "
+    "are a group, shown as its mean and standard deviation. Runs tagged synthetic are about "
+    "made-up text: none of their numbers is a published one. Which differences are significant, "
     "and what became of the paper's claims, is in the page that python -m mtl_bert.report writes."
 )
-
-
 PRINTED = (
     "Of bert-base-uncased on the course's whole data, minutes on one T4; for runs on other data or "
     "with another encoder these are no yardstick. Where the print contradicts itself, see "
@@ -249,6 +219,10 @@ PRINTED = (
 
 def tables_report(subject: Subject) -> wr.Report:
     """Methods side by side: scores, what they cost, conflicts, mistakes."""
+    scores = [  # the best epochs'; runs of a group as their mean and spread
+        wr.BarPlot(title=name, metrics=[name], groupby_aggfunc="mean", groupby_rangefunc="stddev")
+        for name in ("dev/score", *subject.scores)
+    ]
     return wr.Report(
         entity=subject.entity,
         project=subject.project,
@@ -258,14 +232,14 @@ def tables_report(subject: Subject) -> wr.Report:
         blocks=[
             wr.P(LEAD),
             wr.H2("Scores"),
-            _grid(subject, bars(subject), columns=3),
+            _grid(subject, scores, columns=3),
             wr.H2("What the paper prints"),
             wr.P(PRINTED),
             *(wr.MarkdownBlock(text="\n".join(_printed(table))) for table in (2, 3, 4)),
             wr.H2("What they cost"),
-            _grid(subject, [*choices(), *scores()]),
+            _grid(subject, [*choices(), *curves("Dev scores")]),
             wr.H2("What the tasks do to each other"),
-            _grid(subject, conflicts()),
+            _grid(subject, curves("Conflicts")),
             wr.H2("What the best epochs answer"),
             _grid(subject, answers(subject), grouped=False),
         ],
@@ -287,18 +261,22 @@ def _printed(table: int) -> Iterator[str]:
 
 
 def _grid(
-    subject: Subject, shown: Panels, *, columns: int = 2, grouped: bool = True
+    subject: Subject, panels: Panels, *, columns: int = 2, grouped: bool = True
 ) -> wr.PanelGrid:
-    """Panels over the table of runs that they show."""
+    """Panels side by side, in rows of a report's 24 units, over the table of their runs."""
+    width, height = 24 // columns, 8
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, columns)
+        panel.layout = wr.Layout(x=column * width, y=row * height, w=width, h=height)
     summary = ["score", *subject.scores, "minutes_per_epoch"]
     # Without a project of its own it is the report's; with one, its number is asked for at once.
     runs = wr.Runset(
         name="methods" if grouped else "runs",
         groupby=["group"] if grouped else [],
-        order=[wr.OrderBy(SCORE, ascending=False)],
+        order=[wr.OrderBy(wr.SummaryMetric("score"), ascending=False)],
         pinned_columns=[f"summary:{name}" for name in summary],
     )
-    return wr.PanelGrid(runsets=[runs], panels=laid_out(shown, columns))
+    return wr.PanelGrid(runsets=[runs], panels=panels)
 
 
 TIMEOUT = 20  # to wait for the W&B service

@@ -28,8 +28,10 @@ def collect(
     if module.step_log.skipped:
         notes.append(f"{len(module.step_log.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
+    config = settings.plain()
     return Results(
-        config=settings.plain(),
+        overrides=config.pop("overrides", None),
+        config=config,
         seed=settings.seed,
         commit=commit,
         device=device,

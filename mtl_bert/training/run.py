@@ -27,7 +27,7 @@ from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from mtl_bert.training.callbacks.profiler import StepProfile
-from mtl_bert.training.callbacks.progress import Bar, Lines, Watching, bar_wanted
+from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.evaluation import Evaluation
 from mtl_bert.training.outcome import collect, notes_on
@@ -109,12 +109,11 @@ def _train(settings: Settings, directory: Path) -> None:
             every_steps=trainer_settings.save_steps,
             every_minutes=trainer_settings.save_minutes,
         )
-        progress = Watching(
-            Bar() if bar_wanted(trainer_settings.enable_progress_bar) else Lines(),
+        progress = RunProgress(
             recorder,
             epochs=settings.epochs,
             validate_every=trainer_settings.check_val_every_n_epoch,
-            conflict_share=lambda: module.step_log.conflicts.share(),
+            bar=trainer_settings.enable_progress_bar,
         )
         profiles = [StepProfile(directory)] if trainer_settings.profile else []
         wandb_run = wandb_logger(loggers)

@@ -12,6 +12,7 @@ def number(
     most: float = math.inf,
     exclusive: bool = False,
     whole: bool = False,
+    optional: bool = False,
 ) -> None:
     """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``.
 
@@ -23,7 +24,10 @@ def number(
         most: the largest value.
         exclusive: ``least`` itself is too small.
         whole: only whole numbers.
+        optional: None will do as well.
     """
+    if optional and value is None:
+        return
     if (
         isinstance(value, int if whole else int | float)
         and not isinstance(value, bool)
@@ -35,6 +39,8 @@ def number(
     bounds = f"{'whole' if whole else 'finite'} number {'>' if exclusive else '≥'} {least:g}"
     if math.isfinite(most):
         bounds += f" and ≤ {most:g}"
+    if optional:
+        bounds += " or null"
     raise ValueError(
         f"{name}: expected a {bounds}, found {value!r}; write for example {name}={example:g}"
     )
@@ -46,20 +52,4 @@ class SamplerError(ValueError):
 
 def whole_number(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ValueError unless ``value`` is a whole number ≥ 1 (or None where optional)."""
-    if optional and value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        or_null = " or null" if optional else ""
-        raise ValueError(
-            f"{name}: expected a whole number ≥ 1{or_null}, found {value!r}; "
-            f"write for example {name}=24"
-        )
-
-
-def non_negative(name: str, value: object) -> None:
-    """Raise ValueError unless ``value`` is a finite number ≥ 0."""
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(
-            f"{name}: expected a finite number ≥ 0, found {value!r}; write for example {name}=0.5"
-        )
+    number(name, value, 24, least=1, whole=True, optional=optional)

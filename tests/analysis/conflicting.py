@@ -35,7 +35,8 @@ def phase(
         examples=8 * steps,
         seconds=seconds,
         conflicts=Conflicts(
-            steps=steps, conflicting=conflicting, removed=removed, pairs=dict(pairs),
+            steps=steps, several=max((p.steps for p in pairs.values()), default=0),
+            conflicting=conflicting, removed=removed, pairs=dict(pairs),
             tasks=dict(tasks),
         ),
         layers={part: dict(found) for part, found in (layers or {}).items()},

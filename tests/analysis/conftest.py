@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis import writing
+from mtl_bert.analysis import render
 from mtl_bert.analysis.document import Document
-from mtl_bert.analysis.writing import write_report
+from mtl_bert.analysis.render import write_report
 from tests.analysis.conflicting import quarrel
 from tests.analysis.factory import PAPER_SURGERY, Made, damaged, make_paper, make_run
 
@@ -35,15 +35,16 @@ class Written:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """The paper's rows twice, a method of one's own, one with conflicts, another setting."""
     root = tmp_path_factory.mktemp("runs")
-    make_paper(root / "demo", seeds=(1, 2), B_scale=0.11)
+    make_paper(root / "demo", seeds=(1,), B_scale=0.11)
+    make_paper(root / "demo" / "again", seeds=(2,), table=4, B_scale=0.11)
     make_run(root / "demo" / "own", Made(surgery=SUM))
     make_run(root / "demo" / "quarrel", Made(
         sampler="annealed", B=77, phases=quarrel(("sst", "qqp", "sts"), 3),
     ))  # fmt: skip
     make_run(root / f"real{HOSTILE.replace('/', '')}", Made(
-        sampler="arrp", B=24_000, lambda_=0.5, data="cs224n", synthetic=False, confidences=False,
+        sampler="arrp", B=24_000, lambda_=0.5, data="cs224n", synthetic=False,
         encoder="all-MiniLM-L6-v2", sizes={"sst": 8544, "qqp": 52_191, "sts": 6040},
-        seen={"qqp": ["Quora"], "sts": [HOSTILE]}, train_labels=False,
+        seen={"qqp": ["Quora"], "sts": [HOSTILE]},
     ))  # fmt: skip
     damaged(root / "bad")
     out, err = io.StringIO(), io.StringIO()
@@ -56,7 +57,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         write_report(document, place, pages)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "write_report", write)
+        patch.setattr(render, "write_report", write)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             report.main([str(root)])
     return Written(root, root / "report", documents[0], pages, out.getvalue(), err.getvalue())

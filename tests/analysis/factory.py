@@ -57,7 +57,7 @@ class Made:
     seed: int = 1
     epochs: int = 3
     B: int | None = None
-    B_scale: float | None = None
+    B_scale: float = 1.0
     lambda_: float | None = None
     freeze: str | list[str] = "none"
     surgery: Mapping[str, Any] = field(default_factory=lambda: PAPER_SURGERY)
@@ -75,12 +75,10 @@ class Made:
     encoder: str = "tiny"
     batch_size: int = 32
     bucket: int | None = None
-    validate_every: int | None = None
+    validate_every: int = 1
     dev_sample: int | None = None
     lr: float = 7e-4
     device: str = "a CPU, 1 thread"
-    train_labels: bool = True
-    confidences: bool = True
     predictions: bool = True
     later: int = 0
     phases: Sequence[Sequence[PhaseRecord]] = ()
@@ -107,6 +105,8 @@ def config_of(made: Made) -> dict[str, Any]:
         "lr": made.lr,
         "lambda": made.lambda_,
         "B": made.B,
+        "B_scale": made.B_scale,
+        "group_by_length": made.bucket,
         "freeze": made.freeze,
         "freeze_sets": {"none": [], "all_but_head": ["*", "!heads.{task}.*"]},
         "tasks": {
@@ -137,18 +137,11 @@ def config_of(made: Made) -> dict[str, Any]:
         "scheduler": {"_target_": "mtl_bert.training.schedule", "_partial_": True,
                       "name": "constant_with_warmup", "warmup_ratio": 0.0},
         "trainer": {"accelerator": "auto", "devices": 1, "num_nodes": 1, "precision": "32-true",
-                    "gradient_clip_val": None,
-                    "accumulate_grad_batches": 1, "num_workers": 0, "log_every_n_steps": 50},
+                    "gradient_clip_val": None, "accumulate_grad_batches": 1,
+                    "num_workers": 0, "log_every_n_steps": 50,
+                    "check_val_every_n_epoch": made.validate_every, "dev_sample": made.dev_sample},
         "logger": {},
     }  # fmt: skip
-    if made.B_scale is not None:
-        config["B_scale"] = made.B_scale
-    if made.bucket is not None:
-        config["group_by_length"] = made.bucket
-    if made.validate_every is not None:
-        config["trainer"]["check_val_every_n_epoch"] = made.validate_every
-    if made.dev_sample is not None:
-        config["trainer"]["dev_sample"] = made.dev_sample
     for group, changes in made.override.items():
         config[group] = {**config[group], **changes}
     return config
@@ -209,26 +202,25 @@ def make_run(directory: Path, made: Made) -> Path:
         )
         tasks[task] = TaskScore(metric=METRICS[task], value=value, n=n)
         if made.predictions:
-            shown = confidences if made.confidences else None
-            write_predictions(directory, task, texts, labels, predictions, shown)
+            write_predictions(directory, task, texts, labels, predictions, confidences)
     results = results_of(made, tasks)
     write_text(directory / "results.json", results.model_dump_json(indent=2) + "\n")
     return directory
 
 
 def write_predictions(
-    directory: Path, task: str, texts: Any, labels: Any, predictions: Any, confidences: Any = None
+    directory: Path, task: str, texts: Any, labels: Any, predictions: Any, confidences: Any
 ) -> None:
     path = directory / "predictions" / f"{task}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     heads = ["id", "text", *(["text2"] if len(texts[0]) == 2 else []), "label", "prediction"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*heads, *([] if confidences is None else ["confidence"])])
+        writer.writerow([*heads, "confidence"])
         for i, text in enumerate(texts):
             row = [str(i), *text, f"{labels[i]:.15g}", f"{predictions[i]:.9g}"]
-            sure = [] if confidences is None else [confidences[i]]
-            writer.writerow([*row, *("" if np.isnan(c) else f"{c:.9g}" for c in sure)])
+            sure = confidences[i]
+            writer.writerow([*row, "" if np.isnan(sure) else f"{sure:.9g}"])
 
 
 def score_of(tasks: Mapping[str, TaskScore]) -> float:
@@ -266,7 +258,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             utilisation=used,
         )
         for e in range(1, made.epochs + 1)
-        for scored in (e % (made.validate_every or 1) == 0 or e == made.epochs,)
+        for scored in (e % made.validate_every == 0 or e == made.epochs,)
         if trained
     ]
     last = Scores(epoch=len(epochs), score=score, tasks=dict(tasks))
@@ -286,9 +278,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             sizes={t: {"train": n, "dev": made.dev[t]} for t, n in made.sizes.items()},
             skipped={},
             truncated={},
-            train_labels={t: n for t, n in labels.items() if t in tasks}
-            if made.train_labels
-            else {},
+            train_labels={t: n for t, n in labels.items() if t in tasks},
             seen={task: list(sets) for task, sets in made.seen.items()},
         ),
         encoder=made.encoder,
@@ -323,10 +313,12 @@ def made_of(row: paper.PaperRow, **changes: Any) -> Made:
     return replace(base, **changes)
 
 
-def make_paper(root: Path, seeds: Sequence[int] = (1, 2, 3), **changes: Any) -> Path:
-    """A run for every row and seed; a row that stands in two tables is made once."""
+def make_paper(
+    root: Path, seeds: Sequence[int] = (1, 2, 3), table: int | None = None, **changes: Any
+) -> Path:
+    """A run for every row, or those of one table, and seed; each is made once."""
     made: set[str] = set()
-    for row in paper.ROWS:
+    for row in paper.rows(table) if table else paper.ROWS:
         for seed in seeds:
             run = made_of(row, seed=seed, **changes)
             wobble = 0.004 * ((seed * 7 + len(row.experiment)) % 5 - 2)

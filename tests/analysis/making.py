@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mtl_bert.analysis.comparing import Comparison, Difference
-from mtl_bert.analysis.runs import Run
+from mtl_bert.analysis.comparison import Comparison, Difference
+from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.statistics import Interval
 from mtl_bert.analysis.studies import SCORE, Group, Study, studies
 from mtl_bert.runs.results import TaskScore

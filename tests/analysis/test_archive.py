@@ -11,11 +11,11 @@ import pytest
 
 from mtl_bert import report
 from mtl_bert.analysis.archive import ARCHIVE
-from mtl_bert.analysis.comparing import compare
-from mtl_bert.analysis.finding import find_runs
+from mtl_bert.analysis.comparison import compare
+from mtl_bert.analysis.render import csv_text
+from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.statistics import pearson
 from mtl_bert.analysis.studies import studies
-from mtl_bert.analysis.writing import csv_text
 from mtl_bert.utils.files import write_text
 from tests.analysis.factory import Made, changed, make_run
 

@@ -8,8 +8,9 @@ import pytest
 
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.commands import fill, independent, overrides
-from mtl_bert.analysis.runs import Run
-from mtl_bert.analysis.studies import setting_of, studies
+from mtl_bert.analysis.methods import setting_of
+from mtl_bert.analysis.run_files import Run
+from mtl_bert.analysis.studies import studies
 from tests.analysis.factory import Made, made_of
 from tests.analysis.making import NOWHERE, run_of, study_of
 from tests.composing import settings_of
@@ -49,9 +50,9 @@ def recorded(*words: str) -> Run:
 @pytest.mark.parametrize("words", SETTINGS)
 def test_the_same_setting_is_composed(words: str) -> None:
     run = recorded(*words.split())
-    again = recorded(*overrides(run, run.config["epochs"]))
-    assert setting_of(again) == setting_of(run)
-    assert again.config["epochs"] == run.config["epochs"]
+    again = recorded(*overrides(run, run.epochs))
+    assert setting_of(again.results) == setting_of(run.results)
+    assert again.epochs == run.epochs
 
 
 @pytest.mark.parametrize("words", SETTINGS)
@@ -70,18 +71,8 @@ def test_what_is_as_usual_needs_no_words() -> None:
     assert overrides(recorded(), 10) == demo
 
 
-def test_runs_of_an_older_version_scored_whole_dev_sets() -> None:
-    run = recorded("trainer.dev_sample=null")
-    config = run.config
-    trainer = {key: value for key, value in config["trainer"].items() if key != "dev_sample"}
-    older = run.results.model_copy(update={"config": config | {"trainer": trainer}})
-    assert "trainer.dev_sample=null" in overrides(Run(NOWHERE, "run", older), 10)
-    small = older.model_copy(update={"data": run_of(Made()).results.data})
-    assert "trainer.dev_sample=null" not in overrides(Run(NOWHERE, "run", small), 10)
-
-
 def test_another_setting_would_be_seen() -> None:
-    assert setting_of(recorded("lr=1e-5")) != setting_of(recorded("lr=2e-5"))
+    assert setting_of(recorded("lr=1e-5").results) != setting_of(recorded("lr=2e-5").results)
 
 
 def test_no_place_on_a_disk_is_named() -> None:
@@ -116,6 +107,6 @@ def test_single_task_models_are_of_the_same_setting(words: str) -> None:
     _, _, _, *settings = shlex.split(independent(study, 4))
     settings = [word for word in settings if word != "-m" and not word.startswith("seed=")]
     again = recorded(*settings)
-    assert again.config["sampler"]["name"] == "single"
-    assert again.config["epochs"] == 4
-    assert setting_of(again) == setting_of(run)
+    assert again.method.sampler == "single"
+    assert again.epochs == 4
+    assert setting_of(again.results) == setting_of(run.results)

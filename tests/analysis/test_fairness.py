@@ -10,7 +10,7 @@ from mtl_bert.analysis.fairness import balance, blocks, single_of
 from mtl_bert.analysis.studies import Study
 from tests.analysis.factory import Made
 from tests.analysis.making import seeds, study_of
-from tests.analysis.test_tables import column
+from tests.analysis.test_paper_tables import column
 
 SINGLE = Made("single", accuracies={"sst": 0.5, "qqp": 0.8, "sts": 0.4})
 GROUP = "change to the single-task model, %"

@@ -8,23 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.analysis import style
-from mtl_bert.analysis.figures.answers import confusion, distance_groups, normalised
+from mtl_bert.analysis.figures import style
 from mtl_bert.analysis.figures.canvas import Legend, Words, draw, inline, log_ticks, standalone
 from mtl_bert.analysis.figures.curves import (
+    Curve,
     cost_figure,
+    effect_figures,
     examples_seen,
     pareto,
     progress_figures,
+    study_figures,
 )
-from mtl_bert.analysis.figures.effects import effect_figures
-from mtl_bert.analysis.figures.panels import Curve
-from mtl_bert.analysis.heads import Classes, Scale, head_of
+from mtl_bert.analysis.figures.predictions import confusion, distance_groups, normalised
 from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.mistakes import mistakes
-from mtl_bert.analysis.runs import Predictions
-from mtl_bert.analysis.studies import SCORE
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.run_files import Classes, Predictions, Scale, head_of
+from mtl_bert.analysis.studies import SCORE, Subject
 from tests.analysis.factory import HEADS, Made
 from tests.analysis.making import run_of, seeds, study_of
 
@@ -89,7 +88,7 @@ def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after(
         )
 
     monkeypatch.setattr(Curve, "paint", paint)
-    progress_figures(study, style.looks(group.method for group in study.groups))
+    progress_figures(study, study.main, style.looks_of(group.method for group in study.groups))
     scores = [first.results.epochs[e - 1].score for e in (3, 6, 7)]
     assert [x for x, _ in painted] == [[3, 6, 7], [3 * 2092, 6 * 2092, 7 * 2092]]
     assert [mean for _, mean in painted] == [pytest.approx(scores)] * 2
@@ -106,8 +105,8 @@ methods = st.builds(
 
 @given(st.lists(methods, min_size=1, max_size=10))
 def test_looks_are_by_sampler_and_do_not_depend_on_order(found: list[Method]) -> None:
-    looks = style.looks(found)
-    assert looks == style.looks(reversed(found))
+    looks = style.looks_of(found)
+    assert looks == style.looks_of(reversed(found))
     for method, look in looks.items():
         assert look.colour == style.COLOURS.get(method.sampler, style.OTHER)
         assert look.hollow == bool(method.frozen)
@@ -120,12 +119,11 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
         *seeds(Made(sampler="arrp", B=10, lambda_=0.5)), *seeds(Made(sampler="annealed", B=30)),
         *seeds(Made(sampler="annealed", B=90, minutes=2.0)),
     )  # fmt: skip
-    looks = style.looks(group.method for group in study.groups)
-    cost = cost_figure(study, looks)
-    assert cost is not None
-    figures = [cost, *progress_figures(study, looks), *effect_figures(study, looks)]
+    looks = style.looks_of(group.method for group in study.groups)
+    figures = study_figures(study, looks)
     assert [figure.name for figure in figures] == [
-        f"a-demo-{name}" for name in ("score-time", "score-epoch", "score-examples", "effect-b")
+        f"a-demo-{name}"
+        for name in ("score-time", "score-epoch", "score-examples", "utilisation", "effect-b")
     ]
     for figure in figures:
         assert style.COLOURS["annealed"].lower() in figure.svg
@@ -141,7 +139,7 @@ def test_curves_along_lambda_meet_at_one() -> None:
         on_update,
     )
     study = study_of(*made)
-    (figure,) = effect_figures(study, style.looks(group.method for group in study.groups))
+    (figure,) = effect_figures(study, style.looks_of(group.method for group in study.groups))
     ends = [group.values(SCORE)[0] for group in study.main]
     first, last = sorted(ends)[0], sorted(ends)[-1]
     for name in ("ARRP F=0 B=10", "ARRP F=0 B=10, λ on the update"):
@@ -151,8 +149,7 @@ def test_curves_along_lambda_meet_at_one() -> None:
 def test_times_of_one_device_share_a_figure() -> None:
     here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
     study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))
-    cost = cost_figure(study, style.looks(group.method for group in study.groups))
-    assert cost is not None
+    cost = cost_figure(study, study.main, style.looks_of(g.method for g in study.groups))
     assert "of 2 methods" in cost.description
     assert cost.caption.endswith("Left out, as run elsewhere: vanilla B=30.")
     assert "on a CPU, 1 thread" in cost.caption
@@ -161,9 +158,8 @@ def test_times_of_one_device_share_a_figure() -> None:
 
 def test_nothing_trained_draws_nothing() -> None:
     study = study_of(Made(sampler="random"))
-    looks = style.looks(group.method for group in study.groups)
-    assert cost_figure(study, looks) is None
-    assert progress_figures(study, looks) == []
+    looks = style.looks_of(group.method for group in study.groups)
+    assert study_figures(study, looks) == []
     assert effect_figures(study, looks) == []
 
 
@@ -222,24 +218,25 @@ def test_log_ticks_cover_what_there_is() -> None:
     assert log_ticks(0.19, 0.4) == pytest.approx([0.2, 0.5])
 
 
-def answers(confidences: list[float] | None) -> Predictions:
+def answers(confidences: list[float]) -> Predictions:
     labels, predictions = np.array([0.0, 1, 1, 0]), np.array([1.0, 1, 0, 1])
-    sure = None if confidences is None else np.array(confidences)
-    return Predictions(("a", "b", "c", "d"), (("t",),) * 4, labels, predictions, sure)
+    return Predictions(
+        ("a", "b", "c", "d"), (("t",),) * 4, labels, predictions, np.array(confidences)
+    )
 
 
 def test_the_wrong_answers_that_a_model_is_most_sure_of() -> None:
     classes = Classes(("no", "yes"))
     assert mistakes(answers([0.6, 0.99, 0.8, 0.7]), classes) == [2, 3, 0]
-    assert mistakes(answers(None), classes) is None
-    assert mistakes(answers([np.nan] * 4), classes) is None
     many = Predictions(("x",) * 9, (("t",),) * 9, np.zeros(9), np.ones(9), np.linspace(0.5, 0.9, 9))
     assert mistakes(many, classes) == [8, 7, 6, 5, 4]
 
 
 def test_the_numbers_that_lie_farthest_off() -> None:
     found = replace(
-        answers(None), labels=np.array([0.0, 5, 1, 2]), predictions=np.array([1.0, 2, 1, 2.5])
+        answers([np.nan] * 4),
+        labels=np.array([0.0, 5, 1, 2]),
+        predictions=np.array([1.0, 2, 1, 2.5]),
     )
     assert mistakes(found, Scale(0, 5)) == [1, 0, 3]
 

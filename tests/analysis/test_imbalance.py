@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.analysis import imbalance, paper, style
+from mtl_bert.analysis import imbalance, paper
+from mtl_bert.analysis.contents import report
 from mtl_bert.analysis.document import Figure, Section, Table, Text
-from mtl_bert.analysis.finding import find_runs
-from mtl_bert.analysis.imbalance import QUESTION, Ladder, ladders, ratio_of, worst
-from mtl_bert.analysis.report import report
+from mtl_bert.analysis.figures import style
+from mtl_bert.analysis.imbalance import QUESTION, Series, ratio_of, series_of, worst
+from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.studies import SCORE, Study, studies
 from tests.analysis.factory import Made, made_of, make_run
 from tests.analysis.making import Told, run_of, seeds, study_of
-from tests.analysis.test_tables import column
+from tests.analysis.test_paper_tables import column
 
 ARRP, RR = Made("arrp", lambda_=0.5), Made("rr")
 ACCURACIES = {"sst": 0.5, "qqp": 0.8, "sts": 0.2}  # of a range of 2: mapped to 0.6
@@ -40,14 +41,14 @@ def steps(ratios: tuple[float, ...] = (100, 1, 10), *methods: Made) -> list[Stud
     return found(*(m for ratio in ratios for method in methods for m in seeds(at(ratio, method))))
 
 
-def only(studies_of: list[Study]) -> Ladder:
-    (ladder,) = ladders(studies_of)
+def only(studies_of: list[Study]) -> Series:
+    (ladder,) = series_of(studies_of)
     return ladder
 
 
-def section_of(ladder: Ladder, means: Mapping[tuple[float, str, str], float]) -> Section:
+def section_of(ladder: Series, means: Mapping[tuple[float, str, str], float]) -> Section:
     """The section, where differences are told: (ratio, label, label) -> mean."""
-    looks = style.looks(group.method for study in ladder.studies for group in study.groups)
+    looks = style.looks_of(group.method for study in ladder.studies for group in study.groups)
     comparisons = {
         study: Told(
             study.compared,
@@ -76,11 +77,11 @@ def test_studies_of_several_ratios_are_a_ladder_in_rising_order() -> None:
     ],
 )
 def test_what_is_no_ladder(other: Made) -> None:
-    assert ladders(found(at(1, RR), other)) == []
+    assert series_of(found(at(1, RR), other)) == []
 
 
 def test_two_ladders_have_names_of_their_own() -> None:
-    both = ladders(found(*(at(r, RR, largest=n) for r in (1, 10) for n in (1000, 2000))))
+    both = series_of(found(*(at(r, RR, largest=n) for r in (1, 10) for n in (1000, 2000))))
     assert [ladder.slug for ladder in both] == ["imbalance", "imbalance2"]
 
 
@@ -176,11 +177,11 @@ def test_whether_the_difference_changes_is_tested_by_itself(
 
 
 def test_runs_of_another_number_of_epochs_are_no_ladder() -> None:
-    assert ladders(found(at(1, RR), at(10, replace(RR, epochs=7)))) == []
+    assert series_of(found(at(1, RR), at(10, replace(RR, epochs=7)))) == []
 
 
 def test_one_epoch_is_none() -> None:
-    assert ladders(found(*(at(r, replace(RR, epochs=1)) for r in (1, 10)))) == []
+    assert series_of(found(*(at(r, replace(RR, epochs=1)) for r in (1, 10)))) == []
 
 
 def test_the_ratio_is_what_was_asked_for() -> None:
@@ -190,7 +191,7 @@ def test_the_ratio_is_what_was_asked_for() -> None:
 
 def test_sizes_that_nobody_asked_for_are_no_ladder() -> None:
     natural = replace(RR, override={"data": {"limit": 1000}})
-    assert ladders(found(natural, at(1, RR))) == []
+    assert series_of(found(natural, at(1, RR))) == []
 
 
 def test_a_whole_report_has_it(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_a_rung_is_held_against_the_paper_only_with_its_rows(tmp_path: Path) -> 
 
 def test_one_seed_cannot_be_judged() -> None:
     ladder = only(found(*(at(r, m) for r in (1, 10) for m in (ARRP, RR))))
-    looks = style.looks(group.method for study in ladder.studies for group in study.groups)
+    looks = style.looks_of(group.method for study in ladder.studies for group in study.groups)
     comparisons = {s: Told(s.compared, {}, common=1) for s in ladder.studies}
     *_, question, _ = imbalance.section(ladder, looks, comparisons).blocks
     assert isinstance(question, Text)

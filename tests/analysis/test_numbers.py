@@ -23,6 +23,6 @@ def test_metrics_and_differences_have_a_true_minus() -> None:
 
 
 def test_spread_is_said_where_there_is_any() -> None:
-    assert numbers.with_spread(np.array([0.5])) == "0.500"
-    assert numbers.with_spread(np.array([0.4, 0.6])) == "0.500 ± 0.141"
-    assert numbers.minutes_with_spread(np.array([1.0, 3.0])) == "2.00 ± 1.41"
+    assert numbers.over_seeds(np.array([0.5])) == "0.500"
+    assert numbers.over_seeds(np.array([0.4, 0.6])) == "0.500 ± 0.141"
+    assert numbers.over_seeds(np.array([1.0, 3.0]), numbers.minutes) == "2.00 ± 1.41"

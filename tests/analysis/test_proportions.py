@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mtl_bert.analysis import paper, proportions
+from mtl_bert.analysis import costs, paper
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.factory import Made, made_of
 from tests.analysis.making import study_of
@@ -42,7 +42,7 @@ FULL = row(
 )  # fmt: skip
 def test_each_phase_counts_as_often_as_in_the_paper(made: Made, seconds: float) -> None:
     (group,) = study_of(made).groups
-    assert proportions.minutes(group) == pytest.approx([seconds / 60])
+    assert costs.minutes(group) == pytest.approx([seconds / 60])
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_each_phase_counts_as_often_as_in_the_paper(made: Made, seconds: float) 
 )
 def test_what_is_not_known_is_not_guessed(made: Made) -> None:
     (group,) = study_of(made).groups
-    assert proportions.minutes(group) is None
+    assert costs.minutes(group) is None
 
 
 def test_the_table_sets_ratios_beside_the_papers() -> None:
-    table = proportions.proportions_table(study_of(RR, replace(RR, seed=2), ARRP, VANILLA, FULL))
+    table = costs.proportions_table(study_of(RR, replace(RR, seed=2), ARRP, VANILLA, FULL))
     assert table is not None
     shown = [(r[0].text, r[2].text, r[4].text, r[5].text) for r in table.rows]
     assert shown == [
@@ -75,12 +75,12 @@ def test_the_table_sets_ratios_beside_the_papers() -> None:
 
 def test_times_of_another_device_are_not_set_beside_round_robins() -> None:
     elsewhere = replace(VANILLA, device="another")
-    table = proportions.proportions_table(study_of(RR, elsewhere, ARRP))
+    table = costs.proportions_table(study_of(RR, elsewhere, ARRP))
     assert table is not None
     assert [row[4].text for row in table.rows] == ["1.00", "–", "1.66"]
     assert [record["minutes_to_rr"] is None for record in table.records] == [False, True, False]
 
 
 def test_without_round_robin_there_is_nothing_to_compare_with() -> None:
-    assert proportions.proportions_table(study_of(VANILLA)) is None
-    assert proportions.proportions_table(study_of(RR)) is None
+    assert costs.proportions_table(study_of(VANILLA)) is None
+    assert costs.proportions_table(study_of(RR)) is None

@@ -10,8 +10,7 @@ import pytest
 
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.archive import ARCHIVE
-from mtl_bert.analysis.finding import find_runs
-from mtl_bert.analysis.runs import Run
+from mtl_bert.analysis.run_files import Run, find_runs
 from mtl_bert.analysis.studies import SCORE, row_of, studies
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis import writing
+from mtl_bert.analysis import render
 from mtl_bert.analysis.archive import ARCHIVE
+from mtl_bert.analysis.contents import report as make_report
 from mtl_bert.analysis.document import (
     Cell,
     Column,
@@ -22,12 +23,9 @@ from mtl_bert.analysis.document import (
     Table,
     Text,
 )
-from mtl_bert.analysis.finding import find_runs
-from mtl_bert.analysis.markdown import markdown
-from mtl_bert.analysis.page import page
-from mtl_bert.analysis.report import report as make_report
-from mtl_bert.analysis.runs import Run
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.render import markdown, page
+from mtl_bert.analysis.run_files import Run, find_runs
+from mtl_bert.analysis.studies import Subject
 from mtl_bert.utils.files import write_text
 from tests.analysis.conftest import HOSTILE, Written
 from tests.analysis.factory import Made, make_run
@@ -224,12 +222,6 @@ def test_every_kind_of_text_is_escaped() -> None:
     assert "\n\\# a" in shown
 
 
-def test_older_runs_say_what_they_lack(written: Written) -> None:
-    text = texts(written, "report.md")
-    assert "saved without confidences" in text
-    assert "the dev labels, because" in text
-
-
 def made_runs(root: Path) -> list[Run]:
     """Runs of which nothing is drawn: of one epoch, without predictions."""
     best = {"sst": 0.7, "qqp": 0.8, "sts": 0.9}
@@ -371,7 +363,7 @@ def test_nothing_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def fail(document: Document) -> str:
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr(writing, "page", fail)
+    monkeypatch.setattr(render, "page", fail)
     with pytest.raises(SystemExit):
         report.main([str(runs)])
     assert (runs / "report" / "index.html").read_text("utf-8") == "an older report"

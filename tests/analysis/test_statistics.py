@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mtl_bert.analysis.numbers import spread
 from mtl_bert.analysis.statistics import (
     RESAMPLES,
     Floats,
@@ -17,7 +18,6 @@ from mtl_bert.analysis.statistics import (
     pearson,
     percentile_interval,
     seed_interval,
-    spread,
 )
 
 

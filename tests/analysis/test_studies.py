@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.methods import Method, method_of
+from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.paper_tables import unpublished
 from mtl_bert.analysis.studies import row_of, studies
-from mtl_bert.analysis.tables import unpublished
 from tests.analysis.factory import PAPER_SURGERY, Made, made_of
 from tests.analysis.making import run_of, study_of
 
@@ -151,7 +151,7 @@ def test_the_order_of_runs_says_nothing(order: list[int]) -> None:
 
 @pytest.mark.parametrize("row", paper.ROWS)
 def test_each_published_row_is_found_and_no_other_one(row: paper.PaperRow) -> None:
-    for scale in (None, 0.11):
+    for scale in (1.0, 0.11):
         study = study_of(made_of(row, B_scale=scale))
         groups = study.single if row.table == 3 else study.main
         same = [other for other in paper.rows(row.table) if row_of(groups, other) is not None]
@@ -202,7 +202,7 @@ def test_labels_say_what_was_drawn() -> None:
     assert method.label == "annealed B=56,000 × 0.11 = 6,160"
     assert method.brief("B") == "annealed"
     assert Method("arrp", 24_000, lambda_=0.5).brief("λ") == "ARRP F=0 B=24,000"
-    own = method_of(run_of(replace(ARRP, surgery=SUM)))
+    own = run_of(replace(ARRP, surgery=SUM)).method
     assert own.label == "ARRP F=0 λ=0.5 B=24,000, surgery Sum, all, sum"
 
 

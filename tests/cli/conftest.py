@@ -1,13 +1,12 @@
 """Runs that several tests look at, and commands in the test's own process."""
 
-import importlib
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mtl_bert.__main__ import main
 from tests.cli.driving import SMALL, Command, Outcome, program
 
 
@@ -21,10 +20,9 @@ def command(
     before = root.level, list(root.handlers)
 
     def run(module: str, *arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", [module, *arguments])
         code: object = 0
         try:
-            importlib.import_module(f"mtl_bert.{module}").main()
+            main([module, *arguments])
         except SystemExit as end:
             code = end.code
         out, err = capsys.readouterr()

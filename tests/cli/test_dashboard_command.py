@@ -1,4 +1,4 @@
-"""``python -m mtl_bert.dashboard`` without an account, and W&B's sweep file."""
+"""``mtl-bert dashboard`` without an account, and W&B's sweep file."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""``python -m mtl_bert.evaluate``: a finished run gives its numbers again."""
+"""``mtl-bert evaluate``: a finished run gives its numbers again."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.cli.driving import SMALL, Command, program, results_in, tree
 
 def test_the_best_checkpoint_from_outside(trained: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    ended = program("evaluate", f"run={trained}", cwd=tmp_path)
+    ended = program("evaluate", str(trained), cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "the numbers are the recorded ones" in ended.stdout
     results = results_in(trained)
@@ -22,7 +22,7 @@ def test_the_best_checkpoint_from_outside(trained: Path, tmp_path: Path) -> None
 
 
 def test_the_last_checkpoint(command: Command, trained: Path) -> None:
-    outcome = command("evaluate", f"run={trained}", "checkpoint=last")
+    outcome = command("evaluate", str(trained), "--checkpoint", "last")
     assert outcome.code == 0
     assert "the numbers are the recorded ones" in outcome.out
     assert _rows(outcome.out)["last checkpoint, now"] == _shown(results_in(trained).last)
@@ -36,7 +36,7 @@ def test_a_run_that_scored_samples_amid_training(
     assert command("train", *chosen).code == 0
     results = results_in(tmp_path / "run")
     assert results.dev_sample == 5
-    outcome = command("evaluate", "run=run", f"checkpoint={checkpoint}")
+    outcome = command("evaluate", "run", "--checkpoint", checkpoint)
     assert "the numbers are the recorded ones" in outcome.out
     scores = results if checkpoint == "best" else results.last
     assert _rows(outcome.out)[f"{checkpoint} checkpoint, now"] == _shown(scores)
@@ -45,10 +45,11 @@ def test_a_run_that_scored_samples_amid_training(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], ".: expected the folder of a finished run, found no results.json"),
-        (["run=gone"], "gone: expected the folder of a finished run, found no results.json"),
-        (["run={trained}", "checkpoint=first"], "checkpoint: expected best or last, found 'first'"),
-        (["run={trained}", "seed=2"], "seed"),
+        ([], "RUN: expected the folder of a finished run, found nothing; write mtl-bert"),
+        (["gone"], "RUN: expected the folder of a finished run, found no results.json"),
+        (["{trained}", "--checkpoint", "first"], "--checkpoint: expected best or last, found 'fi"),
+        (["{trained}", "--data-dir", "x"], "--data-dir: expected no value, as the run's data"),
+        (["{trained}", "seed=2"], "mtl-bert evaluate: expected no more arguments, found seed=2"),
     ],
 )
 def test_what_cannot_be_evaluated(
@@ -63,7 +64,7 @@ def test_what_cannot_be_evaluated(
 
 
 def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
-    assert "(synthetic text)" in command("evaluate", f"run={trained}").out
+    assert "(synthetic text)" in command("evaluate", str(trained)).out
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_damaged_run_is_an_error_of_one_line(
     else:
         whole = (run / damage).read_bytes()
         (run / damage).write_bytes(whole[: len(whole) // 2])
-    outcome = command("evaluate", f"run={run}")
+    outcome = command("evaluate", str(run))
     assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
@@ -111,10 +112,11 @@ def test_files_may_be_named_from_anywhere_and_may_move(
         == 0
     )
     monkeypatch.chdir(elsewhere)
-    assert "are the recorded ones" in command("evaluate", f"run='{home}/run'").out
+    assert "are the recorded ones" in command("evaluate", f"{home}/run").out
     (home / "data").rename(elsewhere / "moved")
-    assert "data.dir" in command("evaluate", f"run='{home}/run'").err
-    assert "are the recorded ones" in command("evaluate", f"run='{home}/run'", "data.dir=moved").out
+    assert "write --data-dir DIR" in command("evaluate", f"{home}/run").err
+    moved = command("evaluate", f"{home}/run", "--data-dir", "moved")
+    assert "are the recorded ones" in moved.out
 
 
 def _rows(printed: str) -> dict[str, list[str]]:

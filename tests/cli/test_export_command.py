@@ -1,4 +1,4 @@
-"""``python -m mtl_bert.export``: others load what a run has learned, and get the same answers."""
+"""``mtl-bert export``: others load what a run has learned, and get the same answers."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mtl_bert.runs.opened import Run
 
     out = tmp_path_factory.mktemp("exported") / "model"
-    export(Run.open(str(trained)), out)
+    export(Run.open(trained), out)
     return out
 
 
@@ -87,7 +87,7 @@ def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     from mtl_bert.runs.opened import Run
 
     train_here(tmp_path / "run", "sampler=rr")
-    opened = Run.open(str(tmp_path / "run"))
+    opened = Run.open(tmp_path / "run")
     real = opened.results.data.model_copy(update={"synthetic": False, "seen": {"sts": ["snli"]}})
     results = opened.results.model_copy(update={"data": real})
     export(replace(opened, results=results), tmp_path / "out")
@@ -99,7 +99,7 @@ def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
 
 def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:
     train_here(tmp_path / "run", "model.pairs=alone", "sampler=rr")
-    assert command("export", "run=run", "out=out").code == 0
+    assert command("export", "run", "out").code == 0
     for row in predictions(tmp_path / "run", "sts")[:5]:
         outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
         assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
@@ -108,7 +108,7 @@ def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:
 def test_an_encoder_per_task_is_a_directory_per_task(command: Command, tmp_path: Path) -> None:
     train_here(tmp_path / "run", "sampler=single")
     (tmp_path / "out").mkdir()  # empty: it may be filled
-    assert command("export", "run=run", "out=out").code == 0
+    assert command("export", "run", "out").code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sst", "sts"]
     for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
         row = predictions(tmp_path / "run", task)[0]
@@ -120,11 +120,11 @@ def test_an_encoder_per_task_is_a_directory_per_task(command: Command, tmp_path:
 def test_what_is_there_is_not_touched(command: Command, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
-    refused = command("export", f"run={trained}", "out=out")
+    refused = command("export", str(trained), "out")
     assert refused.code == 2
-    assert refused.err.startswith("out: expected a new or empty directory, found something at out")
+    assert refused.err.startswith("OUT: expected a new or empty directory, found something at out")
     assert tree(tmp_path) == ["out", "out/mine"]
-    assert command("export", f"run={trained}").err.startswith("out: expected a directory, found no")
+    assert command("export", str(trained)).err.startswith("OUT: expected a new or empty directory")
 
 
 def test_a_failure_leaves_nothing(
@@ -137,5 +137,5 @@ def test_a_failure_leaves_nothing(
 
     monkeypatch.setattr(exporting, "_card", fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
-        command("export", f"run={trained}", "out=out")
+        command("export", str(trained), "out")
     assert tree(tmp_path) == []

@@ -54,6 +54,10 @@ def test_every_combination_is_a_run_of_its_own(tmp_path: Path) -> None:
         results = results_in(run)
         assert run.name.startswith(results.config["sampler"]["name"])
         assert f"seed{results.seed}-" in run.name
+        assert results.overrides is not None
+        assert f"seed={results.seed}" in results.overrides
+        told = [word for word in results.overrides if word.startswith("lambda=")]
+        assert len(told) == ("arrp" in run.name)  # what rr does not use is left out
         assert (run / "checkpoints" / "best.ckpt").is_file()
         log = (run / "train.log").read_text("utf-8")
         assert log.count("run in ") == 1  # and nothing of its neighbours

@@ -1,4 +1,4 @@
-"""``python -m mtl_bert.plan``: what is printed is what is trained."""
+"""``mtl-bert plan``: what is printed is what is trained."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_table_1_of_the_paper(tmp_path: Path) -> None:
 
 def test_sizes_that_are_given_need_no_torch(tmp_path: Path) -> None:
     script = (
-        "import sys; from mtl_bert.plan import main; main();"
+        "import sys; from mtl_bert.plan import main; main(sys.argv[1:]);"
         "print([name for name in ('torch', 'transformers', 'lightning') if name in sys.modules])"
     )
     ended = subprocess.run(
@@ -138,7 +138,7 @@ def test_what_is_trained_is_what_is_printed(
             assert len(batch) == len(rows)
             assert batch.labels.numpy() == pytest.approx(part.labels[rows])
             texts = [part.tokens[part.offsets[row] : part.offsets[row + 1]] for row in rows]
-            assert np.array_equal(batch.tokens.numpy(), np.concatenate(texts))
+            assert np.array_equal(batch.input_ids.numpy(), np.concatenate(texts))
 
 
 def test_batches_of_like_length_are_said_and_have_less_padding(

@@ -1,4 +1,4 @@
-"""``python -m mtl_bert.predict``: submission files to the byte, and answers to any text."""
+"""``mtl-bert predict``: submission files to the byte, and answers to any text."""
 
 import csv
 import re
@@ -70,7 +70,9 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_files_are_the_handouts(course: Path, tmp_path: Path) -> None:
-    ended = program("predict", f"run={course / 'run'}", "split=test", "out=here", cwd=tmp_path)
+    ended = program(
+        "predict", str(course / "run"), "--split", "test", "--out", "here", cwd=tmp_path
+    )
     assert ended.returncode == 0, ended.stderr
     assert [path for path in tree(tmp_path) if "csv" in path] == [
         "here/sst-test-output.csv",
@@ -103,7 +105,7 @@ def test_they_say_what_the_run_said(
     command: Command, trained: Path, task: str, header: str, written: Callable[[str], str]
 ) -> None:
     """The dev sets' files hold the predictions that validation left, in the same order."""
-    assert command("predict", f"run={trained}", "split=dev", "out=out").code == 0
+    assert command("predict", str(trained), "--split", "dev", "--out", "out").code == 0
     text = (Path("out") / f"{task}-dev-output.csv").read_text("utf-8")
     with (trained / "predictions" / f"{task}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -130,13 +132,13 @@ def test_a_task_whose_file_is_missing_leaves_nothing(
 ) -> None:
     shutil.copytree(course / "data", tmp_path / "moved")
     (tmp_path / "moved" / "sts-test-student.csv").unlink()
-    arguments = [f"run={course / 'run'}", "split=test", "data.dir=moved", "out=out"]
+    arguments = [str(course / "run"), "--split", "test", "--data-dir", "moved", "--out", "out"]
     refused = command("predict", *arguments)
     assert refused.code == 2
     assert "sts-test-student.csv: expected a data file of task sts, found nothing" in refused.err
-    assert refused.err.endswith("write task=[sst]\n")
+    assert refused.err.endswith("ask for sst alone\n")
     assert not (tmp_path / "out").exists()
-    assert command("predict", *arguments, "task=[sst]").code == 0
+    assert command("predict", *arguments, "--task", "sst").code == 0
     assert tree(tmp_path / "out") == ["sst-test-output.csv"]
 
 
@@ -147,16 +149,16 @@ def test_a_file_that_cannot_be_written_leaves_the_others(
     out.mkdir()
     (out / "sst-dev-output.csv").write_text("old")
     (out / "sts-dev-output.csv").mkdir()
-    refused = command("predict", f"run={trained}", "split=dev", "out=out")
+    refused = command("predict", str(trained), "--split", "dev", "--out", "out")
     assert refused.code == 2
-    assert refused.err.startswith("out: expected a directory that can be written to, found out")
+    assert refused.err.startswith("--out: expected a directory that can be written to, found out")
     assert (out / "sst-dev-output.csv").read_text() == "old"
     assert not [path for path in tree(out) if path.startswith(".")]
 
 
 @pytest.mark.parametrize("text", [AWKWARD, "x", "a=b=c"])
 def test_any_text_is_answered(trained: Path, tmp_path: Path, text: str) -> None:
-    ended = program("predict", f"run={trained}", "task=sst", f"text={text}", cwd=tmp_path)
+    ended = program("predict", str(trained), "--task", "sst", f"--text={text}", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     first, *chances = ended.stdout.splitlines()
     named = re.fullmatch(r"([a-z ]+) \((\d+\.\d)%\)", first)
@@ -172,17 +174,19 @@ def test_any_text_is_answered(trained: Path, tmp_path: Path, text: str) -> None:
 
 def test_one_answer_is_the_files(command: Command, course: Path) -> None:
     """Each row of a file, asked for by itself, gets the answer that stands in the file."""
-    run = f"run={course / 'run'}"
-    assert command("predict", run, "split=test", "out=out").code == 0
+    run = str(course / "run")
+    assert command("predict", run, "--split", "test", "--out", "out").code == 0
     lines = Path("out/sts-test-output.csv").read_text("utf-8").splitlines()[1:]
-    answer = command("predict", run, "task=sts", "text=A man sings .", "text2=A man sings .").out
+    answer = command(
+        "predict", run, "--task", "sts", "--text", "A man sings .", "--text2", "A man sings ."
+    ).out
     assert float(answer.split()[0]) == pytest.approx(float(lines[0].split(" , ")[1]), abs=1e-3)
     assert "on the scale from 0 to 5" in answer
 
 
 def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> None:
     results = train_here(tmp_path / "run", "sampler=single")
-    assert command("predict", "run=run", "split=dev").code == 0
+    assert command("predict", "run", "--split", "dev").code == 0
     assert tree(tmp_path / "run" / "submission") == ["sst-dev-output.csv", "sts-dev-output.csv"]
     lines = (tmp_path / "run/submission/sst-dev-output.csv").read_text("utf-8").splitlines()[1:]
     with (tmp_path / "run/predictions/sst.csv").open(encoding="utf-8", newline="") as file:
@@ -194,41 +198,34 @@ def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["split=test"], ".: expected the folder of a finished run"),
-        (["run=gone", "split=test"], "gone: expected the folder of a finished run, found no"),
-        (["run={run}"], "split: expected split=dev|test, or a text to answer, found neither"),
-        (["run={run}", "split=dev", "text=a"], "split: expected split=dev|test, or a text"),
-        (["run={run}", "split=train"], "split: expected dev or test, found 'train'"),
-        (["run={run}", "split=dev", "task=qqp"], "task: expected some of sst, sts"),
-        (["run={run}", "text=a"], "task: expected one, found sst, sts; write task=sst"),
-        (["run={run}", "task=sts", "text=a"], "text: expected text and text2 for sts, found text"),
-        (["run={run}", "task=sst", "text=a", "text2=b"], "text: expected text alone for sst"),
-        (["run={run}", "task=sst", "text= "], "text: expected text alone for sst, found none"),
+        ("--split test", "RUN: expected the folder of a finished run, found nothing"),
+        ("gone --split test", "RUN: expected the folder of a finished run, found no"),
+        ("{run}", "--split: expected --split dev or test, or a text to answer, found neither"),
+        ("{run} --split dev --text a", "--split: expected --split dev or test, or a text"),
+        ("{run} --split train", "--split: expected dev or test, found 'train'"),
+        ("{run} --split dev --task qqp", "--task: expected some of sst, sts"),
+        ("{run} --text a", "--task: expected one, found sst, sts; write --task sst"),
+        ("{run} --task sts --text a", "--text: expected --text and --text2 for sts, found --text;"),
+        ("{run} --task sst --text a --text2 b", "--text: expected --text alone for sst"),
+        ("{run} --task sst --text=", "--text: expected --text alone for sst, found none"),
+        ("{run} --split dev --data-dir x", "--data-dir: expected no value, as the run's data"),
+        ("{run} --splt dev", "--splt: expected an option, found --splt; did you mean --split?"),
         (
-            ["run={run}", "split=dev", "data.dir=x"],
-            "data.dir: expected no value, as the run's data",
+            "{run} --split dev --checkpoint first",
+            "--checkpoint: expected best or last, found 'first'",
         ),
-        (["run={run}", "splt=dev"], "splt: expected a known key, found splt; did you mean split?"),
-        (["run={run}", "split=dev", "checkpoint=first"], "checkpoint: expected best or last"),
     ],
 )
 def test_what_is_wrong_is_one_line(
-    command: Command, trained: Path, tmp_path: Path, arguments: list[str], message: str
+    command: Command, trained: Path, tmp_path: Path, arguments: str, message: str
 ) -> None:
     before = tree(trained)
-    outcome = command("predict", *(a.format(run=trained) for a in arguments))
+    outcome = command("predict", *arguments.format(run=trained).split())
     assert outcome.code == 2
     assert outcome.err.startswith(message)
     assert len(outcome.err.splitlines()) == 1
     assert tree(trained) == before
     assert tree(tmp_path) == []
-
-
-@pytest.mark.parametrize("module", ["predict", "export"])
-def test_help_teaches(command: Command, module: str) -> None:
-    shown = command(module, "--help")
-    assert shown.code == 0
-    assert f"python -m mtl_bert.{module} run=DIR" in shown.out
 
 
 def test_every_task_says_how_its_submission_is_called() -> None:

@@ -68,6 +68,10 @@ def test_a_finished_run_can_have_more_epochs(
     after = results_in(tmp_path / "more")
     assert [e.score for e in after.epochs[:2]] == [e.score for e in before.epochs]
     assert after.last_epoch == 3
+    # The command line that made a run is in its results, and what was given later after it.
+    assert before.overrides == [*SMALL, "epochs=2", "B=16"]
+    assert after.overrides == [*before.overrides, "epochs=3"]
+    assert "overrides" not in after.config
 
 
 def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(

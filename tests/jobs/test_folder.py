@@ -1,14 +1,8 @@
 """A job's state follows from what is on disk, whoever looks."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-
-import pytest
 
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 
@@ -92,33 +86,6 @@ def test_a_damaged_record_is_no_sweep(tmp_path: Path) -> None:
     assert [found.jobs[0].name for found in folder.sweeps()] == ["a"]
 
 
-def test_a_worker_is_found_while_it_lives(tmp_path: Path) -> None:
-    """Neither a process that died without a word nor a number that another has now."""
-    folder = Folder(tmp_path)
-    assert folder.workers([NAME]) == []
-    script = (
-        "import sys, time; from pathlib import Path; from mtl_bert.jobs.folder import Folder\n"
-        "folder = Folder(Path(sys.argv[1]))\n"
-        f"with folder.lock({NAME!r}), folder.at_work({NAME!r}):\n"
-        "    print('here', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "here\n"
-    (worker,) = folder.workers([NAME, NAME])
-    assert worker.pid == process.pid
-    assert folder.state(NAME) == State.RUNNING
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert folder.workers([NAME]) == []
-    assert folder.state(NAME) == State.WAITING
-    with folder.at_work(NAME):  # alive, but it does not hold the lock
-        assert folder.workers([NAME]) == []
-
-
 def test_a_look_never_takes_a_lock_for_long(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     with folder.lock(NAME):
@@ -128,13 +95,3 @@ def test_a_look_never_takes_a_lock_for_long(tmp_path: Path) -> None:
         folder.state(NAME)
     with folder.lock(NAME).acquire(timeout=1):
         assert folder.state(NAME) == State.RUNNING
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_what_lies_elsewhere_is_not_alive(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    with folder.at_work(NAME):
-        path = tmp_path / ".sweep" / f"{NAME}.running"
-        path.write_text(path.read_text().replace('"host":"', '"host":"not-'))
-        with folder.lock(NAME):
-            assert folder.workers([NAME]) == []

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from mtl_bert.surgery import AveragedRows, GradientMatrix, PCGrad, Surgery
+from mtl_bert.surgery import AveragedRows, GradientMatrix, PCGrad, Surgeon, Surgery
 from tests.forking import together
 
 EXAMPLES = {"a": 5, "b": 1, "c": 4}
@@ -92,3 +92,56 @@ def test_parts_of_a_batch_add_up() -> None:
     whole, summed = (gradients(s, Surgery(PCGrad()), None) for s in (WHOLE, parts))
     for name, value in whole.items():
         torch.testing.assert_close(summed[name], value, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_two_surgeons_are_one(tmp_path: Path, told: bool) -> None:
+    """Whether or not they are told the step's tasks, of which each process has only some."""
+
+    def steps(place: Path, shares: dict[str, list[slice]]) -> None:
+        shared, heads = model()
+        net = nn.ModuleDict({"shared": shared, **heads})
+        if dist.is_initialized() and dist.get_rank() == 1:
+            nn.init.zeros_(shared.weight)  # the first process's weights are everybody's
+        optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
+        surgeon = Surgeon(net, Surgery(PCGrad(True), "all", "mean"), seed=2)
+        tasks = list(EXAMPLES) if told else None
+        for _ in range(3):
+            with surgeon.step(optimizer, tasks=tasks):
+                for task, parts in shares.items():
+                    for part in parts:
+                        batch = data(task)[part]
+                        loss = heads[task](shared(batch).tanh()).square().mean()
+                        surgeon.backward(task, loss, share=len(batch) / EXAMPLES[task])
+        torch.save([net.state_dict(), surgeon.last.losses], place)
+
+    def work(rank: int) -> None:
+        dist.init_process_group("gloo", rank=rank, world_size=2)
+        steps(tmp_path / f"{rank}", SHARES[rank])
+        dist.destroy_process_group()
+
+    assert together(2, work) == [0, 0]
+    steps(tmp_path / "one", WHOLE)
+    one, *two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "0", "1"))
+    for weights, losses in two:
+        assert losses == pytest.approx(one[1], rel=1e-12)
+        for name, value in one[0].items():
+            torch.testing.assert_close(weights[name], value, rtol=1e-10, atol=1e-12)
+    assert all(torch.equal(two[0][0][name], two[1][0][name]) for name in one[0])
+
+
+def test_without_shares_processes_weigh_alike(tmp_path: Path) -> None:
+    """As DistributedDataParallel averages them."""
+
+    def work(rank: int) -> None:
+        dist.init_process_group("gloo", rank=rank, world_size=2)
+        weight = nn.Parameter(torch.zeros(1))
+        surgeon = Surgeon({"w": weight}, PCGrad())
+        with surgeon.step(torch.optim.SGD([weight], lr=1.0)):
+            surgeon.backward("a", (1.0 + rank) * weight.sum() + rank)
+        torch.save([weight.item(), surgeon.last.losses["a"]], tmp_path / f"{rank}")
+        dist.destroy_process_group()
+
+    assert together(2, work) == [0, 0]
+    for rank in range(2):
+        assert torch.load(tmp_path / f"{rank}") == pytest.approx([-1.5, 0.5])

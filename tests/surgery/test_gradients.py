@@ -224,3 +224,31 @@ def test_an_autocast_around_it_changes_nothing() -> None:
         grads.append([p.grad for p in net.parameters() if p.grad is not None])
     for plain, inside in zip(*grads, strict=True):
         torch.testing.assert_close(plain, inside, rtol=0, atol=0)
+
+
+SHARED_MEMORY = {
+    "one tensor for two parameters": lambda a, b: (a + b).square().sum(),
+    "views of one tensor": lambda a, b: torch.cat([a, b]).square().sum(),
+    "one number seen many times": lambda a, b: a.sum() + b.sum(),
+}
+
+
+@pytest.mark.parametrize("form", SHARED_MEMORY)
+@pytest.mark.parametrize("alone", [True, False])
+def test_gradients_that_share_memory_are_scaled_once(form: str, alone: bool) -> None:
+    """Autograd hands them out so; written in place, one would scale or overwrite the other."""
+    make_loss, scale = SHARED_MEMORY[form], 4.0
+    parameters = [nn.Parameter(torch.arange(3.0) + k) for k in (1, 2)]
+    expected = torch.autograd.grad(make_loss(*parameters), parameters)
+    matrix = GradientMatrix(parameters)
+    tasks = ["a"] if alone else ["a", "b"]
+    matrix.start(tasks)
+    for task in tasks:
+        matrix.add(task, make_loss(*parameters), scale=scale)
+    if alone:
+        matrix.alone(scale)
+    else:
+        matrix.combine(Surgery(Mean(), "all", "sum"), scale=scale)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient)

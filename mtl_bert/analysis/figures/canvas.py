@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from mtl_bert.analysis import style
 from mtl_bert.analysis.document import Figure
-from mtl_bert.analysis.subject import Subject
+from mtl_bert.analysis.figures import style
+from mtl_bert.analysis.studies import Subject
 
 COLUMN, PAGE = 3.3, 6.5  # inches: what a column and a page of two columns leave
 DPI = 200

@@ -23,7 +23,7 @@ class GradNorm(Method):
 
     Attributes:
         alpha: how strongly tasks that lag are favoured (the paper's 1.5; 0 asks for equal norms).
-        lr: of w (the paper's 0.025).
+        lr: learning rate of the weights w (the paper's 0.025).
     """
 
     alpha: float = 1.5

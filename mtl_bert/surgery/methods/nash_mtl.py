@@ -22,7 +22,7 @@ class NashMTL(Method):
     case of ten it stays at its start.
 
     Attributes:
-        rounds: of Newton's method, at most.
+        rounds: steps of Newton's method at most.
     """
 
     rounds: int = 20

@@ -20,7 +20,7 @@ class Sum(Method):
 
 @dataclass(frozen=True)
 class Mean(Method):
-    """Average the task gradients."""
+    """Average the task gradients: the sum divided by the number of tasks."""
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: 1/K."""
@@ -39,4 +39,4 @@ class Weighting(Method):
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: the function's."""
-        return self.function(step.gram)
+        return self.function(step.gram).to(step.gram)

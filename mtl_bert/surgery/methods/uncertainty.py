@@ -16,7 +16,7 @@ class Uncertainty(Method):
     represented. In balance a task's weight is 1 / (2 L_i).
 
     Attributes:
-        lr: of the s_i.
+        lr: learning rate of the s_i.
     """
 
     lr: float = 0.01

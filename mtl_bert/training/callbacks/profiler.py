@@ -1,9 +1,8 @@
-"""Where a step's time goes: a trace to look at and a short table, of a few steps of each phase."""
+"""Show where a step's time goes: a trace to look at and a table, of a few steps of each phase."""
 
 import gzip
 import json
 import logging
-from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_fun
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.sampling.loader import PlanStep
-from mtl_bert.training.datamodule import PlanDataModule
+from mtl_bert.training.datamodule import datamodule_of
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.utils.files import replacing, write_text
 
 log = logging.getLogger(__name__)
 
 DIRECTORY, TRACE, SUMMARY = "profile", "trace.json.gz", "summary.txt"
-WARM_UP, RECORDED, SHOWN = 5, 10, 12  # steps, steps, operators
+WARM_UP, RECORDED, OPERATORS = 5, 10, 15  # steps, steps, rows of a table
 PARTS = ("data", "forward", "backward", "surgery", "optimizer")
 
 
@@ -36,83 +35,73 @@ class StepProfile(Callback):
         self._directory = directory / DIRECTORY
         self._trace: dict[str, Any] = {}
         self._summaries: list[str] = []
-        self._phase: Any = None
-        self._profile: profile | None = None
+        self._phase = ""
+        self._profile: profile | None = None  # one a phase: with two windows torch 2.13 crashed
         self._waiting: record_function | None = None
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Begin with the first step of a phase."""
-        self._no_longer_waiting()
-        if trainer.current_epoch == 0 and batch.plan.rows and batch.phase != self._phase:
-            self._phase = batch.phase
-            self._profile = self._begin(trainer, batch)
+        self._wait(False)
+        if trainer.current_epoch == 0 and batch.plan.rows and batch.phase.name != self._phase:
+            self._phase = batch.phase.name
+            ahead = datamodule_of(trainer).plan(batch.epoch).steps[batch.number :]
+            steps = sum(1 for _ in takewhile(lambda step: step.phase == batch.phase, ahead))
+            self._profile = self._begun(steps, batch.epoch)
             self._profile.start()
 
-    def on_train_batch_end(  # type: ignore[override]
-        self,
-        trainer: Trainer,
-        module: MultiTaskModule,
-        outputs: Any,
-        batch: PlanStep[Batch],
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
-        if self._profile is None:
-            return
-        self._profile.step()
-        if self._profile.current_action == ProfilerAction.NONE:
-            self._end(module)
-        else:
-            self._waiting = record_function("data")
-            self._waiting.__enter__()  # type: ignore[no-untyped-call]
+        if self._profile is not None:
+            self._profile.step()
+            self._wait(True)
+            if self._profile.current_action == ProfilerAction.NONE:
+                self._end()
 
-    def on_validation_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+    def on_validation_start(self, *_: Any) -> None:
         """A validation is no waiting."""
-        self._no_longer_waiting()
+        self._wait(False)
 
     def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
         """Say where it is."""
         if trainer.current_epoch == 0 and self._summaries:
-            log.info(
-                "profile in %s: %s says where the time went; open %s in ui.perfetto.dev",
-                self._directory, SUMMARY, TRACE,
-            )  # fmt: skip
+            where = "profile in %s: %s says where the time went; open %s in ui.perfetto.dev"
+            log.info(where, self._directory, SUMMARY, TRACE)
 
-    def on_exception(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, exception: BaseException
-    ) -> None:
-        """Leave a window that was not finished."""
-        self._no_longer_waiting()
+    def on_exception(self, *_: Any) -> None:
+        """Leave a phase that was not recorded to its end."""
         if self._profile is not None:
             self._profile.on_trace_ready = None
-            self._end(module)
+            self._end()
 
-    def _begin(self, trainer: Trainer, batch: PlanStep[Batch]) -> profile:
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(datamodule, PlanDataModule)
-        left = datamodule.plan(batch.epoch).steps[batch.number :]
-        steps = sum(1 for _ in takewhile(lambda step: step.phase == batch.phase, left))
+    def _begun(self, steps: int, epoch: int) -> profile:
+        """A profile of some steps of a phase that has so many."""
         warm = min(WARM_UP, steps // 3)
         end = min(warm + RECORDED, steps)
-
-        def action(number: int) -> ProfilerAction:
-            if number < warm:
-                return ProfilerAction.WARMUP
-            if number < end - 1:
-                return ProfilerAction.RECORD
-            return ProfilerAction.RECORD_AND_SAVE if number == end - 1 else ProfilerAction.NONE
-
-        title = f"phase {batch.phase.name}: {end - warm} steps of epoch {batch.epoch}"
+        actions = [ProfilerAction.WARMUP] * warm + [ProfilerAction.RECORD] * (end - warm - 1)
+        actions += [ProfilerAction.RECORD_AND_SAVE, ProfilerAction.NONE]
+        title = f"phase {self._phase}: {end - warm} steps of epoch {epoch}, after {warm}"
+        gpu = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
         return profile(
-            activities=[
-                ProfilerActivity.CPU,
-                *([ProfilerActivity.CUDA] if torch.cuda.is_available() else []),
-            ],
-            schedule=action,
-            on_trace_ready=lambda recorded: self._keep(recorded, f"{title}, after {warm}"),
+            activities=[ProfilerActivity.CPU, *gpu],
+            schedule=lambda step: actions[min(step, end)],
+            on_trace_ready=lambda recorded: self._keep(recorded, title),
         )
+
+    def _end(self) -> None:
+        self._wait(False)
+        assert self._profile is not None
+        self._profile.stop()
+        self._profile = None
+
+    def _wait(self, waiting: bool) -> None:
+        """Begin or end the part of a step that waits for data."""
+        if self._waiting is not None:
+            self._waiting.__exit__(None, None, None)
+        self._waiting = record_function("data") if waiting else None
+        if self._waiting is not None:
+            self._waiting.__enter__()  # type: ignore[no-untyped-call]
 
     def _keep(self, recorded: profile, title: str) -> None:
         """Add a phase to what is on disk."""
@@ -129,16 +118,6 @@ class StepProfile(Callback):
             json.dump(self._trace, file)
         write_text(self._directory / SUMMARY, "\n".join(self._summaries))
 
-    def _end(self, module: MultiTaskModule) -> None:
-        assert self._profile is not None
-        self._profile.stop()
-        self._profile = None
-
-    def _no_longer_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.__exit__(None, None, None)
-            self._waiting = None
-
 
 def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Two traces as one, on the clock of the first."""
@@ -148,36 +127,25 @@ def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     return {**first, "traceEvents": [*first["traceEvents"], *events]}
 
 
-def summary(averages: Iterable[Any], title: str) -> str:
-    """The parts of a step and the operators that take longest, in lines."""
-    events = list(averages)
-    (steps,) = (event for event in events if event.key.startswith("ProfilerStep"))
-    whole = steps.cpu_time_total
-    parts = {part: [event for event in events if event.key.split(" ")[0] == part] for part in PARTS}
-    spent = {part: sum(e.cpu_time_total for e in found) for part, found in parts.items()}
-    lines = [f"{title}; {whole / steps.count / 1000:.2f} ms a step"]
-    for part, time in [*spent.items(), ("rest", whole - sum(spent.values()))]:
-        lines.append(_line(part, time, whole, steps.count))
-        tasks = parts.get(part, [])
-        if len(tasks) > 1:
-            lines += [_line(f"  {e.key}", e.cpu_time_total, whole, steps.count) for e in tasks]
-    lines.append("operators, each without what it calls (× calls a step)")
-    lines += [
-        _line(
-            f"{e.key[:40]} × {e.count / steps.count:.0f}", e.self_cpu_time_total, whole, steps.count
-        )
-        for e in _operators(events)
-    ]
-    if torch.cuda.is_available():
-        lines.append("times are the CPU's, which asks a GPU to work and goes on: see the trace")
-    return "\n".join(lines) + "\n"
+def summary(averages: Any, title: str) -> str:
+    """The parts of a step in lines, then torch's own table of the operators that take longest.
 
-
-def _operators(events: Sequence[Any]) -> list[Any]:
-    """Those that take longest by themselves; our own labels are none."""
-    found = [e for e in events if e.key.split(" ")[0] not in PARTS and "ProfilerStep" not in e.key]
-    return sorted(found, key=lambda event: -event.self_cpu_time_total)[:SHOWN]
+    Args:
+        averages: ``key_averages()`` of a profile whose steps are labelled by part.
+        title: of the whole.
+    """
+    (steps,) = (event for event in averages if event.key.startswith("ProfilerStep"))
+    whole, spent = steps.cpu_time_total, {e.key: e.cpu_time_total for e in averages}
+    lines, rest = [f"{title}; {whole / steps.count / 1000:.2f} ms a step"], whole
+    for part in PARTS:
+        tasks = {f"  {key}": spent[key] for key in spent if key.split(" ")[0] == part}
+        rest -= sum(tasks.values())
+        shown = {part: sum(tasks.values())} | (tasks if len(tasks) > 1 else {})
+        lines += [_line(name, time, whole, steps.count) for name, time in shown.items()]
+    lines += [_line("rest", rest, whole, steps.count), ""]
+    table = averages.table("self_cpu_time_total", row_limit=OPERATORS, max_name_column_width=40)
+    return "\n".join([*lines, "operators", table])
 
 
 def _line(name: str, time: float, whole: float, steps: int) -> str:
-    return f"  {name:<48}{100 * time / whole:>6.1f} %{time / steps / 1000:>10.2f} ms"
+    return f"  {name:<32}{100 * time / whole:>6.1f} %{time / steps / 1000:>10.2f} ms"

@@ -135,7 +135,7 @@ class Recorder(Callback):
             self._write_predictions(best["predictions"], best["confidence"])
 
     def finish(self, best: Evaluation, last: Evaluation) -> None:
-        """Report the scores of the best epoch, which samples chose, and the last on all."""
+        """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
         self._final = Reported(best.scores, last.scores)
         for epoch, remarks in {e.scores.epoch: e.remarks for e in (best, last)}.items():
             self.remarks += [f"epoch {epoch}, whole dev sets: {remark}" for remark in remarks]

@@ -1,0 +1,115 @@
+"""Where a study's numbers come from: what its runs have in common, and the list of them all."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from mtl_bert.analysis import numbers
+from mtl_bert.analysis.document import Block, Cell, Points, Table, Text, numeric, table, words
+from mtl_bert.analysis.methods import setting_words
+from mtl_bert.analysis.studies import Study
+
+
+def runs_table(study: Study, marks: Mapping[Path, str], addresses: Mapping[Path, str]) -> Table:
+    """Every run of a study, also those that no other table shows.
+
+    Args:
+        study: the runs.
+        marks: a run's directory -> why it stands in no other table.
+        addresses: a run's directory -> its page, where runs have any.
+    """
+    rows: list[tuple[str | Cell, ...]] = []
+    records = []
+    for run in (*study.runs, *study.superseded):
+        results, mark = run.results, marks.get(run.directory, "")
+        metrics = {task: results.tasks[task].value for task in study.tasks}
+        metrics |= {"score": results.score, "last_score": results.last.score}
+        rows.append((
+            Cell(run.name, link=addresses.get(run.directory, "")), run.method.label,
+            str(results.seed), str(run.epochs), str(results.best_epoch),
+            *map(numbers.metric, metrics.values()), numbers.minutes(results.minutes_per_epoch),
+            results.device, (results.commit or "unknown")[:12], mark,
+        ))  # fmt: skip
+        records.append({
+            "run": run.name, "method": run.method.label, "seed": results.seed,
+            "epochs": run.epochs, "best_epoch": results.best_epoch, **metrics,
+            "minutes_per_epoch": results.minutes_per_epoch, "device": results.device,
+            "commit": results.commit, "remark": mark,
+        })  # fmt: skip
+    lead = "Each run's name leads to its page. " if addresses else ""
+    return table(
+        f"{study.slug}-runs",
+        "All runs",
+        study.subject,
+        (
+            *words("run", "method"), *numeric("seed", "epochs", "best epoch", *study.tasks),
+            *numeric("score", "last epoch's score", "min/epoch"),
+            *words("device", "commit", "remark"),
+        ),
+        rows,
+        caption=f"{lead}Scores are the best epoch's; the last epoch's score stands beside them.",
+        records=records,
+        folded=True,
+    )  # fmt: skip
+
+
+def provenance(study: Study) -> list[Block]:
+    """What the runs have in common, and commits, devices, seeds, versions and notes."""
+    setting, runs = study.setting, [run.results for run in study.runs]
+    optimizer, schedule = setting["optimizer"] or {}, setting["scheduler"] or {}
+    bucket = setting["group_by_length"]
+    every = numbers.counted(setting["check_val_every_n_epoch"], "epoch")
+    of, sample = setting["dev_sample"], ""
+    if of is not None:
+        sample = f" (at most {of:,} examples of each; the best epoch and the last on all)"
+    common = [
+        f"Data: {_pairs(setting['data'])}",
+        "Usable examples: "
+        + "; ".join(f"{task} {_pairs(sizes)}" for task, sizes in setting["sizes"].items()),
+        f"Encoder: {setting['encoder']}; {_pairs(setting['model'])}",
+        f"A step's batch of each task: {setting['batch']}; learning rate {setting['lr']}",
+        f"Length bucketing: {'none' if bucket is None else f'within {bucket} steps'}; dev sets "
+        f"scored every {every}{sample}",
+        f"Optimizer: {setting_words(optimizer)}; schedule: {setting_words(schedule)}",
+        f"Precision: {setting['precision']}; clipping: {setting_words(setting['clip'])}",
+    ]
+    notes = sorted({note for results in runs for note in results.notes})
+    versions = sorted({_pairs(results.versions) for results in runs})
+    origin = [
+        f"Commits: {_listed(results.commit or 'unknown' for results in runs)}",
+        f"Devices: {_listed(results.device for results in runs)}",
+        f"Seeds: {_listed(str(seed) for seed in sorted({results.seed for results in runs}))}",
+        f"Versions: {' | '.join(versions)}",
+        f"Finished: {min(r.finished for r in runs):%Y-%m-%d} to "
+        f"{max(r.finished for r in runs):%Y-%m-%d}",
+    ]
+    blocks: list[Block] = [
+        Text("What all runs of this setting have in common:"), Points(tuple(common)),
+        Text("Where they come from:"), Points(tuple(origin)),
+    ]  # fmt: skip
+    skipped = {  # files by their names: where they lay is nobody's business
+        f"{path.rpartition('/')[2]}: {n}" for r in runs for path, n in r.data.skipped.items()
+    }
+    notes += [f"rows that could not be used: {words}" for words in sorted(skipped)]
+    notes += sorted({
+        f"{task}: {n:,} texts cut at the encoder's limit"
+        for results in runs for task, n in results.data.truncated.items() if n
+    })  # fmt: skip
+    notes += [
+        f"{run.method.label}, seed {run.results.seed}: {run.name} is left out, a newer run has "
+        "the same method and seed"
+        for run in study.superseded
+    ]
+    if notes:
+        blocks += [Text("Notes of the runs:"), Points(tuple(notes))]
+    return blocks
+
+
+def _pairs(node: object) -> str:
+    """A group of settings in a line."""
+    if not isinstance(node, dict):
+        return str(node)
+    return ", ".join(f"{key}={setting_words(value)}" for key, value in node.items())
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))

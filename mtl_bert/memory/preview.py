@@ -1,0 +1,208 @@
+"""What a run will see in each epoch, and take of memory, without training."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from mtl_bert.config.command_line import compose
+from mtl_bert.config.compose import read_settings, sampler_name
+from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.memory.work import Largest
+from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
+from mtl_bert.sampling import Epoch
+from mtl_bert.sampling.epoch import Sizes
+from mtl_bert.sampling.usage import Usage, records, usage
+from mtl_bert.utils.files import replacing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from mtl_bert.data import Corpus
+
+
+def plan(overrides: Sequence[str], sizes: Mapping[str, int] | None = None) -> "Preview":
+    """The plans of a run, from the words that ``mtl-bert train`` would take.
+
+    Args:
+        overrides: such as ``["sampler=rr", "epochs=1"]``.
+        sizes: training examples of each task; no data is read then.
+
+    Raises:
+        UserError: settings or sizes that are wrong, or data that cannot be had.
+    """
+    return preview(read_settings(compose("train", overrides).config), sizes)
+
+
+def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -> "Preview":
+    """The plans of a run.
+
+    Args:
+        settings: the run's.
+        sizes: training examples of each task, or None to count them in the data.
+        by_length: look at all texts, so that with ``group_by_length`` also which examples share a
+            batch is as it will be trained.
+
+    Raises:
+        UserError: sizes that are wrong, or data that cannot be had.
+    """
+    by_length = by_length and settings.group_by_length is not None
+    corpus = None
+    if sizes is None:
+        whole = read_corpus(settings, make_tasks(settings), ["train"])
+        corpus = whole.cut(**make_selections(settings))
+        sizes = corpus.sizes
+    elif by_length:
+        raise ConfigError(
+            f"plan.sizes: expected null, as group_by_length={settings.group_by_length} needs the "
+            f"lengths of texts to write steps, found {sizes!r}; "
+            "leave plan.sizes out or write group_by_length=null"
+        )
+    numbers = sizes.values() if isinstance(sizes, Mapping) else ()
+    if not numbers or not all(type(n) is int and n > 0 for n in numbers):
+        raise ConfigError(
+            f"plan.sizes: expected whole numbers ≥ 1 for each task, found {sizes!r}; write for "
+            "example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
+        )
+    if by_length:
+        from mtl_bert.training.build import assemble  # torch takes seconds to import
+
+        return Preview(
+            settings, sizes, corpus, assemble(settings, splits=["train"]).datamodule.plan
+        )
+    sampler = make_sampler(settings)
+
+    def drawn(epoch: int) -> Epoch:
+        return sampler(sizes, epoch, settings.epochs, settings.seed)
+
+    return Preview(settings, sizes, corpus, drawn)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The plans of a run: iterate over its epochs, print it, or take its table.
+
+    Attributes:
+        settings: the run's.
+        sizes: training examples of each task.
+        corpus: the texts, unless the sizes were given.
+        epoch: the plan of an epoch, by its number from 1.
+    """
+
+    settings: Settings
+    sizes: Sizes
+    corpus: "Corpus | None"
+    epoch: Callable[[int], Epoch]
+
+    def __len__(self) -> int:
+        """The number of epochs."""
+        return self.settings.epochs
+
+    def __iter__(self) -> Iterator[Epoch]:
+        """The plan of each epoch, made when it is asked for."""
+        return map(self.epoch, range(1, len(self) + 1))
+
+    def table(self) -> "DataFrame":
+        """What each phase uses of each task: columns as the attributes of ``Usage``."""
+        from pandas import DataFrame
+
+        lines = [line for _, lines, _ in self._summary[0] for line in lines]
+        return DataFrame(lines, columns=list(Usage._fields))
+
+    def memory(self) -> list[str]:
+        """What the run takes of memory, or why that is not known, in lines for people."""
+        if self.corpus is None:
+            return ["memory not estimated: with plan.sizes neither texts nor encoder are looked at"]
+        from mtl_bert.memory.forecast import forecast  # torch takes seconds to import
+
+        return forecast(self.settings, self.corpus.train, self._summary[1].works())
+
+    def write(self, path: Path) -> None:
+        """Write each step as a line of JSON: {"epoch", "step", "phase", "rows": {task: [...]}}.
+
+        Raises:
+            ConfigError: a place that cannot be written.
+        """
+        if path.is_dir():
+            raise ConfigError(
+                f"plan.out: expected a file's name, found the directory {path}; "
+                f"write plan.out={path}/plan.jsonl"
+            )
+        try:
+            with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                for epoch in self:
+                    file.writelines(json.dumps(record) + "\n" for record in records(epoch))
+        except OSError as error:
+            raise ConfigError(
+                f"plan.out: expected a file that can be written, found {error.strerror} at {path}; "
+                "write another name"
+            ) from error
+
+    def __str__(self) -> str:
+        """The table as a terminal shows it."""
+        from rich.console import Console
+
+        console = Console(width=100, highlight=False)
+        with console.capture() as text:
+            console.print(self)
+        return text.get()
+
+    def __rich__(self) -> Table:
+        """A row for each epoch, phase and task."""
+        return _shown(self._summary[0], self._title)
+
+    @property
+    def _title(self) -> str:
+        settings = self.settings
+        origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
+        title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
+        if (steps := settings.group_by_length) is not None:
+            title += f", group_by_length={steps} (examples of like length share a batch)"
+        return title
+
+    @cached_property
+    def _summary(self) -> tuple[list["_Line"], Largest]:
+        """Number, use and notes of each epoch; the most that goes through the model at once."""
+        largest, found = (
+            Largest(self.settings.processes, self.settings.trainer.accumulate_grad_batches),
+            [],
+        )
+        for epoch in self:
+            largest.see(epoch)
+            found.append((epoch.number, usage(epoch, self.sizes), epoch.notes))
+        return found, largest
+
+
+_Line = tuple[int, list[Usage], tuple[str, ...]]
+
+
+def _shown(epochs: Sequence[_Line], title: str) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("epoch", "phase", "steps", "task", "examples", "unique", "% of training set"):
+        table.add_column(heading, justify="left" if heading in ("phase", "task") else "right")
+    told: dict[str, list[int]] = {}
+    for number, lines, notes in epochs:
+        for _, group in groupby(lines, key=lambda line: line.phase):
+            lead: tuple[str, ...] = ()
+            for line in group:
+                lead = ("", "", "") if lead else (str(number), line.phase, f"{line.steps:,}")
+                used = (f"{line.examples:,}", f"{line.unique:,}", f"{100 * line.share:.1f}")
+                table.add_row(*lead, line.task, *used)
+        if not lines:
+            table.add_row(str(number), "nothing is trained", "0")
+        table.add_section()
+        for note in notes:
+            told.setdefault(note, []).append(number)
+    said = [f"epochs {_ranged(numbers)}: {note}" for note, numbers in told.items()]
+    table.caption = "\n".join(said) or None
+    return table
+
+
+def _ranged(numbers: list[int]) -> str:
+    whole = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
+    return f"{numbers[0]}-{numbers[-1]}" if whole else ", ".join(map(str, numbers))

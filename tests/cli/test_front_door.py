@@ -1,0 +1,137 @@
+"""``mtl-bert``: one name for all commands, one line for whatever is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.driving import Command, program, tree
+from tests.cli.test_wrong_values import refused
+
+COMMANDS = [
+    "train",
+    "plan",
+    "evaluate",
+    "predict",
+    "export",
+    "report",
+    "sweep",
+    "cache",
+    "dashboard",
+]
+
+
+def test_help_lists_the_commands_and_imports_nothing_large(tmp_path: Path) -> None:
+    script = (
+        "import sys; from mtl_bert.__main__ import main; main(['--help']);"
+        "large = {'torch', 'lightning', 'hydra', 'omegaconf', 'transformers', 'wandb', 'numpy',"
+        "'pandas', 'matplotlib', 'rich'}; print(sorted(large & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    *lines, imported = ended.stdout.splitlines()
+    listed = [line.split() for line in lines[lines.index("Commands:") + 1 :]]
+    assert [words[0] for words in listed] == COMMANDS
+    assert all(words[-1].endswith(".") and not words[-1].endswith("...") for words in listed)
+    assert imported == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_teaches_with_an_example(command: Command, name: str) -> None:
+    shown = command(name, *(["status"] if name == "sweep" else []), "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert "Example" in shown.out
+    assert f"mtl-bert {name}" in shown.out.partition("Example")[2]
+
+
+def test_completion_offers_commands_options_and_values(tmp_path: Path) -> None:
+    def offered(*words: str) -> list[str]:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from mtl_bert.__main__ import main; main()"],
+            env=os.environ
+            | {
+                "_MTL_BERT_COMPLETE": "complete_bash",
+                "COMP_WORDS": " ".join(["mtl-bert", *words]),
+                "COMP_CWORD": str(len(words)),
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return ended.stdout.split()
+
+    assert offered("ev") == ["evaluate"]
+    assert offered("predict", "runs", "--che") == ["--checkpoint"]
+    assert offered("predict", "runs", "--split", "") == ["dev", "test"]
+
+
+@pytest.mark.parametrize("module", ["", "evaluate"])
+def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
+    words = ["gone"] if module else ["evaluate", "gone"]
+    ended = program(module or "__main__", *words, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    refused(ended.returncode, ended.stderr, "RUN: expected|found no results.json in gone|write")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nope", "mtl-bert: expected one of train, plan|found nope|see mtl-bert --help"),
+        ("evaluat x", "mtl-bert: expected one of|found evaluat|did you mean evaluate?"),
+        ("sweep", "mtl-bert sweep: expected status|found nothing|see mtl-bert sweep --help"),
+        ("sweep status", "DIR: expected the folder|found nothing|mtl-bert sweep status DIR"),
+        ("report", "DIR: expected|found nothing|write mtl-bert report DIR"),
+        ("export x", "OUT: expected a new or empty directory|nothing|mtl-bert export RUN OUT"),
+        ("evaluate a b", "expected no more arguments|found b|see mtl-bert evaluate --help"),
+        ("evaluate a --nope", "--nope: expected an option|found|see mtl-bert evaluate --help"),
+        ("evaluate a --checkpoint", "--checkpoint: expected a value|none|mtl-bert evaluate --help"),
+        ("sweep status a --json=1", "--json: expected no value|one|mtl-bert sweep status --help"),
+        ("train --nope", "expected KEY=VALUE and Hydra's flags|--nope|see --help"),
+        ("train seed=1 --cfg", "expected KEY=VALUE and Hydra's flags|--cfg|see --help"),
+    ],
+)
+def test_wrong_use_is_one_line(command: Command, tmp_path: Path, words: str, message: str) -> None:
+    outcome = command(*words.split())
+    refused(outcome.code, outcome.err, message)
+    assert outcome.out == ""
+    assert tree(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["evaluate", "run=a b"], "write mtl-bert evaluate 'a b'"),
+        (
+            ["predict", "run=x", "split=dev", "task=[sst,sts]", "data.dir=y"],
+            "write mtl-bert predict x --split dev --task sst --task sts --data-dir y",
+        ),
+        (["predict", "x", "--task", "sst", "text=a=b"], "predict x --task sst --text a=b"),
+        (["export", "run=x", "out=y"], "write mtl-bert export x y"),
+    ],
+)
+def test_who_writes_the_old_form_is_told_the_new_one(
+    command: Command, words: list[str], instead: str
+) -> None:
+    outcome = command(*words)
+    refused(outcome.code, outcome.err, f"found KEY=VALUE|{instead}")
+    assert outcome.err.endswith(f"{instead}\n")
+
+
+def test_a_value_of_that_form_is_a_value(command: Command) -> None:
+    """Of an option, or the name of something that is there."""
+    Path("run=x").mkdir()
+    for words in (["gone", "--task", "sst", "--text", "run=x"], ["run=x", "--split", "dev"]):
+        assert "found no results.json in" in command("predict", *words).err
+
+
+def test_flags_of_hydra_may_stand_between_settings(command: Command) -> None:
+    Path("mine/optimizer").mkdir(parents=True)
+    Path("mine/optimizer/own.yaml").write_text("_target_: torch.optim.SGD\nlr: ${lr}\n")
+    words = ["seed=7", "--config-dir", "mine", "optimizer=own", "--cfg", "job", "epochs=3"]
+    shown = command("train", *words)
+    assert (shown.code, shown.err) == (0, "")
+    assert {"seed: 7", "epochs: 3", "  _target_: torch.optim.SGD"} <= set(shown.out.splitlines())

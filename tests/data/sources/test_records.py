@@ -1,0 +1,137 @@
+"""The rules for rows, whatever they come from."""
+
+import numpy as np
+import pytest
+
+from mtl_bert.data import DataError
+from mtl_bert.data.sources.records import Broken, Columns, Records, build_table
+from mtl_bert.tasks import MultiClass, Regression
+from tests.factories import assert_tells, make_task
+
+SINGLE = Columns(["text"], "label", "id")
+
+
+def record(**fields):
+    return {"id": "a", "text": "some text", "label": "1", **fields}
+
+
+def build(*records, task=None, columns=SINGLE, labelled=True):
+    placed = [(f"row {number}", content) for number, content in enumerate(records)]
+    return build_table(
+        task or make_task(), Records(columns, placed, "somewhere"), labelled=labelled
+    )
+
+
+def test_usable_rows_are_kept_in_order():
+    table = build(record(id="b"), record(id="a", label="0", text="  spaced \n"))
+    assert table.origin == "somewhere"
+    assert table.ids == ("b", "a")
+    assert table.texts == (("some text",), ("spaced",))
+    assert table.labels.dtype == np.float64
+    assert table.labels.tolist() == [1.0, 0.0]
+    assert table.skipped == ()
+    assert len(table) == 2
+
+
+@pytest.mark.parametrize("label", ["True", "1", "1.0", " 1 ", 1, 1.0, "1e0"])
+def test_labels_are_read_as_numbers(label):
+    assert build(record(label=label)).labels.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"text": None}, "text is missing"),
+        ({"text": " \t"}, "text is missing"),
+        ({"label": ""}, "label is missing"),
+        ({"label": None}, "label is missing"),
+        ({"id": ""}, "id is missing"),
+        ({"label": "yes"}, "label 'yes' is not a number"),
+        ({"label": "nan"}, "label nan is not 0 or 1"),
+        ({"label": "inf"}, "label inf is not 0 or 1"),
+        ({"label": "0.5"}, "label 0.5 is not 0 or 1"),
+        ({"label": "-1"}, "label -1 is not 0 or 1"),
+    ],
+)
+def test_a_bad_row_is_skipped_with_its_place_and_reason(fields, reason):
+    table = build(record(), record(**fields), record())
+    assert len(table) == 2
+    assert [str(row) for row in table.skipped] == [f"row 1: {reason}"]
+
+
+def test_a_source_may_give_the_reason_itself():
+    table = build(Broken("expected 3 fields, found 2"), record())
+    assert [str(row) for row in table.skipped] == ["row 0: expected 3 fields, found 2"]
+
+
+def test_a_long_label_is_cut_in_the_message():
+    table = build(record(label="x" * 1000), record())
+    assert len(table.skipped[0].reason) < 80
+
+
+def test_pairs_need_both_texts():
+    task, columns = make_task(pair=True), Columns(["a", "b"], "label")
+    rows = [{"a": "one", "b": "two", "label": 1}, {"a": "one", "b": "", "label": 1}]
+    table = build(*rows, task=task, columns=columns)
+    assert table.texts == (("one", "two"),)
+    assert [str(row) for row in table.skipped] == ["row 1: b is missing"]
+
+
+def test_without_an_id_column_rows_are_called_by_their_place():
+    table = build(record(), columns=Columns(["text"], "label"))
+    assert table.ids == ("row 0",)
+
+
+def test_an_unlabelled_split_reads_no_label():
+    table = build({"id": "a", "text": "some text"}, labelled=False)
+    assert table.labels is None
+    assert len(table) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "label", "kept"),
+    [
+        (MultiClass(["a", "b", "c"]), "2.0", True),
+        (MultiClass(["a", "b", "c"]), "3", False),
+        (Regression(0, 5), "4.75", True),
+        (Regression(0, 5), "5.01", False),
+    ],
+)
+def test_the_head_says_what_a_label_may_be(head, label, kept):
+    table = build(record(label="0"), record(label=label), task=make_task(head=head))
+    assert len(table) == 1 + kept
+
+
+def test_no_usable_row_is_an_error_with_an_example():
+    with pytest.raises(DataError) as raised:
+        build(record(label="maybe"), record(label=""))
+    assert_tells(raised.value, "somewhere", "toy", "found 2", "row 0: label 'maybe'")
+    with pytest.raises(DataError) as raised:
+        build()
+    assert_tells(raised.value, "found 0")
+
+
+def test_missing_columns_are_named_with_those_that_are_there():
+    with pytest.raises(DataError) as raised:
+        SINGLE.check(make_task(), ["", "id", "sentence"], "a.tsv", labelled=True)
+    assert_tells(raised.value, "a.tsv", "id, text, label", "'', 'id', 'sentence'", "text, label")
+
+
+def test_an_unlabelled_split_needs_no_label_column():
+    SINGLE.check(make_task(), ["id", "text"], "a.tsv", labelled=False)
+
+
+@pytest.mark.parametrize(
+    ("pair", "text"), [(True, ["a"]), (False, ["a", "b"]), (False, "text"), (True, "ab")]
+)
+def test_text_columns_have_to_fit_the_task(pair, text):
+    with pytest.raises(DataError) as raised:
+        Columns(text, "label").check(make_task(pair=pair), ["a", "b"], "a.tsv", labelled=False)
+    assert_tells(raised.value, "toy", repr(text))
+
+
+@pytest.mark.parametrize("source", [{"text": ["a"]}, {"text": ["a"], "lable": "b"}, {}])
+def test_a_task_file_with_wrong_columns_is_an_error_for_users(source):
+    with pytest.raises(DataError) as raised:
+        Columns.read(make_task(), source)
+    assert_tells(raised.value, "toy", *source)
