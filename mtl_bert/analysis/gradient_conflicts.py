@@ -63,7 +63,7 @@ def joint(phases: Iterable[PhaseRecord], tasks: Sequence[str]) -> Joint | None:
     pairs = _pooled_pairs([conflicts.pairs for conflicts in found], tasks)
     if not pairs:
         return None
-    weights = [conflicts.several or 0 for conflicts in found]
+    weights = [conflicts.several for conflicts in found]
     met = {
         task: [c.tasks[task] for c in found if task in c.tasks and c.tasks[task].steps]
         for task in tasks

@@ -98,8 +98,7 @@ class Method:
 
 def method_of(config: dict[str, Any]) -> Method:
     """The method of a resolved configuration."""
-    sampler, lambda_ = config["sampler"], config["lambda"]
-    B, frozen = config["B"], config["freeze"]
+    sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
     return Method(
         sampler=sampler["name"],
         B=B,

@@ -56,7 +56,7 @@ def provenance(study: Study) -> list[Block]:
     """What the runs have in common, and commits, devices, seeds, versions and notes."""
     setting, runs = study.setting, [run.results for run in study.runs]
     optimizer, schedule = setting["optimizer"] or {}, setting["scheduler"] or {}
-    bucket = setting["group_by_length"]
+    bucket, clip = setting["group_by_length"], setting["gradient_clip_val"]
     every = numbers.counted(setting["check_val_every_n_epoch"], "epoch")
     of, sample = setting["dev_sample"], ""
     if of is not None:
@@ -70,8 +70,7 @@ def provenance(study: Study) -> list[Block]:
         f"Length bucketing: {'none' if bucket is None else f'within {bucket} steps'}; dev sets "
         f"scored every {every}{sample}",
         f"Optimizer: {setting_words(optimizer)}; schedule: {setting_words(schedule)}",
-        f"Precision: {setting['precision']}; "
-        f"clipping: {setting_words(setting['gradient_clip_val'])}",
+        f"Precision: {setting['precision']}; clipping: {setting_words(clip)}",
     ]
     notes = sorted({note for results in runs for note in results.notes})
     versions = sorted({_pairs(results.versions) for results in runs})

@@ -137,9 +137,9 @@ def config_of(made: Made) -> dict[str, Any]:
         "scheduler": {"_target_": "mtl_bert.training.schedule", "_partial_": True,
                       "name": "constant_with_warmup", "warmup_ratio": 0.0},
         "trainer": {"accelerator": "auto", "devices": 1, "num_nodes": 1, "precision": "32-true",
-                    "gradient_clip_val": None, "accumulate_grad_batches": 1,
-                    "num_workers": 0, "log_every_n_steps": 50,
-                    "check_val_every_n_epoch": made.validate_every, "dev_sample": made.dev_sample},
+                    "gradient_clip_val": None, "accumulate_grad_batches": 1, "num_workers": 0,
+                    "log_every_n_steps": 50, "check_val_every_n_epoch": made.validate_every,
+                    "dev_sample": made.dev_sample},
         "logger": {},
     }  # fmt: skip
     for group, changes in made.override.items():
