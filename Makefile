@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
-BENCH  ?= surgery processes throughput diagnoses startup memory scaling
+BENCH  ?= surgery own_loop processes throughput diagnoses startup memory scaling
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo evidence browser bench build clean

@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.tokenize import Encoded
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
 from mtl_bert.sampling.epoch import Rows
@@ -116,13 +116,15 @@ class CourseLoop:
     def _batch(self, task: str, rows: Rows) -> Batch:
         label_type = self._model.tasks[task].head.label_type
         if self._ways.encoded:
-            return collate(self._encoded[task], rows, label_type, self._text_model.pad)
-        table, text_model = self._tables[task], self._text_model
-        made = text_model.tokenizer(
+            return collate(
+                self._encoded[task], rows, label_type, self._text_model.tokenize.pad_token_id
+            )
+        table, tokenize = self._tables[task], self._text_model.tokenize
+        made = tokenize.tokenizer(
             *(list(texts) for texts in zip(*(table.texts[row] for row in rows), strict=True)),
             padding=True,
             truncation="longest_first",
-            max_length=text_model.longest,
+            max_length=tokenize.max_length,
             return_tensors="pt",
         )
         real = made["attention_mask"].bool()
@@ -134,7 +136,7 @@ class CourseLoop:
             torch.from_numpy(table.labels[rows]).to(label_type),
             rows,
             1,
-            text_model.pad,
+            tokenize.pad_token_id,
         )
 
 

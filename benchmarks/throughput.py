@@ -98,7 +98,7 @@ def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseL
         text_model = make_text_model(
             settings, tasks, make_encoder_source(settings), encoder_per_task=False
         )
-        encoded = encoded or text_model.encode(tables)
+        encoded = encoded or {t: text_model.tokenize(table) for t, table in tables.items()}
         loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, COURSE[name])
     return loops
 

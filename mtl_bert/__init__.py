@@ -106,7 +106,7 @@ def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
     Raises:
         UserError: a setting or data that cannot be; one line says what to write instead.
     """
-    from mtl_bert.memory.preview import plan as preview
+    from mtl_bert.jobs.begin import plan as preview
 
     return preview(overrides, sizes)
 

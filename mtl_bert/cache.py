@@ -1,6 +1,5 @@
 """See or empty the cache of encoded texts: ``mtl-bert cache``, ``mtl-bert cache clear``."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -36,10 +35,8 @@ def cache(context: typer.Context) -> None:
 def clear() -> None:
     """Remove all of it; what runs have open stays theirs."""
     kept = _kept()
-    gone, busy = kept.clear()
+    gone = kept.clear()
     print(f"{kept.place}: removed {_summed(gone)}")
-    if busy:
-        sys.stderr.write(f"{_summed(busy)} stay: another process is at work on them\n")
 
 
 def _kept() -> "Cache":
@@ -63,7 +60,7 @@ def _list(kept: "Cache") -> None:
     for entry in entries:
         rows = entry.about.get("rows")
         table.add_row(
-            escape(str(entry.about.get("origin", f"{entry.key} (damaged)"))),
+            escape(str(entry.about.get("origin", f"{entry.path.name} (damaged)"))),
             "" if rows is None else f"{rows:,}",
             _written(entry.size),
             f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",

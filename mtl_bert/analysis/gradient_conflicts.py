@@ -13,7 +13,7 @@ import numpy as np
 
 from mtl_bert.analysis import numbers
 from mtl_bert.analysis.document import Block, Text, numeric, table, words
-from mtl_bert.analysis.figures.gradient_conflicts import HOW, methods_figure
+from mtl_bert.analysis.figures.heat_maps import HOW, methods_figure
 from mtl_bert.analysis.numbers import Floats, over_seeds, summary
 from mtl_bert.analysis.studies import Group, Study, phases_of
 from mtl_bert.runs.results import Influence, PairConflict, PhaseRecord

@@ -15,8 +15,8 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.figures.gradient_conflicts import epochs_figure, layers_figure, parts_figure
-from mtl_bert.analysis.figures.training_curves import training_figure
+from mtl_bert.analysis.figures.heat_maps import epochs_figure, layers_figure
+from mtl_bert.analysis.figures.training_curves import parts_figure, training_figure
 from mtl_bert.analysis.gradient_conflicts import Joint, pair_names
 from mtl_bert.analysis.run_answers import NEVER_MET, Findings, answers
 from mtl_bert.analysis.run_answers import layers as layers_in_words

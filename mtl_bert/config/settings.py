@@ -340,8 +340,12 @@ class Settings(_Settings):
     """The command line that the settings come from: a note, and no setting."""
 
     def plain(self) -> dict[str, Any]:
-        """The settings as they were given, under the names that people use."""
+        """The settings as they were given, under the names that people use, with the note."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
+
+    def config(self) -> dict[str, Any]:
+        """The same without the note of the command line, which results keep beside them."""
+        return {key: value for key, value in self.plain().items() if key != "overrides"}
 
     def complete(self) -> dict[str, Any]:
         """The same, with the defaults of what was not given."""

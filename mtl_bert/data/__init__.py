@@ -1,29 +1,19 @@
 """Reading, checking, encoding and collating examples.
 
-Names are imported when they are asked for: the cache of tokens needs neither torch nor tasks.
+Each name is imported when it is first asked for: most need torch, which takes seconds to import,
+and listing the token cache needs none of it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtl_bert.data.corpus import Corpus, Source, load, load_rows
+    from mtl_bert.data.corpus import Corpus, load, load_rows
     from mtl_bert.data.sources.delimited import Delimited
     from mtl_bert.data.sources.hub_datasets import Hub
+    from mtl_bert.data.sources.records import Source
     from mtl_bert.data.sources.synthetic import Synthetic
     from mtl_bert.data.table import DataError, Table
-
-_FILES = {
-    "Corpus": "corpus",
-    "DataError": "table",
-    "Delimited": "sources.delimited",
-    "Hub": "sources.hub_datasets",
-    "Source": "corpus",
-    "Synthetic": "sources.synthetic",
-    "Table": "table",
-    "load": "corpus",
-    "load_rows": "corpus",
-}
 
 __all__ = [
     "Corpus",
@@ -37,9 +27,18 @@ __all__ = [
     "load_rows",
 ]
 
+_MODULES = {
+    "corpus": ("Corpus", "load", "load_rows"),
+    "sources.delimited": ("Delimited",),
+    "sources.hub_datasets": ("Hub",),
+    "sources.records": ("Source",),
+    "sources.synthetic": ("Synthetic",),
+    "table": ("DataError", "Table"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the file that defines a name."""
-    if name in _FILES:
-        return getattr(import_module(f"mtl_bert.data.{_FILES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -5,6 +5,7 @@ Shapes: B examples, S sequences (B or 2 B), N tokens over all of them, T tokens 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,35 +13,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtl_bert.data.tokenize import Encoded
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.sampling.epoch import Rows
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of one task in one step, their sequences end to end.
+    """The examples of one task in one step, their sequences end to end, without padding.
 
     Attributes:
-        tokens: token numbers: [N] int64.
-        types: segments, or None where the encoder knows none: [N] int64.
-        places: where each token stands once the sequences are spread out to [S, T]: [N] int64.
-        starts: where each sequence begins: [S] int64.
-        longest: T.
+        input_ids: token numbers: [N] int64.
+        token_type_ids: segments, or None where the encoder knows none: [N] int64.
+        positions: where each token stands in the padded form [S, T], counted row by row: [N] int64.
+        cu_seqlens: where each sequence begins, and the end of the last: [S + 1] int64.
+        max_seqlen: T.
         labels: [B], or None.
-        rows: where the examples stand in their table: [B] int64.
-        per_example: sequences of one example, 1 or 2 (then a pair's stand next to each other).
-        pad: the padding token's number.
+        rows: the examples' row numbers in their table: [B] int64.
+        per_example: sequences of one example, 1 or 2 (a pair's two stand next to each other).
+        pad_token_id: the number of the padding token.
     """
 
-    tokens: Tensor
-    types: Tensor | None
-    places: Tensor
-    starts: Tensor
-    longest: int
+    input_ids: Tensor
+    token_type_ids: Tensor | None
+    positions: Tensor
+    cu_seqlens: Tensor
+    max_seqlen: int
     labels: Tensor | None
     rows: Tensor
     per_example: int
-    pad: int
+    pad_token_id: int
 
     @classmethod
     def of(
@@ -51,34 +52,33 @@ class Batch:
         labels: Tensor | None,
         rows: Rows,
         per_example: int,
-        pad: int,
+        pad_token_id: int,
     ) -> "Batch":
         """A batch of sequences of such lengths [S]."""
-        longest = int(lengths.max())
-        starts = np.cumsum(lengths) - lengths
-        shifts = np.arange(len(lengths)) * longest - starts
+        max_seqlen = int(lengths.max())
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        shifts = np.arange(len(lengths)) * max_seqlen - ends[:-1]
         return cls(
             torch.from_numpy(tokens),
             None if types is None else torch.from_numpy(types),
-            torch.from_numpy(np.arange(lengths.sum()) + np.repeat(shifts, lengths)),
-            torch.from_numpy(starts),
-            longest,
+            torch.from_numpy(np.arange(ends[-1]) + np.repeat(shifts, lengths)),
+            torch.from_numpy(ends),
+            max_seqlen,
             labels,
             torch.from_numpy(rows),
             per_example,
-            pad,
+            pad_token_id,
         )
 
     def padded(self, values: Tensor, fill: int) -> Tensor:
-        """A number for each token, spread out: [N] to [S, T]."""
-        room = values.new_full([len(self.starts) * self.longest], fill)
-        return room.index_copy_(0, self.places, values).view(-1, self.longest)
+        """A number for each token, in the padded form: [N] to [S, T]."""
+        table = values.new_full([(len(self.cu_seqlens) - 1) * self.max_seqlen], fill)
+        return table.index_copy_(0, self.positions, values).view(-1, self.max_seqlen)
 
     @property
     def mask(self) -> Tensor:
-        """True at tokens: [S, T]."""
-        room = self.places.new_zeros([len(self.starts) * self.longest], dtype=torch.bool)
-        return room.index_fill_(0, self.places, True).view(-1, self.longest)
+        """True at tokens, False at padding: [S, T]."""
+        return self.padded(torch.ones_like(self.positions, dtype=torch.bool), 0)
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -86,20 +86,26 @@ class Batch:
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
         """The same batch on a device."""
-        return _map(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory."""
-        return _map(self, Tensor.pin_memory)
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **changed)
 
 
-def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> Batch:
+def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id: int) -> Batch:
     """Gather the sequences of some rows."""
     S = encoded.per_example
     sequences = (rows[:, None] * S + np.arange(S)).reshape(-1)
     starts = encoded.offsets[sequences]
     lengths = encoded.offsets[sequences + 1] - starts
-    # Positions of all the tokens in the flat array: each sequence's start, counted on.
+    # Where the tokens stand in the flat array: each sequence's start, counted on.
     begins = np.cumsum(lengths) - lengths
     flat = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
     labels = None if encoded.labels is None else torch.from_numpy(encoded.labels[rows])
@@ -110,7 +116,7 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad: int) -> 
         None if labels is None else labels.to(label_type),
         rows,
         S,
-        pad,
+        pad_token_id,
     )
 
 
@@ -120,11 +126,11 @@ class Tokenized(Dataset[Batch]):
     Args:
         encoded: the task's tokens.
         label_type: what its loss expects of labels.
-        pad: the padding token's number.
+        pad_token_id: the number of the padding token.
     """
 
-    def __init__(self, encoded: Encoded, label_type: torch.dtype, pad: int) -> None:
-        self._encoded, self._label_type, self._pad = encoded, label_type, pad
+    def __init__(self, encoded: Encoded, label_type: torch.dtype, pad_token_id: int) -> None:
+        self._encoded, self._label_type, self._pad = encoded, label_type, pad_token_id
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -142,15 +148,3 @@ class Tokenized(Dataset[Batch]):
 def as_it_is(batch: Batch) -> Batch:
     """The ``collate_fn`` of a data set that makes batches itself."""
     return batch
-
-
-def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    return replace(
-        batch,
-        tokens=change(batch.tokens),
-        types=None if batch.types is None else change(batch.types),
-        places=change(batch.places),
-        starts=change(batch.starts),
-        labels=None if batch.labels is None else change(batch.labels),
-        rows=change(batch.rows),
-    )

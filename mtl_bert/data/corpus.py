@@ -3,61 +3,17 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.sources.delimited import Delimited
+from mtl_bert.data.sources.records import Source
 from mtl_bert.data.subset import EVERYTHING, Selection
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
-from mtl_bert.data.token_cache import Fingerprint
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)
 
 SHOWN = 3  # bad rows that a message spells out
-
-
-class Source(Protocol):
-    """Somewhere that tables come from."""
-
-    @property
-    def name(self) -> str:
-        """The key under a task's ``sources``, and the name that results give the data."""
-        ...
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the text is made up, which every number from it has to say."""
-        ...
-
-    def read(self, task: Task, split: str) -> Table:
-        """Read one split (train, dev or test) of a task."""
-        ...
-
-    def rows(self, task: Task, split: str) -> Table:
-        """Read every row of a split that has an id, whole or not, without labels."""
-        ...
-
-    def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What decides all that ``read`` would give, without the time that it takes."""
-        ...
-
-
-class Counted(Protocol):
-    """What is known of a table's rows, also where its texts are not at hand."""
-
-    @property
-    def origin(self) -> str:
-        """The file or data set."""
-        ...
-
-    @property
-    def skipped(self) -> tuple[BadRow, ...]:
-        """The rows that could not be used."""
-        ...
-
-    def __len__(self) -> int:
-        """The number of usable rows."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +24,7 @@ class Corpus:
         name: of the source.
         synthetic: whether any of the text is made up.
         train: a table per task, in the order of the tasks; empty where only dev was asked for.
-        dev: likewise.
+        dev: a table per task; empty where only train was asked for.
     """
 
     name: str
@@ -82,7 +38,7 @@ class Corpus:
         return {task: len(table) for task, table in self.train.items()}
 
     def cut(self, train: Selection = EVERYTHING, dev: Selection = EVERYTHING) -> "Corpus":
-        """What two selections keep of it.
+        """The rows that a selection of each split keeps.
 
         Raises:
             DataError: a selection that cannot be made.
@@ -130,12 +86,8 @@ def load(
             table = sources[task.name].read(task, split)
             report(table, max_bad_share)
             tables[split][task.name] = table
-    return Corpus(
-        source.name,
-        any(used.synthetic for used in sources.values()),
-        tables["train"],
-        tables["dev"],
-    )
+    synthetic = any(used.synthetic for used in sources.values())
+    return Corpus(source.name, synthetic, **tables)
 
 
 def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Table]:
@@ -165,36 +117,32 @@ def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Ta
     return tables
 
 
-def _warn(table: Table, rows: Sequence[BadRow], what: str, then: str) -> None:
-    if rows:
-        total = len(table) + len(table.skipped)
-        log.warning("%s; %s", _counted(table, rows, total, what), then)
-
-
-def _counted(table: Counted, rows: Sequence[BadRow], total: int, what: str) -> str:
-    """How many rows are somehow, and the first of them by line."""
-    examples = "; ".join(str(row) for row in rows[:SHOWN])
-    more = "; …" if len(rows) > SHOWN else ""
-    return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples}{more})"
-
-
-def refuse(table: Counted, max_bad_share: float) -> None:
+def refuse(table: Table | Encoded, max_bad_share: float) -> None:
     """Raise DataError where too many of a table's rows are bad."""
-    bad, total = len(table.skipped), len(table.skipped) + len(table)
-    if bad / total > max_bad_share:
+    bad = len(table.skipped)
+    share = bad / (bad + len(table))
+    if share > max_bad_share:
         raise DataError(
-            f"{_skipped(table)}; expected at most {max_bad_share:.2%} of them; mend the file or "
-            f"write data.max_bad_share={bad / total + 0.005:.2f}"
+            f"{_counted(table, table.skipped, 'cannot be used')}; expected at most "
+            f"{max_bad_share:.2%} of them; mend the file or write "
+            f"data.max_bad_share={share + 0.005:.2f}"
         )
 
 
-def report(table: Counted, max_bad_share: float) -> None:
+def report(table: Table | Encoded, max_bad_share: float) -> None:
     """Say which rows are skipped, or raise DataError where they are too many."""
     refuse(table, max_bad_share)
-    if table.skipped:
-        log.warning("%s; they are skipped", _skipped(table))
+    _warn(table, table.skipped, "cannot be used", "they are skipped")
 
 
-def _skipped(table: Counted) -> str:
-    total = len(table.skipped) + len(table)
-    return _counted(table, table.skipped, total, "cannot be used")
+def _warn(table: Table | Encoded, rows: Sequence[BadRow], what: str, then: str) -> None:
+    if rows:
+        log.warning("%s; %s", _counted(table, rows, what), then)
+
+
+def _counted(table: Table | Encoded, rows: Sequence[BadRow], what: str) -> str:
+    """How many of a table's rows have some fault, and the first of them by line."""
+    total = len(table) + len(table.skipped)
+    examples = "; ".join(str(row) for row in rows[:SHOWN])
+    more = "; …" if len(rows) > SHOWN else ""
+    return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples}{more})"

@@ -4,27 +4,16 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_bert.data.table import DataError
+from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import DataError, Table
 
-
-class _Part(Protocol):
-    """Examples of a task, as texts or as tokens."""
-
-    def __len__(self) -> int:
-        """How many."""
-        ...
-
-    def take(self, rows: NDArray[np.int64]) -> Any:
-        """Some of them."""
-        ...
-
-
-Part = TypeVar("Part", bound=_Part)
+Part = TypeVar("Part", Table, Encoded)
+"""The examples of a task, as texts or as tokens."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
@@ -51,7 +52,7 @@ def _write(
 ) -> None:
     place.mkdir(exist_ok=True)
     encoder.save_pretrained(place)
-    text_model.tokenizer.save_pretrained(place)
+    text_model.tokenize.tokenizer.save_pretrained(place)
     model: MultiTaskModel = text_model.model
     heads = {
         f"{task.name}.{part}": getattr(model.heads[task.name], part).detach().contiguous()
@@ -72,8 +73,8 @@ def _about(
     return {
         "format": FORMAT,
         "features": "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]",
-        "max_length": text_model.longest,
-        "heads": {task.name: _head(task, text_model.joint) for task in tasks},
+        "max_length": text_model.tokenize.max_length,
+        "heads": {task.name: _head(task, text_model.tokenize.cross_encode) for task in tasks},
         "made_from": {
             "program": f"mtl_bert {results.versions['mtl-bert']}",
             "commit": results.commit,
@@ -114,11 +115,11 @@ def _has_pooler(encoder: PreTrainedModel) -> bool:
     return getattr(output, "pooler_output", None) is not None
 
 
-def _head(task: Task, joint: bool) -> dict[str, Any]:
+def _head(task: Task, cross_encode: bool) -> dict[str, Any]:
     head = task.head
     known: dict[str, Any] = {"type": type(head).__name__, "pair": task.pair}
     if task.pair:
-        known["pairs"] = "joint" if joint else "alone"
+        known["pairs"] = "joint" if cross_encode else "alone"
     if head.names:
         known["names"] = list(head.names)
     for end in ("low", "high"):
@@ -129,77 +130,9 @@ def _head(task: Task, joint: bool) -> dict[str, Any]:
 
 def _card(about: dict[str, Any]) -> str:
     """A model card: what this is, what it reached, and ten lines that use it."""
-    made = about["made_from"]
-    tasks = "\n".join(
-        f"| {name} | {head['type']} | {_reading(head)} | {score['metric']} {score['value']:.3f}, "
-        f"n={score['n']:,} |"
-        for name, head in about["heads"].items()
-        for score in [made["dev"][name]]
-    )
-    notes = "".join(f"- {note}\n" for note in made["notes"]) or "- none\n"
-    name = next(iter(about["heads"]))
-    data = f"{made['data']}{' (SYNTHETIC: made-up text)' if made['synthetic'] else ''}"
-    data_sets = f"datasets: {json.dumps(about['data_sets'])}\n" if about["data_sets"] else ""
-    return f"""---
-library_name: transformers
-{data_sets}---
-
-# {made["encoder"]}, fine-tuned on {", ".join(about["heads"])}
-
-Made by {made["program"]} (commit {made["commit"]}): sampler={made["sampler"]}, seed {made["seed"]},
-data={data}, {made["checkpoint"]} epoch.
-
-| task | head | output | dev set |
-|---|---|---|---|
-{tasks}
-
-What a reader has to know about these numbers:
-
-{notes}
-`AutoModel` loads the encoder. `heads.safetensors` holds the linear layers, `TASK.weight` [outputs,
-features] and `TASK.bias` [outputs]; `heads.json` says how each is read.
-
-```python
-{_snippet(name, about)}```
-"""
-
-
-def _reading(head: dict[str, Any]) -> str:
-    if head["type"] == "Binary":
-        return f"logit of {head['names'][1]} (else {head['names'][0]})"
-    if "names" in head:
-        return f"logits of {', '.join(head['names'])}"
-    return f"a number from {head['low']:g} to {head['high']:g}" if "low" in head else "a number"
-
-
-def _snippet(name: str, about: dict[str, Any]) -> str:
-    head = about["heads"][name]
-    texts = '("A first text.", "A second text.")' if head["pair"] else '("A text.",)'
-    alone = any(one.get("pairs") == "alone" for one in about["heads"].values())
-    encode = "[(text,) for text in texts]" if alone else "[texts]"
-    lines = [
-        "import torch",
-        "from safetensors.torch import load_file",
-        "from transformers import AutoModel, AutoTokenizer",
-        "",
-        f'place, task, texts = "DIR", "{name}", {texts}',
-        "tokenizer = AutoTokenizer.from_pretrained(place)",
-        "encoder = AutoModel.from_pretrained(place)",
-        'heads = load_file(f"{place}/heads.safetensors")',
-        f"columns = [list(column) for column in zip(*{encode})]",
-        f'how = {{"truncation": "longest_first", "max_length": {about["max_length"]}}}',
-        'encoded = tokenizer(*columns, **how, padding=True, return_tensors="pt")',
-        "with torch.inference_mode():",
-        f"    features = encoder(**encoded).{about['features']}",
-    ]
-    if alone:
-        lines += [
-            "    if len(texts) == 2:",
-            "        u, v = features",
-            "        features = torch.cat([u, v, (u - v).abs()])[None]",
-        ]
-    lines += [
-        '    outputs = features @ heads[f"{task}.weight"].T + heads[f"{task}.bias"]',
-        "print(outputs)",
-    ]
-    return "\n".join(lines) + "\n"
+    heads, made = about["heads"], about["made_from"]
+    text = (Path(__file__).parent / "model_card.md.j2").read_text("utf-8")
+    template = Environment(keep_trailing_newline=True, undefined=StrictUndefined).from_string(text)
+    alone = any(head.get("pairs") == "alone" for head in heads.values())
+    given = {"made": made, "example": next(iter(heads)), "alone": alone, "dumps": json.dumps}
+    return template.render(about, **given)

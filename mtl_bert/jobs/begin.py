@@ -1,11 +1,12 @@
-"""Begin a run, or go on with one, from the words of a command line."""
+"""From the words of a command line to a run, or to its plan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mtl_bert.config.command_line import Composed, compose
 from mtl_bert.config.compose import made_by, read_settings, settings_to_resume
+from mtl_bert.memory.preview import Preview, preview
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.logging import plain_messages
 from mtl_bert.utils.validation import SamplerError
@@ -28,6 +29,19 @@ def train(overrides: Sequence[str], out: str | Path | None = None) -> Path:
         return begin(composed if out is None else replace(composed, directory=Path(out)))
     except SamplerError as error:
         raise UserError(str(error)) from error
+
+
+def plan(overrides: Sequence[str], sizes: Mapping[str, int] | None = None) -> Preview:
+    """The plans of a run, from the words that ``mtl-bert train`` would take.
+
+    Args:
+        overrides: such as ``["sampler=rr", "epochs=1"]``.
+        sizes: training examples of each task; no data is read then.
+
+    Raises:
+        UserError: settings or sizes that are wrong, or data that cannot be had.
+    """
+    return preview(read_settings(compose("train", overrides).config), sizes)
 
 
 def begin(composed: Composed) -> Path:

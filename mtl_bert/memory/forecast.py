@@ -10,12 +10,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mtl_bert.config.settings import Settings
 from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch
-from mtl_bert.data.tokenize import encode
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.work import Work
 from mtl_bert.runs.factories import make, make_encoder_source, make_sampler, make_tasks
-from mtl_bert.runs.text_model import TextModel, make_text_model
+from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
@@ -41,18 +41,19 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Wo
 
 def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
     settings, tasks = resolved(settings), make_tasks(settings)
-    source = make_encoder_source(settings).without_weights()
+    source = make_encoder_source(settings)
     per_task = isinstance(make_sampler(settings), Single)
     wanted = settings.trainer
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
         text_model = make_text_model(settings, tasks, source, encoder_per_task=per_task)
-    lengths = longest_texts(text_model, tables)
+    lengths = longest_texts(text_model.tokenize, tables)
     with FakeTensorMode(allow_non_fake_inputs=True):
         text_model.model.to_empty(device=device)
 
         def batch_of(task: str, count: int) -> Batch:
-            return _batch(text_model, text_model.model.tasks[task], lengths[task], count).to(device)
+            known = text_model.model.tasks[task]
+            return _batch(text_model.tokenize, known, lengths[task], count).to(device)
 
         found = estimate(
             text_model.model,
@@ -66,22 +67,21 @@ def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[W
     return _lines(found, settings, works, lengths, device)
 
 
-def longest_texts(text_model: TextModel, tables: Mapping[str, Table]) -> dict[str, int]:
+def longest_texts(tokenize: Tokenize, tables: Mapping[str, Table]) -> dict[str, int]:
     """Tokens of each task's longest sequence, among the texts with most characters."""
     longest = {}
     for task, table in tables.items():
         characters = np.array([sum(map(len, texts)) for texts in table.texts])
         some = table.take(np.argsort(-characters, kind="stable")[:LOOKED_AT])
-        part = encode(some, text_model.tokenizer, text_model.longest, joint=text_model.joint)
-        longest[task] = int(np.diff(part.offsets).max())
+        longest[task] = int(np.diff(tokenize(some).offsets).max())
     return longest
 
 
-def _batch(text_model: TextModel, task: Task, tokens: int, count: int) -> Batch:
+def _batch(tokenize: Tokenize, task: Task, tokens: int, count: int) -> Batch:
     """Examples of one length; what they say makes no difference."""
-    per_example = 2 if task.pair and not text_model.joint else 1
+    per_example = 2 if task.pair and not tokenize.cross_encode else 1
     sequences = count * per_example
-    segments = "token_type_ids" in text_model.tokenizer.model_input_names
+    segments = "token_type_ids" in tokenize.tokenizer.model_input_names
     return Batch.of(
         np.full(sequences, tokens),
         np.zeros(sequences * tokens, np.int64),
@@ -89,7 +89,7 @@ def _batch(text_model: TextModel, task: Task, tokens: int, count: int) -> Batch:
         torch.zeros(count, dtype=task.head.label_type),
         np.arange(count),
         per_example,
-        text_model.pad,
+        tokenize.pad_token_id,
     )
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mtl_bert.config.command_line import compose
-from mtl_bert.config.compose import read_settings, sampler_name
+from mtl_bert.config.compose import sampler_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.memory.work import Largest
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
@@ -24,19 +23,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mtl_bert.data import Corpus
-
-
-def plan(overrides: Sequence[str], sizes: Mapping[str, int] | None = None) -> "Preview":
-    """The plans of a run, from the words that ``mtl-bert train`` would take.
-
-    Args:
-        overrides: such as ``["sampler=rr", "epochs=1"]``.
-        sizes: training examples of each task; no data is read then.
-
-    Raises:
-        UserError: settings or sizes that are wrong, or data that cannot be had.
-    """
-    return preview(read_settings(compose("train", overrides).config), sizes)
 
 
 def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -> "Preview":

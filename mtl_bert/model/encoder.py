@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,6 @@ from transformers import (
     BertConfig,
     BertModel,
     BertTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,7 +27,7 @@ from mtl_bert.utils.hub import require_hub
 
 
 class ModelError(UserError):
-    """An encoder that cannot be had: one line that says what was expected, found, and to do."""
+    """An encoder that cannot be loaded: one line that says what was expected, found, and to do."""
 
 
 class EncoderSource(Protocol):
@@ -36,7 +35,7 @@ class EncoderSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What results call the encoder."""
+        """The name under which results list the encoder."""
         ...
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -44,15 +43,14 @@ class EncoderSource(Protocol):
         ...
 
     def encoder(self) -> PreTrainedModel:
-        """A new encoder in float32; random weights come from torch's generator."""
+        """A new encoder in float32; random weights come from torch's generator.
+
+        Where torch's default device is meta, no weights are read: tensors have only shapes there.
+        """
         ...
 
     def trained_on(self) -> list[str]:
-        """The data sets that the encoder was trained on, as far as anybody says."""
-        ...
-
-    def without_weights(self) -> "EncoderSource":
-        """The same, but that weights are not read: for fake tensors, which have none."""
+        """The data sets that the encoder was trained on, as far as its model card says."""
         ...
 
 
@@ -61,8 +59,8 @@ class Tiny:
     """A small BERT with random weights and a small vocabulary, for demonstrations and tests.
 
     Attributes:
-        settings: of transformers' ``BertConfig``.
-        name: what results call it.
+        settings: fields of transformers' ``BertConfig`` that differ from its defaults.
+        name: the name under which results list the encoder.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -86,12 +84,8 @@ class Tiny:
             raise self._refusal(str(error)) from error
 
     def trained_on(self) -> list[str]:
-        """Nothing."""
+        """An empty list: the weights are random."""
         return []
-
-    def without_weights(self) -> "Tiny":
-        """This one: it reads none."""
-        return self
 
     def _config(self, vocabulary: int) -> BertConfig:
         for name in self.settings:
@@ -125,16 +119,14 @@ class Pretrained:
     """A pretrained transformers encoder, from a directory or a model hub.
 
     Attributes:
-        path: a directory, or a model's name on the hub; None stands for one not given.
-        local: only ever a directory.
+        path: a directory, or a model's name on the hub; None where none was given.
+        local: whether the path must be a directory.
         settings: changes to the encoder's own configuration (its dropout, say).
-        weights: read them; else encoders have what torch's generator gives.
     """
 
     path: str | None
     local: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-    weights: bool = True
 
     def __post_init__(self) -> None:
         """Check that a directory is one."""
@@ -149,7 +141,7 @@ class Pretrained:
 
     @property
     def name(self) -> str:
-        """The last part of the path, and what differs from the encoder that lies there."""
+        """The last part of the path, and the settings that differ from the saved encoder's."""
         name = Path(str(self.path)).name
         changes = ", ".join(f"{key}={value}" for key, value in self.settings.items())
         return f"{name} ({changes})" if changes else name
@@ -170,8 +162,13 @@ class Pretrained:
                     "leave it out"
                 )
             setattr(config, name, value)
-        if not self.weights:
-            return self._unread(config)
+        if torch.get_default_device().type == "meta":
+            try:
+                shapes = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+            except ValueError as error:
+                raise self._refusal(str(error).splitlines()[0]) from error
+            assert isinstance(shapes, PreTrainedModel)
+            return shapes
         encoder, report = self._load(
             AutoModel, config=config, dtype=torch.float32, output_loading_info=True
         )
@@ -184,22 +181,10 @@ class Pretrained:
         """The data sets that its model card names."""
         return data_sets_of(str(self.path))
 
-    def without_weights(self) -> "Pretrained":
-        """The same encoder, of which only the configuration is read."""
-        return replace(self, weights=False)
-
-    def _unread(self, config: PreTrainedConfig) -> PreTrainedModel:
-        try:
-            encoder = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise self._refusal(str(error).splitlines()[0]) from error
-        assert isinstance(encoder, PreTrainedModel)
-        return encoder
-
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""
         try:
-            with _no_bars():  # of a second's work, in the middle of logs
+            with _no_bars():  # reading takes a second; a bar would only break into the log
                 return self._open(loader, local_files_only=True, **settings)
         except ModelError:
             if Path(str(self.path)).is_dir():

@@ -24,7 +24,7 @@ class MultiTaskModel(nn.Module):
     Args:
         tasks: each gets a head.
         source: gives the encoder.
-        joint_pairs: a pair is one sequence; else each text is encoded alone and the head sees
+        cross_encode: a pair is one sequence; else each text is encoded alone and the head sees
             (u, v, |u − v|) as in Reimers and Gurevych 2019, section 3.
         dropout: on the pooled output.
         encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
@@ -38,7 +38,7 @@ class MultiTaskModel(nn.Module):
         tasks: Sequence[Task],
         source: EncoderSource,
         *,
-        joint_pairs: bool = True,
+        cross_encode: bool = True,
         dropout: float = 0.1,
         encoder_per_task: bool = False,
     ) -> None:
@@ -55,7 +55,7 @@ class MultiTaskModel(nn.Module):
         features = encoder.config.hidden_size
         self.heads = nn.ModuleDict()
         for task in tasks:
-            parts = 3 if task.pair and not joint_pairs else 1
+            parts = 3 if task.pair and not cross_encode else 1
             self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
         # Pretrained encoders come in evaluation mode; left so, they would train without dropout.
         self.train()

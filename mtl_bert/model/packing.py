@@ -43,28 +43,28 @@ def packed_attention(
     """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
 
     Args:
-        module: whose attention it is.
-        query, key, value: of the tokens, all sequences in one row.
-        attention_mask: none, as far as transformers knows.
-        packed: says where each token stands when the sequences are spread out.
-        mask: True at the tokens of the sequences spread out: [S, 1, 1, T].
-        dropout: on the weights.
-        scaling: of the products.
-        rest: what other kinds of attention want to know.
+        module: the attention layer.
+        query, key, value: projections of the tokens, all sequences in one row.
+        attention_mask: not used; transformers passes None.
+        packed: the batch, which knows where each token stands in the padded form.
+        mask: True at the tokens of the padded form: [S, 1, 1, T].
+        dropout: probability on the attention weights.
+        scaling: factor of the products of queries and keys.
+        rest: arguments of other kinds of attention.
     """
     H, N, D = query.shape[1:]
-    S, T = len(mask), packed.longest
+    S, T = len(mask), packed.max_seqlen
 
     def spread(part: Tensor) -> Tensor:
         rows = part.new_zeros(S * T, H * D)
-        rows = rows.index_copy(0, packed.places, part[0].transpose(0, 1).reshape(N, H * D))
+        rows = rows.index_copy(0, packed.positions, part[0].transpose(0, 1).reshape(N, H * D))
         return rows.view(S, T, H, D).transpose(1, 2)
 
     attended = scaled_dot_product_attention(
         spread(query), spread(key), spread(value), mask, dropout_p=dropout, scale=scaling
     )
     rows = attended.transpose(1, 2).reshape(S * T, H * D)
-    return rows.index_select(0, packed.places).view(1, N, H, D), None
+    return rows.index_select(0, packed.positions).view(1, N, H, D), None
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
@@ -73,8 +73,8 @@ AttentionInterface.register(ATTENTION, packed_attention)
 def pack(encoder: PreTrainedModel) -> bool:
     """Have an encoder attend within packed sequences, if it is one that can; say whether it does.
 
-    Kinds that are not known to work stay as they are, and so does one of a known kind that does
-    not give here what padding gives.
+    An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
+    its padded ones on a small sample.
     """
     if encoder.config.model_type not in PACKABLE:
         return False
@@ -99,24 +99,28 @@ def pack(encoder: PreTrainedModel) -> bool:
 
 def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, by an encoder that packs: [S, D]."""
-    segments = {} if batch.types is None else {"token_type_ids": batch.types[None]}
+    types = batch.token_type_ids
+    segments = {} if types is None else {"token_type_ids": types[None]}
     hidden = encoder(
-        input_ids=batch.tokens[None],
-        position_ids=(batch.places % batch.longest + _first_position(encoder))[None],
+        input_ids=batch.input_ids[None],
+        position_ids=(batch.positions % batch.max_seqlen + _first_position(encoder))[None],
         packed=batch,
         mask=batch.mask[:, None, None],
         **segments,
     ).last_hidden_state
-    firsts = hidden[0].index_select(0, batch.starts)
+    firsts = hidden[0].index_select(0, batch.cu_seqlens[:-1])
     pooler = getattr(encoder, "pooler", None)
     return torch.as_tensor(firsts if pooler is None else pooler(firsts[:, None]))
 
 
 def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
-    segments = {} if batch.types is None else {"token_type_ids": batch.padded(batch.types, 0)}
+    types = batch.token_type_ids
+    segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     output = encoder(
-        input_ids=batch.padded(batch.tokens, batch.pad), attention_mask=batch.mask, **segments
+        input_ids=batch.padded(batch.input_ids, batch.pad_token_id),
+        attention_mask=batch.mask,
+        **segments,
     )
     pooled = getattr(output, "pooler_output", None)
     if pooled is None:  # an encoder without a pooler: the first token's vector

@@ -58,12 +58,14 @@ class Predictor:
             ConfigError: outputs that are not finite.
         """
         model, device = self.text_model.model, self._device
-        encoded = self.text_model.encode({task: table})[task]
+        encoded = self.text_model.encode(task, table)
         label_type = self.tasks[task].head.label_type
         parts, rows = [], []
         with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
             for numbers in encoded.batches(BATCH):
-                batch = collate(encoded, numbers, label_type, self.text_model.pad).to(device)
+                batch = collate(
+                    encoded, numbers, label_type, self.text_model.tokenize.pad_token_id
+                ).to(device)
                 parts.append(model(task, batch))
                 rows.append(batch.rows)
         outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.data import Table
-from mtl_bert.data.token_cache import Cache
-from mtl_bert.data.tokenize import Encoded, Encoding
+from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
 from mtl_bert.tasks import Task
@@ -28,33 +28,24 @@ class TextModel:
 
     Attributes:
         model: the encoder and the heads.
-        tokenizer: the encoder's.
-        longest: tokens that a sequence may have.
-        joint: whether a pair is one sequence.
-        pad: the padding token's number.
+        tokenize: turns tables into the encoder's tokens.
     """
 
     model: MultiTaskModel
-    tokenizer: PreTrainedTokenizerBase
-    longest: int
-    joint: bool
-    pad: int
+    tokenize: Tokenize
 
-    def encoding(self, cache: Cache | None = None, *, bar: bool = False) -> Encoding:
-        """What turns tables into tokens, keeps them in a cache, and shows how far it is."""
-        return Encoding(self.tokenizer, self.longest, self.joint, cache, bar)
-
-    def encode(self, tables: Mapping[str, Table]) -> dict[str, Encoded]:
-        """The tokens of each task's table, saying how many texts were cut."""
-        encoded = {task: self.encoding()(table) for task, table in tables.items()}
-        self.report_cut(encoded)
+    def encode(self, task: str, table: Table) -> Encoded:
+        """The tokens of a task's table, saying how many texts were cut."""
+        encoded = self.tokenize(table)
+        self.report_cut({task: encoded})
         return encoded
 
     def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
-        """Say how many texts were cut."""
+        """Say how many texts of each task were cut."""
+        limit = self.tokenize.max_length
         for task, part in encoded.items():
             if truncated := part.truncated:
-                log.warning("%s: %d texts were cut at %d tokens", task, truncated, self.longest)
+                log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
 
 
 def make_text_model(
@@ -67,27 +58,29 @@ def make_text_model(
     """
     torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     tokenizer = source.tokenizer()
-    joint = settings.model.pairs == "joint"
+    cross_encode = settings.model.pairs == "joint"
     torch.manual_seed(settings.seed)
     model = MultiTaskModel(
         tasks,
         source,
-        joint_pairs=joint,
+        cross_encode=cross_encode,
         dropout=settings.model.dropout,
         encoder_per_task=encoder_per_task,
     ).to(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
-    longest = _longest(settings, tokenizer, model)
+    max_length = _max_length(settings, tokenizer, model)
     if not isinstance(tokenizer.pad_token_id, int):
         raise ModelError(
             f"model: expected a tokenizer with a padding token, found none in "
             f"{source.name}; set pad_token in its tokenizer_config.json"
         )
-    return TextModel(model, tokenizer, longest, joint, tokenizer.pad_token_id)
+    return TextModel(model, Tokenize(tokenizer, max_length, cross_encode))
 
 
-def _longest(settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel) -> int:
+def _max_length(
+    settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
+) -> int:
     positions = getattr(model.encoder_config, "max_position_embeddings", None)
     limits = (tokenizer.model_max_length, positions)
     limit = min(value for value in limits if value is not None and value > 0)

@@ -177,7 +177,15 @@ class PlanLoader(Generic[B]):
             epoch: counted from 1.
             step: with which to begin, from 0. If left out: the epoch's first; or, where this is the
                 epoch of a state that was loaded, the one after the last that was done.
+
+        Raises:
+            ValueError: the run has no such epoch.
         """
+        if not 1 <= epoch <= self.epochs:
+            raise ValueError(
+                f"PlanLoader.set_epoch: expected an epoch from 1 to {self.epochs}, found {epoch}; "
+                "count epochs from 1, or write PlanLoader(..., epochs=N) with the N of the run"
+            )
         if epoch != self._epoch or step is not None:
             self._epoch, self._first, self._done = epoch, step or 0, step or 0
 

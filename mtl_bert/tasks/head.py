@@ -4,60 +4,61 @@ Shapes: B examples, C classes.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 
-class Head(Protocol):
-    """The form of a task's answers."""
+class Head(ABC):
+    """The form of a task's answers; as it stands here, one output for each example.
 
-    @property
-    def names(self) -> Sequence[str]:
-        """What the C classes are called, in the order of their labels; none for a number."""
-        ...
+    Attributes:
+        names: what the C classes are called, in the order of their labels; none for a number.
+        label_type: the type that the loss expects of labels [B].
+    """
+
+    names: Sequence[str] = ()
+    label_type: ClassVar[torch.dtype] = torch.float32
 
     @property
     def outputs(self) -> int:
-        """Numbers that the model's linear head gives per example."""
-        ...
-
-    @property
-    def label_type(self) -> torch.dtype:
-        """The type that the loss expects of labels [B]."""
-        ...
-
-    def check(self, label: float) -> str | None:
-        """Say what is wrong with a label, or None."""
-        ...
+        """How many numbers the model's linear head gives for each example."""
+        return 1
 
     def shape(self, logits: Tensor) -> Tensor:
-        """Bring the linear layer's [B, outputs] into the form that the loss expects."""
-        ...
+        """Bring the linear layer's [B, outputs] into the form that the loss expects: here [B]."""
+        return logits.squeeze(-1)
 
+    @abstractmethod
+    def check(self, label: float) -> str | None:
+        """Say what is wrong with a label, or None."""
+
+    @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Read predictions [B], in the labels' own values, off shaped outputs."""
-        ...
 
+    @abstractmethod
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """The probability of each class [B, C] by shaped outputs."""
-        ...
+        """The probability of each class [B, C] by shaped outputs; [B, 0] for a number."""
 
     def confidence(self, outputs: Tensor) -> Tensor:
-        """The probability that each prediction has by its own outputs [B]; NaN for a number."""
-        ...
+        """The probability of each prediction by its own outputs: [B]."""
+        return self.probabilities(outputs).amax(-1)
 
 
 @dataclass(frozen=True)
-class MultiClass:
-    """One of several classes, labelled 0, 1, …
+class MultiClass(Head):
+    """One of several classes, labelled 0, 1, …, from a logit for each.
 
     Attributes:
         names: what the classes are called, in the order of their labels.
     """
+
+    label_type: ClassVar[torch.dtype] = torch.int64
 
     names: Sequence[str]
 
@@ -75,20 +76,15 @@ class MultiClass:
         """One logit for each class."""
         return len(self.names)
 
-    @property
-    def label_type(self) -> torch.dtype:
-        """Class numbers."""
-        return torch.int64
+    def shape(self, logits: Tensor) -> Tensor:
+        """The logits [B, C], as they are."""
+        return logits
 
     def check(self, label: float) -> str | None:
         """Accept 0, 1, … up to the number of classes."""
         if label in range(len(self.names)):
             return None
         return f"label {label:g} is not one of 0 to {len(self.names) - 1}"
-
-    def shape(self, logits: Tensor) -> Tensor:
-        """[B, classes], as it is."""
-        return logits
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The class of the largest logit: [B]."""
@@ -98,13 +94,9 @@ class MultiClass:
         """The softmax of the logits: [B, C]."""
         return outputs.softmax(-1)
 
-    def confidence(self, outputs: Tensor) -> Tensor:
-        """The largest probability: [B]."""
-        return self.probabilities(outputs).amax(-1)
-
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(Head):
     """Yes or no, labelled 1 or 0, from one logit.
 
     Attributes:
@@ -122,39 +114,21 @@ class Binary:
             )
         _check_different(self.names)
 
-    @property
-    def outputs(self) -> int:
-        """One logit."""
-        return 1
-
-    @property
-    def label_type(self) -> torch.dtype:
-        """Probabilities."""
-        return torch.float32
-
     def check(self, label: float) -> str | None:
         """Accept 0 and 1."""
         return None if label in (0, 1) else f"label {label:g} is not 0 or 1"
 
-    def shape(self, logits: Tensor) -> Tensor:
-        """[B, 1] to [B]."""
-        return logits.squeeze(-1)
-
     def predict(self, outputs: Tensor) -> Tensor:
-        """1 where the logit is positive: [B]."""
+        """1 where the logit is positive, else 0: [B]."""
         return (outputs > 0).long()
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Those of 0 and 1: [B, 2]; 1 − p would round small ones away."""
+        """The probabilities of 0 and of 1: [B, 2]; 1 − p would round small ones away."""
         return torch.stack([-outputs, outputs], -1).sigmoid()
-
-    def confidence(self, outputs: Tensor) -> Tensor:
-        """p, or 1 − p where 0 is predicted: [B]."""
-        return outputs.abs().sigmoid()
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Head):
     """A number on a scale.
 
     Attributes:
@@ -173,46 +147,27 @@ class Regression:
                 "write for example low: 0 and high: 5"
             )
 
-    @property
-    def names(self) -> Sequence[str]:
-        """There are no classes."""
-        return ()
-
-    @property
-    def outputs(self) -> int:
-        """The number itself."""
-        return 1
-
-    @property
-    def label_type(self) -> torch.dtype:
-        """Numbers."""
-        return torch.float32
-
     def check(self, label: float) -> str | None:
         """Accept finite numbers on the scale."""
         if math.isfinite(label) and self.low <= label <= self.high:
             return None
         return f"label {label:g} is not between {self.low:g} and {self.high:g}"
 
-    def shape(self, logits: Tensor) -> Tensor:
-        """[B, 1] to [B]."""
-        return logits.squeeze(-1)
-
     def predict(self, outputs: Tensor) -> Tensor:
         """The outputs themselves: [B]."""
         return outputs
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """There are none: [B, 0]."""
+        """A number has none: [B, 0]."""
         return outputs.new_empty(len(outputs), 0)
 
     def confidence(self, outputs: Tensor) -> Tensor:
-        """A number says nothing of how sure it is: NaN, [B]."""
+        """A number does not say how sure it is: NaN, [B]."""
         return torch.full_like(outputs, math.nan)
 
 
 def _check_different(names: Sequence[str]) -> None:
-    """Results count and name classes: no two may be called alike."""
+    """Results count and name classes: no two may have the same name."""
     if len(set(names)) < len(names):
         raise ValueError(
             f"head.names: expected different names, found {list(names)}; call no two classes alike"

@@ -42,11 +42,11 @@ class MetricRange:
 
 @dataclass(frozen=True)
 class Submission:
-    """What files of a task's predictions are called, and their column.
+    """The name and the column of the files that hold a task's predictions for a leaderboard.
 
     Attributes:
-        file: the first part of the file's name; None is the task's name.
-        column: the header of the predictions.
+        file: the first part of the file's name; None means the task's name.
+        column: the header of the column of predictions.
     """
 
     file: str | None = None
@@ -68,16 +68,16 @@ class Task:
     """One of the tasks that are trained together.
 
     Attributes:
-        name: how settings, results and parameters call it.
+        name: the task's name in settings, results and parameters.
         pair: whether an example is a pair of texts.
         head: the form of the answers.
         loss: (outputs, labels [B]) -> the mean loss over the B examples.
-        metric_name: how results call the metric.
+        metric_name: the metric's name in results.
         metric: makes a fresh torchmetrics metric.
         score: the metric's range in the score.
         sources: for each kind of data, where the task's files and columns are.
-        submission: what files of its predictions are called.
-        known_as: the words by which model cards call its data.
+        submission: the name and the column of files of its predictions.
+        known_as: words by which model cards name its data, to find out whether an encoder saw them.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Task:
             )
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
-        """Those of a model card's data sets that are called by a word of ``known_as``.
+        """Those of a model card's data sets whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """

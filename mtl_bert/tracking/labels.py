@@ -46,7 +46,7 @@ def run_labels(
         group=f"{title[:100]} {seedless[:6]}",  # the service allows 128 characters
         job_type=sampler,
         tags=[tag[:64] for tag in (*tags, *marks)],
-        config=settings.plain(),
+        config=settings.config(),
         steps=state["steps"] if state else None,
         wandb_id=state["wandb_id"] if state else None,
     )

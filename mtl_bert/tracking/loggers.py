@@ -14,6 +14,8 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from mtl_bert.runs.results import RunFolder
+
 log = logging.getLogger(__name__)
 
 SECONDS = 20  # to wait for the W&B service before going on offline
@@ -50,10 +52,10 @@ class RunLabels:
 
 def csv_logger(labels: RunLabels) -> Logger:
     """``csv/metrics.csv`` in the run's directory."""
-    path = labels.directory / "csv" / "metrics.csv"
+    path = RunFolder(labels.directory).csv / "metrics.csv"
     before = _rows_until(labels.steps, path) if path.exists() else []
     path.unlink(missing_ok=True)
-    logger = CSVLogger(labels.directory, name="csv", version="")
+    logger = CSVLogger(path.parent, name="", version="")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Experiment logs directory .* exists")
         for metrics, step in before:
@@ -87,7 +89,9 @@ class TensorBoardFiles:
     def __call__(self, labels: RunLabels) -> Logger:
         """Open the files of a run."""
         purge = None if labels.steps is None else labels.steps + 1
-        return TensorBoardLogger(labels.directory, name="tensorboard", version="", purge_step=purge)
+        return TensorBoardLogger(
+            RunFolder(labels.directory).tensorboard, name="", version="", purge_step=purge
+        )
 
 
 @dataclass(frozen=True)

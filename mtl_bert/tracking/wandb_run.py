@@ -1,7 +1,7 @@
 """What W&B shows of a run besides its curves: the best epoch's scores, figures and mistakes."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,6 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
                 shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=block.description)
             elif isinstance(block, Table) and block.records:
                 columns: list[str | int] = list(block.records[0])
-                rows: list[Any] = [list(record.values()) for record in block.records]
+                rows: list[Iterable[Any]] = [list(record.values()) for record in block.records]
                 shown[f"answers/mistakes/{task}"] = wandb.Table(columns=columns, data=rows)
     return shown

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
 from mtl_bert.data import Corpus
 from mtl_bert.data.corpus import source_of
-from mtl_bert.data.tokenize import Encoded
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.runs.factories import (
@@ -92,9 +92,9 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     model = text_model.model
     tokens = Tokens(settings, text_model)
-    train = tokens.of_training_sets(tasks, sources) if "train" in splits else {}
+    train = tokens.of("train", tasks, sources) if "train" in splits else {}
     whole = read_corpus(settings, tasks, ["dev"])
-    dev = tokens.of_dev_sets(tasks, sources, whole.dev)
+    dev = tokens.of("dev", tasks, sources, whole.dev)
     corpus = whole.cut(**make_selections(settings))
     tokens.report(train, dev)
     datamodule = PlanDataModule(
@@ -102,7 +102,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         train,
         dev,
         {task.name: task.head.label_type for task in tasks},
-        text_model.pad,
+        text_model.tokenize.pad_token_id,
         epochs=settings.epochs,
         seed=settings.seed,
         group_by_length=settings.group_by_length,

@@ -68,7 +68,7 @@ class OutOfMemory:
         if shortage is None:
             raise error
         count, longest, task = max(
-            (len(batch), batch.longest, task)
+            (len(batch), batch.max_seqlen, task)
             for task, parts in step.parts.items()
             for batch, _ in parts
         )

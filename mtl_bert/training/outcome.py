@@ -28,10 +28,9 @@ def collect(
     if module.step_log.skipped:
         notes.append(f"{len(module.step_log.skipped)} steps were skipped: not all was finite")
     seconds = [epoch.seconds for epoch in recorder.epochs]
-    config = settings.plain()
     return Results(
-        overrides=config.pop("overrides", None),
-        config=config,
+        config=settings.config(),
+        overrides=settings.overrides,
         seed=settings.seed,
         commit=commit,
         device=device,

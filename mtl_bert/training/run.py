@@ -27,6 +27,7 @@ from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from mtl_bert.training.callbacks.profiler import StepProfile
+from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.evaluation import Evaluation
 from mtl_bert.training.outcome import collect, notes_on

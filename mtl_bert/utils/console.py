@@ -16,7 +16,7 @@ from mtl_bert.utils.errors import UserError, told_in_a_line
 EXAMPLE = "runs/2026-01-31/12-00-00-arrp-seed1"
 
 # What commands about a finished run have in common.
-RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="the directory of a finished run")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 Checkpoint = Annotated[Literal["best", "last"], typer.Option(help="Which weights.")]
 DataDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the data lies now, if it moved.")

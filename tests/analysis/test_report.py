@@ -267,13 +267,6 @@ def test_names_from_data_are_fit_for_files(tmp_path: Path) -> None:
 # The command.
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
-    report.main(["--help"])
-    shown = capsys.readouterr().out
-    for word in ("index.html", "--out", "--run", "Examples", "+experiment/table4"):
-        assert word in shown
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mtl_bert.data import Delimited
-from mtl_bert.data.token_cache import GIBI, Cache, Entry
+from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, program, train_here
 
@@ -146,10 +147,9 @@ def test_a_run_goes_on_without_a_cache(files: Path, tmp_path: Path) -> None:
 def fill(place: Path, **rows: int) -> None:
     cache = Cache(place, GIBI)
     for number, (origin, count) in enumerate(rows.items()):
-        entry = Entry(
-            {"tokens": np.zeros(count * 300, np.uint8)}, {"origin": origin, "rows": count}
-        )
-        cache.get(f"{number:032x}", lambda made=entry: made, origin)
+        tokens, offsets = np.zeros(count * 145, np.uint16), np.arange(count + 1) * 145
+        made = Encoded(tokens, None, offsets, 1, None, np.zeros(count, np.bool_), origin)
+        cache.get(f"{number:032x}", lambda made=made: made, origin)
 
 
 def test_what_is_kept_is_listed(command: Command, place: Path, monkeypatch: object) -> None:

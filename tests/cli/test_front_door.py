@@ -74,7 +74,11 @@ def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
     words = ["gone"] if module else ["evaluate", "gone"]
     ended = program(module or "__main__", *words, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
-    refused(ended.returncode, ended.stderr, "RUN: expected|found no results.json in gone|write")
+    refused(
+        ended.returncode,
+        ended.stderr,
+        "gone: expected the folder of a finished run|found no results.json|write",
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_what_is_trained_is_what_is_printed(
             assert len(batch) == len(rows)
             assert batch.labels.numpy() == pytest.approx(part.labels[rows])
             texts = [part.tokens[part.offsets[row] : part.offsets[row + 1]] for row in rows]
-            assert np.array_equal(batch.tokens.numpy(), np.concatenate(texts))
+            assert np.array_equal(batch.input_ids.numpy(), np.concatenate(texts))
 
 
 def test_batches_of_like_length_are_said_and_have_less_padding(

@@ -23,9 +23,9 @@ from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
 SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
 
 PROMISED = {
-    "schema_version", "config", "seed", "commit", "device", "versions", "data", "encoder", "score",
-    "tasks", "best_epoch", "last_epoch", "last", "untrained", "utilisation", "minutes_per_epoch",
-    "epochs", "skipped", "overflows", "notes", "finished",
+    "schema_version", "config", "overrides", "seed", "commit", "device", "versions", "data",
+    "encoder", "score", "tasks", "best_epoch", "last_epoch", "last", "untrained", "utilisation",
+    "minutes_per_epoch", "epochs", "skipped", "overflows", "notes", "finished",
 }  # fmt: skip
 
 
@@ -91,7 +91,8 @@ def test_the_files_of_a_run(trained: Path) -> None:
 
 def test_the_configuration_is_the_whole_of_the_run(trained: Path) -> None:
     written = OmegaConf.to_container(OmegaConf.load(trained / "config.yaml"))
-    assert written == results_in(trained).config
+    results = results_in(trained)
+    assert written == {**results.config, "overrides": results.overrides}
     assert (written["B"], written["epochs"], written["lambda"]) == (16, 2, 0.5)
     assert "${" not in (trained / "config.yaml").read_text("utf-8")
     settings = read_settings(OmegaConf.load(trained / "config.yaml"))

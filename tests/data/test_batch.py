@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl_bert.data.batch import Batch, Tokenized, collate
-from mtl_bert.data.tokenize import encode
+from mtl_bert.data.tokenize import Tokenize
 from tests.factories import TINY, make_table, random_texts
 
 LIMIT = 12
@@ -18,7 +18,7 @@ TOKENIZER = TINY.tokenizer()
 TEXTS = {columns: random_texts(TOKENIZER, COUNT, columns, longest=9) for columns in (1, 2)}
 LABELS = [number / 8 for number in range(COUNT)]
 ENCODED = {
-    (columns, joint): encode(make_table(texts, LABELS), TOKENIZER, LIMIT, joint=joint)
+    (columns, joint): Tokenize(TOKENIZER, LIMIT, joint)(make_table(texts, LABELS))
     for columns, texts in TEXTS.items()
     for joint in (True, False)
 }
@@ -43,11 +43,11 @@ def test_against_the_tokenizers_padding(rows, columns, joint):
         max_length=LIMIT,
         return_tensors="pt",
     )
-    assert torch.equal(batch.padded(batch.tokens, PAD), expected["input_ids"])
-    assert torch.equal(batch.padded(batch.types, 0), expected["token_type_ids"])
+    assert torch.equal(batch.padded(batch.input_ids, PAD), expected["input_ids"])
+    assert torch.equal(batch.padded(batch.token_type_ids, 0), expected["token_type_ids"])
     assert batch.mask.dtype == torch.bool
-    assert torch.equal(batch.tokens, expected["input_ids"][batch.mask])
-    assert torch.equal(batch.tokens[batch.starts], expected["input_ids"][:, 0])
+    assert torch.equal(batch.input_ids, expected["input_ids"][batch.mask])
+    assert torch.equal(batch.input_ids[batch.cu_seqlens[:-1]], expected["input_ids"][:, 0])
     assert torch.equal(batch.mask.long(), expected["attention_mask"])
     assert torch.equal(batch.labels, torch.tensor([LABELS[row] for row in rows]))
     assert len(batch) == len(rows)
@@ -63,33 +63,40 @@ def test_labels_have_the_type_that_the_loss_expects(label_type):
 
 def test_the_padding_token_is_the_encoders():
     batch = collate(ENCODED[1, True], np.arange(COUNT), torch.float32, 77)
-    assert batch.pad == 77
+    assert batch.pad_token_id == 77
     assert not batch.mask.all()
-    assert (batch.padded(batch.tokens, 77)[~batch.mask] == 77).all()
+    assert (batch.padded(batch.input_ids, 77)[~batch.mask] == 77).all()
 
 
 def test_without_segments_and_labels():
     plain = TINY.tokenizer()
     plain.model_input_names = ["input_ids", "attention_mask"]
-    encoded = encode(make_table(TEXTS[1]), plain, LIMIT, joint=True)
+    encoded = Tokenize(plain, LIMIT)(make_table(TEXTS[1]))
     batch = collate(encoded, np.array([3, 1]), torch.float32, PAD)
-    assert batch.types is None
+    assert batch.token_type_ids is None
     assert batch.labels is None
-    assert batch.to(torch.device("meta")).types is None
+    assert batch.to(torch.device("meta")).token_type_ids is None
 
 
 def test_a_batch_changes_nothing_in_the_encoded_table():
     encoded = ENCODED[1, True]
     before = encoded.tokens.copy(), encoded.labels.copy()
     batch = collate(encoded, np.array([0, 1]), torch.float64, PAD)
-    batch.tokens.zero_()
+    batch.input_ids.zero_()
     batch.labels.zero_()
     assert np.array_equal(encoded.tokens, before[0])
     assert np.array_equal(encoded.labels, before[1])
 
 
 def tensors(batch: Batch):
-    return [batch.tokens, batch.mask, batch.types, batch.starts, batch.labels, batch.rows]
+    return [
+        batch.input_ids,
+        batch.mask,
+        batch.token_type_ids,
+        batch.cu_seqlens,
+        batch.labels,
+        batch.rows,
+    ]
 
 
 def test_a_data_set_of_tokens_makes_the_rows_of_a_batch_at_once():

@@ -1,45 +1,59 @@
-"""The cache against its promises: whole entries, checked, made once, the oldest removed."""
+"""The cache against its promises: whole entries, checked, made once, the least used removed."""
 
 import errno
-import json
+import hashlib
 import logging
 import os
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mtl_bert.data.token_cache import GIBI, META, Cache, Entry, directory
+from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import BadRow
+from mtl_bert.data.token_cache import ABANDONED, GIBI, SUFFIX, Cache, directory
 from mtl_bert.utils.files import TEMPORARY
+from tests.factories import assert_same_tokens
 from tests.forking import in_a_fork
 
 KEY, OTHER = "ab" * 16, "cd" * 16
-CONTENT = Entry(
-    {"tokens": np.arange(5000, dtype=np.uint16), "labels": np.linspace(0, 1, 7)},
-    {"origin": "a file", "rows": 7, "skipped": [["line 3", "no \ud800 label"]]},
+CONTENT = Encoded(
+    np.arange(5000, dtype=np.uint16),
+    None,
+    np.arange(0, 5001, 1000),
+    1,
+    np.linspace(0, 1, 5),
+    np.arange(5) > 2,
+    "some file",
+    (BadRow("line 3", "no \ud800 label"),),
 )
 
 
-def refuse() -> Entry:
+def refuse() -> Encoded:
     raise AssertionError("made again")
 
 
-def the_same(a: Entry, b: Entry) -> bool:
-    return (
-        a.about == b.about
-        and list(a.arrays) == list(b.arrays)
-        and all(np.array_equal(a.arrays[n], b.arrays[n], equal_nan=True) for n in a.arrays)
-        and all(a.arrays[name].dtype == b.arrays[name].dtype for name in a.arrays)
-    )
+def get(cache: Cache, key: str = KEY, make: Callable[[], Encoded] = lambda: CONTENT) -> Encoded:
+    return cache.get(key, make, CONTENT.origin)
+
+
+def the_same(a: Encoded, b: Encoded) -> bool:
+    assert_same_tokens(a, b)
+    return True
+
+
+def sole(place: Path, key: str = KEY) -> Path:
+    """The file of an entry."""
+    (found,) = place.glob(f"{key}.*{SUFFIX}")
+    return found
 
 
 def left_in(place: Path) -> list[str]:
@@ -51,36 +65,41 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path, GIBI)
 
 
-arrays = st.dictionaries(
-    st.sampled_from(["tokens", "labels", "cut"]),
-    npst.arrays(npst.scalar_dtypes(), st.integers(1, 40)),
-)
-some_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
+@st.composite
+def contents(draw: st.DrawFn) -> Encoded:
+    per_example, rows = draw(st.sampled_from([1, 2])), draw(st.integers(1, 9))
+    lengths = draw(st.lists(st.integers(1, 5), min_size=(n := rows * per_example), max_size=n))
+    total = sum(lengths)
+    kind = draw(st.sampled_from([np.uint16, np.int32]))
+    return Encoded(
+        draw(npst.arrays(kind, total)),
+        draw(st.none() | npst.arrays(np.uint8, total)),
+        np.cumsum([0, *lengths]),
+        per_example,
+        draw(st.none() | npst.arrays(np.float64, rows, elements=st.floats(allow_nan=False))),
+        draw(npst.arrays(np.bool_, n)),
+        CONTENT.origin,
+        tuple(draw(st.lists(st.builds(BadRow, st.text(), st.text()), max_size=3))),
+    )
 
 
-@given(arrays=arrays, about=st.dictionaries(st.text(), some_json))
-@settings(max_examples=30)
-def test_what_was_made_comes_back(arrays: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+@given(content=contents())
+@settings(max_examples=30, deadline=None)
+def test_what_was_made_comes_back(content: Encoded) -> None:
     with tempfile.TemporaryDirectory() as place:
-        made = Entry(arrays, about)
-        first = Cache(Path(place), GIBI).get(KEY, lambda: made, "it")
-        again = Cache(Path(place), GIBI).get(KEY, refuse, "it")
-        assert first.place == again.place == Path(place) / KEY
-        assert the_same(first, made)
-        assert the_same(again, made)
+        first = get(Cache(Path(place), GIBI), make=lambda: content)
+        again = get(Cache(Path(place), GIBI), make=refuse)
+        assert first.file == again.file == sole(Path(place))
+        assert the_same(first, content)
+        assert the_same(again, content)
 
 
 def test_arrays_are_mapped_and_cannot_be_written_to(cache: Cache, tmp_path: Path) -> None:
-    entry = cache.get(KEY, lambda: CONTENT, "it")  # also in the process that made them
-    mapped = Path("/proc/self/maps").read_text("utf-8")
-    for name, array in entry.arrays.items():
+    entry = get(cache)  # also in the process that made them
+    assert str(sole(tmp_path)) in Path("/proc/self/maps").read_text("utf-8")
+    for array in (entry.tokens, entry.offsets, entry.labels, entry.cut):
         assert type(array) is np.ndarray
         assert not array.flags.writeable
-        assert f"{tmp_path / KEY / name}.npy" in mapped
 
 
 @given(data=st.data())
@@ -88,33 +107,26 @@ def test_arrays_are_mapped_and_cannot_be_written_to(cache: Cache, tmp_path: Path
 def test_every_changed_byte_is_noticed(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
         cache = Cache(Path(place), GIBI)
-        cache.get(KEY, lambda: CONTENT, "it")
-        path = data.draw(st.sampled_from(sorted((Path(place) / KEY).iterdir())))
+        get(cache)
+        path = sole(Path(place))
         raw = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(raw) - 1))
+        at = data.draw(st.integers(0, len(raw) - 1) | st.integers(0, 400))
         raw[at] = data.draw(st.integers(0, 255).filter(lambda byte: byte != raw[at]))
         path.write_bytes(raw)
-        made = []
-        entry = cache.get(KEY, lambda: made.append(1) or CONTENT, "it")
-        assert the_same(entry, CONTENT)
-        # Of a change in meta.json that is none to JSON (a blank, a digit's case) nothing can come.
-        assert made or path.name == META
-        assert the_same(Cache(Path(place), GIBI).get(KEY, refuse, "it"), CONTENT)
+        made: list[int] = []
+        assert the_same(get(cache, make=lambda: made.append(1) or CONTENT), CONTENT)
+        assert made
+        assert the_same(get(cache, make=refuse), CONTENT)
 
 
 DAMAGE: Mapping[str, Callable[[Path], object]] = {
-    "an array is gone": lambda entry: (entry / "tokens.npy").unlink(),
-    "meta.json is gone": lambda entry: (entry / META).unlink(),
-    "cut short": lambda entry: os.truncate(entry / "tokens.npy", 100),
-    "empty": lambda entry: os.truncate(entry / META, 0),
-    "no JSON": lambda entry: (entry / META).write_bytes(b"\xff\x00"),
-    "a list": lambda entry: (entry / META).write_text("[]"),
-    "a number": lambda entry: (entry / META).write_text("3"),
-    "of another version": lambda entry: (entry / META).write_text(
-        json.dumps(json.loads((entry / META).read_text()) | {"format": 0})
+    "cut short": lambda entry: os.truncate(entry, 100),
+    "empty": lambda entry: os.truncate(entry, 0),
+    "longer": lambda entry: os.truncate(entry, 10**6),
+    "something else under a fitting name": lambda entry: (
+        entry.unlink(),
+        (entry.parent / f"{KEY}.{hashlib.sha256(b'text').hexdigest()}{SUFFIX}").write_text("text"),
     ),
-    "a file instead": lambda entry: (entry.rename(entry.parent / "away"), entry.write_text("x")),
-    "an empty directory": lambda entry: (entry.rename(entry.parent / "away"), entry.mkdir()),
 }
 
 
@@ -122,14 +134,14 @@ DAMAGE: Mapping[str, Callable[[Path], object]] = {
 def test_what_is_damaged_is_said_and_made_again(
     cache: Cache, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache.get(KEY, lambda: CONTENT, "some file")
-    DAMAGE[kind](tmp_path / KEY)
-    assert the_same(cache.get(KEY, lambda: CONTENT, "some file"), CONTENT)
+    get(cache)
+    DAMAGE[kind](sole(tmp_path))
+    assert the_same(get(cache), CONTENT)
     (message,) = caplog.messages
     assert message.startswith("cache: some file is damaged (")
     assert "\n" not in message
-    assert the_same(Cache(tmp_path, GIBI).get(KEY, refuse, "some file"), CONTENT)
-    assert set(left_in(tmp_path)) <= {KEY, "away"}
+    assert the_same(get(cache, make=refuse), CONTENT)
+    assert left_in(tmp_path) == [sole(tmp_path).name]
 
 
 def in_forks(works: list[Callable[[], object]]) -> list[int]:
@@ -150,7 +162,7 @@ def test_of_several_processes_one_makes_and_the_others_wait(cache: Cache, tmp_pa
         with book.open("a") as file:
             file.write(f"{line}\n")
 
-    def make() -> Entry:
+    def make() -> Encoded:
         note("made")
         time.sleep(0.5)
         return CONTENT
@@ -158,7 +170,7 @@ def test_of_several_processes_one_makes_and_the_others_wait(cache: Cache, tmp_pa
     def work() -> None:
         logging.getLogger("mtl_bert.data.token_cache").setLevel(logging.INFO)
         logging.getLogger("mtl_bert.data.token_cache").info = note_waiting  # type: ignore[method-assign]
-        assert the_same(cache.get(KEY, make, "it"), CONTENT)
+        assert the_same(get(cache, make=make), CONTENT)
         note("done")
 
     def note_waiting(message: str, *_: object) -> None:
@@ -171,23 +183,22 @@ def test_of_several_processes_one_makes_and_the_others_wait(cache: Cache, tmp_pa
 def test_a_process_that_is_killed_leaves_nothing_to_trip_over(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(path: Path, array: object) -> None:
-        path.write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-
     def die() -> None:
-        monkeypatch.setattr(np, "save", save)
-        cache.get(KEY, lambda: CONTENT, "it")
+        monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        get(cache)
 
-    for _ in range(2):  # the other entry's next writer sweeps up as well
-        assert in_a_fork(die) == -signal.SIGKILL
-    assert any(name.endswith(TEMPORARY) for name in left_in(tmp_path))
-    assert cache.entries() == []
-    cache.get(OTHER, lambda: CONTENT, "another")
-    assert left_in(tmp_path) == [OTHER]
     assert in_a_fork(die) == -signal.SIGKILL
-    assert the_same(cache.get(KEY, lambda: CONTENT, "it"), CONTENT)
-    assert left_in(tmp_path) == [KEY, OTHER]
+    left = [path for path in tmp_path.iterdir() if path.suffix in (TEMPORARY, ".lock")]
+    assert len(left) == 2
+    assert cache.entries() == []
+    assert the_same(get(cache), CONTENT)
+    entry = sole(tmp_path).name
+    assert len(left_in(tmp_path)) == 2  # for all that we know somebody is still writing it
+    for path in left:
+        if path.exists():
+            os.utime(path, (0, time.time() - ABANDONED))
+    get(cache, OTHER)
+    assert left_in(tmp_path) == [entry, sole(tmp_path, OTHER).name]
 
 
 def test_a_place_that_cannot_be_written_to(
@@ -196,15 +207,15 @@ def test_a_place_that_cannot_be_written_to(
     (tmp_path / "file").write_text("not a directory")
     cache = Cache(tmp_path / "file" / "cache", GIBI)
     for key in (KEY, OTHER, KEY):
-        entry = cache.get(key, lambda: CONTENT, "it")
+        entry = get(cache, key)
         assert the_same(entry, CONTENT)
-        assert entry.place is None
+        assert entry.file is None
     (message,) = caplog.messages  # once
     assert "MTL_BERT_CACHE=DIR" in message
     assert "trainer.cache=false" in message
     assert "\n" not in message
     assert cache.entries() == []
-    assert cache.clear() == ([], [])
+    assert cache.clear() == []
 
 
 def test_a_full_disk(
@@ -213,29 +224,30 @@ def test_a_full_disk(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    cache.get(OTHER, lambda: CONTENT, "it")
+    get(cache, OTHER)
+    before = left_in(tmp_path)
 
-    def save(path: Path, array: object) -> None:
-        path.write_bytes(b"half")
+    def write(path: Path, content: bytes) -> None:
+        path.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", save)
+    monkeypatch.setattr(Path, "write_bytes", write)
     for _ in range(2):
-        assert the_same(cache.get(KEY, lambda: CONTENT, "it"), CONTENT)
+        assert the_same(get(cache), CONTENT)
     assert len(caplog.messages) == 1
     assert "No space left on device" in caplog.text
-    assert left_in(tmp_path) == [OTHER]
-    assert the_same(cache.get(OTHER, refuse, "it"), CONTENT)  # what is there is still read
+    assert left_in(tmp_path) == before
+    assert the_same(get(cache, OTHER, refuse), CONTENT)  # what is there is still read
 
 
 def test_an_error_of_what_makes_it_is_not_the_caches(cache: Cache, tmp_path: Path) -> None:
-    def make() -> Entry:
+    def make() -> Encoded:
         raise OSError("the data")
 
     with pytest.raises(OSError, match="the data"):
-        cache.get(KEY, make, "it")
-    assert left_in(tmp_path) == []
-    assert the_same(cache.get(KEY, lambda: CONTENT, "it"), CONTENT)
+        get(cache, make=make)
+    assert list(tmp_path.iterdir()) == []
+    assert the_same(get(cache), CONTENT)
 
 
 @given(
@@ -248,28 +260,28 @@ def test_those_that_were_not_used_for_longest_go(
     wanted: list[int], sizes: list[int], room: int
 ) -> None:
     """Against a list in the order of use."""
-    unit = 10_000  # beside which meta.json and headers are little
+    unit = 10_000  # beside which headers are little
     with tempfile.TemporaryDirectory() as place:
         cache = Cache(Path(place), (room + 0.5) * unit)
         used: list[int] = []
         for number in wanted:
             made: list[int] = []
-            array = np.full(sizes[number] * unit, number, np.uint8)
-            entry = cache.get(
-                f"{number:016x}", lambda a=array, m=made: m.append(1) or Entry({"a": a}, {}), "it"
-            )
-            assert np.array_equal(entry.arrays["a"], array)
+            tokens = np.full(sizes[number] * unit // 2, number, np.uint16)
+            content = replace(CONTENT, tokens=tokens)
+            entry = get(cache, f"{number:032x}", lambda c=content, m=made: m.append(1) or c)
+            assert the_same(entry, content)
             assert bool(made) == (number not in used)
             used = [number, *(other for other in used if other != number)]
             while made and len(used) > 1 and sum(sizes[n] for n in used) > room:
                 used.pop()
-            assert [int(kept.key, 16) for kept in cache.entries()] == used
+            assert [int(k.path.name.split(".")[0], 16) for k in cache.entries()] == used
 
 
 def test_who_has_an_entry_mapped_keeps_it(cache: Cache, tmp_path: Path) -> None:
-    entry = cache.get(KEY, lambda: CONTENT, "it")
-    Cache(tmp_path, 1).get(OTHER, lambda: CONTENT, "another")
-    assert left_in(tmp_path) == [OTHER]  # larger than all that there may be, and the newest
+    entry = get(cache)
+    newest = get(Cache(tmp_path, 1), OTHER)
+    assert cache.entries()[0].path == newest.file  # larger than all that there may be
+    assert len(cache.entries()) == 1
     assert the_same(entry, CONTENT)
     cache.clear()
     assert the_same(entry, CONTENT)
@@ -277,18 +289,18 @@ def test_who_has_an_entry_mapped_keeps_it(cache: Cache, tmp_path: Path) -> None:
 
 def test_clearing(cache: Cache, tmp_path: Path) -> None:
     for key in (KEY, OTHER):
-        cache.get(key, lambda: CONTENT, "it")
-    (tmp_path / f".{KEY}.left{TEMPORARY}").mkdir()
-    (tmp_path / "notes.txt").write_text("somebody's")
-    (tmp_path / OTHER / META).write_text("damaged")
-    with FileLock(tmp_path / f"{KEY}.lock"):
-        gone, busy = cache.clear()
-    assert [entry.key for entry in gone] == [OTHER]
-    assert [entry.key for entry in busy] == [KEY]
-    assert (gone[0].about, busy[0].about) == ({}, CONTENT.about)
-    assert busy[0].size > CONTENT.arrays["tokens"].nbytes
-    assert [entry.key for entry in cache.clear()[0]] == [KEY]
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+        get(cache, key)
+    (tmp_path / f".{KEY}.left{TEMPORARY}").write_text("half")
+    (tmp_path / f"{KEY}.lock").write_text("")
+    foreign = {"notes.txt", "model.fp16.safetensors", ".mine.tmp"}
+    for name in foreign:
+        (tmp_path / name).write_text("somebody's")
+    sole(tmp_path, OTHER).write_text("damaged")
+    gone = {entry.path.name[:2]: entry for entry in cache.clear()}
+    assert gone["cd"].about == {}
+    assert (gone["ab"].about["origin"], gone["ab"].about["rows"]) == ("some file", 5)
+    assert gone["ab"].size > CONTENT.tokens.nbytes
+    assert {path.name for path in tmp_path.iterdir()} == foreign
     assert cache.entries() == []
 
 

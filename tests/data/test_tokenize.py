@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import BertTokenizer, RobertaTokenizer
 
 import mtl_bert.data.tokenize
-from mtl_bert.data.tokenize import encode
+from mtl_bert.data.tokenize import Tokenize
 from tests.factories import TINY, assert_same_tokens, make_table, random_texts
 
 LIMIT = 12
@@ -40,7 +40,7 @@ def sequences_of(encoded, flat):
 )
 def test_against_one_call_for_each_row(tokenizer, columns, joint, per_example):
     texts = random_texts(tokenizer, 45, columns, longest=9)
-    encoded = encode(make_table(texts, range(45)), tokenizer, LIMIT, joint=joint)
+    encoded = Tokenize(tokenizer, LIMIT, joint)(make_table(texts, range(45)))
 
     calls = texts if joint or columns == 1 else [(text,) for row in texts for text in row]
     rows = [tokenizer(*call, truncation=True, max_length=LIMIT) for call in calls]
@@ -59,7 +59,7 @@ def test_against_one_call_for_each_row(tokenizer, columns, joint, per_example):
 
 
 def test_the_arrays_are_small_and_consistent(tokenizer):
-    encoded = encode(make_table(random_texts(tokenizer, 20, 2, 9)), tokenizer, LIMIT, joint=True)
+    encoded = Tokenize(tokenizer, LIMIT)(make_table(random_texts(tokenizer, 20, 2, 9)))
     assert encoded.tokens.dtype == np.uint16
     assert encoded.types.dtype == np.uint8
     assert encoded.offsets.dtype == np.int64
@@ -71,7 +71,7 @@ def test_the_arrays_are_small_and_consistent(tokenizer):
 def test_the_longer_text_of_a_pair_is_cut(tokenizer):
     ((long,),) = random_texts(tokenizer, 1, 1, longest=1)
     row = (" ".join([long] * 30), long)
-    encoded = encode(make_table([row]), tokenizer, LIMIT, joint=True)
+    encoded = Tokenize(tokenizer, LIMIT)(make_table([row]))
     assert encoded.truncated == 1
     assert len(encoded.tokens) == LIMIT
     kept = len(tokenizer(long)["input_ids"]) - 1  # the short text whole, with its [SEP]
@@ -81,7 +81,7 @@ def test_the_longer_text_of_a_pair_is_cut(tokenizer):
 def test_texts_alone_are_cut_and_counted_each(tokenizer):
     ((long,),) = random_texts(tokenizer, 1, 1, longest=1)
     row = (" ".join([long] * 30), " ".join([long] * 40))
-    encoded = encode(make_table([row, (long, long)]), tokenizer, LIMIT, joint=False)
+    encoded = Tokenize(tokenizer, LIMIT, False)(make_table([row, (long, long)]))
     assert encoded.truncated == 2
     assert len(encoded) == 2
 
@@ -90,15 +90,15 @@ def test_an_encoder_that_knows_no_segments(tokenizer):
     plain = TINY.tokenizer()
     plain.model_input_names = ["input_ids", "attention_mask"]
     table = make_table(random_texts(tokenizer, 5, 2, 4))
-    encoded = encode(table, plain, LIMIT, joint=True)
+    encoded = Tokenize(plain, LIMIT)(table)
     assert encoded.types is None
-    with_types = encode(table, tokenizer, LIMIT, joint=True)
+    with_types = Tokenize(tokenizer, LIMIT)(table)
     assert encoded.tokens.tolist() == with_types.tokens.tolist()
 
 
 def test_words_that_the_vocabulary_lacks(tokenizer):
     table = make_table([("𓀀",), ("日本",), ("🙂" * 5,)])
-    encoded = encode(table, tokenizer, LIMIT, joint=True)
+    encoded = Tokenize(tokenizer, LIMIT)(table)
     assert len(encoded) == 3
     assert tokenizer.unk_token_id in encoded.tokens
 
@@ -125,7 +125,7 @@ def test_the_backend_alone_gives_what_the_tokenizer_gives(columns, joint, side, 
         "__call__",
         lambda self, *a, **k: asked.append(a) or BertTokenizer.__call__(self, *a, **k),
     )
-    ours, theirs = (encode(table, t, LIMIT, joint=joint) for t in (fast, own))
+    ours, theirs = (Tokenize(t, LIMIT, joint)(table) for t in (fast, own))
     assert len(asked) == len(ours.cut) // 7 + 1  # each chunk, and none by way of the backend
     for field in fields(ours):
         a, b = getattr(ours, field.name), getattr(theirs, field.name)
@@ -137,7 +137,7 @@ def test_a_vocabulary_that_16_bits_do_not_number():
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
     for last, expected in ((2**16 - 1, np.uint16), (2**16, np.int32)):
         tokenizer = BertTokenizer(vocab={**vocabulary, "word": last})
-        encoded = encode(make_table([("word",), ("word word",)]), tokenizer, LIMIT, joint=True)
+        encoded = Tokenize(tokenizer, LIMIT)(make_table([("word",), ("word word",)]))
         assert encoded.tokens.dtype == expected
         assert encoded.tokens.tolist() == [2, last, 3, 2, last, last, 3]
 
@@ -147,7 +147,7 @@ def test_words_of_bytes():
     vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "Ġa": 6}
     tokenizer = RobertaTokenizer(vocab=vocabulary, merges=[])
     rows = [("a a", "a"), ("a", "a a a a a a a a")]
-    encoded = encode(make_table(rows), tokenizer, LIMIT, joint=True)
+    encoded = Tokenize(tokenizer, LIMIT)(make_table(rows))
     calls = [tokenizer(*row, truncation=True, max_length=LIMIT)["input_ids"] for row in rows]
     assert sequences_of(encoded, encoded.tokens) == calls
     assert encoded.truncated == 1
@@ -162,11 +162,9 @@ def test_words_of_bytes():
 def test_some_rows_are_as_if_there_were_no_others(rows, columns, joint, labelled):
     tokenizer = TINY.tokenizer()
     texts = random_texts(tokenizer, 30, columns, longest=9)
-    whole = encode(
-        make_table(texts, range(30) if labelled else None), tokenizer, LIMIT, joint=joint
-    )
+    whole = Tokenize(tokenizer, LIMIT, joint)(make_table(texts, range(30) if labelled else None))
     some = make_table([texts[row] for row in rows], rows if labelled else None)
-    expected, taken = encode(some, tokenizer, LIMIT, joint=joint), whole.take(np.array(rows))
+    expected, taken = Tokenize(tokenizer, LIMIT, joint)(some), whole.take(np.array(rows))
     assert_same_tokens(taken, expected)
 
 
@@ -178,7 +176,7 @@ def test_the_bar_counts_the_texts(tokenizer, capsys, monkeypatch):
         (True, False, "90.0/90.0"),
         (False, True, ""),
     ):
-        encode(table, tokenizer, LIMIT, joint=joint, bar=bar)
+        Tokenize(tokenizer, LIMIT, joint, bar)(table)
         out, err = capsys.readouterr()
         assert out == ""
         assert ("somewhere" in err) == bar

@@ -3,7 +3,7 @@
 import multiprocessing
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from transformers import BertTokenizer
 
 from mtl_bert.data import Delimited, Synthetic, Table
 from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
-from mtl_bert.data.tokenize import Encoded, Encoding
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.tasks import Binary, MultiClass, Task
 from tests.factories import TINY, assert_same_tokens, make_task
 
@@ -42,85 +43,101 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+TOKENIZE = Tokenize(TOKENIZER, 16)
+
+
 @pytest.fixture
-def encoding(tmp_path: Path) -> Encoding:
-    return Encoding(TOKENIZER, 16, True, Cache(tmp_path / "cache", GIBI))
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", GIBI)
 
 
 def unread() -> Table:
     raise AssertionError("the table was read")
 
 
-def prepare(encoding: Encoding, place: Path, task: Task | None = None, split: str = "train") -> Any:
-    source, task = Delimited("files", str(place)), task or task_of()
-    return encoding.prepare(task, split, source, lambda: source.read(task, split))
+@dataclass(frozen=True)
+class Prepare:
+    """The tokens of a task's split of the file, from the cache where they are in it."""
+
+    cache: Cache
+    place: Path
+
+    def __call__(
+        self, tokenize: Tokenize = TOKENIZE, task: Task | None = None, split: str = "train"
+    ) -> Encoded:
+        source, task = Delimited("files", str(self.place)), task or task_of()
+        return tokenize.cached(self.cache, source, task, split, lambda: source.read(task, split))
+
+    def again(
+        self, tokenize: Tokenize = TOKENIZE, task: Task | None = None, split: str = "train"
+    ) -> Encoded:
+        """The same of what must be in the cache."""
+        source = Delimited("files", str(self.place))
+        return tokenize.cached(self.cache, source, task or task_of(), split, unread)
 
 
-def again(encoding: Encoding, place: Path, task: Task | None = None, split: str = "train") -> Any:
-    """The same of what must be in the cache."""
-    return encoding.prepare(task or task_of(), split, Delimited("files", str(place)), unread)
+@pytest.fixture
+def prepare(cache: Cache, place: Path) -> Prepare:
+    return Prepare(cache, place)
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_tokens_and_what_is_known_of_the_table_come_back(
-    encoding: Encoding, place: Path, joint: bool
-) -> None:
-    encoding = replace(encoding, joint=joint)
-    expected = replace(encoding, cache=None)(
-        Delimited("files", str(place)).read(task_of(), "train")
-    )
+def test_tokens_and_what_is_known_of_the_table_come_back(prepare: Prepare, joint: bool) -> None:
+    tokenize = replace(TOKENIZE, cross_encode=joint)
+    expected = tokenize(Delimited("files", str(prepare.place)).read(task_of(), "train"))
     assert expected.truncated
     assert [row.place for row in expected.skipped] == ["train.tsv line 14"]
-    first = prepare(encoding, place)
-    assert_same_tokens(first, expected)
-    assert_same_tokens(again(replace(encoding, tokenizer=TINY.tokenizer()), place), expected)
+    assert_same_tokens(prepare(tokenize), expected)
+    assert_same_tokens(prepare.again(replace(tokenize, tokenizer=TINY.tokenizer())), expected)
 
 
-def test_unlabelled_rows_and_no_segments(encoding: Encoding, place: Path) -> None:
+def test_unlabelled_rows_and_no_segments(prepare: Prepare) -> None:
     plain = TINY.tokenizer()
     plain.model_input_names = ["input_ids", "attention_mask"]
-    encoding = replace(encoding, tokenizer=plain)
-    first = prepare(encoding, place, split="test")
+    tokenize = replace(TOKENIZE, tokenizer=plain)
+    first = prepare(tokenize, split="test")
     assert first.types is first.labels is None
-    assert_same_tokens(again(encoding, place, split="test"), first)
+    assert_same_tokens(prepare.again(tokenize, split="test"), first)
 
 
-def test_what_the_tokenizer_did_before_makes_no_difference(encoding: Encoding, place: Path) -> None:
+def test_what_the_tokenizer_did_before_makes_no_difference(prepare: Prepare) -> None:
     used = TINY.tokenizer()
     used(["some", "text"], padding="max_length", max_length=7, truncation=True)
-    first = prepare(encoding, place)
-    assert_same_tokens(again(replace(encoding, tokenizer=used), place), first)
-    assert_same_tokens(again(replace(encoding, bar=True), place), first)
+    first = prepare()
+    assert_same_tokens(prepare.again(replace(TOKENIZE, tokenizer=used)), first)
+    assert_same_tokens(prepare.again(replace(TOKENIZE, bar=True)), first)
 
 
-def test_files_may_move(encoding: Encoding, place: Path) -> None:
-    first = prepare(encoding, place)
+def test_files_may_move(prepare: Prepare, place: Path) -> None:
+    first = prepare()
     moved = place.rename(place.parent / "moved")
-    assert_same_tokens(again(encoding, moved), replace(first, origin=str(moved / "train.tsv")))
+    assert_same_tokens(
+        replace(prepare, place=moved).again(), replace(first, origin=str(moved / "train.tsv"))
+    )
 
 
 def vocabulary(**more: int) -> dict[str, int]:
     return {**TOKENIZER.get_vocab(), **more}
 
 
-Change = Callable[[Encoding, Path], Any]
+Change = Callable[[Tokenize, Path], Any]
 CHANGES: dict[str, Change] = {
-    "content": lambda e, p: (p / "train.tsv").write_text(FILE + BAD.replace("no", "a")) and None,
-    "only a blank": lambda e, p: (p / "train.tsv").write_text(FILE + BAD + "\n") and None,
-    "columns": lambda e, p: task_of(text=["two", "one"]),
-    "one column": lambda e, p: task_of(text=["two"], pair=False),
-    "label column": lambda e, p: task_of(label="id", head=MultiClass([*"abcdefghijkl"])),
-    "names of rows": lambda e, p: task_of(id="one"),
-    "labels": lambda e, p: task_of(head=MultiClass(["a", "b"])),
-    "length": lambda e, p: replace(e, longest=15),
-    "alone": lambda e, p: replace(e, joint=False),
-    "vocabulary": lambda e, p: replace(
-        e, tokenizer=BertTokenizer(vocab=vocabulary(new=len(TOKENIZER)))
+    "content": lambda t, p: (p / "train.tsv").write_text(FILE + BAD.replace("no", "a")) and None,
+    "only a blank": lambda t, p: (p / "train.tsv").write_text(FILE + BAD + "\n") and None,
+    "columns": lambda t, p: task_of(text=["two", "one"]),
+    "one column": lambda t, p: task_of(text=["two"], pair=False),
+    "label column": lambda t, p: task_of(label="id", head=MultiClass([*"abcdefghijkl"])),
+    "names of rows": lambda t, p: task_of(id="one"),
+    "labels": lambda t, p: task_of(head=MultiClass(["a", "b"])),
+    "length": lambda t, p: replace(t, max_length=15),
+    "alone": lambda t, p: replace(t, cross_encode=False),
+    "vocabulary": lambda t, p: replace(
+        t, tokenizer=BertTokenizer(vocab=vocabulary(new=len(TOKENIZER)))
     ),
-    "case": lambda e, p: replace(
-        e, tokenizer=BertTokenizer(vocab=vocabulary(), do_lower_case=False)
+    "case": lambda t, p: replace(
+        t, tokenizer=BertTokenizer(vocab=vocabulary(), do_lower_case=False)
     ),
-    "separator": lambda e, p: (
+    "separator": lambda t, p: (
         (p / "train.tsv").write_text(FILE.replace("\t", ",")) and task_of(separator=",")
     ),
 }
@@ -128,50 +145,43 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("kind", CHANGES)
 def test_whatever_decides_tokens_or_rows_is_a_new_entry(
-    encoding: Encoding, place: Path, kind: str
+    prepare: Prepare, place: Path, kind: str
 ) -> None:
-    prepare(encoding, place)
-    changed = CHANGES[kind](encoding, place)
+    prepare()
+    changed = CHANGES[kind](TOKENIZE, place)
     task = changed if isinstance(changed, Task) else task_of()
-    encoding = changed if isinstance(changed, Encoding) else encoding
+    tokenize = changed if isinstance(changed, Tokenize) else TOKENIZE
     with pytest.raises(AssertionError, match="was read"):
-        again(encoding, place, task)
-    source = Delimited("files", str(place))
-    expected = replace(encoding, cache=None)(source.read(task, "train"))
-    assert_same_tokens(prepare(encoding, place, task), expected)
-    assert_same_tokens(again(encoding, place, task), expected)
+        prepare.again(tokenize, task)
+    expected = tokenize(Delimited("files", str(place)).read(task, "train"))
+    assert_same_tokens(prepare(tokenize, task), expected)
+    assert_same_tokens(prepare.again(tokenize, task), expected)
 
 
-def test_a_side_to_cut_is_a_setting_of_the_tokenizer(encoding: Encoding, place: Path) -> None:
+def test_a_side_to_cut_is_a_setting_of_the_tokenizer(prepare: Prepare) -> None:
     left = TINY.tokenizer()
     left.truncation_side = "left"
-    assert not np.array_equal(
-        prepare(encoding, place).tokens, prepare(replace(encoding, tokenizer=left), place).tokens
-    )
+    assert not np.array_equal(prepare().tokens, prepare(replace(TOKENIZE, tokenizer=left)).tokens)
 
 
-def test_labels_count_although_the_text_is_the_same(encoding: Encoding, place: Path) -> None:
-    prepare(encoding, place)
-    labelled, unlabelled = (
-        again(encoding, place, split="dev"),
-        prepare(encoding, place, split="test"),
-    )
+def test_labels_count_although_the_text_is_the_same(prepare: Prepare) -> None:
+    prepare()
+    labelled, unlabelled = prepare.again(split="dev"), prepare(split="test")
     assert labelled.labels is not None
     assert unlabelled.labels is None
 
 
-def made(count: int, rng: np.random.Generator) -> list[tuple[tuple[str, ...], float]]:
+def reviews(count: int, rng: np.random.Generator) -> list[tuple[tuple[str, ...], float]]:
     return [((f"text {rng.integers(1000)}",), float(rng.integers(2))) for _ in range(count)]
 
 
-def test_made_up_text(encoding: Encoding) -> None:
+def test_made_up_text(cache: Cache) -> None:
     def synthetic(read: bool, split: str = "train", size: int = 9, **settings: Any) -> Encoded:
-        sources = {"demo": {"make": made, "train": size, "dev": 5}}
+        sources = {"demo": {"make": reviews, "train": size, "dev": 5}}
         source = Synthetic(**{"name": "demo", "scale": 2.0, **settings})
         task = make_task(settings.pop("task", "toy"), sources=sources)
-        return encoding.prepare(
-            task, split, source, (lambda: source.read(task, split)) if read else unread
-        )
+        table = (lambda: source.read(task, split)) if read else unread
+        return TOKENIZE.cached(cache, source, task, split, table)
 
     assert_same_tokens(synthetic(read=True), synthetic(read=False))
     for change in ({"size": 10}, {"scale": 1.0}, {"seed": 1}, {"split": "dev"}):
@@ -183,32 +193,31 @@ class Renamed(BertTokenizer):
     """Somebody's own, whose code we do not know."""
 
 
-def test_what_cannot_be_told_apart_is_not_kept(encoding: Encoding, place: Path) -> None:
-    own = replace(encoding, tokenizer=Renamed(vocab=vocabulary()))
-    sources = {"demo": {"make": lambda n, rng: made(n, rng), "train": 9, "dev": 5}}
+def test_what_cannot_be_told_apart_is_not_kept(prepare: Prepare) -> None:
+    own = replace(TOKENIZE, tokenizer=Renamed(vocab=vocabulary()))
+    sources = {"demo": {"make": lambda n, rng: reviews(n, rng), "train": 9, "dev": 5}}
     task, source = make_task(sources=sources), Synthetic("demo", 1.0)
     for _ in range(2):
-        assert len(prepare(own, place)) == 12
-        assert len(encoding.prepare(task, "train", source, lambda: source.read(task, "train"))) == 9
-    assert encoding.cache is not None
-    assert encoding.cache.entries() == []
+        assert len(prepare(own)) == 12
+        made = TOKENIZE.cached(
+            prepare.cache, source, task, "train", lambda: source.read(task, "train")
+        )
+        assert len(made) == 9
+    assert prepare.cache.entries() == []
 
 
 # Other processes.
 
 
-def test_pickling_sends_no_arrays(encoding: Encoding, place: Path) -> None:
-    first = prepare(encoding, place)
+def test_pickling_sends_no_arrays(prepare: Prepare) -> None:
+    first = prepare()
     sent = pickle.dumps(first)
     assert len(sent) < 1000
     received = pickle.loads(sent)
     assert_same_tokens(received, first)
-    assert str(place.parent / "cache") in Path("/proc/self/maps").read_text("utf-8")
-    assert encoding.cache is not None
-    encoding.cache.clear()
-    assert_same_tokens(
-        pickle.loads(pickle.dumps(first)), first
-    )  # gone from the disk, not from memory
+    assert str(prepare.cache.place) in Path("/proc/self/maps").read_text("utf-8")
+    prepare.cache.clear()  # gone from the disk, not from memory
+    assert_same_tokens(pickle.loads(pickle.dumps(first)), first)
     assert_same_tokens(pickle.loads(pickle.dumps(received)), first)
 
 
@@ -225,17 +234,17 @@ class Rows(Dataset[Batch]):
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_that_make_batches(
-    encoding: Encoding, place: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    prepare: Prepare, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the tokenizer has used threads of its own in this process."""
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
-    encoded = prepare(encoding, place)
+    encoded = prepare()
     context = multiprocessing.get_context(method)
     loader = DataLoader(
         Rows(encoded), batch_size=None, num_workers=2, multiprocessing_context=context, timeout=60
     )
     for row, batch in enumerate(loader):
         here = collate(encoded, np.array([row]), torch.float32, 0)
-        assert torch.equal(batch.tokens, here.tokens)
-        assert torch.equal(batch.types, here.types)
+        assert torch.equal(batch.input_ids, here.input_ids)
+        assert torch.equal(batch.token_type_ids, here.token_type_ids)
         assert batch.labels.tolist() == [row % 2]

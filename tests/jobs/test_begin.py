@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.jobs.begin import train
-from mtl_bert.memory.preview import plan
+from mtl_bert.jobs.begin import plan, train
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import SMALL, results_in, train_here, tree
 

@@ -45,7 +45,7 @@ def batch(examples: int, tokens: int, shortest: int | None = None) -> Batch:
     lengths, labels = np.full(examples, tokens), torch.zeros(examples)
     lengths[0] = shortest or tokens
     words = np.full(lengths.sum(), 7)
-    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples), 1, pad=0)
+    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples), 1, pad_token_id=0)
 
 
 def make_model(K: int = 2, **settings: Any) -> MultiTaskModel:
@@ -176,7 +176,7 @@ def test_activations_are_what_real_autograd_packs_away() -> None:
     count = sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in anyway)
     loss.backward()
     # The batch is there anyway, and what the loss is made of just before it, too.
-    count -= nbytes([examples.tokens, examples.labels])
+    count -= nbytes([examples.input_ids, examples.labels])
     assert estimated([Work((), {"task0": 6})], K=1).activations == pytest.approx(count, rel=0.01)
 
 

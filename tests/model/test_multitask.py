@@ -9,7 +9,7 @@ from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
 
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.tokenize import encode
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.tasks import Binary, MultiClass, Regression
 from tests.factories import TINY, make_table, make_task, random_texts
@@ -28,7 +28,7 @@ def make_model(source=TINY, seed=0, **settings):
 
 
 def make_batch(texts, *, joint=True, tokenizer=TOKENIZER) -> Batch:
-    encoded = encode(make_table(texts), tokenizer, 32, joint=joint)
+    encoded = Tokenize(tokenizer, 32, joint)(make_table(texts))
     return collate(encoded, np.arange(len(texts)), torch.float32, tokenizer.pad_token_id)
 
 
@@ -108,7 +108,7 @@ def test_a_tasks_own_encoder_is_the_one_that_it_uses():
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("B", [1, 4])
 def test_outputs_have_the_form_that_the_loss_expects(joint, B):
-    model = make_model(joint_pairs=joint)
+    model = make_model(cross_encode=joint)
     shapes = {
         task.name: tuple(model(task.name, make_batch(texts_for(task, B), joint=joint)).shape)
         for task in TASKS
@@ -130,7 +130,7 @@ def test_one_sequence_against_a_computation_by_hand(task):
 
 
 def test_pairs_alone_against_a_computation_by_hand():
-    model = make_model(joint_pairs=False)
+    model = make_model(cross_encode=False)
     head = model.heads["pairs"]
     assert head.in_features == 3 * D
     assert model.heads["classes"].in_features == D  # one text is one sequence either way
@@ -146,7 +146,7 @@ def test_pairs_alone_against_a_computation_by_hand():
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_padding_changes_nothing(task, joint):
-    model = make_model(joint_pairs=joint)
+    model = make_model(cross_encode=joint)
     texts = texts_for(task, 6)
     together = make_batch(texts, joint=joint)
     assert not together.mask.all()
@@ -157,19 +157,19 @@ def test_padding_changes_nothing(task, joint):
 def test_segments_reach_the_encoder():
     model = make_model()
     batch = make_batch(texts_for(PAIRS, 3))
-    without = replace(batch, types=torch.zeros_like(batch.types))
+    without = replace(batch, token_type_ids=torch.zeros_like(batch.token_type_ids))
     assert not torch.allclose(model("pairs", batch), model("pairs", without), atol=1e-2)
 
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_an_encoder_without_a_pooler_uses_the_first_token(distil, joint):
-    model = make_model(distil, joint_pairs=joint)
+    model = make_model(distil, cross_encode=joint)
     tokenizer = distil.tokenizer()
     assert model.encoder_config.hidden_size == D
     for task in TASKS:
         texts = texts_for(task, 4)
         batch = make_batch(texts, joint=joint, tokenizer=tokenizer)
-        assert batch.types is None
+        assert batch.token_type_ids is None
         outputs = model(task.name, batch)
         for row, output in zip(texts, outputs, strict=True):
             calls = [row] if joint or not task.pair else [(text,) for text in row]

@@ -136,7 +136,7 @@ def test_losses_and_gradients_of_the_whole_model(per_example: int, encoder_per_t
         model = MultiTaskModel(
             tasks,
             Source(),
-            joint_pairs=per_example == 1,
+            cross_encode=per_example == 1,
             dropout=0.0,
             encoder_per_task=encoder_per_task,
         )
@@ -160,8 +160,8 @@ def test_sequences_do_not_see_each_other() -> None:
     assert pack(encoder)
     together = make_batch([5, 9, 4], encoder)
     alone = Batch.of(
-        np.array([9]), together.tokens[5:14].numpy(), together.types[5:14].numpy(),  # type: ignore[index]
-        None, np.arange(1), 1, together.pad,
+        np.array([9]), together.input_ids[5:14].numpy(), together.token_type_ids[5:14].numpy(),  # type: ignore[index]
+        None, np.arange(1), 1, together.pad_token_id,
     )  # fmt: skip
     expected = pooled_packed(encoder, alone)[0]
     torch.testing.assert_close(pooled_packed(encoder, together)[1], expected)

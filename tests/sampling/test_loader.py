@@ -178,6 +178,12 @@ def test_what_cannot_be_meant_is_refused(change: dict[str, Any], message: str) -
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("epoch", [0, 4])
+def test_epochs_are_those_of_the_run(epoch: int) -> None:
+    with pytest.raises(ValueError, match=f"an epoch from 1 to 3, found {epoch}; count epochs from"):
+        loader().set_epoch(epoch)
+
+
 def test_several_batches_of_a_task_are_no_batch() -> None:
     step = next(iter(loader(accumulate_grad_batches=2)))
     with pytest.raises(ValueError, match=r"go through step\.parts"):

@@ -185,7 +185,7 @@ def test_a_killed_run_has_config_summary_and_answers(kept: Kept, tmp_path: Path)
     assert not (directory / "results.json").exists()
     records = records_in(directory)
     assert not any(record.HasField("exit") for record in records)
-    assert config_of(records) == kept.settings.plain()
+    assert config_of(records) == kept.settings.config()
     # As the whole run was after its second epoch: the same seed, the same bits.
     rows = [row for row in history_of(records) if "dev/score" in row]
     whole = [row for row in kept.rows if "dev/score" in row]

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from mtl_bert.data import Synthetic
+from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
-from mtl_bert.data.tokenize import Encoded, Encoding, encode
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.sampling import RoundRobin
 from mtl_bert.training import datamodule
 from mtl_bert.training.datamodule import PlanDataModule
@@ -38,7 +39,7 @@ def test_the_digest_is_of_the_numbers_as_int32(
         expected.update(np.concatenate(calls).astype(np.int32).tobytes())
         expected.update(np.cumsum([0, *map(len, calls)]).astype(np.int64).tobytes())
         expected.update(b"" if labels is None else np.array(labels, np.float64).tobytes())
-    encoded = encode(make_table(texts, labels), tokenizer, 12, joint=True)
+    encoded = Tokenize(tokenizer, 12)(make_table(texts, labels))
     assert digest_of({"a": encoded, "b": encoded}) == expected.hexdigest()
 
 
@@ -50,9 +51,11 @@ def reviews(count: int, rng: np.random.Generator) -> list[tuple[tuple[str, ...],
 def test_the_digest_of_mapped_tokens(tmp_path: Path) -> None:
     task = make_task(sources={"demo": {"make": reviews, "train": 20, "dev": 5}})
     source = Synthetic("demo", 1.0)
-    encoding = Encoding(TINY.tokenizer(), 12, True, Cache(tmp_path, GIBI))
-    held = encoding(source.read(task, "train"))
-    mapped = encoding.prepare(task, "train", source, lambda: source.read(task, "train"))
+    tokenize = Tokenize(TINY.tokenizer(), 12)
+    held = tokenize(source.read(task, "train"))
+    mapped = tokenize.cached(
+        Cache(tmp_path, GIBI), source, task, "train", lambda: source.read(task, "train")
+    )
     assert not mapped.tokens.flags.writeable
     assert digest_of({"a": mapped}) == digest_of({"a": held})
     assert digest_of({"a": mapped}) != digest_of({"b": mapped})

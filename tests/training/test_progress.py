@@ -30,7 +30,7 @@ from mtl_bert.training.callbacks.progress import (
     bar_wanted,
     drawn,
 )
-from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.step_log import StepLog
 from mtl_bert.utils.logging import plain_messages
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -371,7 +371,7 @@ def test_a_log_gets_a_line_a_minute_and_losses_are_read_for_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a GPU each reading waits for it."""
-    now, real = 0.0, MultiTaskModule.losses
+    now, real = 0.0, StepLog.losses
     readers: list[str] = []
 
     def later() -> float:
@@ -379,12 +379,12 @@ def test_a_log_gets_a_line_a_minute_and_losses_are_read_for_it_alone(
         now += 7.0
         return now
 
-    def losses(module: MultiTaskModule) -> Any:
+    def losses(step_log: StepLog) -> Any:
         readers.append(sys._getframe(1).f_code.co_name)
-        return real.fget(module)  # type: ignore[attr-defined]
+        return real.fget(step_log)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=later))
-    monkeypatch.setattr(MultiTaskModule, "losses", property(losses))
+    monkeypatch.setattr(StepLog, "losses", property(losses))
     with caplog.at_level(logging.INFO):
         running.run(settings_of(*WATCHED, "trainer.log_every_n_steps=1000"), tmp_path / "run")
     shown = [message for message in caplog.messages if "whole run" in message]

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from mtl_bert.analysis.document import Figure
 from mtl_bert.analysis.figures import style
 from mtl_bert.analysis.figures.canvas import PAGE, Words, draw
-from mtl_bert.analysis.figures.gradient_conflicts import Colours, paint_heat
+from mtl_bert.analysis.figures.heat_maps import Colours, paint_heat
 from mtl_bert.analysis.numbers import Floats, metric
 from mtl_bert.analysis.run_files import Classes, Predictions, Run, Scale
 from mtl_bert.analysis.statistics import pearson

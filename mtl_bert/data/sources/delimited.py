@@ -9,19 +9,10 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
-from mtl_bert.data.table import (
-    Broken,
-    Columns,
-    DataError,
-    MissingSplitError,
-    Record,
-    Table,
-    build_named_table,
-    build_table,
-)
-from mtl_bert.data.token_cache import Fingerprint, digest, file_digest
+from mtl_bert.data.fingerprint import Fingerprint, digest, file_digest
+from mtl_bert.data.sources.records import Broken, Columns, Record, Records, Source
+from mtl_bert.data.table import DataError, MissingSplitError
 from mtl_bert.tasks import Task
 
 # A quoted field may hold line breaks; one that goes on for longer is a quote nobody closed.
@@ -29,7 +20,7 @@ LONGEST_RECORD = 20
 
 
 @dataclass(frozen=True)
-class Delimited:
+class Delimited(Source):
     """A directory of delimited files, the splits of each task named in the task's file.
 
     Attributes:
@@ -37,8 +28,6 @@ class Delimited:
         dir: the directory that file names are relative to; None stands for one not given.
         separator: between the fields; a task's own ``separator`` goes before it.
     """
-
-    synthetic: ClassVar[bool] = False
 
     name: str
     dir: str | None
@@ -57,27 +46,8 @@ class Delimited:
                 f"data.dir: expected a directory, found {found} at {self.dir}; write data.dir=DIR"
             )
 
-    def read(self, task: Task, split: str) -> Table:
-        """Read and check one split of a task.
-
-        Raises:
-            DataError: a file that is missing, empty, binary, lacks a column or has no usable row.
-        """
-        labelled = split != "test"
-        columns, records, origin = self._open(task, split, labelled=labelled)
-        return build_table(task, columns, records, origin, labelled=labelled)
-
-    def rows(self, task: Task, split: str) -> Table:
-        """Read every row of a split that has an id, without labels.
-
-        Raises:
-            DataError: a file that is missing, empty, binary, lacks a column or has no such row.
-        """
-        columns, records, origin = self._open(task, split, labelled=False)
-        return build_named_table(task, columns, records, origin)
-
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What ``read`` will give: by the file's bytes and how they are read.
+        """A digest of the file's bytes and of how they are read.
 
         Raises:
             DataError: a file that is missing.
@@ -87,25 +57,21 @@ class Delimited:
         how = (separator, columns, task.pair, task.head, split != "test")
         return Fingerprint(str(path), digest("delimited", path.name, file_digest(path), *how))
 
-    def _open(
-        self, task: Task, split: str, *, labelled: bool
-    ) -> tuple[Columns, Iterator[tuple[str, Record]], str]:
+    def open(self, task: Task, split: str, *, labelled: bool) -> Records:
+        """Open the file of one split.
+
+        Raises:
+            DataError: a file that is missing, empty, binary or lacks a column.
+        """
         columns, separator, path = self._locate(task, split)
         header, records = _read(path, separator, task.name)
         columns.check(task, header, str(path), labelled=labelled)
-        return columns, records, str(path)
+        return Records(columns, records, str(path))
 
     def _locate(self, task: Task, split: str) -> tuple[Columns, str, Path]:
-        source = dict(task.sources[self.name])
-        files: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
-        separator = source.pop("separator", self.separator)
-        columns = Columns.read(task, source)
-        if files[split] is None:
-            raise MissingSplitError(
-                f"task {task.name}: expected a file for {split}, found none",
-                f"add sources.{self.name}.{split} to the task's file",
-            )
-        return columns, separator, Path(self.dir or ".") / files[split]
+        file, settings = self._settings(task, split, "a file")
+        separator = settings.pop("separator", self.separator)
+        return Columns.read(task, settings), separator, Path(self.dir or ".") / file
 
 
 def _check_there(path: Path, task: str) -> None:

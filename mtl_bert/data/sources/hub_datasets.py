@@ -1,20 +1,14 @@
 """The tasks' public data sets, through the ``datasets`` library."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from mtl_bert.data.table import (
-    Columns,
-    DataError,
-    MissingSplitError,
-    Table,
-    build_named_table,
-    build_table,
-)
-from mtl_bert.data.token_cache import Fingerprint, UnknownContentError, digest
+from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
+from mtl_bert.data.sources.records import Columns, Records, Source
+from mtl_bert.data.table import DataError
 from mtl_bert.tasks import Task
 from mtl_bert.utils.hub import require_hub
 
@@ -23,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Hub:
+class Hub(Source):
     """Data sets of a hub, or local folders of the same form.
 
     A task's ``sources.hub`` names ``path`` (and ``config``), the data set's split for each of
@@ -33,40 +27,28 @@ class Hub:
         name: the key under a task's ``sources``.
     """
 
-    synthetic: ClassVar[bool] = False
-
     name: str = "hub"
 
-    def read(self, task: Task, split: str) -> Table:
-        """Read and check one split of a task.
+    def open(self, task: Task, split: str, *, labelled: bool) -> Records:
+        """Load one split of a data set.
 
         Raises:
             DataError: the ``datasets`` library, a split or a column is missing, or the
                 data set does not load.
             HubError: the data set is not in the cache and the hub does not answer.
         """
-        labelled = split != "test"
-        columns, data, origin = self._open(task, split, labelled=labelled)
-        records = _records(data, origin)
-        return build_table(task, columns, records, origin, labelled=labelled)
-
-    def rows(self, task: Task, split: str) -> Table:
-        """Read every row of a split that has an id, without labels.
-
-        Raises:
-            DataError, HubError: as ``read``.
-        """
-        columns, data, origin = self._open(task, split, labelled=False)
-        return build_named_table(task, columns, _records(data, origin), origin)
+        columns, data, origin = self._load(task, split, labelled=labelled)
+        numbered = ((f"{origin} row {number}", record) for number, record in enumerate(data))
+        return Records(columns, numbered, origin)
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What ``read`` will give: by the library's own fingerprint of the data set.
+        """A digest of the library's own fingerprint of the data set, and of how it is read.
 
         Raises:
-            DataError, HubError: as ``read``.
+            DataError, HubError: as ``open``.
         """
         labelled = split != "test"
-        columns, data, origin = self._open(task, split, labelled=labelled)
+        columns, data, origin = self._load(task, split, labelled=labelled)
         known = getattr(data, "_fingerprint", None)  # the library's documentation names it
         if not isinstance(known, str):
             raise UnknownContentError(f"{origin} has no fingerprint")
@@ -74,25 +56,13 @@ class Hub:
             origin, digest("hub", known, origin, columns, task.pair, task.head, labelled)
         )
 
-    def _open(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
-        source = dict(task.sources[self.name])
-        path, config = source.pop("path"), source.pop("config", None)
-        splits: dict[str, Any] = {s: source.pop(s, None) for s in ("train", "dev", "test")}
-        columns = Columns.read(task, source)
-        if splits[split] is None:
-            raise MissingSplitError(
-                f"task {task.name}: expected the name of a split for {split}, found none",
-                f"add sources.{self.name}.{split} to the task's file",
-            )
-        data = _load(path, config, splits[split])
-        origin = f"{path} {splits[split]}"
+    def _load(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
+        name, settings = self._settings(task, split, "the name of a split")
+        path, config = settings.pop("path"), settings.pop("config", None)
+        columns = Columns.read(task, settings)
+        data, origin = _load(path, config, name), f"{path} {name}"
         columns.check(task, data.column_names, origin, labelled=labelled)
         return columns, data, origin
-
-
-def _records(data: "Dataset", origin: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    for number, record in enumerate(data):
-        yield f"{origin} row {number}", record
 
 
 def _load(path: str, config: str | None, split: str) -> "Dataset":

@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mtl_bert.data.fingerprint import Fingerprint, digest
+from mtl_bert.data.sources.records import Source
 from mtl_bert.data.table import DataError, Table
-from mtl_bert.data.token_cache import Fingerprint, digest
 from mtl_bert.tasks import Task
 
 SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Source):
     """A corpus that is generated from a seed.
 
     A task's ``sources`` entry names ``make``, a generator ``(count, rng) -> examples``, its
@@ -68,8 +69,12 @@ class Synthetic:
             np.array([label for _, label in examples], np.float64) if split != "test" else None,
         )
 
+    def rows(self, task: Task, split: str) -> Table:
+        """The same rows as ``read`` gives, without labels."""
+        return replace(self.read(task, split), labels=None)
+
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """What ``read`` will give: by the generator's own code and what it is asked for."""
+        """A digest of the generator's own code and of what it is asked for."""
         asked = (self.scale, self.seed, task.name, split, task.head, np.__version__)
         return Fingerprint(
             self._origin(task, split), digest("synthetic", task.sources[self.name], *asked)
@@ -77,7 +82,3 @@ class Synthetic:
 
     def _origin(self, task: Task, split: str) -> str:
         return f"{self.name} {task.name} {split}"
-
-    def rows(self, task: Task, split: str) -> Table:
-        """The same rows without labels: all of them are whole."""
-        return replace(self.read(task, split), labels=None)

@@ -51,15 +51,13 @@ class StepProfile(Callback):
             self._profile = self._begun(steps, batch.epoch)
             self._profile.start()
 
-    def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
         if self._profile is not None:
             self._profile.step()
             self._wait(True)
             if self._profile.current_action == ProfilerAction.NONE:
-                self._end(module)
+                self._end()
 
     def on_validation_start(self, *_: Any) -> None:
         """A validation is no waiting."""
@@ -71,13 +69,11 @@ class StepProfile(Callback):
             where = "profile in %s: %s says where the time went; open %s in ui.perfetto.dev"
             log.info(where, self._directory, SUMMARY, TRACE)
 
-    def on_exception(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Leave a phase that was not recorded to its end."""
         if self._profile is not None:
             self._profile.on_trace_ready = None
-            self._end(module)
+            self._end()
 
     def _begun(self, steps: int, epoch: int) -> profile:
         """A profile of some steps of a phase that has so many."""
@@ -93,7 +89,7 @@ class StepProfile(Callback):
             on_trace_ready=lambda recorded: self._keep(recorded, title),
         )
 
-    def _end(self, module: MultiTaskModule) -> None:
+    def _end(self) -> None:
         self._wait(False)
         assert self._profile is not None
         self._profile.stop()

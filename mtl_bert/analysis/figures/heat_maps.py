@@ -1,4 +1,4 @@
-"""What tasks do to each other, drawn: over epochs, over the encoder's parts, and by method.
+"""Heat maps of what tasks do to each other: over epochs, by part of the encoder, by method.
 
 Shapes: E epochs, M methods, P pairs, R rows, C columns.
 """
@@ -12,15 +12,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
 
 from mtl_bert.analysis import numbers
 from mtl_bert.analysis.document import Figure
 from mtl_bert.analysis.figures import style
-from mtl_bert.analysis.figures.canvas import Legend, Words, draw, log_ticks
+from mtl_bert.analysis.figures.canvas import Words, draw
 from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.studies import Subject
-from mtl_bert.runs.results import Influence, PairConflict
+from mtl_bert.runs.results import PairConflict
 
 if TYPE_CHECKING:  # what is drawn, by the module that has these drawn
     from mtl_bert.analysis.gradient_conflicts import Joint, Layers
@@ -32,7 +31,6 @@ HOW = (
     "nothing to do with each other that is so in about half of the steps."
 )
 _ROW = 0.23  # inches
-_STEEP = 20  # a ratio that only a scale of powers can show
 _DARK, _LIGHT = "#111111", "#ffffff"  # on coloured fields: the same by day and by night
 _LEAST = 0.05  # the smallest cosine that gets full colour: weaker ones are near nothing
 _STEPS = 20  # of a colour bar
@@ -199,53 +197,3 @@ def _pairs_figure(
         _paint_maps(canvas, canvas.subplots(1, 2, sharey=True), cosine, share, rows, names)
 
     return draw(words, paint, height=0.9 + _ROW * max(3, len(rows)), files=files)
-
-
-def parts_figure(found: "Mapping[int, Joint]", tasks: Sequence[str], subject: Subject) -> Figure:
-    """Each task's gradient and its part in the update, and what the method removed, over epochs."""
-    looks, legend = style.task_looks(tasks), Legend(tuple(tasks))
-
-    def lines(axes: Axes, of: Callable[[Influence], float], line: object = "-") -> None:
-        for task in tasks:
-            points = [(e, of(j.tasks[task])) for e, j in found.items() if task in j.tasks]
-            looks[task].plot(axes, points, linestyle=line, label=task)
-
-    def paint(canvas: Canvas) -> None:
-        (norm, part), (agreement, removed) = canvas.subplots(2, 2, sharex=True)
-        lines(norm, lambda t: t.norm)
-        norms = [t.norm for joint in found.values() for t in joint.tasks.values()]
-        if min(norms) > 0 and max(norms) > _STEEP * min(norms):
-            ticks = log_ticks(min(norms), max(norms))
-            norm.set_yscale("log")
-            norm.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-            norm.minorticks_off()
-        for task in tasks:
-            points = [(e, 100 * j.parts[task]) for e, j in found.items() if task in j.parts]
-            looks[task].plot(part, points, linestyle="-", label=task)
-        part.axhline(100 / len(tasks), color=style.INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        lines(agreement, lambda t: t.before, (0, (4, 2)))
-        lines(agreement, lambda t: t.after)
-        off = [(epoch, 100 * joint.removed) for epoch, joint in found.items()]
-        style.Look(style.INK, "o").plot(removed, off, linestyle="-", label="")
-        norm.set_title("length of the gradient")
-        part.set_title("% of the update (dotted: equal parts)")
-        agreement.set(title="cosine with sum (dashed) and update", xlabel="epoch")
-        removed.set(title="% of the plain sum's length removed", xlabel="epoch")
-        for axes in (norm, part, agreement, removed):
-            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        legend.paint(canvas, norm)
-
-    return draw(
-        Words(
-            "parts", "Each task in the update", subject,
-            f"Over epochs {min(found)} to {max(found)}, for {', '.join(tasks)}: the length of the "
-            "gradient, the part of the update, the cosine of the gradient with the plain sum of "
-            "all and with the update; and the share of the sum's length that the method removed.",
-            "Joint steps only. Parts add up to 100 %; a task that pulls against the update has a "
-            "negative one. Where the solid line lies above the dashed one of its colour, the "
-            "update agrees more with the task than the plain sum of gradients would.",
-        ),
-        paint,
-        height=3.3 + legend.height,
-        files=False,
-    )  # fmt: skip

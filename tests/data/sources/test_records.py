@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data import DataError
-from mtl_bert.data.table import Broken, Columns, build_table
+from mtl_bert.data.sources.records import Broken, Columns, Records, build_table
 from mtl_bert.tasks import MultiClass, Regression
 from tests.factories import assert_tells, make_task
 
@@ -17,7 +17,9 @@ def record(**fields):
 
 def build(*records, task=None, columns=SINGLE, labelled=True):
     placed = [(f"row {number}", content) for number, content in enumerate(records)]
-    return build_table(task or make_task(), columns, placed, "somewhere", labelled=labelled)
+    return build_table(
+        task or make_task(), Records(columns, placed, "somewhere"), labelled=labelled
+    )
 
 
 def test_usable_rows_are_kept_in_order():

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from transformers import BertTokenizer
 
-from mtl_bert.data.sources.demo import Example, paraphrase, sentiment, similarity
-from mtl_bert.data.sources.demo.lexicon import (
+from mtl_bert.data.sources.demo import (
     ACTIONS,
     ASPECTS,
     GENRES,
@@ -17,6 +16,10 @@ from mtl_bert.data.sources.demo.lexicon import (
     PEOPLE,
     QUALITIES,
     THINGS,
+    Example,
+    paraphrase,
+    sentiment,
+    similarity,
 )
 
 TASKS = {"sentiment": sentiment, "paraphrase": paraphrase, "similarity": similarity}

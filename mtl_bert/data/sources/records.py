@@ -1,0 +1,256 @@
+"""From a file's or data set's records to the checked rows of a task's split."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from mtl_bert.data.fingerprint import Fingerprint
+from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
+from mtl_bert.tasks import Task
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
+
+TRUTHS = {"True": "1", "False": "0"}  # as pandas writes them
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a task's fields stand in a record.
+
+    Attributes:
+        text: the column of the text, or the two of a pair.
+        label: the column of the label.
+        id: the column of the row's name; None names rows by their place.
+    """
+
+    text: Sequence[str]
+    label: str
+    id: str | None = None
+
+    @classmethod
+    def read(cls, task: Task, source: Mapping[str, Any]) -> "Columns":
+        """Make the columns from what is left of a task's source, or raise DataError."""
+        try:
+            return cls(**source)
+        except TypeError:
+            raise DataError(
+                f"task {task.name}: expected text, label and perhaps id among its columns, found "
+                f"{', '.join(source) or 'none'}; mend sources: in the task's file"
+            ) from None
+
+    def check(self, task: Task, present: Iterable[str], origin: str, *, labelled: bool) -> None:
+        """Raise DataError unless the columns fit the task and are present."""
+        if isinstance(self.text, str) or len(self.text) != (2 if task.pair else 1):
+            expected = "two text columns [a, b]" if task.pair else "one text column [a]"
+            raise DataError(
+                f"task {task.name}: expected {expected}, found {self.text!r}; "
+                "mend text: in the task's file"
+            )
+        present = list(present)
+        wanted = [*([self.id] if self.id else []), *self.text, *([self.label] if labelled else [])]
+        missing = [column for column in wanted if column not in present]
+        if missing:
+            raise DataError(
+                f"{origin}: expected the columns {', '.join(wanted)}, found "
+                f"{', '.join(repr(c) for c in present) or 'none'}; "
+                f"add {', '.join(missing)} or name another in task {task.name}'s file"
+            )
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record that cannot be trusted.
+
+    Attributes:
+        reason: what is wrong with it.
+        fields: what it seems to hold.
+    """
+
+    reason: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+Record = Mapping[str, object] | Broken
+
+
+class Records(NamedTuple):
+    """An opened split.
+
+    Attributes:
+        columns: where the fields stand in a record; each of them is there.
+        records: each with its place.
+        origin: the file or data set.
+    """
+
+    columns: Columns
+    records: Iterable[tuple[str, Record]]
+    origin: str
+
+
+class Source:
+    """Somewhere that the tasks' data come from.
+
+    A source of records implements ``open`` and ``fingerprint``; one that makes tables in another
+    way implements ``read``, ``rows`` and ``fingerprint``.
+
+    Attributes:
+        name: the key under a task's ``sources`` that says its splits and columns, and the name that
+            results give the data.
+        synthetic: whether the text is made up, which every number from it has to say.
+    """
+
+    name: str
+    synthetic: ClassVar[bool] = False
+
+    def open(self, task: Task, split: str, *, labelled: bool) -> Records:
+        """Open one split (train, dev or test) of a task, to read its records once.
+
+        Raises:
+            DataError, HubError: the split or a column is missing, or the data cannot be read.
+        """
+        raise NotImplementedError
+
+    def read(self, task: Task, split: str) -> Table:
+        """Read and check one split of a task; the test split has no labels.
+
+        Raises:
+            DataError, HubError: as ``open``, or no row can be used.
+        """
+        labelled = split != "test"
+        return build_table(task, self.open(task, split, labelled=labelled), labelled=labelled)
+
+    def rows(self, task: Task, split: str) -> Table:
+        """Read every row of a split that has an id, whole or not, without labels.
+
+        Raises:
+            DataError, HubError: as ``open``, or no row has an id.
+        """
+        return build_named_table(task, self.open(task, split, labelled=False))
+
+    def fingerprint(self, task: Task, split: str) -> Fingerprint:
+        """A digest of everything that decides what ``read`` gives, without reading.
+
+        Raises:
+            DataError, HubError: the split is not there.
+            UnknownContentError: nothing short of reading tells what the split holds.
+        """
+        raise NotImplementedError
+
+    def _settings(self, task: Task, split: str, what: str) -> tuple[str, dict[str, Any]]:
+        """The file or the name of a split, and what else a task's file says of this source."""
+        settings = dict(task.sources[self.name])
+        splits = {s: settings.pop(s, None) for s in ("train", "dev", "test")}
+        if splits[split] is None:
+            raise MissingSplitError(
+                f"task {task.name}: expected {what} for {split}, found none",
+                f"add sources.{self.name}.{split} to the task's file",
+            )
+        return splits[split], settings
+
+
+def build_table(task: Task, opened: Records, *, labelled: bool) -> Table:
+    """Check every record and keep the usable ones.
+
+    Args:
+        task: says what a label may be.
+        opened: the split.
+        labelled: whether a label is expected.
+
+    Raises:
+        DataError: no usable row is left.
+    """
+    columns, records, origin = opened
+    ids, texts, labels, skipped = [], [], [], []
+    for place, record in records:
+        try:
+            if isinstance(record, Broken):
+                raise ValueError(record.reason)
+            row_texts = tuple(_text(record, column) for column in columns.text)
+            label = _label(task, record, columns.label) if labelled else math.nan
+            row_id = _text(record, columns.id) if columns.id else place
+        except ValueError as reason:
+            skipped.append(BadRow(place, str(reason)))
+            continue
+        ids.append(row_id)
+        texts.append(row_texts)
+        labels.append(label)
+    _check_some(task, ids, skipped, origin)
+    known = np.array(labels, np.float64) if labelled else None
+    return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped))
+
+
+def build_named_table(task: Task, opened: Records) -> Table:
+    """Keep every record that has an id, to predict it from what there is of it; no labels.
+
+    Raises:
+        DataError: no record has an id.
+    """
+    columns, records, origin = opened
+    ids: list[str] = []
+    texts: list[tuple[str, ...]] = []
+    skipped, incomplete = [], []
+    for place, record in records:
+        fields = record.fields if isinstance(record, Broken) else record
+        try:
+            row_id = _id(fields, columns.id) if columns.id else place
+        except ValueError as reason:
+            skipped.append(BadRow(place, str(reason)))
+            continue
+        row_texts = tuple(_whatever(fields, column) for column in columns.text)
+        missing = [c for c, text in zip(columns.text, row_texts, strict=True) if not text]
+        if isinstance(record, Broken):
+            incomplete.append(BadRow(place, record.reason))
+        elif missing:
+            incomplete.append(BadRow(place, f"{' and '.join(missing)} missing"))
+        ids.append(row_id)
+        texts.append(row_texts)
+    _check_some(task, ids, skipped, origin)
+    return Table(origin, tuple(ids), tuple(texts), None, tuple(skipped), tuple(incomplete))
+
+
+def _check_some(task: Task, ids: Sequence[str], skipped: Sequence[BadRow], origin: str) -> None:
+    if not ids:
+        example = f" (the first: {skipped[0]})" if skipped else ""
+        raise DataError(
+            f"{origin}: expected rows for task {task.name}, found "
+            f"{len(skipped)} and none that can be used{example}; name another file"
+        )
+
+
+def _id(fields: Mapping[str, object], column: str) -> str:
+    """A row's name, which has to fit on a line and into a file."""
+    text = _text({column: fields.get(column)}, column)
+    if len(text.splitlines()) > 1 or SURROGATE.search(text):
+        raise ValueError(f"{column} {ascii(text)[:40]} is not a name")
+    return text
+
+
+def _whatever(fields: Mapping[str, object], column: str) -> str:
+    """What there is of a text, bytes that are not UTF-8 replaced."""
+    value = fields.get(column)
+    text = "" if value is None else str(value).strip()
+    return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _text(record: Mapping[str, object], column: str) -> str:
+    value = record[column]
+    text = "" if value is None else str(value).strip()
+    if not text:
+        raise ValueError(f"{column} is missing")
+    return text
+
+
+def _label(task: Task, record: Mapping[str, object], column: str) -> float:
+    text = _text(record, column)
+    try:
+        label = float(TRUTHS.get(text, text))
+    except ValueError:
+        raise ValueError(f"{column} {text[:40]!r} is not a number") from None
+    problem = task.head.check(label)
+    if problem:
+        raise ValueError(problem)
+    return label
