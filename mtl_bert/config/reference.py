@@ -41,7 +41,7 @@ COLUMN = 36
 _HEAD = """\
 # Settings
 
-Every setting of a run, as `python -m mtl_bert.train` and `python -m mtl_bert.plan` take it:
+Every setting of a run, as `mtl-bert train` and `mtl-bert plan` take it:
 `KEY=VALUE`, in any order. This page is generated from the declarations in
 `mtl_bert/config/settings.py`, from `conf`, and from the docstrings of what it names:
 `python -m mtl_bert.config.reference > docs/reference/settings.md`.

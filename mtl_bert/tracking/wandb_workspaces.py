@@ -208,7 +208,7 @@ LEAD = (
     "on samples of them: dev/examples says how large they are. Runs that differ only in the seed "
     "are a group, shown as its mean and standard deviation. Runs tagged synthetic are about "
     "made-up text: none of their numbers is a published one. Which differences are significant, "
-    "and what became of the paper's claims, is in the page that python -m mtl_bert.report writes."
+    "and what became of the paper's claims, is in the page that mtl-bert report writes."
 )
 PRINTED = (
     "Of bert-base-uncased on the course's whole data, minutes on one T4; for runs on other data or "
@@ -335,7 +335,7 @@ def create(made: Dashboards) -> list[str]:
         raise UserError(
             f"dashboard: expected a project that W&B lets you write to, found "
             f"{made.run.entity}/{made.run.project} ({_first(error)}); "
-            "write another --entity or --project, or --out=DIR"
+            "write another --entity or --project, or --out DIR"
         ) from error
     return [str(one.url) for one in saved]
 
@@ -354,7 +354,7 @@ def write(made: Dashboards, out: Path) -> list[Path]:
     except OSError as error:
         raise UserError(
             f"--out: expected a directory that can be written, found {error.strerror} at "
-            f"{error.filename or out}; write another --out=DIR"
+            f"{error.filename or out}; write another --out DIR"
         ) from error
     return list(paths)
 
