@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,6 +103,22 @@ def test_everything_public_is_there_and_says_what_it_is() -> None:
             for attribute, member in vars(thing).items():
                 if not attribute.startswith("_") and callable(member):
                     assert inspect.getdoc(member), f"{name}.{attribute}"
+
+
+def test_the_loop_in_the_readme_trains() -> None:
+    text = (ROOT / "README.md").read_text("utf-8").partition("## In a training loop of your own")[2]
+    code = text.partition("```python\n")[2].partition("```")[0]
+    torch.manual_seed(0)
+    names: dict[str, Any] = {
+        **{task: torch.randn(size, 3) for task, size in (("sst", 20), ("qqp", 60), ("sts", 9))},
+        "model": (model := torch.nn.Linear(3, 1)),
+        "collate": torch.stack,
+        "loss_of": lambda task, batch: (model(batch) - len(task)).square().mean(),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05),
+    }
+    exec(code, names)
+    assert names["surgeon"].last.losses["qqp"] < 2
+    assert (names["step"].epoch, names["step"].phase.name) == (10, "finetune")
 
 
 def test_what_is_not_there_is_named() -> None:
