@@ -111,6 +111,7 @@ def test_own_lightning_module(example: Callable[[str], ModuleType]) -> None:
     assert_same(trained, images_by_hand(example("own_loop_images"), share=0.05, B=1000))
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")  # no callback needed
 def test_own_lightning_module_goes_on_after_an_epoch(
     example: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
@@ -119,7 +120,7 @@ def test_own_lightning_module_goes_on_after_an_epoch(
 
     def trained(epochs: int, *callbacks: Callback, checkpoint: Path | None = None) -> nn.Module:
         torch.manual_seed(0)
-        loader = PlanLoader(train, ARRP(16, B=16), epochs=2)
+        loader = PlanLoader(train, ARRP(2, B=16), epochs=2)
         net = images.Net()
         Trainer(
             max_epochs=epochs,
