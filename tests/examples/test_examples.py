@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.utils.data import default_collate
 from transformers import BertConfig, BertModel
 
-from mtl_bert import ARRP
+from mtl_bert import ARRP, PlanLoader
 from mtl_bert.model import Tiny
 from tests.surgery import dense
 
@@ -107,6 +109,32 @@ def test_own_lightning_module(example: Callable[[str], ModuleType]) -> None:
         ["--epochs", "2", "--share", "0.05"], enable_progress_bar=False, enable_model_summary=False
     )
     assert_same(trained, images_by_hand(example("own_loop_images"), share=0.05, B=1000))
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")  # no callback needed
+def test_own_lightning_module_goes_on_after_an_epoch(
+    example: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    module, images = example("own_lightning_module"), example("own_loop_images")
+    train = {task: images.make_images(task, n // 20, 0) for task, n in images.SIZES.items()}
+
+    def trained(epochs: int, *callbacks: Callback, checkpoint: Path | None = None) -> nn.Module:
+        torch.manual_seed(0)
+        loader = PlanLoader(train, ARRP(2, B=16), epochs=2)
+        net = images.Net()
+        Trainer(
+            max_epochs=epochs,
+            reload_dataloaders_every_n_epochs=1,
+            callbacks=list(callbacks),
+            enable_checkpointing=bool(callbacks),
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(module.MultiTask(net, loader), ckpt_path=checkpoint, weights_only=False)
+        return net
+
+    trained(1, ModelCheckpoint(tmp_path, filename="end"))
+    assert_same(trained(2, checkpoint=tmp_path / "end.ckpt"), trained(2))
 
 
 def text_by_hand(
