@@ -2,8 +2,9 @@
 
     python examples/huggingface_trainer.py --epochs 3
 
-Trainer keeps its schedule, log, callbacks and devices; the plan says what each step sees, and the
-surgeon updates the model. It prints Trainer's log and the dev scores. Trainer needs accelerate.
+Trainer keeps its optimizer, schedule, log, callbacks and devices; the plan says what each step
+sees, and the surgeon makes one gradient of the tasks'. It prints Trainer's log and the dev scores.
+Trainer needs accelerate.
 """
 
 import argparse
@@ -35,12 +36,12 @@ class Steps(PlanLoader):
 
 
 class MultiTaskTrainer(Trainer):
-    """A Trainer whose steps have several tasks; Trainer's ``max_grad_norm`` is the surgeon's."""
+    """A Trainer whose steps have several tasks; it clips and updates as it always does."""
 
     def __init__(self, model: Net, args: TrainingArguments, steps: Steps, method: Method) -> None:
         super().__init__(model, args)
         self.steps = steps
-        self.surgeon = Surgeon(model, method, gradient_clip_val=args.max_grad_norm or None)
+        self.surgeon = Surgeon(model, method)
 
     def get_train_dataloader(self) -> Steps:
         """The plan's steps."""
@@ -50,11 +51,10 @@ class MultiTaskTrainer(Trainer):
         """Take one step of the plan, and return its mean loss."""
         self.model.train()
         step = inputs["step"].to(self.args.device)
-        with self.surgeon.step(self.optimizer, step.phase):
+        with self.surgeon.step(None, step.phase):  # fills .grad; Trainer's optimizer does the rest
             for task, batch in step.batches.items():
                 # Not `model`: with several processes that is DDP, which averages after surgery.
                 self.surgeon.backward(task, self.model.loss(task, batch))
-        model.zero_grad()  # The model is updated: leave nothing for Trainer's own optimizer.step().
         return torch.tensor(mean(self.surgeon.last.losses.values()), device=self.args.device)
 
 

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> Net:
             for task, loss in surgeon.last.losses.items():
                 losses[task].append(loss)
             if step.phase.surgery:
-                conflicts.append(bool((surgeon.last.cosines < 0).any()))
+                conflicts.append(bool(surgeon.last.conflicts))
         scores = {
             task: score(net, task, DataLoader(dev[task], 64, collate_fn=collate)) for task in dev
         }

@@ -4,12 +4,12 @@
 
 It needs three things: manual optimization, because the surgeon updates the net; a loader that is
 asked for again in every epoch, because every epoch has its own plan; and no sampler of Lightning's,
-because the plan already gives each process its share. A checkpoint from the end of an epoch goes on
-exactly. It prints the scores after training.
+because the plan already gives each process its share. A run goes on exactly from Lightning's
+checkpoints, also in the middle of an epoch. It prints the scores after training.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,21 +17,6 @@ from lightning.pytorch import LightningModule, Trainer
 
 from mtl_bert import ARRP, PCGrad, PlanLoader, PlanStep, Surgeon
 from own_loop_images import LOSS, SIZES, Net, make_images, score
-
-
-class Steps:
-    """The steps of one epoch, without the loader's state: Lightning would count them twice."""
-
-    def __init__(self, loader: PlanLoader) -> None:
-        self.loader = loader
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[PlanStep]:
-        """In the plan's order."""
-        return iter(self.loader)
 
 
 class MultiTask(LightningModule):
@@ -47,10 +32,10 @@ class MultiTask(LightningModule):
         """One optimizer for all tasks and phases."""
         return torch.optim.AdamW(self.net.parameters(), lr=2e-3)
 
-    def train_dataloader(self) -> Steps:
+    def train_dataloader(self) -> PlanLoader:
         """The steps of the epoch that begins; Lightning counts epochs from 0."""
         self.loader.set_epoch(self.current_epoch + 1)
-        return Steps(self.loader)
+        return self.loader
 
     def training_step(self, step: PlanStep, index: int) -> None:
         """Take one step of the plan."""
@@ -60,7 +45,7 @@ class MultiTask(LightningModule):
         self.log_dict({f"loss/{task}": value for task, value in self.surgeon.last.losses.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the surgeon's state; the loader needs none but the epoch."""
+        """Keep the surgeon's state; Lightning keeps the loader's."""
         checkpoint["surgeon"] = self.surgeon.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

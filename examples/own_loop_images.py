@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> Net:
             for task, loss in surgeon.last.losses.items():
                 losses[task].append(loss)
             if step.phase.surgery:
-                conflicts.append(bool((surgeon.last.cosines < 0).any()))
+                conflicts.append(bool(surgeon.last.conflicts))
         print(
             f"epoch {epoch}: loss",
             *(f"{task} {mean(values):.3f}" for task, values in losses.items()),

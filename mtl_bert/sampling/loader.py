@@ -194,11 +194,18 @@ class PlanLoader(Generic[B]):
         return self._plan(self._epoch if epoch is None else epoch)
 
     def __len__(self) -> int:
-        """The steps that the next iteration has: the epoch's, or those left of it."""
-        return max(0, len(self.plan().steps) - self._first)
+        """How many steps the epoch has, those done before a state was saved among them."""
+        return len(self.plan().steps) if self._epoch <= self.epochs else 0
+
+    @property
+    def steps_left(self) -> int:
+        """The steps that the next iteration has."""
+        return max(0, len(self) - self._first)
 
     def __iter__(self) -> Iterator[PlanStep[B]]:
         """The epoch's steps, or those left of it where a state was loaded."""
+        if not self.steps_left:
+            return
         plan, first = self.plan(), self._first
         if first == 0:
             for note in plan.notes:
@@ -210,8 +217,13 @@ class PlanLoader(Generic[B]):
         self._first = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in the plan training stands: the step that was given out last counts as done."""
-        return {"epoch": self._epoch, "step": self._done, "plan": self._fingerprint(self._epoch)}
+        """Where in the plan training stands: the step that was given out last counts as done.
+
+        After an epoch's last step that is the beginning of the next.
+        """
+        epoch, step = (self._epoch, self._done) if self._done < len(self) else (self._epoch + 1, 0)
+        plan = self._fingerprint(min(epoch, self.epochs))
+        return {"epoch": epoch, "step": step, "plan": plan}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict``, with the step after the last that was done.
@@ -219,12 +231,13 @@ class PlanLoader(Generic[B]):
         Raises:
             ValueError: the state is of other sizes, another sampler, or another seed.
         """
-        if state["plan"] != self._fingerprint(state["epoch"]):
+        epoch, step = int(state["epoch"]), int(state["step"])
+        if state["plan"] != self._fingerprint(min(epoch, self.epochs)):
             raise ValueError(
                 "PlanLoader.load_state_dict: expected a state of the same sampler, seed, epochs "
                 "and sizes of data sets, found another's; make the loader as it was, or start anew"
             )
-        self.set_epoch(int(state["epoch"]), int(state["step"]))
+        self._epoch, self._first, self._done = epoch, step, step
 
     def _make_plan(self, epoch: int) -> Epoch:
         plan = self._sampler(self.sizes, epoch, self.epochs, self.seed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from typing import Any, Protocol, cast
 
 import torch
@@ -83,6 +84,13 @@ class StepResult:
     def cosines(self) -> Tensor:
         """The cosines between the tasks' gradients: [K, K]; 0 where a gradient is zero."""
         return cosines_of(self.gram)
+
+    @property
+    def conflicts(self) -> list[tuple[str, str]]:
+        """The pairs of tasks whose gradients point against each other."""
+        negative = (self.cosines < 0).tolist()
+        pairs = combinations(enumerate(self.tasks), 2)
+        return [(a, b) for (i, a), (j, b) in pairs if negative[i][j]]
 
     @property
     def weights(self) -> dict[str, float]:
@@ -180,7 +188,7 @@ class Surgeon:
     @contextmanager
     def step(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         phase: PhaseLike | None = None,
         *,
         tasks: Sequence[str] | None = None,
@@ -193,6 +201,8 @@ class Surgeon:
 
         Args:
             optimizer: of the parameters, or a wrapper with ``.optimizer`` (Lightning, accelerate).
+                None leaves the update to you: the step fills ``grad``, or clears it where the step
+                is to be skipped.
             phase: what the plan says of the step: whether there is surgery, λ, what is frozen. None
                 is surgery with nothing frozen.
             tasks: of the step, in order, the same in every process. None takes them as they come.
@@ -209,7 +219,9 @@ class Surgeon:
         with freezing(self._parameters, self._phase.frozen) as trained:
             self._make_room(trained)
             self._matrix.start(tasks or ())
-            optimizer.zero_grad(set_to_none=True)
+            self._clear()
+            if optimizer is not None:
+                optimizer.zero_grad(set_to_none=True)
             self._open = True
             try:
                 yield self
@@ -305,7 +317,7 @@ class Surgeon:
 
     def _finish(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         generator: Generator | None,
         parts: Mapping[str, Sequence[str]],
     ) -> None:
@@ -321,7 +333,7 @@ class Surgeon:
 
     def _combine(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         generator: Generator | None,
         parts: Mapping[str, Sequence[str]],
     ) -> None:
@@ -344,26 +356,42 @@ class Surgeon:
         self._update(optimizer)
         self.scale.held()
 
-    def _take_plain(self, optimizer: Optimizer) -> None:
+    def _take_plain(self, optimizer: Optimizer | None) -> None:
         """One task's own gradient; nothing is waited for, but with an fp16 scale."""
         outcome = self._matrix.alone(self.scale.value)
         self._last = StepResult(outcome)
-        with skipped_if(~outcome.finite, unwrapped(optimizer)) as possible:
-            if possible:
-                self._update(optimizer)
+        if optimizer is None:
+            if self._last.skipped:
+                self._clear()
+            else:
+                self._update(None)
+        else:
+            with skipped_if(~outcome.finite, unwrapped(optimizer)) as possible:
+                if possible:
+                    self._update(optimizer)
         if self.scale.in_use:  # the next step's scale depends on how this one went
             if self._last.skipped:
                 self._last.overflowed = self.scale.overflowed()
             else:
                 self.scale.held()
 
-    def _update(self, optimizer: Optimizer) -> None:
+    def _update(self, optimizer: Optimizer | None) -> None:
+        factor = self._phase.lambda_ if self._phase.lambda_on == "update" else 1.0
         with record_function("optimizer"):
             if self._clip is not None:
                 clip_grad_norm_(self._parameters.values(), self._clip)
-            factor = self._phase.lambda_ if self._phase.lambda_on == "update" else 1.0
-            with scaled_update(unwrapped(optimizer), factor):
-                optimizer.step()
+            if optimizer is not None:
+                with scaled_update(unwrapped(optimizer), factor):
+                    optimizer.step()
+            elif factor != 1:
+                raise ValueError(
+                    f"Surgeon.step: expected an optimizer in a phase whose λ={factor:g} is on the "
+                    "update, found None; write surgeon.step(optimizer, phase)"
+                )
+
+    def _clear(self) -> None:
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
 
 class _PlainPhase:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader
 
 from mtl_bert.data.batch import Batch, Tokenized, as_it_is
 from mtl_bert.data.encoded import Encoded
@@ -20,6 +19,31 @@ from mtl_bert.sampling import Epoch, Phase, Sampler, Step
 from mtl_bert.sampling.loader import PlanLoader, PlanStep
 
 PIECE = 2**20  # tokens that are digested at once, each as a number of 32 bits
+
+
+NOTHING = Step(Phase("nothing left"), {})
+
+
+class Rest:
+    """What is left of an epoch's steps, which is how many Lightning is to expect.
+
+    Of an epoch that was stopped between its last step and validation it is a step without tasks,
+    because Lightning validates after steps alone.
+    """
+
+    def __init__(self, loader: PlanLoader[Batch]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        """At least one."""
+        return max(1, self._loader.steps_left)
+
+    def __iter__(self) -> Iterator[PlanStep[Batch]]:
+        """In the plan's order."""
+        if self._loader.steps_left:
+            yield from self._loader
+        else:
+            yield PlanStep(self._loader.epoch, len(self._loader), NOTHING, {})
 
 
 class PlanDataModule(LightningDataModule):
@@ -130,14 +154,11 @@ class PlanDataModule(LightningDataModule):
                 digest.update(b"" if array is None else np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def train_dataloader(self) -> Iterable[PlanStep[Batch]]:
+    def train_dataloader(self) -> Rest:
         """The steps of the epoch that is about to begin, or what is left of them."""
         done = self.start.step if self.epoch == self.start.epoch else 0
         self._steps.set_epoch(self.epoch, done)
-        if len(self._steps):
-            return self._steps
-        nothing: PlanStep[Batch] = PlanStep(self.epoch, done, NOTHING, {})
-        return DataLoader([nothing], batch_size=None, collate_fn=as_it_is)  # type: ignore[arg-type]
+        return Rest(self._steps)
 
     @property
     def samples(self) -> bool:
@@ -176,10 +197,6 @@ class PlanDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
-
-
-NOTHING = Step(Phase("nothing left"), {})
-"""What Lightning is given of an epoch that was stopped between its last step and validation."""
 
 
 def datamodule_of(trainer: Trainer) -> PlanDataModule:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
@@ -112,29 +111,37 @@ def test_own_lightning_module(example: Callable[[str], ModuleType]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")  # no callback needed
-def test_own_lightning_module_goes_on_after_an_epoch(
-    example: Callable[[str], ModuleType], tmp_path: Path
+@pytest.mark.parametrize("steps", [3, 13, 20])
+def test_own_lightning_module_goes_on_after_any_step(
+    example: Callable[[str], ModuleType], tmp_path: Path, steps: int
 ) -> None:
+    """Within the first epoch, at its end, within the second; an epoch has 13 steps."""
     module, images = example("own_lightning_module"), example("own_loop_images")
     train = {task: images.make_images(task, n // 20, 0) for task, n in images.SIZES.items()}
 
-    def trained(epochs: int, *callbacks: Callback, checkpoint: Path | None = None) -> nn.Module:
+    def trained(most: int, *callbacks: Callback, checkpoint: Path | None = None) -> nn.Module:
         torch.manual_seed(0)
         loader = PlanLoader(train, ARRP(2, B=16), epochs=2)
         net = images.Net()
         Trainer(
-            max_epochs=epochs,
+            max_epochs=2,
+            max_steps=most,
             reload_dataloaders_every_n_epochs=1,
             callbacks=list(callbacks),
-            enable_checkpointing=bool(callbacks),
+            enable_checkpointing=False,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         ).fit(module.MultiTask(net, loader), ckpt_path=checkpoint, weights_only=False)
         return net
 
-    trained(1, ModelCheckpoint(tmp_path, filename="end"))
-    assert_same(trained(2, checkpoint=tmp_path / "end.ckpt"), trained(2))
+    class Saving(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == steps:
+                trainer.save_checkpoint(tmp_path / "there.ckpt")
+
+    trained(steps, Saving())
+    assert_same(trained(-1, checkpoint=tmp_path / "there.ckpt"), trained(-1))
 
 
 def text_by_hand(

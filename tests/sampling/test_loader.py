@@ -75,19 +75,23 @@ def test_it_goes_on_after_the_last_step_that_was_done(done: int) -> None:
     again = loader()
     again.load_state_dict(first.state_dict())
     again.set_epoch(1)  # a loop over epochs calls this first
-    assert len(again) == len(whole) - done
+    assert (again.steps_left, len(again)) == (len(whole) - done, len(whole))
     assert [rows(step) for step in again] == whole[done:]
     again.set_epoch(2)
     assert len(again) == len(loader().plan(2).steps)
     assert next(iter(again)).number == 0
 
 
-def test_a_state_after_the_epoch_s_last_step_leaves_nothing_of_it() -> None:
-    first = loader()
+def test_a_state_after_an_epoch_s_last_step_is_the_next_epoch_s_beginning() -> None:
+    first, again = loader(), loader()
     list(first)
-    again = loader()
     again.load_state_dict(first.state_dict())
-    assert (again.epoch, len(again), list(again)) == (1, 0, [])
+    assert (again.epoch, again.steps_left) == (2, len(again))
+    first.set_epoch(3)
+    list(first)
+    again.load_state_dict(first.state_dict())
+    assert list(range(again.epoch, again.epochs + 1)) == []  # a loop over epochs has nothing to do
+    assert (len(again), list(again)) == (0, [])
 
 
 def test_looking_at_a_first_batch_costs_none() -> None:

@@ -159,6 +159,10 @@ def test_what_a_step_tells_loggers() -> None:
     torch.testing.assert_close(surgeon.last.gram, rows @ rows.T)
     unit = rows / rows.norm(dim=1, keepdim=True)
     torch.testing.assert_close(surgeon.last.cosines, unit @ unit.T)
+    cosines = surgeon.last.cosines
+    pairs = [(i, j) for i in range(3) for j in range(i + 1, 3) if cosines[i, j] < 0]
+    assert surgeon.last.conflicts == [("abc"[i], "abc"[j]) for i, j in pairs]
+    assert pairs
     assert list(surgeon.last.weights) == ["a", "b", "c"]
     assert surgeon.last.skipped == ()
     take(surgeon, net, adamw(net), 1, Phase("alone", surgery=False))
@@ -353,6 +357,28 @@ def test_a_wrapped_optimizer_is_stepped_through_its_wrapper() -> None:
         take(other, plain, optimizer, step, phase)
     same(net, plain, 0.0)
     assert wrapper.steps == 2
+
+
+@pytest.mark.parametrize("surgery", [True, False])
+def test_without_an_optimizer_a_step_fills_grad_for_somebody_else_s(surgery: bool) -> None:
+    net, plain = Net(), Net()
+    optimizer, other = adamw(net), adamw(plain)
+    surgeon, reference = (
+        Surgeon(net, PAPER, gradient_clip_val=0.5),
+        Surgeon(plain, PAPER, gradient_clip_val=0.5),
+    )
+    phase = Phase("p", surgery=surgery, frozen=("heads.a.bias",))
+    for step in range(2):
+        take(surgeon, net, None, step, phase)
+        optimizer.step()
+        take(reference, plain, other, step, phase)
+    same(net, plain, 0.0)
+    with surgeon.step(None, phase):
+        surgeon.backward("b", net.loss("b", examples(9)["b"]) * torch.nan)
+    assert surgeon.last.skipped == ("b",)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    optimizer.step()
+    same(net, plain, 0.0)
 
 
 @pytest.mark.parametrize("form", ["module", "pairs", "mapping"])
