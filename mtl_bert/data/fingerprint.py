@@ -39,7 +39,7 @@ def digest(*parts: object) -> str:
 
 @cache
 def code_of(module: str) -> str:
-    """A digest of a module's source and, where it is in a package, of the files beside it.
+    """A digest of a module's source and, where it is in a package, of code and texts beside it.
 
     Raises:
         UnknownContentError: the module has no source file.
@@ -48,8 +48,11 @@ def code_of(module: str) -> str:
     name = getattr(loaded, "__file__", None)
     if name is None or not Path(name).is_file():
         raise UnknownContentError(f"{module} has no file")
-    beside = sorted(Path(name).parent.glob("*.py")) if getattr(loaded, "__package__", "") else []
-    return digest([[path.name, file_digest(path)] for path in beside or [Path(name)]])
+    made_of = [Path(name)]
+    if getattr(loaded, "__package__", ""):
+        beside = sorted(made_of[0].parent.iterdir())
+        made_of = [path for path in beside if path.suffix in (".py", ".toml")]
+    return digest([[path.name, file_digest(path)] for path in made_of])
 
 
 def file_digest(path: Path) -> str:

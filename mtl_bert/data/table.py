@@ -13,12 +13,7 @@ class DataError(UserError):
 
 
 class MissingSplitError(DataError):
-    """A split of a task that is not there.
-
-    Args:
-        problem: where, what was expected and found.
-        advice: what to do.
-    """
+    """A split of a task that is not there: the problem, and advice on what to do."""
 
     def __init__(self, problem: str, advice: str) -> None:
         super().__init__(f"{problem}; {advice}")
@@ -33,7 +28,6 @@ class BadRow:
     reason: str
 
     def __str__(self) -> str:
-        """Place and reason."""
         return f"{self.place}: {self.reason}"
 
 
@@ -58,7 +52,6 @@ class Table:
     incomplete: tuple[BadRow, ...] = ()
 
     def __len__(self) -> int:
-        """The number of usable rows."""
         return len(self.ids)
 
     def take(self, rows: NDArray[np.int64]) -> "Table":
