@@ -4,7 +4,7 @@ Shapes: B examples, S sequences (B or 2 B), N tokens over all of them, T tokens 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class Batch:
         per_example: int,
         pad_token_id: int,
     ) -> "Batch":
-        """A batch of sequences of such lengths [S]."""
+        """A batch of sequences of such lengths: [S]."""
         max_seqlen = int(lengths.max())
         ends = np.concatenate([[0], np.cumsum(lengths)])
         shifts = np.arange(len(lengths)) * max_seqlen - ends[:-1]
@@ -81,7 +81,6 @@ class Batch:
         return self.padded(torch.ones_like(self.positions, dtype=torch.bool), 0)
 
     def __len__(self) -> int:
-        """The number of examples."""
         return len(self.rows)
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
@@ -93,10 +92,11 @@ class Batch:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        changed: dict[str, Any] = {
-            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        values: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
         }
-        return replace(self, **changed)
+        return Batch(**values)
 
 
 def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id: int) -> Batch:
@@ -120,29 +120,28 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id:
     )
 
 
+@dataclass(frozen=True)
 class Tokenized(Dataset[Batch]):
     """A task's tokens as a map-style data set, which makes the rows of a batch at once.
 
-    Args:
+    Attributes:
         encoded: the task's tokens.
         label_type: what its loss expects of labels.
         pad_token_id: the number of the padding token.
     """
 
-    def __init__(self, encoded: Encoded, label_type: torch.dtype, pad_token_id: int) -> None:
-        self._encoded, self._label_type, self._pad = encoded, label_type, pad_token_id
+    encoded: Encoded
+    label_type: torch.dtype
+    pad_token_id: int
 
     def __len__(self) -> int:
-        """The number of examples."""
-        return len(self._encoded)
+        return len(self.encoded)
 
     def __getitem__(self, row: int) -> Batch:
-        """A batch of one example."""
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """A batch of these examples."""
-        return collate(self._encoded, np.asarray(rows), self._label_type, self._pad)
+        return collate(self.encoded, np.asarray(rows), self.label_type, self.pad_token_id)
 
 
 def as_it_is(batch: Batch) -> Batch:

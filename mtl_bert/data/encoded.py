@@ -47,7 +47,6 @@ class Encoded:
     file: Path | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
-        """The number of examples."""
         return (len(self.offsets) - 1) // self.per_example
 
     @property
@@ -61,11 +60,7 @@ class Encoded:
         return int(self.cut.sum())
 
     def take(self, rows: NDArray[np.int64]) -> "Encoded":
-        """Some of the examples, as if their table had no others.
-
-        Args:
-            rows: ascending, none twice.
-        """
+        """The examples of some rows, ascending, as if their table had no others."""
         kept = np.zeros(len(self), np.bool_)
         kept[rows] = True
         sequences = np.repeat(kept, self.per_example)
@@ -83,45 +78,41 @@ class Encoded:
         )
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
-        """The numbers of all examples in batches of similar length, the longest first.
-
-        Batches of random lengths are about half padding, which takes as long as text.
-        """
+        """The numbers of all examples in batches of similar length, the longest first."""
+        # Batches of random lengths are about half padding, which takes as long as text.
         by_length = np.argsort(-self.lengths, kind="stable")
         for start in range(0, len(self), size):
             yield by_length[start : start + size]
 
     def to_bytes(self) -> bytes:
         """The content of a safetensors file from which ``open`` gives the same."""
-        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays = {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
         about = {
             "origin": self.origin,
             "rows": len(self),
             "per_example": self.per_example,
             "skipped": [[row.place, row.reason] for row in self.skipped],
         }
-        kept = {name: array for name, array in arrays.items() if array is not None}
-        return save(kept, {"about": json.dumps(about)})
+        return save(arrays, {"about": json.dumps(about)})
 
     @classmethod
     def open(cls, file: Path, origin: str | None = None) -> "Encoded":
-        """Map the arrays of a file into memory, read-only and shared with other processes.
+        """Map the arrays of a file that ``to_bytes`` made, read-only and shared by processes.
 
         Args:
-            file: what ``to_bytes`` gave.
+            file: the file.
             origin: where the table comes from now, if not from where it came when it was written.
 
         Raises:
-            OSError, SafetensorError: no such file, or none that ``to_bytes`` gave.
+            OSError, SafetensorError: no such file, or another.
         """
         with safe_open(file, "pt") as opened:  # torch's reader maps the file, numpy's copies it
             arrays = {name: opened.get_tensor(name).numpy() for name in opened.keys()}  # noqa: SIM118
             about = json.loads(opened.metadata()["about"])
         for array in arrays.values():
             array.flags.writeable = False
-        content: dict[str, Any] = {name: arrays.get(name) for name in ARRAYS}
         return cls(
-            **content,
+            **dict.fromkeys(ARRAYS) | arrays,
             per_example=about["per_example"],
             origin=origin or about["origin"],
             skipped=tuple(BadRow(place, reason) for place, reason in about["skipped"]),
@@ -129,7 +120,7 @@ class Encoded:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process maps the file itself; it gets copies only where there is no file."""
+        # Another process maps the file itself; it gets copies only where there is no file.
         if self.file is not None and self.file.exists():
             return Encoded.open, (self.file, self.origin)
         return Encoded, tuple(getattr(self, f.name) for f in fields(self) if f.name != "file")

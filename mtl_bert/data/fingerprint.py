@@ -16,12 +16,7 @@ class UnknownContentError(Exception):
 
 
 class Fingerprint(NamedTuple):
-    """What a split of a task will be, known without reading it.
-
-    Attributes:
-        origin: the file or data set, as the split's table will name it.
-        digest: of everything else that decides the table.
-    """
+    """What a split's table will be, without reading it: its origin, and a digest of all else."""
 
     origin: str
     digest: str
@@ -62,7 +57,7 @@ def file_digest(path: Path) -> str:
 
 
 def _described(value: object) -> Any:
-    """What JSON knows to write instead of a value that it does not know."""
+    """What JSON writes instead of a value that it does not know."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, partial):

@@ -32,7 +32,6 @@ VARIABLE = "MTL_BERT_CACHE"
 SUFFIX = ".safetensors"
 KEY = "[0-9a-f]" * 32  # a pattern: the directory may hold files of other programs
 ABANDONED = 3600.0  # seconds after which an unfinished file or a lock is nobody's any more
-NO_LOCKS = (OSError, NotImplementedError)  # what a file system without locks answers with
 
 
 def directory() -> Path:
@@ -42,19 +41,12 @@ def directory() -> Path:
 
 
 class Kept(NamedTuple):
-    """What can be said of an entry without opening its arrays.
-
-    Attributes:
-        path: its file.
-        size: in bytes.
-        used: when it was last used, in seconds since 1970.
-        about: its ``origin`` and number of ``rows``; empty where the file cannot be read.
-    """
+    """What can be said of an entry without opening its arrays."""
 
     path: Path
-    size: int
-    used: float
-    about: Mapping[str, Any]
+    size: int  # bytes
+    used: float  # last, in seconds since 1970
+    about: Mapping[str, Any]  # its origin and number of rows; empty where the file is damaged
 
 
 class Cache:
@@ -85,7 +77,7 @@ class Cache:
                     stack.enter_context(self._locked(key, origin))
                     if (found := self._open(key, origin)) is not None:
                         return found
-            except NO_LOCKS as error:
+            except (OSError, NotImplementedError) as error:  # a file system without locks, too
                 self._do_without(error)
             made = replace(make(), origin=origin)
             return self._keep(key, made) if self._usable else made
@@ -115,8 +107,7 @@ class Cache:
                     raise ValueError("it is not as it was written")
                 encoded = Encoded.open(path, origin)
                 with suppress(OSError):  # somebody else's directory
-                    now = time.time_ns()  # finer than the file system's own clock
-                    os.utime(path, ns=(now, now))
+                    os.utime(path, ns=(time.time_ns(),) * 2)  # finer than the file system's clock
                 return encoded
             except FileNotFoundError:  # removed meanwhile
                 continue
@@ -136,13 +127,13 @@ class Cache:
             self._evict(path)
             return Encoded.open(path)
         except (FileNotFoundError, SafetensorError):  # cleared meanwhile
-            return made
+            pass
         except OSError as error:
             self._do_without(error)
-            return made
+        return made
 
     def _evict(self, newest: Path) -> None:
-        """Remove what was not used for longest until the rest fits, and what nobody will finish."""
+        """Remove the least recently used until the rest fits, and what nobody will finish."""
         entries = self.entries()
         excess = sum(entry.size for entry in entries) - self._limit
         for entry in reversed(entries):

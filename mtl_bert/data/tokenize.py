@@ -100,12 +100,7 @@ class Tokenize:
     ) -> Encoded:
         """The tokens of a task's split, from the cache or made anew and kept there.
 
-        Args:
-            cache: keeps the tokens, or None.
-            source: where the split comes from.
-            task: whose split it is.
-            split: train, dev or test.
-            read: gives the split's table; called only where there are no tokens of it.
+        ``read`` gives the split's table, and is called only where there are no tokens of it.
         """
         if cache is None:
             return self(read())
@@ -119,13 +114,9 @@ class Tokenize:
 
     @cached_property
     def _digest(self) -> str:
-        """Stands for the tokenizer and its settings.
-
-        Raises:
-            UnknownContentError: it is not made of transformers' and the tokenizers library alone.
-        """
         tokenizer, made = self.tokenizer, type(self.tokenizer)
         backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+        # Of a tokenizer that is not transformers' and the tokenizers library's we know no code.
         if not hasattr(backend, "to_str") or made.__module__.partition(".")[0] != "transformers":
             raise UnknownContentError(f"{made.__name__} cannot be told from others")
         state: dict[str, Any] = json.loads(backend.to_str())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
-from mtl_bert.data.sources.records import Columns, Records, Source
+from mtl_bert.data.sources.records import Columns, Record, Records, Source
 from mtl_bert.data.table import DataError
 from mtl_bert.tasks import Task
 from mtl_bert.utils.hub import require_hub
@@ -30,31 +30,20 @@ class Hub(Source):
     name: str = "hub"
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
-        """Load one split of a data set.
-
-        Raises:
-            DataError: the ``datasets`` library, a split or a column is missing, or the
-                data set does not load.
-            HubError: the data set is not in the cache and the hub does not answer.
-        """
+        """Load one split of a data set, by the ``datasets`` library."""
         columns, data, origin = self._load(task, split, labelled=labelled)
-        numbered = ((f"{origin} row {number}", record) for number, record in enumerate(data))
-        return Records(columns, numbered, origin)
+        records = (Record(f"{origin} row {row}", fields) for row, fields in enumerate(data))
+        return Records(columns, records, origin)
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of the library's own fingerprint of the data set, and of how it is read.
-
-        Raises:
-            DataError, HubError: as ``open``.
-        """
+        """A digest of the library's own fingerprint of the data set, and of how it is read."""
         labelled = split != "test"
         columns, data, origin = self._load(task, split, labelled=labelled)
         known = getattr(data, "_fingerprint", None)  # the library's documentation names it
         if not isinstance(known, str):
             raise UnknownContentError(f"{origin} has no fingerprint")
-        return Fingerprint(
-            origin, digest("hub", known, origin, columns, task.pair, task.head, labelled)
-        )
+        how = (columns, task.pair, task.head, labelled)
+        return Fingerprint(origin, digest("hub", known, origin, *how))
 
     def _load(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
         name, settings = self._settings(task, split, "the name of a split")

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -61,15 +61,18 @@ class Columns:
             )
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A record that cannot be trusted, for a reason, with the fields that it seems to hold."""
+class Record(NamedTuple):
+    """One record of a split.
 
-    reason: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    Attributes:
+        place: where it stands, for people.
+        fields: what it holds, or seems to hold.
+        fault: why it cannot be trusted, or an empty string.
+    """
 
-
-Record = Mapping[str, object] | Broken
+    place: str
+    fields: Mapping[str, object]
+    fault: str = ""
 
 
 class Records(NamedTuple):
@@ -77,12 +80,12 @@ class Records(NamedTuple):
 
     Attributes:
         columns: where the fields stand in a record; each of them is there.
-        records: each with its place.
+        records: the records, in order.
         origin: the file or data set.
     """
 
     columns: Columns
-    records: Iterable[tuple[str, Record]]
+    records: Iterable[Record]
     origin: str
 
 
@@ -165,10 +168,7 @@ def build_table(task: Task, opened: Records, *, labelled: bool, whole: bool = Tr
     ids: list[str] = []
     texts: list[tuple[str, ...]] = []
     labels, skipped, incomplete = [], [], []
-    for place, record in records:
-        fault, fields = "", record
-        if isinstance(record, Broken):
-            fault, fields = record.reason, record.fields
+    for place, fields, fault in records:
         row_texts = tuple(_text(fields, column) for column in columns.text)
         missing = [c for c, text in zip(columns.text, row_texts, strict=True) if not text]
         try:

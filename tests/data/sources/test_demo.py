@@ -150,12 +150,7 @@ def test_sentiment_has_noise(train: dict[str, list[Example]]) -> None:
 
 def _concepts(text: str) -> tuple[Counter[tuple[str, ...]], str]:
     """The concepts of people, actions and things in a text, and how it begins."""
-    owner = {
-        word: concept
-        for group in SCENE.values()
-        for concept in group
-        for word in concept
-    }
+    owner = {word: concept for group in SCENE.values() for concept in group for word in concept}
     words = re.findall(r"[a-z]+", text.lower())
     return Counter(owner[word] for word in words if word in owner), words[0] + words[1]
 
