@@ -10,6 +10,7 @@ from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
 from mtl_bert.data.sources.records import Columns, Record, Records, Source
 from mtl_bert.data.table import DataError
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.hub import require_hub
 
 if TYPE_CHECKING:
@@ -79,10 +80,9 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
         return load()
     except Exception as error:
         # The library has no base of its errors: some are its own, some its readers'.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path}: expected split {split} of config {config or 'default'}, found that it does "
-            f"not load ({first}); mend sources.hub in the task's file"
+            f"not load ({first_line(error)}); mend sources.hub in the task's file"
         ) from error
 
 
