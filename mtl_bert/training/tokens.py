@@ -19,12 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Tokens:
-    """Turns the tables of a run into tokens, and counts what it did.
-
-    Args:
-        settings: which rows are wanted, and whether tokens are cached.
-        text_model: has the tokenizer.
-    """
+    """Turns the tables of a run into tokens, and counts what it did."""
 
     def __init__(self, settings: Settings, text_model: TextModel) -> None:
         self._max_bad_share, self._text_model = settings.data.max_bad_share, text_model
