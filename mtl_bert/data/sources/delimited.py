@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_bert.data.fingerprint import Fingerprint, digest, file_digest
 from mtl_bert.data.sources.records import Columns, Record, Records, Source
 from mtl_bert.data.table import DataError, MissingSplitError
+from mtl_bert.data.token_cache import Fingerprint, digest, file_digest
 from mtl_bert.tasks import Task
 
 # A quoted field may hold line breaks; one that goes on for longer is a quote nobody closed.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
 from mtl_bert.data.sources.records import Columns, Record, Records, Source
 from mtl_bert.data.table import DataError
+from mtl_bert.data.token_cache import Fingerprint, UnknownContentError, digest
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.hub import require_hub

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mtl_bert.data.fingerprint import Fingerprint
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
+from mtl_bert.data.token_cache import Fingerprint
 from mtl_bert.tasks import Task
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mtl_bert.data.fingerprint import Fingerprint, digest
 from mtl_bert.data.sources.records import Source
 from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.token_cache import Fingerprint, digest
 from mtl_bert.tasks import Task
 
 SPLITS = ("train", "dev", "test")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.data.fingerprint import UnknownContentError, code_of, digest
 from mtl_bert.data.sources.demo import paraphrase, sentiment
+from mtl_bert.data.token_cache import UnknownContentError, code_of, digest
 from mtl_bert.tasks import Binary, MultiClass, Regression
 
 plain = st.recursive(
@@ -64,7 +64,7 @@ def test_another_process_comes_to_the_same() -> None:
     code = (
         "from functools import partial\n"
         "from mtl_bert.data.sources.demo import paraphrase\n"
-        "from mtl_bert.data.fingerprint import digest\n"
+        "from mtl_bert.data.token_cache import digest\n"
         "from mtl_bert.tasks import Regression\n"
         "print(digest(partial(paraphrase), Regression(low=0, high=5), {'a': None}))"
     )
