@@ -98,7 +98,7 @@ def gather(plan: Epoch, numbers: Sequence[int], encoded: Mapping[str, Encoded]) 
     """The tensors of some steps."""
     for number in numbers:
         for task, rows in plan.steps[number].rows.items():
-            collate(encoded[task], rows, torch.float32, 0)
+            collate(encoded[task], rows, torch.float32)
 
 
 def some_tokens(examples: int, mean: int) -> Encoded:

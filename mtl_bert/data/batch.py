@@ -29,8 +29,6 @@ class Batch:
         max_seqlen: T.
         labels: [B], or None.
         rows: the examples' row numbers in their table: [B] int64.
-        per_example: sequences of one example, 1 or 2 (a pair's two stand next to each other).
-        pad_token_id: the number of the padding token.
     """
 
     input_ids: Tensor
@@ -40,8 +38,6 @@ class Batch:
     max_seqlen: int
     labels: Tensor | None
     rows: Tensor
-    per_example: int
-    pad_token_id: int
 
     @classmethod
     def of(
@@ -51,8 +47,6 @@ class Batch:
         types: NDArray[np.int64] | None,
         labels: Tensor | None,
         rows: Rows,
-        per_example: int,
-        pad_token_id: int,
     ) -> "Batch":
         """A batch of sequences of such lengths: [S]."""
         max_seqlen = int(lengths.max())
@@ -66,9 +60,12 @@ class Batch:
             max_seqlen,
             labels,
             torch.from_numpy(rows),
-            per_example,
-            pad_token_id,
         )
+
+    @property
+    def per_example(self) -> int:
+        """Sequences of one example, 1 or 2 (a pair's two stand next to each other)."""
+        return (len(self.cu_seqlens) - 1) // len(self.rows)
 
     def padded(self, values: Tensor, fill: int) -> Tensor:
         """A number for each token, in the padded form: [N] to [S, T]."""
@@ -99,7 +96,7 @@ class Batch:
         return Batch(**values)
 
 
-def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id: int) -> Batch:
+def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype) -> Batch:
     """Gather the sequences of some rows."""
     S = encoded.per_example
     sequences = (rows[:, None] * S + np.arange(S)).reshape(-1)
@@ -115,8 +112,6 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id:
         None if encoded.types is None else encoded.types[flat].astype(np.int64),
         None if labels is None else labels.to(label_type),
         rows,
-        S,
-        pad_token_id,
     )
 
 
@@ -127,12 +122,10 @@ class Tokenized(Dataset[Batch]):
     Attributes:
         encoded: the task's tokens.
         label_type: what its loss expects of labels.
-        pad_token_id: the number of the padding token.
     """
 
     encoded: Encoded
     label_type: torch.dtype
-    pad_token_id: int
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -141,7 +134,7 @@ class Tokenized(Dataset[Batch]):
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        return collate(self.encoded, np.asarray(rows), self.label_type, self.pad_token_id)
+        return collate(self.encoded, np.asarray(rows), self.label_type)
 
 
 def as_it_is(batch: Batch) -> Batch:

@@ -84,13 +84,6 @@ class Tokenize:
             table.skipped,
         )
 
-    @property
-    def pad_token_id(self) -> int:
-        """The number of the padding token."""
-        number = self.tokenizer.pad_token_id
-        assert isinstance(number, int)  # checked where the model is made
-        return number
-
     def cached(
         self,
         cache: Cache | None,

@@ -73,11 +73,11 @@ class TextModel:
         device = next(self.model.parameters()).device
         encoded = self.tokenize(table)
         self.report_cut({task: encoded})
-        label_type, pad = self.model.tasks[task].head.label_type, self.tokenize.pad_token_id
+        label_type = self.model.tasks[task].head.label_type
         parts, rows = [], []
         with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
             for numbers in encoded.batches(BATCH):
-                batch = collate(encoded, numbers, label_type, pad).to(device)
+                batch = collate(encoded, numbers, label_type).to(device)
                 parts.append(self.model(task, batch))
                 rows.append(batch.rows)
         outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()

@@ -111,7 +111,6 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         train,
         dev,
         {task.name: task.head.label_type for task in tasks},
-        text_model.tokenize.pad_token_id,
         epochs=settings.epochs,
         seed=settings.seed,
         group_by_length=settings.group_by_length,

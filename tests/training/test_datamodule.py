@@ -19,7 +19,7 @@ from tests.factories import TINY, make_table, make_task, random_texts
 
 def digest_of(train: dict[str, Encoded]) -> str:
     types = dict.fromkeys(train, torch.float32)
-    return PlanDataModule(RoundRobin(8), train, {}, types, 0, epochs=1, seed=1).digest()
+    return PlanDataModule(RoundRobin(8), train, {}, types, epochs=1, seed=1).digest()
 
 
 @pytest.mark.parametrize("piece", [1, 7, 2**20])
