@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
 from mtl_bert.sampling.epoch import Rows

@@ -10,10 +10,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.sources.delimited import Delimited
 from mtl_bert.data.sources.records import Source
-from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
+from mtl_bert.data.table import BadRow, DataError, Encoded, MissingSplitError, Table
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)

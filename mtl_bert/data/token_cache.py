@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.utils.files import TEMPORARY, replacing
 
 log = logging.getLogger(__name__)

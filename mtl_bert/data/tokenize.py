@@ -18,9 +18,8 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from mtl_bert.data.corpus import refuse, report
-from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.sources.records import Source
-from mtl_bert.data.table import Table
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.token_cache import Cache, UnknownContentError, code_of, digest
 from mtl_bert.tasks import Task
 

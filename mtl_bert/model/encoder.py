@@ -67,7 +67,7 @@ class Tiny:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """WordPiece over the vocabulary that ships with the package."""
-        lines = (files("mtl_bert.model.tiny") / "vocab.txt").read_text("utf-8").splitlines()
+        lines = (files("mtl_bert.model") / "tiny" / "vocab.txt").read_text("utf-8").splitlines()
         vocabulary = {token: number for number, token in enumerate(lines)}
         return BertTokenizer(
             vocab=vocabulary,

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
 from mtl_bert.data import Corpus
 from mtl_bert.data.corpus import source_of
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache, directory
 from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu

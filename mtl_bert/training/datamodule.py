@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mtl_bert.data.batch import Batch, Tokenized, as_it_is
 from mtl_bert.data.corpus import Selection
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
 from mtl_bert.sampling.loader import PlanLoader, PlanStep

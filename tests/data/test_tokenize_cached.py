@@ -15,7 +15,7 @@ from transformers import BertTokenizer
 
 from mtl_bert.data import Delimited, Synthetic, Table
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.tasks import Binary, MultiClass, Task

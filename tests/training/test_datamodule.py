@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mtl_bert.data import Synthetic
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.sampling import RoundRobin
