@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
 from mtl_bert.sampling.epoch import Rows
@@ -116,9 +116,7 @@ class CourseLoop:
     def _batch(self, task: str, rows: Rows) -> Batch:
         label_type = self._model.tasks[task].head.label_type
         if self._ways.encoded:
-            return collate(
-                self._encoded[task], rows, label_type, self._text_model.tokenize.pad_token_id
-            )
+            return collate(self._encoded[task], rows, label_type)
         table, tokenize = self._tables[task], self._text_model.tokenize
         made = tokenize.tokenizer(
             *(list(texts) for texts in zip(*(table.texts[row] for row in rows), strict=True)),
@@ -135,8 +133,6 @@ class CourseLoop:
             made["token_type_ids"][real].numpy() if "token_type_ids" in made else None,
             torch.from_numpy(table.labels[rows]).to(label_type),
             rows,
-            1,
-            tokenize.pad_token_id,
         )
 
 

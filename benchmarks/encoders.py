@@ -75,7 +75,7 @@ def _batch(examples: int, mean: int, generator: torch.Generator) -> Batch:
     tokens = torch.randint(1000, 30_000, [int(lengths.sum())], generator=generator).numpy()
     labels = torch.randint(2, (examples,), generator=generator).float()
     types = np.zeros_like(tokens)
-    return Batch.of(lengths.numpy(), tokens, types, labels, np.arange(examples), 1, pad_token_id=0)
+    return Batch.of(lengths.numpy(), tokens, types, labels, np.arange(examples))
 
 
 def losses(net: MultiTaskModel, step: dict[str, Batch]) -> Iterator[tuple[str, Tensor]]:

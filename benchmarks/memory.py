@@ -35,7 +35,7 @@ def batch(examples: int, tokens: int) -> Batch:
     words = np.random.default_rng(0).integers(1000, 30_000, examples * tokens)
     labels = torch.zeros(examples)
     lengths = np.full(examples, tokens)
-    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples), 1, pad_token_id=0)
+    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples))
 
 
 def adamw(parameters: object) -> torch.optim.AdamW:

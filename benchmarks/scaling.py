@@ -28,7 +28,7 @@ from benchmarks.measure import Work, as_it_is, interleaved, machine
 from benchmarks.rows import whole_steps
 from benchmarks.throughput import Cut, ours, settings_of
 from mtl_bert.data.batch import collate
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.sampling import ARRP, Epoch
 from mtl_bert.training.build import assemble
 
@@ -98,7 +98,7 @@ def gather(plan: Epoch, numbers: Sequence[int], encoded: Mapping[str, Encoded]) 
     """The tensors of some steps."""
     for number in numbers:
         for task, rows in plan.steps[number].rows.items():
-            collate(encoded[task], rows, torch.float32, 0)
+            collate(encoded[task], rows, torch.float32)
 
 
 def some_tokens(examples: int, mean: int) -> Encoded:

@@ -98,10 +98,10 @@ def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
         )
     from mtl_bert.data import Table
 
-    model = opened.predictor
-    head = model.tasks[name].head
+    predictor = opened.predictor
+    head = predictor.model.tasks[name].head
     table = Table("the command line", ("text",), (tuple(given.values()),), None)
-    outputs = model.outputs(name, table)
+    outputs = predictor.outputs(name, table)
     prediction = head.predict(outputs)[0].item()
     if head.names:
         chances = head.probabilities(outputs)[0].tolist()

@@ -10,7 +10,7 @@ from torchmetrics.classification import BinaryAccuracy
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.data import Table
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.model import Tiny
 from mtl_bert.tasks import Binary, Head, Task
 

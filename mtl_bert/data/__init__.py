@@ -15,30 +15,21 @@ if TYPE_CHECKING:
     from mtl_bert.data.sources.synthetic import Synthetic
     from mtl_bert.data.table import DataError, Table
 
-__all__ = [
-    "Corpus",
-    "DataError",
-    "Delimited",
-    "Hub",
-    "Source",
-    "Synthetic",
-    "Table",
-    "load",
-    "load_rows",
-]
+__all__ = ["Corpus", "DataError", "Delimited", "Hub", "Source", "Synthetic", "Table"]
+__all__ += ["load", "load_rows"]
 
-_MODULES = {
-    "corpus": ("Corpus", "load", "load_rows"),
-    "sources.delimited": ("Delimited",),
-    "sources.hub_datasets": ("Hub",),
-    "sources.records": ("Source",),
-    "sources.synthetic": ("Synthetic",),
-    "table": ("DataError", "Table"),
+_HOMES = {
+    "corpus": "Corpus load load_rows",
+    "sources.delimited": "Delimited",
+    "sources.hub_datasets": "Hub",
+    "sources.records": "Source",
+    "sources.synthetic": "Synthetic",
+    "table": "DataError Table",
 }
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    for home, names in _HOMES.items():
+        if name in names.split():
+            return getattr(import_module(f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__} has no attribute {name}")

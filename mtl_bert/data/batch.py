@@ -4,7 +4,7 @@ Shapes: B examples, S sequences (B or 2 B), N tokens over all of them, T tokens 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.sampling.epoch import Rows
 
 
@@ -29,8 +29,6 @@ class Batch:
         max_seqlen: T.
         labels: [B], or None.
         rows: the examples' row numbers in their table: [B] int64.
-        per_example: sequences of one example, 1 or 2 (a pair's two stand next to each other).
-        pad_token_id: the number of the padding token.
     """
 
     input_ids: Tensor
@@ -40,8 +38,6 @@ class Batch:
     max_seqlen: int
     labels: Tensor | None
     rows: Tensor
-    per_example: int
-    pad_token_id: int
 
     @classmethod
     def of(
@@ -51,10 +47,8 @@ class Batch:
         types: NDArray[np.int64] | None,
         labels: Tensor | None,
         rows: Rows,
-        per_example: int,
-        pad_token_id: int,
     ) -> "Batch":
-        """A batch of sequences of such lengths [S]."""
+        """A batch of sequences of such lengths: [S]."""
         max_seqlen = int(lengths.max())
         ends = np.concatenate([[0], np.cumsum(lengths)])
         shifts = np.arange(len(lengths)) * max_seqlen - ends[:-1]
@@ -66,9 +60,12 @@ class Batch:
             max_seqlen,
             labels,
             torch.from_numpy(rows),
-            per_example,
-            pad_token_id,
         )
+
+    @property
+    def per_example(self) -> int:
+        """Sequences of one example, 1 or 2 (a pair's two stand next to each other)."""
+        return (len(self.cu_seqlens) - 1) // len(self.rows)
 
     def padded(self, values: Tensor, fill: int) -> Tensor:
         """A number for each token, in the padded form: [N] to [S, T]."""
@@ -81,7 +78,6 @@ class Batch:
         return self.padded(torch.ones_like(self.positions, dtype=torch.bool), 0)
 
     def __len__(self) -> int:
-        """The number of examples."""
         return len(self.rows)
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
@@ -93,13 +89,14 @@ class Batch:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        changed: dict[str, Any] = {
-            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        values: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
         }
-        return replace(self, **changed)
+        return Batch(**values)
 
 
-def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id: int) -> Batch:
+def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype) -> Batch:
     """Gather the sequences of some rows."""
     S = encoded.per_example
     sequences = (rows[:, None] * S + np.arange(S)).reshape(-1)
@@ -115,34 +112,29 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype, pad_token_id:
         None if encoded.types is None else encoded.types[flat].astype(np.int64),
         None if labels is None else labels.to(label_type),
         rows,
-        S,
-        pad_token_id,
     )
 
 
+@dataclass(frozen=True)
 class Tokenized(Dataset[Batch]):
     """A task's tokens as a map-style data set, which makes the rows of a batch at once.
 
-    Args:
+    Attributes:
         encoded: the task's tokens.
         label_type: what its loss expects of labels.
-        pad_token_id: the number of the padding token.
     """
 
-    def __init__(self, encoded: Encoded, label_type: torch.dtype, pad_token_id: int) -> None:
-        self._encoded, self._label_type, self._pad = encoded, label_type, pad_token_id
+    encoded: Encoded
+    label_type: torch.dtype
 
     def __len__(self) -> int:
-        """The number of examples."""
-        return len(self._encoded)
+        return len(self.encoded)
 
     def __getitem__(self, row: int) -> Batch:
-        """A batch of one example."""
         return self.__getitems__([row])
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """A batch of these examples."""
-        return collate(self._encoded, np.asarray(rows), self._label_type, self._pad)
+        return collate(self.encoded, np.asarray(rows), self.label_type)
 
 
 def as_it_is(batch: Batch) -> Batch:

@@ -1,11 +1,24 @@
-"""Rows of one split of one task, as read and checked."""
+"""The examples of one split of one task: rows as read and checked, and their tokens.
 
-from dataclasses import dataclass, replace
+Tokens lie in a few flat arrays, which one file holds and processes can share.
+
+Shapes: N examples, S sequences (N, or 2 N where a pair's texts are encoded alone), T tokens.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from mtl_bert.utils.errors import UserError
+
+ARRAYS = ("tokens", "types", "offsets", "labels", "cut")
 
 
 class DataError(UserError):
@@ -13,12 +26,7 @@ class DataError(UserError):
 
 
 class MissingSplitError(DataError):
-    """A split of a task that is not there.
-
-    Args:
-        problem: where, what was expected and found.
-        advice: what to do.
-    """
+    """A split of a task that is not there: the problem, and advice on what to do."""
 
     def __init__(self, problem: str, advice: str) -> None:
         super().__init__(f"{problem}; {advice}")
@@ -33,7 +41,6 @@ class BadRow:
     reason: str
 
     def __str__(self) -> str:
-        """Place and reason."""
         return f"{self.place}: {self.reason}"
 
 
@@ -58,7 +65,6 @@ class Table:
     incomplete: tuple[BadRow, ...] = ()
 
     def __len__(self) -> int:
-        """The number of usable rows."""
         return len(self.ids)
 
     def take(self, rows: NDArray[np.int64]) -> "Table":
@@ -69,3 +75,110 @@ class Table:
             texts=tuple(self.texts[row] for row in rows),
             labels=None if self.labels is None else self.labels[rows],
         )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The tokens of a table, and what else of the table is needed once there are tokens.
+
+    Attributes:
+        tokens: the sequences' token numbers, end to end: [T] uint16, or int32 where the vocabulary
+            is larger.
+        types: the segment of each token, or None where the encoder knows no segments: [T] uint8.
+        offsets: where each sequence begins, and the end of the last: [S + 1] int64.
+        per_example: sequences of one example, 1 or 2.
+        labels: [N] float64, or None.
+        cut: whether a sequence was cut at the encoder's limit: [S] bool.
+        origin: the file or data set of the table.
+        skipped: the table's rows that could not be used.
+        file: the file that the arrays are mapped from, or None where they are in memory.
+    """
+
+    tokens: NDArray[np.uint16] | NDArray[np.int32]
+    types: NDArray[np.uint8] | None
+    offsets: NDArray[np.int64]
+    per_example: int
+    labels: NDArray[np.float64] | None
+    cut: NDArray[np.bool_]
+    origin: str
+    skipped: tuple[BadRow, ...] = ()
+    file: Path | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return (len(self.offsets) - 1) // self.per_example
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each example, over its sequences: [N]."""
+        return np.diff(self.offsets[:: self.per_example])
+
+    @property
+    def truncated(self) -> int:
+        """The number of sequences that were cut."""
+        return int(self.cut.sum())
+
+    def take(self, rows: NDArray[np.int64]) -> "Encoded":
+        """The examples of some rows, ascending, as if their table had no others."""
+        kept = np.zeros(len(self), np.bool_)
+        kept[rows] = True
+        sequences = np.repeat(kept, self.per_example)
+        lengths = np.diff(self.offsets)
+        tokens = np.repeat(sequences, lengths)
+        return Encoded(
+            self.tokens[tokens],
+            None if self.types is None else self.types[tokens],
+            np.concatenate([[0], np.cumsum(lengths[sequences])]),
+            self.per_example,
+            None if self.labels is None else self.labels[kept],
+            self.cut[sequences],
+            self.origin,
+            self.skipped,
+        )
+
+    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """The numbers of all examples in batches of similar length, the longest first."""
+        # Batches of random lengths are about half padding, which takes as long as text.
+        by_length = np.argsort(-self.lengths, kind="stable")
+        for start in range(0, len(self), size):
+            yield by_length[start : start + size]
+
+    def to_bytes(self) -> bytes:
+        """The content of a safetensors file from which ``open`` gives the same."""
+        arrays = {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
+        about = {
+            "origin": self.origin,
+            "rows": len(self),
+            "per_example": self.per_example,
+            "skipped": [[row.place, row.reason] for row in self.skipped],
+        }
+        return save(arrays, {"about": json.dumps(about)})
+
+    @classmethod
+    def open(cls, file: Path, origin: str | None = None) -> "Encoded":
+        """Map the arrays of a file that ``to_bytes`` made, read-only and shared by processes.
+
+        Args:
+            file: the file.
+            origin: where the table comes from now, if not from where it came when it was written.
+
+        Raises:
+            OSError, SafetensorError: no such file, or another.
+        """
+        with safe_open(file, "pt") as opened:  # torch's reader maps the file, numpy's copies it
+            arrays = {name: opened.get_tensor(name).numpy() for name in opened.keys()}  # noqa: SIM118
+            about = json.loads(opened.metadata()["about"])
+        for array in arrays.values():
+            array.flags.writeable = False
+        return cls(
+            **dict.fromkeys(ARRAYS) | arrays,
+            per_example=about["per_example"],
+            origin=origin or about["origin"],
+            skipped=tuple(BadRow(place, reason) for place, reason in about["skipped"]),
+            file=file,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process maps the file itself; it gets copies only where there is no file.
+        if self.file is not None and self.file.exists():
+            return Encoded.open, (self.file, self.origin)
+        return Encoded, tuple(getattr(self, f.name) for f in fields(self) if f.name != "file")

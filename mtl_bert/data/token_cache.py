@@ -10,19 +10,21 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 
-from mtl_bert.data.encoded import Encoded
-from mtl_bert.data.fingerprint import file_digest
+from mtl_bert.data.table import Encoded
 from mtl_bert.utils.files import TEMPORARY, replacing
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,6 @@ VARIABLE = "MTL_BERT_CACHE"
 SUFFIX = ".safetensors"
 KEY = "[0-9a-f]" * 32  # a pattern: the directory may hold files of other programs
 ABANDONED = 3600.0  # seconds after which an unfinished file or a lock is nobody's any more
-NO_LOCKS = (OSError, NotImplementedError)  # what a file system without locks answers with
 
 
 def directory() -> Path:
@@ -42,19 +43,12 @@ def directory() -> Path:
 
 
 class Kept(NamedTuple):
-    """What can be said of an entry without opening its arrays.
-
-    Attributes:
-        path: its file.
-        size: in bytes.
-        used: when it was last used, in seconds since 1970.
-        about: its ``origin`` and number of ``rows``; empty where the file cannot be read.
-    """
+    """What can be said of an entry without opening its arrays."""
 
     path: Path
-    size: int
-    used: float
-    about: Mapping[str, Any]
+    size: int  # bytes
+    used: float  # last, in seconds since 1970
+    about: Mapping[str, Any]  # its origin and number of rows; empty where the file is damaged
 
 
 class Cache:
@@ -85,7 +79,7 @@ class Cache:
                     stack.enter_context(self._locked(key, origin))
                     if (found := self._open(key, origin)) is not None:
                         return found
-            except NO_LOCKS as error:
+            except (OSError, NotImplementedError) as error:  # a file system without locks, too
                 self._do_without(error)
             made = replace(make(), origin=origin)
             return self._keep(key, made) if self._usable else made
@@ -115,8 +109,7 @@ class Cache:
                     raise ValueError("it is not as it was written")
                 encoded = Encoded.open(path, origin)
                 with suppress(OSError):  # somebody else's directory
-                    now = time.time_ns()  # finer than the file system's own clock
-                    os.utime(path, ns=(now, now))
+                    os.utime(path, ns=(time.time_ns(),) * 2)  # finer than the file system's clock
                 return encoded
             except FileNotFoundError:  # removed meanwhile
                 continue
@@ -136,13 +129,13 @@ class Cache:
             self._evict(path)
             return Encoded.open(path)
         except (FileNotFoundError, SafetensorError):  # cleared meanwhile
-            return made
+            pass
         except OSError as error:
             self._do_without(error)
-            return made
+        return made
 
     def _evict(self, newest: Path) -> None:
-        """Remove what was not used for longest until the rest fits, and what nobody will finish."""
+        """Remove the least recently used until the rest fits, and what nobody will finish."""
         entries = self.entries()
         excess = sum(entry.size for entry in entries) - self._limit
         for entry in reversed(entries):
@@ -193,3 +186,65 @@ def _about(path: Path) -> Mapping[str, Any]:
         return about
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return {}
+
+
+# What keys are made of: the same for the same content, in any process, without making the content.
+
+
+class UnknownContentError(Exception):
+    """The content of something cannot be known without making it."""
+
+
+class Fingerprint(NamedTuple):
+    """What a split's table will be, without reading it: its origin, and a digest of all else."""
+
+    origin: str
+    digest: str
+
+
+def digest(*parts: object) -> str:
+    """Reduce settings, functions and dataclasses to 32 hexadecimal digits.
+
+    Raises:
+        UnknownContentError: one of them is of another kind (an object, a lambda, a set, ...).
+    """
+    text = json.dumps(parts, default=_described)
+    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+
+
+@cache
+def code_of(module: str) -> str:
+    """A digest of a module's source and, where it is in a package, of code and texts beside it.
+
+    Raises:
+        UnknownContentError: the module has no source file.
+    """
+    loaded = sys.modules.get(module)
+    name = getattr(loaded, "__file__", None)
+    if name is None or not Path(name).is_file():
+        raise UnknownContentError(f"{module} has no file")
+    made_of = [Path(name)]
+    if getattr(loaded, "__package__", ""):
+        beside = sorted(made_of[0].parent.iterdir())
+        made_of = [path for path in beside if path.suffix in (".py", ".toml")]
+    return digest([[path.name, file_digest(path)] for path in made_of])
+
+
+def file_digest(path: Path) -> str:
+    """A digest of a file's bytes: 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _described(value: object) -> Any:
+    """What JSON writes instead of a value that it does not know."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, partial):
+        return {"partial": [value.func, value.args, value.keywords]}
+    if isinstance(value, FunctionType) and "<" not in value.__qualname__:  # no lambda, no closure
+        return {"function": [value.__module__, value.__qualname__, code_of(value.__module__)]}
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = [type(value).__module__, type(value).__qualname__, code_of(type(value).__module__)]
+        return {"object": kind, "fields": {f.name: getattr(value, f.name) for f in fields(value)}}
+    raise UnknownContentError(f"{type(value).__name__} is not known")

@@ -5,9 +5,10 @@ Shapes: S sequences (an example's text or pair, or each text of a pair), T token
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
@@ -16,11 +17,10 @@ import numpy as np
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from mtl_bert.data.encoded import Encoded
-from mtl_bert.data.fingerprint import UnknownContentError, code_of, digest
+from mtl_bert.data.corpus import refuse, report
 from mtl_bert.data.sources.records import Source
-from mtl_bert.data.table import Table
-from mtl_bert.data.token_cache import Cache
+from mtl_bert.data.table import Encoded, Table
+from mtl_bert.data.token_cache import Cache, UnknownContentError, code_of, digest
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -83,13 +83,6 @@ class Tokenize:
             table.skipped,
         )
 
-    @property
-    def pad_token_id(self) -> int:
-        """The number of the padding token."""
-        number = self.tokenizer.pad_token_id
-        assert isinstance(number, int)  # checked where the model is made
-        return number
-
     def cached(
         self,
         cache: Cache | None,
@@ -100,12 +93,7 @@ class Tokenize:
     ) -> Encoded:
         """The tokens of a task's split, from the cache or made anew and kept there.
 
-        Args:
-            cache: keeps the tokens, or None.
-            source: where the split comes from.
-            task: whose split it is.
-            split: train, dev or test.
-            read: gives the split's table; called only where there are no tokens of it.
+        ``read`` gives the split's table, and is called only where there are no tokens of it.
         """
         if cache is None:
             return self(read())
@@ -119,13 +107,9 @@ class Tokenize:
 
     @cached_property
     def _digest(self) -> str:
-        """Stands for the tokenizer and its settings.
-
-        Raises:
-            UnknownContentError: it is not made of transformers' and the tokenizers library alone.
-        """
         tokenizer, made = self.tokenizer, type(self.tokenizer)
         backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+        # Of a tokenizer that is not transformers' and the tokenizers library's we know no code.
         if not hasattr(backend, "to_str") or made.__module__.partition(".")[0] != "transformers":
             raise UnknownContentError(f"{made.__name__} cannot be told from others")
         state: dict[str, Any] = json.loads(backend.to_str())
@@ -174,3 +158,62 @@ class Tokenize:
 
 
 _Rows = tuple[Sequence[Sequence[int]], Iterable[Sequence[int]], Sequence[bool]]
+
+
+class Tokens:
+    """Turns the tables of a run into tokens, and counts what it did.
+
+    Args:
+        tokenize: makes the tokens.
+        cache: keeps them, or None.
+        max_bad_share: of a table's rows that may be unusable.
+    """
+
+    def __init__(self, tokenize: Tokenize, cache: Cache | None, max_bad_share: float) -> None:
+        self._tokenize, self._cache, self._max_bad_share = tokenize, cache, max_bad_share
+        self._seconds, self._made, self._total = 0.0, 0, 0
+
+    def of(
+        self,
+        split: str,
+        tasks: Sequence[Task],
+        sources: Mapping[str, Source],
+        tables: Mapping[str, Table] | None = None,
+    ) -> dict[str, Encoded]:
+        """All usable examples of each task's split.
+
+        Args:
+            split: train or dev.
+            tasks: the tasks, in order.
+            sources: where each task's data come from.
+            tables: the split's whole tables, checked before; where they are not given, a file is
+                read only if its tokens are not in the cache.
+
+        Raises:
+            DataError: a file that cannot be read or has too many bad rows.
+        """
+
+        def read(task: Task) -> Table:
+            table = tables[task.name] if tables else sources[task.name].read(task, split)
+            refuse(table, self._max_bad_share)  # before it is encoded, which takes long
+            self._made += len(table)
+            return table
+
+        began = time.perf_counter()
+        found = {}
+        for task in tasks:
+            found[task.name] = whole = self._tokenize.cached(
+                self._cache, sources[task.name], task, split, partial(read, task)
+            )
+            self._total += len(whole)
+        self._seconds += time.perf_counter() - began
+        if tables is None:
+            for whole in found.values():
+                report(whole, self._max_bad_share)
+        return found
+
+    def report(self) -> None:
+        """Log what was done, once nothing can be wrong with the data any more."""
+        cached = self._total - self._made
+        message = "encoded %s examples in %.1f s; %s were in the cache"
+        log.info(message, f"{self._made:,}", self._seconds, f"{cached:,}")

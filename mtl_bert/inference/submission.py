@@ -29,13 +29,11 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
     """
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
     tables = load_rows(make_data_source(opened.settings), tasks, split)
-    model = opened.predictor
-    texts = {
-        out / file_name(task, split): file_text(
-            task, tables[task.name], model.outputs(task.name, tables[task.name])
-        )
-        for task in tasks
-    }
+    texts, answered = {}, {}
+    for task in tasks:
+        path = out / file_name(task, split)
+        answered[path] = table = tables[task.name]
+        texts[path] = file_text(task, table, opened.predictor.outputs(task.name, table))
     if len(texts) < len(tasks):
         raise UserError(
             f"task: expected a submission file of its own for each of {', '.join(names)}, found "
@@ -48,7 +46,7 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
             f"out: expected a directory that can be written to, found {out} ({error}); "
             "write out=ANOTHER"
         ) from error
-    return {path: tables[task.name] for task, path in zip(tasks, texts, strict=True)}
+    return answered
 
 
 def file_name(task: Task, split: str) -> str:
@@ -59,15 +57,10 @@ def file_name(task: Task, split: str) -> str:
 def file_text(task: Task, table: Table, outputs: Tensor) -> str:
     """The content of such a file, from what the task's head gives for each row: [N, ...]."""
     predictions = task.head.predict(outputs).tolist()
+    # Classes as whole numbers, all else as single-precision numbers, as the handout prints.
+    written = np.float32 if task.head.label_type.is_floating_point else int
     lines = [
-        f"{row_id} , {_written(task, prediction)} \n"
+        f"{row_id} , {written(prediction)!s} \n"
         for row_id, prediction in zip(table.ids, predictions, strict=True)
     ]
     return f"id \t {task.submission.column} \n" + "".join(lines)
-
-
-def _written(task: Task, prediction: float) -> str:
-    """Classes as whole numbers, all else as single-precision numbers, as the handout prints."""
-    if task.head.label_type.is_floating_point:
-        return str(np.float32(prediction))
-    return str(int(prediction))

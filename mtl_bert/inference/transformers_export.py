@@ -15,7 +15,6 @@ from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.opened import Run
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
@@ -33,48 +32,35 @@ def export(opened: Run, out: Path) -> None:
     trainer = opened.settings.trainer.model_copy(update={"packing": False})
     settings = opened.settings.model_copy(update={"trainer": trainer})
     ready = replace(opened, settings=settings).predictor  # others call the encoder as it comes
-    model = ready.text_model.model.cpu()
+    model = ready.model.cpu()
     with creating(out) as place:
         if hasattr(model, "encoders"):
             for name, encoder in model.encoders.items():
                 assert isinstance(encoder, PreTrainedModel)
-                _write(place / name, encoder, [ready.tasks[name]], ready.text_model, opened)
+                _write(place / name, encoder, [model.tasks[name]], ready, opened)
         else:
-            _write(place, model.encoder, list(ready.tasks.values()), ready.text_model, opened)
+            _write(place, model.encoder, list(model.tasks.values()), ready, opened)
 
 
 def _write(
-    place: Path,
-    encoder: PreTrainedModel,
-    tasks: Sequence[Task],
-    text_model: TextModel,
-    opened: Run,
+    place: Path, encoder: PreTrainedModel, tasks: Sequence[Task], loaded: TextModel, opened: Run
 ) -> None:
     place.mkdir(exist_ok=True)
     encoder.save_pretrained(place)
-    text_model.tokenize.tokenizer.save_pretrained(place)
-    model: MultiTaskModel = text_model.model
+    loaded.tokenize.tokenizer.save_pretrained(place)
     heads = {
-        f"{task.name}.{part}": getattr(model.heads[task.name], part).detach().contiguous()
+        f"{task.name}.{part}": tensor.contiguous()
         for task in tasks
-        for part in ("weight", "bias")
+        for part, tensor in loaded.model.heads[task.name].state_dict().items()
     }
     save_file(heads, place / "heads.safetensors")
-    about = _about(encoder, tasks, text_model, opened)
-    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-    (place / "heads.json").write_text(text, "utf-8")
-    (place / "README.md").write_text(_card(about), "utf-8")
-
-
-def _about(
-    encoder: PreTrainedModel, tasks: Sequence[Task], text_model: TextModel, opened: Run
-) -> dict[str, Any]:
     results = opened.results
-    return {
+    scores = (results if opened.checkpoint == "best" else results.last).tasks
+    about = {
         "format": FORMAT,
         "features": "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]",
-        "max_length": text_model.tokenize.max_length,
-        "heads": {task.name: _head(task, text_model.tokenize.cross_encode) for task in tasks},
+        "max_length": loaded.tokenize.max_length,
+        "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {
             "program": f"mtl_bert {results.versions['mtl-bert']}",
             "commit": results.commit,
@@ -84,16 +70,15 @@ def _about(
             "encoder": results.encoder,
             "data": results.data.name,
             "synthetic": results.data.synthetic,
-            "dev": {
-                name: {"metric": score.metric, "value": score.value, "n": score.n}
-                for name, score in _scores(opened).items()
-                if name in {task.name for task in tasks}
-            },
+            "dev": {task.name: scores[task.name].model_dump() for task in tasks},
             "seen": results.data.seen,
             "notes": results.notes,
         },
         "data_sets": _data_sets(tasks, opened),
     }
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+    (place / "heads.json").write_text(text, "utf-8")
+    (place / "README.md").write_text(_card(about), "utf-8")
 
 
 def _data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
@@ -102,11 +87,6 @@ def _data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
     before = [name for names in data.seen.values() for name in names]
     own = [] if data.synthetic else [next(iter(task.known_as), task.name) for task in tasks]
     return list(dict.fromkeys([*before, *own]))
-
-
-def _scores(opened: Run) -> Any:
-    results = opened.results
-    return results.tasks if opened.checkpoint == "best" else results.last.tasks
 
 
 @torch.inference_mode()
@@ -122,17 +102,13 @@ def _head(task: Task, cross_encode: bool) -> dict[str, Any]:
         known["pairs"] = "joint" if cross_encode else "alone"
     if head.names:
         known["names"] = list(head.names)
-    for end in ("low", "high"):
-        if hasattr(head, end):
-            known[end] = getattr(head, end)
-    return known
+    return known | {end: getattr(head, end) for end in ("low", "high") if hasattr(head, end)}
 
 
 def _card(about: dict[str, Any]) -> str:
     """A model card: what this is, what it reached, and ten lines that use it."""
-    heads, made = about["heads"], about["made_from"]
     text = (Path(__file__).parent / "model_card.md.j2").read_text("utf-8")
     template = Environment(keep_trailing_newline=True, undefined=StrictUndefined).from_string(text)
-    alone = any(head.get("pairs") == "alone" for head in heads.values())
-    given = {"made": made, "example": next(iter(heads)), "alone": alone, "dumps": json.dumps}
-    return template.render(about, **given)
+    alone = any(head.get("pairs") == "alone" for head in about["heads"].values())
+    given = {"made": about["made_from"], "example": next(iter(about["heads"])), "alone": alone}
+    return template.render(about, **given, dumps=json.dumps)

@@ -79,8 +79,7 @@ def longest_texts(tokenize: Tokenize, tables: Mapping[str, Table]) -> dict[str, 
 
 def _batch(tokenize: Tokenize, task: Task, tokens: int, count: int) -> Batch:
     """Examples of one length; what they say makes no difference."""
-    per_example = 2 if task.pair and not tokenize.cross_encode else 1
-    sequences = count * per_example
+    sequences = 2 * count if task.pair and not tokenize.cross_encode else count
     segments = "token_type_ids" in tokenize.tokenizer.model_input_names
     return Batch.of(
         np.full(sequences, tokens),
@@ -88,8 +87,6 @@ def _batch(tokenize: Tokenize, task: Task, tokens: int, count: int) -> Batch:
         np.zeros(sequences * tokens, np.int64) if segments else None,
         torch.zeros(count, dtype=task.head.label_type),
         np.arange(count),
-        per_example,
-        tokenize.pad_token_id,
     )
 
 

@@ -1,5 +1,6 @@
-"""Where an encoder and its tokenizer come from."""
+"""Where an encoder and its tokenizer come from, and what the encoder was trained on."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from huggingface_hub import ModelCard, constants, try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
@@ -19,11 +21,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
-from mtl_bert.model.model_card import data_sets_of
-from mtl_bert.utils.errors import UserError
-from mtl_bert.utils.hub import require_hub
+from mtl_bert.utils.errors import UserError, first_line
+from mtl_bert.utils.hub import HubError, require_hub
+
+log = logging.getLogger(__name__)
 
 
 class ModelError(UserError):
@@ -36,22 +39,18 @@ class EncoderSource(Protocol):
     @property
     def name(self) -> str:
         """The name under which results list the encoder."""
-        ...
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The encoder's tokenizer."""
-        ...
 
     def encoder(self) -> PreTrainedModel:
         """A new encoder in float32; random weights come from torch's generator.
 
         Where torch's default device is meta, no weights are read: tensors have only shapes there.
         """
-        ...
 
     def trained_on(self) -> list[str]:
         """The data sets that the encoder was trained on, as far as its model card says."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Tiny:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """WordPiece over the vocabulary that ships with the package."""
-        lines = (files("mtl_bert.model.tiny") / "vocab.txt").read_text("utf-8").splitlines()
+        lines = (files("mtl_bert.model") / "tiny" / "vocab.txt").read_text("utf-8").splitlines()
         vocabulary = {token: number for number, token in enumerate(lines)}
         return BertTokenizer(
             vocab=vocabulary,
@@ -105,13 +104,13 @@ class Tiny:
 
 @contextmanager
 def _no_bars() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,6 @@ class Pretrained:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that a directory is one."""
         if not self.local:
             return
         if self.path is None or not (Path(self.path) / "config.json").is_file():
@@ -166,12 +164,11 @@ class Pretrained:
             try:
                 shapes = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
             except ValueError as error:
-                raise self._refusal(str(error).splitlines()[0]) from error
+                raise self._refusal(first_line(error)) from error
             assert isinstance(shapes, PreTrainedModel)
             return shapes
-        encoder, report = self._load(
-            AutoModel, config=config, dtype=torch.float32, output_loading_info=True
-        )
+        how = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+        encoder, report = self._load(AutoModel, **how)
         assert isinstance(encoder, PreTrainedModel)
         if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
             raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")
@@ -197,8 +194,7 @@ class Pretrained:
             loaded = loader.from_pretrained(self.path, **settings)
         except Exception as error:
             # The libraries that read the parts of a checkpoint have no error in common.
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise self._refusal(first) from error
+            raise self._refusal(first_line(error)) from error
         if isinstance(loaded, PreTrainedTokenizerBase) and len(loaded) <= len(
             loaded.all_special_ids
         ):  # what transformers makes up where there are no files: every word is unknown to it
@@ -210,3 +206,37 @@ class Pretrained:
             f"model.path: expected a transformers encoder with its tokenizer, found {self.path}, "
             f"which does not load ({reason}); write another model.path"
         )
+
+
+def data_sets_of(path: str) -> list[str]:
+    """The data sets that the model card of an encoder names; none where no card can be read.
+
+    Args:
+        path: a directory, whose card is the ``README.md`` in it, or a model's name on the hub.
+    """
+    try:
+        text = _card(path)
+        if not text.lstrip().startswith("---"):  # no metadata, of which the library would warn
+            return []
+        named = getattr(ModelCard(text).data, "datasets", None) or []
+    except Exception as error:
+        # Cards are written by hand, and their readers have no error in common.
+        message = "%s: no model card that says what the encoder was trained on (%s)"
+        log.info(message, path, first_line(error))
+        return []
+    return [str(name) for name in (named if isinstance(named, list) else [named])]
+
+
+def _card(path: str) -> str:
+    """The card's text; the hub is asked only for what is neither a directory nor in the cache."""
+    card = Path(path) / constants.REPOCARD_NAME
+    if Path(path).is_dir():
+        return card.read_text("utf-8-sig") if card.is_file() else ""
+    cached = try_to_load_from_cache(path, constants.REPOCARD_NAME)
+    if isinstance(cached, str):
+        return Path(cached).read_text("utf-8-sig")
+    try:
+        require_hub(f"model card of {path}", "nothing depends on it")
+    except HubError:
+        return ""
+    return str(ModelCard.load(path))

@@ -118,7 +118,7 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     output = encoder(
-        input_ids=batch.padded(batch.input_ids, batch.pad_token_id),
+        input_ids=batch.padded(batch.input_ids, _padding(encoder)),
         attention_mask=batch.mask,
         **segments,
     )
@@ -126,6 +126,11 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     if pooled is None:  # an encoder without a pooler: the first token's vector
         pooled = output.last_hidden_state[:, 0]
     return torch.as_tensor(pooled)
+
+
+def _padding(encoder: PreTrainedModel) -> int:
+    """The padding token's number; where there is none any will do, as nothing looks at it."""
+    return int(encoder.config.pad_token_id or 0)
 
 
 def _first_position(encoder: PreTrainedModel) -> int:
@@ -137,7 +142,6 @@ def _first_position(encoder: PreTrainedModel) -> int:
 
 def _sample(encoder: PreTrainedModel) -> Batch:
     """Sequences of different lengths, without the padding token."""
-    pad = encoder.config.pad_token_id or 0
     lengths = np.array(SAMPLE)
-    tokens = (pad + 1 + np.arange(lengths.sum())) % encoder.config.vocab_size
-    return Batch.of(lengths, tokens, None, None, np.arange(len(lengths)), 1, pad)
+    tokens = (_padding(encoder) + 1 + np.arange(lengths.sum())) % encoder.config.vocab_size
+    return Batch.of(lengths, tokens, None, None, np.arange(len(lengths)))

@@ -13,7 +13,7 @@ from mtl_bert.sampling import Sampler
 
 if TYPE_CHECKING:
     from mtl_bert.data import Corpus, Source
-    from mtl_bert.data.subset import Selection
+    from mtl_bert.data.corpus import Selection
     from mtl_bert.model import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
@@ -105,7 +105,7 @@ def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[st
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":
     """What is kept of each split."""
-    from mtl_bert.data.subset import Selection
+    from mtl_bert.data.corpus import Selection
 
     data = settings.data
     return {

@@ -16,7 +16,7 @@ from mtl_bert.utils.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-    from mtl_bert.runs.predictor import Predictor
+    from mtl_bert.runs.text_model import TextModel
 
 CHECKPOINTS = ("best", "last")
 
@@ -176,11 +176,11 @@ class Run:
         return self.predictor.answers(task, rows)
 
     @cached_property
-    def predictor(self) -> "Predictor":
+    def predictor(self) -> "TextModel":
         """Its model, loaded to answer when it is first asked."""
-        from mtl_bert.runs.predictor import load_predictor  # torch takes seconds
+        from mtl_bert.runs.text_model import load_text_model  # torch takes seconds
 
-        return load_predictor(self)
+        return load_text_model(self)
 
     def load_into(self, model: "nn.Module") -> None:
         """Give a model of the run's form the checkpoint's weights.

@@ -3,23 +3,33 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.data import Table
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.batch import collate
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
+from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
+from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
+
+if TYPE_CHECKING:
+    from mtl_bert.runs.opened import Run
 
 log = logging.getLogger(__name__)
 
 DEFAULT_THREADS = usable_threads()  # what an earlier job of a sweep set must not stay
-
 UNLIMITED = 10**9  # tokenizers without a limit of their own answer with something astronomical
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -29,16 +39,12 @@ class TextModel:
     Attributes:
         model: the encoder and the heads.
         tokenize: turns tables into the encoder's tokens.
+        half: the half-precision type that it computes in, or None.
     """
 
     model: MultiTaskModel
     tokenize: Tokenize
-
-    def encode(self, task: str, table: Table) -> Encoded:
-        """The tokens of a task's table, saying how many texts were cut."""
-        encoded = self.tokenize(table)
-        self.report_cut({task: encoded})
-        return encoded
+    half: torch.dtype | None = None
 
     def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
         """Say how many texts of each task were cut."""
@@ -46,6 +52,40 @@ class TextModel:
         for task, part in encoded.items():
             if truncated := part.truncated:
                 log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
+
+    def answers(self, task: str, texts: Sequence[tuple[str, ...]]) -> pd.DataFrame:
+        """The answers to texts or pairs, as :meth:`mtl_bert.runs.opened.Run.predict` gives them."""
+        ids = tuple(map(str, range(len(texts))))
+        outputs = self.outputs(task, Table("the texts given", ids, tuple(texts), None))
+        head = self.model.tasks[task].head
+        predictions = head.predict(outputs).tolist()
+        names = [head.names[int(number)] for number in predictions] if head.names else None
+        confidence = head.confidence(outputs).tolist()
+        return pd.DataFrame({"prediction": predictions, "confidence": confidence, "name": names})
+
+    @torch.inference_mode()
+    def outputs(self, task: str, table: Table) -> Tensor:
+        """What a task's head gives for each of the N rows of a table, in its order: [N, ...].
+
+        Raises:
+            ConfigError: outputs that are not finite.
+        """
+        device = next(self.model.parameters()).device
+        encoded = self.tokenize(table)
+        self.report_cut({task: encoded})
+        label_type = self.model.tasks[task].head.label_type
+        parts, rows = [], []
+        with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
+            for numbers in encoded.batches(BATCH):
+                batch = collate(encoded, numbers, label_type).to(device)
+                parts.append(self.model(task, batch))
+                rows.append(batch.rows)
+        outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()
+        if not outputs.isfinite().all():
+            raise ConfigError(
+                f"task {task}: expected finite outputs, found others; write another checkpoint"
+            )
+        return outputs
 
 
 def make_text_model(
@@ -56,6 +96,7 @@ def make_text_model(
     Raises:
         ConfigError, ModelError, HubError: an encoder that cannot be had or used.
     """
+    precision = settings.trainer.precision
     torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     tokenizer = source.tokenizer()
     cross_encode = settings.model.pairs == "joint"
@@ -66,7 +107,7 @@ def make_text_model(
         cross_encode=cross_encode,
         dropout=settings.model.dropout,
         encoder_per_task=encoder_per_task,
-    ).to(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
+    ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
     max_length = _max_length(settings, tokenizer, model)
@@ -75,7 +116,22 @@ def make_text_model(
             f"model: expected a tokenizer with a padding token, found none in "
             f"{source.name}; set pad_token in its tokenizer_config.json"
         )
-    return TextModel(model, Tokenize(tokenizer, max_length, cross_encode))
+    tokenize = Tokenize(tokenizer, max_length, cross_encode)
+    return TextModel(model, tokenize, AUTOCAST.get(precision))
+
+
+def load_text_model(run: "Run") -> TextModel:
+    """A run's model with the weights of its checkpoint, ready to answer on the device there is.
+
+    Raises:
+        ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
+    """
+    settings = run.settings
+    source, per_task = make_encoder_source(settings), isinstance(make_sampler(settings), Single)
+    loaded = make_text_model(settings, make_tasks(settings), source, encoder_per_task=per_task)
+    run.load_into(loaded.model)
+    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return loaded
 
 
 def _max_length(

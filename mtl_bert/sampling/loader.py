@@ -21,8 +21,8 @@ B = TypeVar("B")
 class MapStyle(Protocol):
     """A data set by number, as torch calls it: ``torch.utils.data.Dataset``, a list, …"""
 
-    def __len__(self) -> int: ...  # noqa: D105
-    def __getitem__(self, index: int, /) -> Any: ...  # noqa: D105
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class Part(NamedTuple, Generic[B]):

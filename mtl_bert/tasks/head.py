@@ -52,18 +52,13 @@ class Head(ABC):
 
 @dataclass(frozen=True)
 class MultiClass(Head):
-    """One of several classes, labelled 0, 1, …, from a logit for each.
-
-    Attributes:
-        names: what the classes are called, in the order of their labels.
-    """
+    """One of several classes, labelled 0, 1, …, in the order of their names; a logit for each."""
 
     label_type: ClassVar[torch.dtype] = torch.int64
 
     names: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if len(self.names) < 2:
             raise ValueError(
                 f"head.names: expected at least 2 class names, found {list(self.names)}; "
@@ -97,16 +92,11 @@ class MultiClass(Head):
 
 @dataclass(frozen=True)
 class Binary(Head):
-    """Yes or no, labelled 1 or 0, from one logit.
-
-    Attributes:
-        names: what 0 and 1 are called.
-    """
+    """Yes or no, labelled 1 or 0, from one logit; ``names`` says what 0 and 1 are called."""
 
     names: Sequence[str] = ("no", "yes")
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if len(self.names) != 2:
             raise ValueError(
                 f"head.names: expected what 0 and 1 are called, found {list(self.names)}; "
@@ -129,18 +119,12 @@ class Binary(Head):
 
 @dataclass(frozen=True)
 class Regression(Head):
-    """A number on a scale.
-
-    Attributes:
-        low: the smallest label.
-        high: the largest label.
-    """
+    """A number on a scale from the smallest label, ``low``, to the largest, ``high``."""
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if not self.low < self.high:
             raise ValueError(
                 f"head: expected low < high, found low={self.low} and high={self.high}; "
@@ -149,7 +133,7 @@ class Regression(Head):
 
     def check(self, label: float) -> str | None:
         """Accept finite numbers on the scale."""
-        if math.isfinite(label) and self.low <= label <= self.high:
+        if self.low <= label <= self.high and math.isfinite(label):
             return None
         return f"label {label:g} is not between {self.low:g} and {self.high:g}"
 

@@ -17,18 +17,12 @@ from mtl_bert.tasks.head import Head
 
 @dataclass(frozen=True)
 class MetricRange:
-    """The range of a metric, which the score maps to 0..1.
-
-    Attributes:
-        low: the value that counts as 0.
-        high: the value that counts as 1.
-    """
+    """The range of a metric, which the score maps to 0..1."""
 
     low: float = 0.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if not self.low < self.high:
             raise ValueError(
                 f"score: expected low < high, found low={self.low} and high={self.high}; "
@@ -53,7 +47,6 @@ class Submission:
     column: str = "Prediction"
 
     def __post_init__(self) -> None:
-        """Check that the name can be a part of a file's name and the header a line."""
         name = "x" if self.file is None else self.file
         if Path(name).name != name or len(f"{name}{self.column}".splitlines()) != 1:
             raise ValueError(
@@ -92,7 +85,7 @@ class Task:
     known_as: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Check that the name can name parameters: heads.NAME.weight."""
+        # It names parameters: heads.NAME.weight.
         if not self.name.isidentifier() or hasattr(nn.ModuleDict(), self.name):
             raise ValueError(
                 f"tasks: expected a name of letters, digits and _ that is none of torch's, "

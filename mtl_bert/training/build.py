@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
 from mtl_bert.data import Corpus
 from mtl_bert.data.corpus import source_of
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
+from mtl_bert.data.token_cache import GIBI, Cache, directory
+from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.runs.factories import (
@@ -40,12 +42,12 @@ from mtl_bert.sampling import Single
 from mtl_bert.surgery import Surgeon
 from mtl_bert.surgery.freezing import frozen_names
 from mtl_bert.tasks import Task
+from mtl_bert.training.callbacks.progress import bar_wanted
 from mtl_bert.training.datamodule import PlanDataModule, Validating
 from mtl_bert.training.freezing import check_trainable
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.training.out_of_memory import OutOfMemory
 from mtl_bert.training.step_log import StepLog
-from mtl_bert.training.tokens import Tokens
 
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -91,18 +93,24 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         settings, tasks, encoder_source, encoder_per_task=isinstance(sampler, Single)
     )
     model = text_model.model
-    tokens = Tokens(settings, text_model)
-    train = tokens.of("train", tasks, sources) if "train" in splits else {}
+    selections, trainer = make_selections(settings), settings.trainer
+    cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
+    tokenize = replace(text_model.tokenize, bar=bar_wanted(trainer.enable_progress_bar))
+    tokens = Tokens(tokenize, cache, settings.data.max_bad_share)
+    train = {}
+    if "train" in splits:
+        train = selections["train"].of(tokens.of("train", tasks, sources))
     whole = read_corpus(settings, tasks, ["dev"])
-    dev = tokens.of("dev", tasks, sources, whole.dev)
-    corpus = whole.cut(**make_selections(settings))
-    tokens.report(train, dev)
+    dev = selections["dev"].of(tokens.of("dev", tasks, sources, whole.dev))
+    corpus = whole.cut(**selections)
+    tokens.report()
+    for part in (train, dev):
+        text_model.report_cut(part)
     datamodule = PlanDataModule(
         sampler,
         train,
         dev,
         {task.name: task.head.label_type for task in tasks},
-        text_model.tokenize.pad_token_id,
         epochs=settings.epochs,
         seed=settings.seed,
         group_by_length=settings.group_by_length,

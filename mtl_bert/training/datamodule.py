@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mtl_bert.data.batch import Batch, Tokenized, as_it_is
-from mtl_bert.data.encoded import Encoded
-from mtl_bert.data.subset import Selection
+from mtl_bert.data.corpus import Selection
+from mtl_bert.data.table import Encoded
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import Epoch, Phase, Sampler, Step
 from mtl_bert.sampling.loader import PlanLoader, PlanStep
@@ -54,7 +54,6 @@ class PlanDataModule(LightningDataModule):
         train: the encoded training set of each task.
         dev: the encoded dev set of each task.
         label_types: what each task's loss expects of labels.
-        pad: the padding token's number.
         epochs: that the run has.
         seed: of the plans.
         group_by_length: steps within which texts of similar length share a batch, or None for the
@@ -79,7 +78,6 @@ class PlanDataModule(LightningDataModule):
         train: Mapping[str, Encoded],
         dev: Mapping[str, Encoded],
         label_types: Mapping[str, torch.dtype],
-        pad: int,
         *,
         epochs: int,
         seed: int,
@@ -96,8 +94,8 @@ class PlanDataModule(LightningDataModule):
         self._sample = Selection(limit=dev_sample).of(dev)
         self.dev_sizes = {task: len(encoded) for task, encoded in dev.items()}
         self.sample_sizes = {task: len(encoded) for task, encoded in self._sample.items()}
-        self._label_types, self._pad = label_types, pad
-        self._epochs, self._seed, self._eval_batch_size = epochs, seed, eval_batch_size
+        self._label_types, self._eval_batch_size = label_types, eval_batch_size
+        self._epochs, self._seed = epochs, seed
         self._options = {
             "accumulate_grad_batches": accumulate_grad_batches,
             "group_by_length": group_by_length,
@@ -186,10 +184,7 @@ class PlanDataModule(LightningDataModule):
         self, sampler: Sampler, encoded: Mapping[str, Encoded], **options: Any
     ) -> PlanLoader[Batch]:
         return PlanLoader(
-            {
-                task: Tokenized(part, self._label_types[task], self._pad)
-                for task, part in encoded.items()
-            },
+            {task: Tokenized(part, self._label_types[task]) for task, part in encoded.items()},
             sampler,
             epochs=self._epochs,
             seed=self._seed,

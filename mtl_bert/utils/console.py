@@ -43,15 +43,10 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         arguments: its command line; None takes this process's.
     """
     given = None if arguments is None else list(arguments)
+    how: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["--help", "-h"]}
     with told_in_a_line():
         try:
-            command = typer.main.get_command(app)
-            code = command.main(
-                args=given,
-                prog_name=name,
-                standalone_mode=False,
-                help_option_names=["--help", "-h"],
-            )
+            code = typer.main.get_command(app).main(given, name, **how)
         except typer.TyperException as error:
             raise UserError(_explained(error, name)) from error
     if code:
@@ -62,11 +57,7 @@ class Command(TyperCommand):
     """A command with options, also where the library speaks of settings, ``data.dir=DIR``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line.
-
-        Raises:
-            UserError: it has KEY=VALUE where an option or an argument is meant.
-        """
+        """Read the command line; KEY=VALUE is answered with the option that is meant."""
         try:
             found, loose, _ = self.make_parser(ctx).parse_args(list(args))
         except typer.TyperException as error:
@@ -95,11 +86,7 @@ class Command(TyperCommand):
         return [word]
 
     def invoke(self, ctx: Any) -> Any:
-        """Carry the command out.
-
-        Raises:
-            UserError: the command's, with its options where the library names settings.
-        """
+        """Carry the command out; its errors name options where the library names settings."""
         try:
             return super().invoke(ctx)
         except UserError as error:

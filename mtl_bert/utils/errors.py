@@ -14,6 +14,11 @@ class UserError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """Show an error that a user can mend as its message, and end the program."""

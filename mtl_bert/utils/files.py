@@ -19,18 +19,17 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
-        _sync_directory(path.parent)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_directory(directory: Path) -> None:
-    """Have the renaming itself survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Have a file's content, or the renaming in a directory, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -53,11 +52,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_together(texts: Mapping[Path, str]) -> None:
-    """Replace several text files, none of them before all are written.
-
-    Raises:
-        OSError: nothing has been replaced.
-    """
+    """Replace several text files; an OSError means that none has been replaced."""
     for path in texts:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a directory")
@@ -70,17 +65,15 @@ def write_together(texts: Mapping[Path, str]) -> None:
 def creating(directory: Path) -> Iterator[Path]:
     """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    made = tempfile.mkdtemp(TEMPORARY, f".{directory.name}.", directory.parent)
-    temporary = Path(made)
+    temporary = Path(tempfile.mkdtemp(TEMPORARY, f".{directory.name}.", directory.parent))
     try:
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():  # some libraries write for their user alone
                 path.chmod(0o644)
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                _sync(path)
         temporary.chmod(0o755)
         temporary.replace(directory)
-        _sync_directory(directory.parent)
+        _sync(directory.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

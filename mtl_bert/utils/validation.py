@@ -20,8 +20,7 @@ def number(
         name: how the command line calls the setting.
         value: what was found.
         example: what could be written instead.
-        least: the smallest value.
-        most: the largest value.
+        least, most: the smallest and the largest value.
         exclusive: ``least`` itself is too small.
         whole: only whole numbers.
         optional: None will do as well.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data import Delimited
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, program, train_here

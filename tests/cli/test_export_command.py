@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from mtl_bert.model.model_card import data_sets_of
+from mtl_bert.model.encoder import data_sets_of
 from mtl_bert.runs.factories import make_tasks
 from tests.cli.driving import Command, train_here, tree
 

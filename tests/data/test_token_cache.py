@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mtl_bert.data.encoded import Encoded
-from mtl_bert.data.table import BadRow
+from mtl_bert.data.table import BadRow, Encoded
 from mtl_bert.data.token_cache import ABANDONED, GIBI, SUFFIX, Cache, directory
 from mtl_bert.utils.files import TEMPORARY
 from tests.factories import assert_same_tokens

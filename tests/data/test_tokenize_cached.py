@@ -15,7 +15,7 @@ from transformers import BertTokenizer
 
 from mtl_bert.data import Delimited, Synthetic, Table
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.tasks import Binary, MultiClass, Task
@@ -229,7 +229,7 @@ class Rows(Dataset[Batch]):
         return len(self.encoded)
 
     def __getitem__(self, row: int) -> Batch:
-        return collate(self.encoded, np.array([row]), torch.float32, 0)
+        return collate(self.encoded, np.array([row]), torch.float32)
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
@@ -244,7 +244,7 @@ def test_workers_that_make_batches(
         Rows(encoded), batch_size=None, num_workers=2, multiprocessing_context=context, timeout=60
     )
     for row, batch in enumerate(loader):
-        here = collate(encoded, np.array([row]), torch.float32, 0)
+        here = collate(encoded, np.array([row]), torch.float32)
         assert torch.equal(batch.input_ids, here.input_ids)
         assert torch.equal(batch.token_type_ids, here.token_type_ids)
         assert batch.labels.tolist() == [row % 2]

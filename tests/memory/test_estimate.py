@@ -45,7 +45,7 @@ def batch(examples: int, tokens: int, shortest: int | None = None) -> Batch:
     lengths, labels = np.full(examples, tokens), torch.zeros(examples)
     lengths[0] = shortest or tokens
     words = np.full(lengths.sum(), 7)
-    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples), 1, pad_token_id=0)
+    return Batch.of(lengths, words, 0 * words, labels, np.arange(examples))
 
 
 def make_model(K: int = 2, **settings: Any) -> MultiTaskModel:

@@ -29,7 +29,7 @@ def make_model(source=TINY, seed=0, **settings):
 
 def make_batch(texts, *, joint=True, tokenizer=TOKENIZER) -> Batch:
     encoded = Tokenize(tokenizer, 32, joint)(make_table(texts))
-    return collate(encoded, np.arange(len(texts)), torch.float32, tokenizer.pad_token_id)
+    return collate(encoded, np.arange(len(texts)), torch.float32)
 
 
 def texts_for(task, count, seed=0):

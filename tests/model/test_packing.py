@@ -79,7 +79,7 @@ def make_batch(lengths: list[int], encoder: PreTrainedModel, per_example: int = 
         types = rng.integers(0, 2, sum(lengths))
     rows = np.arange(len(lengths) // per_example)
     labels = torch.from_numpy(rng.integers(0, 2, len(rows))).float()
-    return Batch.of(np.array(lengths), tokens, types, labels, rows, per_example, pad)
+    return Batch.of(np.array(lengths), tokens, types, labels, rows)
 
 
 some_lengths = st.lists(st.integers(1, LONGEST), min_size=1, max_size=7)
@@ -155,13 +155,24 @@ def test_losses_and_gradients_of_the_whole_model(per_example: int, encoder_per_t
             torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6)
 
 
+def test_padding_is_the_encoders_own_token() -> None:
+    encoder = make_encoder("roberta")
+    seen: list[Tensor] = []
+    encoder.embeddings.word_embeddings.register_forward_pre_hook(
+        lambda _, given: seen.append(given[0])
+    )
+    pooled_padded(encoder, make_batch([2, 4], encoder))
+    assert encoder.config.pad_token_id == 1
+    assert (seen[0] == 1).tolist() == [[False, False, True, True], [False] * 4]
+
+
 def test_sequences_do_not_see_each_other() -> None:
     encoder = make_encoder("bert")
     assert pack(encoder)
     together = make_batch([5, 9, 4], encoder)
     alone = Batch.of(
         np.array([9]), together.input_ids[5:14].numpy(), together.token_type_ids[5:14].numpy(),  # type: ignore[index]
-        None, np.arange(1), 1, together.pad_token_id,
+        None, np.arange(1),
     )  # fmt: skip
     expected = pooled_packed(encoder, alone)[0]
     torch.testing.assert_close(pooled_packed(encoder, together)[1], expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mtl_bert.data import Synthetic
-from mtl_bert.data.encoded import Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.sampling import RoundRobin
@@ -19,7 +19,7 @@ from tests.factories import TINY, make_table, make_task, random_texts
 
 def digest_of(train: dict[str, Encoded]) -> str:
     types = dict.fromkeys(train, torch.float32)
-    return PlanDataModule(RoundRobin(8), train, {}, types, 0, epochs=1, seed=1).digest()
+    return PlanDataModule(RoundRobin(8), train, {}, types, epochs=1, seed=1).digest()
 
 
 @pytest.mark.parametrize("piece", [1, 7, 2**20])

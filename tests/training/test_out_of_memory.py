@@ -31,9 +31,7 @@ def step_of(**lengths: list[list[int]]) -> PlanStep[Batch]:
     tasks = {
         task: [
             Part(
-                Batch.of(
-                    np.array(b), np.zeros(sum(b), np.int64), None, None, np.arange(len(b)), 1, 0
-                ),
+                Batch.of(np.array(b), np.zeros(sum(b), np.int64), None, None, np.arange(len(b))),
                 1.0,
             )
             for b in batches

@@ -151,7 +151,7 @@ def test_what_is_ahead_is_the_plan_less_what_is_done(
     types = dict.fromkeys(TRAIN, torch.float32)
     sampler = ARRP(batch_size=4, B=13)
     datamodule = PlanDataModule(
-        sampler, TRAIN, TRAIN, types, 0, epochs=4, seed=1, group_by_length=bucket, dev_sample=sample
+        sampler, TRAIN, TRAIN, types, epochs=4, seed=1, group_by_length=bucket, dev_sample=sample
     )
     datamodule.start = Position(epoch, min(step, len(datamodule.plan(epoch).steps)))
     rest = [

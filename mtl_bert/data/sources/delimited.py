@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_bert.data.fingerprint import Fingerprint, digest, file_digest
-from mtl_bert.data.sources.records import Broken, Columns, Record, Records, Source
+from mtl_bert.data.sources.records import Columns, Record, Records, Source
 from mtl_bert.data.table import DataError, MissingSplitError
+from mtl_bert.data.token_cache import Fingerprint, digest, file_digest
 from mtl_bert.tasks import Task
 
 # A quoted field may hold line breaks; one that goes on for longer is a quote nobody closed.
@@ -34,7 +34,6 @@ class Delimited(Source):
     separator: str = "\t"
 
     def __post_init__(self) -> None:
-        """Check that the directory is there."""
         if self.dir is None:
             raise DataError(
                 f"data.dir: expected the directory of the {self.name} files, found nothing; "
@@ -47,44 +46,32 @@ class Delimited(Source):
             )
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of the file's bytes and of how they are read.
-
-        Raises:
-            DataError: a file that is missing.
-        """
+        """A digest of the file's bytes and of how they are read."""
         columns, separator, path = self._locate(task, split)
-        _check_there(path, task.name)
         how = (separator, columns, task.pair, task.head, split != "test")
         return Fingerprint(str(path), digest("delimited", path.name, file_digest(path), *how))
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
-        """Open the file of one split.
-
-        Raises:
-            DataError: a file that is missing, empty, binary or lacks a column.
-        """
+        """Open the file of one split."""
         columns, separator, path = self._locate(task, split)
-        header, records = _read(path, separator, task.name)
+        header, records = _read(path, separator)
         columns.check(task, header, str(path), labelled=labelled)
         return Records(columns, records, str(path))
 
     def _locate(self, task: Task, split: str) -> tuple[Columns, str, Path]:
         file, settings = self._settings(task, split, "a file")
         separator = settings.pop("separator", self.separator)
-        return Columns.read(task, settings), separator, Path(self.dir or ".") / file
+        columns, path = Columns.read(task, settings), Path(self.dir or ".") / file
+        if not path.is_file():
+            raise MissingSplitError(
+                f"{path}: expected a data file of task {task.name}, found nothing",
+                "put it there or write another data.dir",
+            )
+        return columns, separator, path
 
 
-def _check_there(path: Path, task: str) -> None:
-    if not path.is_file():
-        raise MissingSplitError(
-            f"{path}: expected a data file of task {task}, found nothing",
-            "put it there or write another data.dir",
-        )
-
-
-def _read(path: Path, separator: str, task: str) -> tuple[list[str], Iterator[tuple[str, Record]]]:
-    """The header of a file and its records, each with its place."""
-    _check_there(path, task)
+def _read(path: Path, separator: str) -> tuple[list[str], Iterator[Record]]:
+    """The header of a file and its records."""
     raw = path.read_bytes()
     if b"\0" in raw:
         raise DataError(
@@ -92,8 +79,7 @@ def _read(path: Path, separator: str, task: str) -> tuple[list[str], Iterator[tu
         )
     # Bytes that are not UTF-8 become lone surrogates, which mark the rows that have them.
     text = raw.decode("utf-8-sig", errors="surrogateescape")
-    lines = text.split("\n" if "\n" in text else "\r")
-    lines = [line.rstrip("\r") for line in lines]
+    lines = [line.rstrip("\r") for line in text.split("\n" if "\n" in text else "\r")]
     if not lines[0].strip():
         raise DataError(
             f"{path}: expected a header line with column names, found "
@@ -103,9 +89,7 @@ def _read(path: Path, separator: str, task: str) -> tuple[list[str], Iterator[tu
     return header, _records(path, lines, header, separator)
 
 
-def _records(
-    path: Path, lines: list[str], header: list[str], separator: str
-) -> Iterator[tuple[str, Record]]:
+def _records(path: Path, lines: list[str], header: list[str], separator: str) -> Iterator[Record]:
     at = 1
     while at < len(lines):
         if not lines[at].strip():
@@ -113,17 +97,16 @@ def _records(
             continue
         fields, used = _record(lines, at, separator)
         text = separator.join(fields)
+        fault = ""
         if not fields or (used > 1 and len(fields) != len(header)):
-            used, found = 1, "a quote is opened and not closed"
+            used, fault = 1, "a quote is opened and not closed"
             fields = [part.strip('"') for part in lines[at].split(separator)]
         elif len(fields) != len(header):
-            found = f"expected {len(header)} fields, found {len(fields)}"
+            fault = f"expected {len(header)} fields, found {len(fields)}"
         elif not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text):
-            found = "the text is not UTF-8"
-        else:
-            found = ""
+            fault = "the text is not UTF-8"
         row = dict(zip(header, fields, strict=False))  # a broken row's as far as they go
-        yield f"{path.name} line {at + 1}", Broken(found, row) if found else row
+        yield Record(f"{path.name} line {at + 1}", row, fault)
         at += used
 
 

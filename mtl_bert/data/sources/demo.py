@@ -1,4 +1,4 @@
-"""The built-in demo corpus: English made up from a small lexicon, for three tasks.
+"""The built-in demo corpus: English made up from a small lexicon (``demo.toml``), for three tasks.
 
 Each function draws examples of one task from a generator of random numbers, so that splits are
 independent draws of one distribution. Labels carry noise, as people's do: no model can be right
@@ -8,8 +8,10 @@ things to similarity but not to paraphrase.
 """
 
 import random
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from importlib.resources import files
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,53 +19,25 @@ Example = tuple[tuple[str, ...], float]
 Concept = tuple[str, ...]
 """Wordings that mean the same: a model that learns them from one task can use them in another."""
 Meaning = Mapping[str, Concept]
+"""What a sentence says: a concept for each slot."""
 Pools = Mapping[str, Sequence[Concept]]
 
-
-def _concepts(text: str) -> Sequence[Concept]:
-    return tuple(tuple(entry.strip().split("/")) for entry in text.split(","))
-
-
-# Each word is a single token in mtl_bert/model/tiny/vocab.txt: a new word needs a line there.
-PEOPLE: Final = _concepts(
-    "man/guy, woman/lady, boy/lad, child/kid, doctor/physician, teacher/instructor, "
-    "soldier/trooper, lawyer/attorney, policeman/officer, singer/vocalist, writer/author, "
-    "cook/chef, thief/burglar, student/pupil, sailor/seaman, pilot/aviator"
+_TEXTS: Final[dict[str, Any]] = tomllib.loads(
+    (files("mtl_bert.data.sources") / "demo.toml").read_text("utf-8")
 )
-ACTIONS: Final = _concepts(
-    "buy/purchase/acquire, repair/fix/mend, sell, paint, clean/wash, steal, hide/conceal, "
-    "find/locate, borrow, rent/lease, build/construct, photograph, carry/transport, "
-    "destroy/wreck/demolish, choose/select, inspect/examine"
-)
-THINGS: Final = _concepts(
-    "car/automobile, bicycle/bike, boat/vessel, truck/lorry, sofa/couch, table/desk, "
-    "lamp/lantern, jacket/coat, statue/sculpture, violin/fiddle, phone/telephone, "
-    "house/cottage, garage/shed, carpet/rug, bag/sack, box/crate"
-)
-QUALITIES: Final = _concepts(
-    "old/ancient, new/modern, small/little, large/big, red, blue, green, yellow, heavy, wooden"
-)
-GENRES: Final = _concepts(
-    "film/movie/picture, comedy/farce, thriller/chiller, musical/operetta, drama/melodrama, "
-    "documentary, western, cartoon/animation"
-)
-ASPECTS: Final = _concepts(
-    "plot/story/storyline, acting, script/dialogue, music/score/soundtrack, ending/finale, "
-    "direction, photography, humour/wit, pace/rhythm, cast"
-)
-# What reviewers say, from the worst to the best; the middle says neither. Paraphrase looks only at
-# the side of the middle (praise or blame), sentiment also at how far from it.
-JUDGEMENTS: Final = _concepts(
-    "awful/terrible/horrible/dreadful/atrocious, weak/dull/slow/clumsy/boring, "
-    "ordinary/average/familiar/typical/conventional, good/nice/pleasant/charming/amusing, "
-    "brilliant/superb/magnificent/stunning/wonderful"
-)
-
+CONCEPTS: Final[Pools] = {
+    slot: tuple(tuple(entry.strip().split("/")) for entry in text.split(","))
+    for slot, text in _TEXTS["concepts"].items()
+}
+JUDGEMENTS: Final = CONCEPTS["judgement"]
 USUAL_SHARE: Final = 0.4
-SCENE: Final[Pools] = {"person": PEOPLE, "action": ACTIONS, "thing": THINGS}
 
 
-# From a meaning, which is a concept for each slot, to a sentence that says it.
+def _pools(*slots: str) -> Pools:
+    return {slot: CONCEPTS[slot] for slot in slots}
+
+
+SCENE: Final = _pools("person", "action", "thing")
 
 
 def _draw_all(
@@ -78,7 +52,8 @@ def _indefinite(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _sentence(text: str) -> str:
+def _sentence(template: str, words: Mapping[str, str]) -> str:
+    text = template.format_map(words)
     return text[0].upper() + text[1:]
 
 
@@ -107,25 +82,9 @@ def _word_slots(meaning: Meaning, source: random.Random) -> dict[str, str]:
 CLASS_SHARES: Final = (0.13, 0.26, 0.19, 0.27, 0.15)
 # The share of readers who see the next class.
 CLASS_NOISE: Final = 0.2
-
-# One judgement, or two of which the second one, after "but", weighs more.
-ONE: Final = (
-    "the {genre} about {person} is {first}.",
-    "this is {a_first} {genre} about {person}.",
-    "the {genre} about {person} has {a_first} {aspect}.",
-    "the {aspect} of the {genre} about {person} is {first}.",
-)
-BOTH: Final = (
-    "the {aspect} is {first} and the {genre} is {second}.",
-    "this {genre} about {person} is {first} and {second}.",
-    "{a_first} and {second} {genre} about {person}.",
-)
-BUT: Final = (
-    "the {aspect} is {first}, but the {genre} is {second}.",
-    "although the {aspect} is {first}, this {genre} is {second}.",
-)
-SECOND_WEIGHT: Final = {ONE: 0.0, BOTH: 0.5, BUT: 0.75}
-REVIEW: Final[Pools] = {"genre": GENRES, "person": PEOPLE, "aspect": ASPECTS}
+# How much the second judgement weighs.
+SECOND_WEIGHT: Final = {"one": 0.0, "both": 0.5, "but": 0.75}
+REVIEW: Final = _pools("genre", "person", "aspect")
 
 
 def sentiment(count: int, rng: np.random.Generator) -> list[Example]:
@@ -136,33 +95,27 @@ def sentiment(count: int, rng: np.random.Generator) -> list[Example]:
 def _review(source: random.Random) -> Example:
     (meant,) = source.choices(range(len(CLASS_SHARES)), CLASS_SHARES)
     while True:
-        templates = source.choice((ONE, ONE, ONE, BOTH, BUT))
+        form = source.choice(("one", "one", "one", "both", "but"))
         first, second = source.randrange(5), source.randrange(5)
-        weight = SECOND_WEIGHT[templates]
-        if not _is_natural(templates, first, second):
-            continue
-        if round((1 - weight) * first + weight * second) == meant:
+        weight = SECOND_WEIGHT[form]
+        # One says it so: "but" wants a contrast, "and" none.
+        natural = {"one": True, "both": abs(first - second) <= 1, "but": abs(first - second) >= 2}
+        if natural[form] and round((1 - weight) * first + weight * second) == meant:
             break
-    text = _write(source.choice(templates), first, second, source)
+    text = _write(_TEXTS["reviews"][form], first, second, source)
     if source.random() < CLASS_NOISE:
         meant = min(4, max(0, meant + source.choice((-1, 1))))
     return (text,), float(meant)
 
 
-def _is_natural(templates: tuple[str, ...], first: int, second: int) -> bool:
-    """Whether one says it so: "but" wants a contrast, "and" none."""
-    if templates is BUT:
-        return abs(first - second) >= 2
-    return templates is ONE or abs(first - second) <= 1
-
-
-def _write(template: str, first: int, second: int, source: random.Random) -> str:
+def _write(templates: Sequence[str], first: int, second: int, source: random.Random) -> str:
+    template = source.choice(templates)
     words = _word_slots(_draw_meaning(REVIEW, source), source)
     words["person"] = _indefinite(words["person"])
     words["first"] = source.choice(JUDGEMENTS[first])
     words["second"] = source.choice([word for word in JUDGEMENTS[second] if word != words["first"]])
     words["a_first"] = _indefinite(words["first"])
-    return _sentence(template.format_map(words))
+    return _sentence(template, words)
 
 
 # Questions: two ask the same if they have the same intent and agree in every slot. How strongly
@@ -178,42 +131,17 @@ QUALITY_SHARE: Final = 0.3
 NEAR_SHARE: Final = 0.15
 OTHER_INTENT_SHARE: Final = 0.05
 
-INTENTS: Final[Sequence[Sequence[str]]] = (
-    (
-        "how can {person} {action} {thing}{when}?",
-        "how does {person} manage to {action} {thing}{when}?",
-    ),
-    (
-        "why would {person} {action} {thing}{when}?",
-        "what makes {person} {action} {thing}{when}?",
-    ),
-    (
-        "what does it cost {person} to {action} {thing}{when}?",
-        "how much must {person} pay to {action} {thing}{when}?",
-    ),
-    (
-        "can {person} legally {action} {thing}{when}?",
-        "is {person} allowed to {action} {thing}{when}?",
-    ),
-)
-OPINIONS: Final = (
-    "why do critics call the {genre} about {person} {verdict}{when}?",
-    "what makes the {genre} about {person} so {verdict}{when}?",
-    "why is the {genre} about {person} considered {verdict}{when}?",
-    "why do people find the {genre} about {person} {verdict}{when}?",
-)
-# Words that ask nothing.
-WHENS: Final = (
-    *[""] * 4,
-    *(" now", " today", " nowadays", " currently", " lately", " here", " again", " anyway"),
-)
+INTENTS: Final[Sequence[Sequence[str]]] = _TEXTS["questions"]["intents"]
 VERDICTS: Final = (JUDGEMENTS[0] + JUDGEMENTS[1], JUDGEMENTS[2], JUDGEMENTS[3] + JUDGEMENTS[4])
-OPINION: Final[Pools] = {"genre": GENRES, "person": PEOPLE, "verdict": VERDICTS}
+OPINION: Final = (
+    _TEXTS["questions"]["opinions"],
+    {**_pools("genre", "person"), "verdict": VERDICTS},
+)
 # Opinions twice: they have more words to learn, and sentiment needs these.
 QUESTIONS: Final[Sequence[tuple[Sequence[str], Pools]]] = (
     *((templates, SCENE) for templates in INTENTS),
-    (OPINIONS, OPINION),
-    (OPINIONS, OPINION),
+    OPINION,
+    OPINION,
 )
 
 Question = tuple[int, Meaning]
@@ -252,15 +180,15 @@ def _ask(question: Question, source: random.Random) -> str:
         words["thing"] = _indefinite(_qualify(words["thing"], source))
     else:
         words["genre"] = _qualify(words["genre"], source)
-    words["when"] = source.choice(WHENS)
+    words["when"] = source.choice(_TEXTS["questions"]["whens"])
     words["person"] = _indefinite(words["person"])
-    return _sentence(source.choice(QUESTIONS[family][0]).format_map(words))
+    return _sentence(source.choice(QUESTIONS[family][0]), words)
 
 
 def _qualify(noun: str, source: random.Random) -> str:
     if source.random() >= QUALITY_SHARE:
         return noun
-    return f"{source.choice(source.choice(QUALITIES))} {noun}"
+    return f"{source.choice(source.choice(CONCEPTS['quality']))} {noun}"
 
 
 # Captions: each slot that agrees adds its weight, so one difference costs part of the score, where
@@ -269,15 +197,7 @@ def _qualify(noun: str, source: random.Random) -> str:
 WEIGHTS: Final = {"person": 1.5, "action": 1.5, "thing": 1.5, "quality": 0.5}
 # The standard deviation of what readers' scores add: with it, Pearson's r ends near 0.95.
 SCORE_NOISE: Final = 0.6
-
-CAPTIONS: Final = (
-    "police saw {person} {action} {thing}.",
-    "we see {person} {action} {thing}.",
-    "neighbours watched {person} {action} {thing}.",
-    "here we see {person} {action} {thing}.",
-    "reporters watched {person} {action} {thing}.",
-)
-CAPTION: Final[Pools] = {**SCENE, "quality": QUALITIES}
+CAPTION: Final = _pools(*WEIGHTS)
 
 
 def similarity(count: int, rng: np.random.Generator) -> list[Example]:
@@ -302,4 +222,4 @@ def _describe(meaning: Meaning, source: random.Random) -> str:
     words = _word_slots(meaning, source)
     words["person"] = _indefinite(words["person"])
     words["thing"] = _indefinite(f"{words['quality']} {words['thing']}")
-    return _sentence(source.choice(CAPTIONS).format_map(words))
+    return _sentence(source.choice(_TEXTS["captions"]["templates"]), words)

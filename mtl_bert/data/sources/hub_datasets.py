@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtl_bert.data.fingerprint import Fingerprint, UnknownContentError, digest
-from mtl_bert.data.sources.records import Columns, Records, Source
+from mtl_bert.data.sources.records import Columns, Record, Records, Source
 from mtl_bert.data.table import DataError
+from mtl_bert.data.token_cache import Fingerprint, UnknownContentError, digest
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.hub import require_hub
 
 if TYPE_CHECKING:
@@ -30,31 +31,20 @@ class Hub(Source):
     name: str = "hub"
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
-        """Load one split of a data set.
-
-        Raises:
-            DataError: the ``datasets`` library, a split or a column is missing, or the
-                data set does not load.
-            HubError: the data set is not in the cache and the hub does not answer.
-        """
+        """Load one split of a data set, by the ``datasets`` library."""
         columns, data, origin = self._load(task, split, labelled=labelled)
-        numbered = ((f"{origin} row {number}", record) for number, record in enumerate(data))
-        return Records(columns, numbered, origin)
+        records = (Record(f"{origin} row {row}", fields) for row, fields in enumerate(data))
+        return Records(columns, records, origin)
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of the library's own fingerprint of the data set, and of how it is read.
-
-        Raises:
-            DataError, HubError: as ``open``.
-        """
+        """A digest of the library's own fingerprint of the data set, and of how it is read."""
         labelled = split != "test"
         columns, data, origin = self._load(task, split, labelled=labelled)
         known = getattr(data, "_fingerprint", None)  # the library's documentation names it
         if not isinstance(known, str):
             raise UnknownContentError(f"{origin} has no fingerprint")
-        return Fingerprint(
-            origin, digest("hub", known, origin, columns, task.pair, task.head, labelled)
-        )
+        how = (columns, task.pair, task.head, labelled)
+        return Fingerprint(origin, digest("hub", known, origin, *how))
 
     def _load(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
         name, settings = self._settings(task, split, "the name of a split")
@@ -90,10 +80,9 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
         return load()
     except Exception as error:
         # The library has no base of its errors: some are its own, some its readers'.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{path}: expected split {split} of config {config or 'default'}, found that it does "
-            f"not load ({first}); mend sources.hub in the task's file"
+            f"not load ({first_line(error)}); mend sources.hub in the task's file"
         ) from error
 
 

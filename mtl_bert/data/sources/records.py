@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mtl_bert.data.fingerprint import Fingerprint
 from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
+from mtl_bert.data.token_cache import Fingerprint
 from mtl_bert.tasks import Task
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
@@ -61,20 +61,18 @@ class Columns:
             )
 
 
-@dataclass(frozen=True)
-class Broken:
-    """A record that cannot be trusted.
+class Record(NamedTuple):
+    """One record of a split.
 
     Attributes:
-        reason: what is wrong with it.
-        fields: what it seems to hold.
+        place: where it stands, for people.
+        fields: what it holds, or seems to hold.
+        fault: why it cannot be trusted, or an empty string.
     """
 
-    reason: str
-    fields: Mapping[str, object] = field(default_factory=dict)
-
-
-Record = Mapping[str, object] | Broken
+    place: str
+    fields: Mapping[str, object]
+    fault: str = ""
 
 
 class Records(NamedTuple):
@@ -82,12 +80,12 @@ class Records(NamedTuple):
 
     Attributes:
         columns: where the fields stand in a record; each of them is there.
-        records: each with its place.
+        records: the records, in order.
         origin: the file or data set.
     """
 
     columns: Columns
-    records: Iterable[tuple[str, Record]]
+    records: Iterable[Record]
     origin: str
 
 
@@ -129,7 +127,8 @@ class Source:
         Raises:
             DataError, HubError: as ``open``, or no row has an id.
         """
-        return build_named_table(task, self.open(task, split, labelled=False))
+        opened = self.open(task, split, labelled=False)
+        return build_table(task, opened, labelled=False, whole=False)
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
         """A digest of everything that decides what ``read`` gives, without reading.
@@ -152,100 +151,68 @@ class Source:
         return splits[split], settings
 
 
-def build_table(task: Task, opened: Records, *, labelled: bool) -> Table:
+def build_table(task: Task, opened: Records, *, labelled: bool, whole: bool = True) -> Table:
     """Check every record and keep the usable ones.
 
     Args:
         task: says what a label may be.
         opened: the split.
         labelled: whether a label is expected.
+        whole: keep only records that lack nothing; else all that have an id, to predict them from
+            what there is of them.
 
     Raises:
         DataError: no usable row is left.
     """
     columns, records, origin = opened
-    ids, texts, labels, skipped = [], [], [], []
-    for place, record in records:
+    ids: list[str] = []
+    texts: list[tuple[str, ...]] = []
+    labels, skipped, incomplete = [], [], []
+    for place, fields, fault in records:
+        row_texts = tuple(_text(fields, column) for column in columns.text)
+        missing = [c for c, text in zip(columns.text, row_texts, strict=True) if not text]
         try:
-            if isinstance(record, Broken):
-                raise ValueError(record.reason)
-            row_texts = tuple(_text(record, column) for column in columns.text)
-            label = _label(task, record, columns.label) if labelled else math.nan
-            row_id = _text(record, columns.id) if columns.id else place
+            if whole and (fault or missing):
+                raise ValueError(fault or f"{missing[0]} is missing")
+            label = _label(task, fields, columns.label) if labelled else math.nan
+            row_id = _needed(fields, columns.id) if columns.id else place
+            unfit = len(row_id.splitlines()) > 1 or SURROGATE.search(row_id)
+            if unfit and columns.id and not whole:  # a file of predictions has to hold it
+                raise ValueError(f"{columns.id} {ascii(row_id)[:40]} is not a name")
         except ValueError as reason:
             skipped.append(BadRow(place, str(reason)))
             continue
+        if fault or missing:
+            incomplete.append(BadRow(place, fault or f"{' and '.join(missing)} missing"))
+        if fault:
+            row_texts = tuple(SURROGATE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
         ids.append(row_id)
         texts.append(row_texts)
         labels.append(label)
-    _check_some(task, ids, skipped, origin)
-    known = np.array(labels, np.float64) if labelled else None
-    return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped))
-
-
-def build_named_table(task: Task, opened: Records) -> Table:
-    """Keep every record that has an id, to predict it from what there is of it; no labels.
-
-    Raises:
-        DataError: no record has an id.
-    """
-    columns, records, origin = opened
-    ids: list[str] = []
-    texts: list[tuple[str, ...]] = []
-    skipped, incomplete = [], []
-    for place, record in records:
-        fields = record.fields if isinstance(record, Broken) else record
-        try:
-            row_id = _id(fields, columns.id) if columns.id else place
-        except ValueError as reason:
-            skipped.append(BadRow(place, str(reason)))
-            continue
-        row_texts = tuple(_whatever(fields, column) for column in columns.text)
-        missing = [c for c, text in zip(columns.text, row_texts, strict=True) if not text]
-        if isinstance(record, Broken):
-            incomplete.append(BadRow(place, record.reason))
-        elif missing:
-            incomplete.append(BadRow(place, f"{' and '.join(missing)} missing"))
-        ids.append(row_id)
-        texts.append(row_texts)
-    _check_some(task, ids, skipped, origin)
-    return Table(origin, tuple(ids), tuple(texts), None, tuple(skipped), tuple(incomplete))
-
-
-def _check_some(task: Task, ids: Sequence[str], skipped: Sequence[BadRow], origin: str) -> None:
     if not ids:
         example = f" (the first: {skipped[0]})" if skipped else ""
         raise DataError(
             f"{origin}: expected rows for task {task.name}, found "
             f"{len(skipped)} and none that can be used{example}; name another file"
         )
+    known = np.array(labels, np.float64) if labelled else None
+    return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
 
 
-def _id(fields: Mapping[str, object], column: str) -> str:
-    """A row's name, which has to fit on a line and into a file."""
-    text = _text({column: fields.get(column)}, column)
-    if len(text.splitlines()) > 1 or SURROGATE.search(text):
-        raise ValueError(f"{column} {ascii(text)[:40]} is not a name")
-    return text
-
-
-def _whatever(fields: Mapping[str, object], column: str) -> str:
-    """What there is of a text, bytes that are not UTF-8 replaced."""
+def _text(fields: Mapping[str, object], column: str) -> str:
     value = fields.get(column)
-    text = "" if value is None else str(value).strip()
-    return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return "" if value is None else str(value).strip()
 
 
-def _text(record: Mapping[str, object], column: str) -> str:
-    value = record[column]
-    text = "" if value is None else str(value).strip()
+def _needed(fields: Mapping[str, object], column: str) -> str:
+    text = _text(fields, column)
     if not text:
         raise ValueError(f"{column} is missing")
     return text
 
 
-def _label(task: Task, record: Mapping[str, object], column: str) -> float:
-    text = _text(record, column)
+def _label(task: Task, fields: Mapping[str, object], column: str) -> float:
+    text = _needed(fields, column)
     try:
         label = float(TRUTHS.get(text, text))
     except ValueError:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mtl_bert.data.fingerprint import Fingerprint, digest
 from mtl_bert.data.sources.records import Source
 from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.token_cache import Fingerprint, digest
 from mtl_bert.tasks import Task
 
 SPLITS = ("train", "dev", "test")
@@ -19,7 +19,7 @@ SPLITS = ("train", "dev", "test")
 class Synthetic(Source):
     """A corpus that is generated from a seed.
 
-    A task's ``sources`` entry names ``make``, a generator ``(count, rng) -> examples``, its
+    A task's ``sources`` entry names ``make``, a function ``(count, rng) -> examples``, its
     published training size ``train`` and the size of its ``dev`` set.
 
     Attributes:
@@ -35,7 +35,6 @@ class Synthetic(Source):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         if not self.scale > 0:
             raise DataError(
                 f"data.scale: expected a number > 0, found {self.scale}; write data.scale=0.11"

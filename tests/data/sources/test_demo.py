@@ -9,13 +9,9 @@ import pytest
 from transformers import BertTokenizer
 
 from mtl_bert.data.sources.demo import (
-    ACTIONS,
-    ASPECTS,
-    GENRES,
+    CONCEPTS,
     JUDGEMENTS,
-    PEOPLE,
-    QUALITIES,
-    THINGS,
+    SCENE,
     Example,
     paraphrase,
     sentiment,
@@ -24,7 +20,6 @@ from mtl_bert.data.sources.demo import (
 
 TASKS = {"sentiment": sentiment, "paraphrase": paraphrase, "similarity": similarity}
 SIZES = {"sentiment": (936, 1101), "paraphrase": (31020, 4431), "similarity": (662, 863)}
-GROUPS = (PEOPLE, ACTIONS, THINGS, QUALITIES, GENRES, ASPECTS, JUDGEMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +119,7 @@ def test_texts_vary(task: str, dev: dict[str, list[Example]]) -> None:
 
 
 def test_a_word_is_in_one_concept() -> None:
-    for group in GROUPS:
+    for group in CONCEPTS.values():
         words = [word for concept in group for word in concept]
         assert len(words) == len(set(words))
 
@@ -135,7 +130,7 @@ def test_tasks_share_words(train: dict[str, list[Example]]) -> None:
     }
     judgements = {word for concept in JUDGEMENTS for word in concept}
     assert judgements <= words["sentiment"] & words["paraphrase"]
-    things = {word for group in (PEOPLE, ACTIONS, THINGS) for concept in group for word in concept}
+    things = {word for group in SCENE.values() for concept in group for word in concept}
     assert things <= words["similarity"] & words["paraphrase"]
 
 
@@ -155,12 +150,7 @@ def test_sentiment_has_noise(train: dict[str, list[Example]]) -> None:
 
 def _concepts(text: str) -> tuple[Counter[tuple[str, ...]], str]:
     """The concepts of people, actions and things in a text, and how it begins."""
-    owner = {
-        word: concept
-        for group in (PEOPLE, ACTIONS, THINGS)
-        for concept in group
-        for word in concept
-    }
+    owner = {word: concept for group in SCENE.values() for concept in group for word in concept}
     words = re.findall(r"[a-z]+", text.lower())
     return Counter(owner[word] for word in words if word in owner), words[0] + words[1]
 
@@ -196,7 +186,7 @@ def test_every_word_is_one_token(
 
 
 def test_lexicon_is_in_the_vocabulary(vocabulary: list[str]) -> None:
-    words = {word for group in GROUPS for concept in group for word in concept}
+    words = {word for group in CONCEPTS.values() for concept in group for word in concept}
     assert words <= set(vocabulary)
 
 

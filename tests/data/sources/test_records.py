@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data import DataError
-from mtl_bert.data.sources.records import Broken, Columns, Records, build_table
+from mtl_bert.data.sources.records import Columns, Record, Records, build_table
 from mtl_bert.tasks import MultiClass, Regression
 from tests.factories import assert_tells, make_task
 
@@ -15,8 +15,11 @@ def record(**fields):
     return {"id": "a", "text": "some text", "label": "1", **fields}
 
 
-def build(*records, task=None, columns=SINGLE, labelled=True):
-    placed = [(f"row {number}", content) for number, content in enumerate(records)]
+def build(*records, task=None, columns=SINGLE, labelled=True, first_fault=""):
+    placed = [
+        Record(f"row {number}", fields, "" if number else first_fault)
+        for number, fields in enumerate(records)
+    ]
     return build_table(
         task or make_task(), Records(columns, placed, "somewhere"), labelled=labelled
     )
@@ -60,7 +63,8 @@ def test_a_bad_row_is_skipped_with_its_place_and_reason(fields, reason):
 
 
 def test_a_source_may_give_the_reason_itself():
-    table = build(Broken("expected 3 fields, found 2"), record())
+    table = build(record(), record(id="b"), first_fault="expected 3 fields, found 2")
+    assert table.ids == ("b",)
     assert [str(row) for row in table.skipped] == ["row 0: expected 3 fields, found 2"]
 
 

@@ -113,7 +113,7 @@ def test_a_missing_file_says_how_to_ask_for_the_others(tmp_path: Path) -> None:
     gone = make_task("second", pair=True, sources=sources("gone.tsv"))
     with pytest.raises(DataError) as raised:
         load_rows(source, [here[0], gone, here[1]], "test")
-    assert_tells(raised.value, "gone.tsv", "second", "write task=[first,third]")
+    assert_tells(raised.value, "gone.tsv", "second", "ask for first, third alone")
     with pytest.raises(DataError) as raised:
         load_rows(source, [gone], "test")
     assert_tells(raised.value, "gone.tsv", "another data.dir")

@@ -6,8 +6,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-import mtl_bert.model.model_card
-from mtl_bert.model.model_card import data_sets_of
+import mtl_bert.model.encoder
+from mtl_bert.model.encoder import data_sets_of
 from mtl_bert.runs.factories import make_encoder_source, make_tasks
 from tests.cli.driving import train_here
 from tests.composing import settings_of
@@ -30,7 +30,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the network was used")
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(mtl_bert.model.model_card, "require_hub", refuse)
+    monkeypatch.setattr(mtl_bert.model.encoder, "require_hub", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.data.fingerprint import UnknownContentError, code_of, digest
 from mtl_bert.data.sources.demo import paraphrase, sentiment
+from mtl_bert.data.token_cache import UnknownContentError, code_of, digest
 from mtl_bert.tasks import Binary, MultiClass, Regression
 
 plain = st.recursive(
@@ -64,7 +64,7 @@ def test_another_process_comes_to_the_same() -> None:
     code = (
         "from functools import partial\n"
         "from mtl_bert.data.sources.demo import paraphrase\n"
-        "from mtl_bert.data.fingerprint import digest\n"
+        "from mtl_bert.data.token_cache import digest\n"
         "from mtl_bert.tasks import Regression\n"
         "print(digest(partial(paraphrase), Regression(low=0, high=5), {'a': None}))"
     )
@@ -109,6 +109,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place.mkdir()
     for path in (place / "__init__.py", place / "one.py", place / "two.py", tmp_path / "alone.py"):
         path.write_text("def make(count, rng): return count\n")
+    (place / "words.toml").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("made_for_a_test", "made_for_a_test.one", "made_for_a_test.two", "alone"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -120,6 +121,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("made_for_a_test.one", "made_for_a_test/one.py", True),
         ("made_for_a_test.one", "made_for_a_test/two.py", True),  # which it may import
+        ("made_for_a_test.one", "made_for_a_test/words.toml", True),  # which it may read
         ("made_for_a_test.one", "alone.py", False),
         ("alone", "alone.py", True),
         ("alone", "other.py", False),
