@@ -13,7 +13,7 @@ from mtl_bert.data.encoded import Encoded
 from mtl_bert.runs.factories import make_selections
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
-from mtl_bert.training.callbacks.progress import bar_wanted
+from mtl_bert.utils.logging import bar_wanted
 
 log = logging.getLogger(__name__)
 
