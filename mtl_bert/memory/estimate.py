@@ -1,25 +1,31 @@
 """Estimate the most memory that a training step and a validation take, without any weights.
 
-The step is taken on fake tensors, operator by operator: for each task forward, where autograd keeps
-activations, and backward, where they go and the task's row of gradients comes; then the rows are
-combined and the optimizer takes its step. Not counted: the program itself and its data, what
-kernels need inside, and what an allocator holds without using it.
+The step is taken on fake tensors, operator by operator: for each task forward,
+where autograd keeps activations, and backward, where they go and the task's row of gradients comes;
+then the rows are combined and the optimizer takes its step. Fake tensors have shapes and types, go
+through the same operators and the same autograd as real ones, and have no memory. Not counted: the
+program itself and its data, what kernels need inside, and what an allocator holds without using it.
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.memory.live_bytes import LiveBytes, size
-from mtl_bert.memory.work import Work
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery.freezing import frozen_names
+from mtl_bert.training.step import task_loss
+
+if TYPE_CHECKING:
+    from mtl_bert.memory.preview import Work
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -55,7 +61,7 @@ class Estimate:
 
 def estimate(
     model: MultiTaskModel,
-    works: Sequence[Work],
+    works: "Sequence[Work]",
     batch_of: Callable[[str, int], Batch],
     optimizer: Callable[[Iterable[Parameter]], Optimizer],
     *,
@@ -108,15 +114,12 @@ def estimate(
     )
 
 
-def computing(device: torch.device, precision: str) -> AbstractContextManager[object]:
+def computing(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a step of such a precision computes."""
-    if precision not in HALF:
-        return nullcontext()
-    return torch.autocast(device.type, HALF[precision])
+    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
-@dataclass(frozen=True)
-class StepRows:
+class StepRows(NamedTuple):
     """What the tasks' rows of a step take, in bytes.
 
     Attributes:
@@ -136,7 +139,7 @@ class StepRows:
 
 def rows_of_a_step(
     model: MultiTaskModel,
-    work: Work,
+    work: "Work",
     batch_of: Callable[[str, int], Batch],
     precision: str,
     processes: int = 1,
@@ -150,17 +153,16 @@ def rows_of_a_step(
         precision: as ``trainer.precision``.
         processes: several copy each row into a buffer, which holds all rows of the step.
     """
-    batches = {task: batch_of(task, count) for task, count in work.examples.items()}
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    live, rows = LiveBytes(there), dict[str, list[Tensor]]()
-    sizes, activations = dict[str, int](), dict[str, int]()
+    batches = {task: batch_of(task, count) for task, count in work.examples.items()}
+    rows, sizes, activations = dict[str, list[Tensor]](), dict[str, int](), dict[str, int]()
     model.train()
-    with computing(there[0].device, precision), live:
+    with computing(there[0].device, precision), LiveBytes(there) as live:
         for task, batch in batches.items():
             for _ in range(min(work.parts, 2)):  # a third takes no more than the second
                 before = live.now
-                loss = _loss(model, task, batch)
+                loss = task_loss(model, task, batch)
                 activations[task] = live.now - before
                 found = torch.autograd.grad(loss, parameters, allow_unused=True)
                 row = [gradient for gradient in found if gradient is not None]
@@ -187,15 +189,13 @@ def rows_of_a_step(
 def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: str) -> int:
     """The most bytes at once while a batch is predicted, besides the model's own."""
     there = [*model.parameters(), *model.buffers()]
-    live = LiveBytes(there)
     model.eval()
-    with torch.inference_mode(), computing(there[0].device, precision), live:
+    with torch.inference_mode(), computing(there[0].device, precision), LiveBytes(there) as live:
         model(task, batch)
     return live.peak
 
 
-@dataclass(frozen=True)
-class OptimizerStep:
+class OptimizerStep(NamedTuple):
     """What an optimizer takes, in bytes.
 
     Attributes:
@@ -229,16 +229,6 @@ def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> Optimi
     return OptimizerStep(state, max(0, live.peak - state))
 
 
-def _loss(model: MultiTaskModel, task: str, batch: Batch) -> Tensor:
-    outputs, labels = model(task, batch), batch.labels
-    assert labels is not None
-    if labels.is_floating_point():
-        labels = labels.to(outputs.dtype)
-    with torch.autocast(outputs.device.type, enabled=False):
-        loss: Tensor = model.tasks[task].loss(outputs, labels)
-    return loss
-
-
 def _set_sparse(model: MultiTaskModel, sparse: bool) -> dict[str, Parameter]:
     """Have gradients come as in training; the embeddings' tables for which they are sparse.
 
@@ -251,3 +241,52 @@ def _set_sparse(model: MultiTaskModel, sparse: bool) -> dict[str, Parameter]:
             part.padding_idx = None
             tables[f"{name}.weight"] = model.get_parameter(f"{name}.weight")
     return tables
+
+
+def _storages(tensors: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
+    """The storages of some tensors, each once; a sparse tensor has two, its indices and values."""
+    dense: list[Tensor] = []
+    for tensor in tensors:
+        if isinstance(tensor, Tensor):
+            dense += [tensor._indices(), tensor._values()] if tensor.is_sparse else [tensor]
+    found = (tensor.untyped_storage() for tensor in dense)
+    return {storage._cdata: storage for storage in found}
+
+
+def size(tensors: Iterable[Any]) -> int:
+    """Bytes of some tensors together; tensors that share a storage count once."""
+    return sum(storage.nbytes() for storage in _storages(tensors).values())
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that were made under it and are still alive.
+
+    Args:
+        known: tensors that existed before and do not count.
+
+    Attributes:
+        now: bytes alive at this moment.
+        peak: the most bytes that were alive at once.
+    """
+
+    def __init__(self, known: Iterable[Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._seen = set(_storages(known))
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Carry out an operator and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        for key, storage in _storages(tree_leaves(made)).items():
+            if key not in self._seen:
+                self._seen.add(key)
+                weakref.finalize(storage, self._freed, key, storage.nbytes())
+                self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        return made
+
+    def _freed(self, key: int, count: int) -> None:
+        self._seen.discard(key)
+        self.now -= count

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from mtl_bert.config.compose import sampler_name
 from mtl_bert.config.settings import ConfigError, Settings
-from mtl_bert.memory.work import Largest
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
@@ -67,6 +66,50 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         return sampler(sizes, epoch, settings.epochs, settings.seed)
 
     return Preview(settings, sizes, corpus, drawn)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Steps with the same tasks and the same frozen parameters.
+
+    Attributes:
+        frozen: patterns of parameter names.
+        examples: of each task, that go through the model at once in the largest step.
+        parts: of a task's examples that do, one after another.
+    """
+
+    frozen: tuple[str, ...]
+    examples: Mapping[str, int]
+    parts: int = 1
+
+
+class Largest:
+    """Remembers the most examples of each task that go through the model at once.
+
+    Args:
+        processes: that share a step's examples.
+        accumulate: parts that a process's share goes through the model in.
+    """
+
+    def __init__(self, processes: int, accumulate: int) -> None:
+        self._processes, self._accumulate = processes, accumulate
+        self._most: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, int]] = {}
+
+    def see(self, plan: Epoch) -> None:
+        """Take note of an epoch."""
+        for step in plan.steps:
+            most = self._most.setdefault((step.phase.frozen, tuple(step.rows)), {})
+            for task, rows in step.rows.items():
+                most[task] = max(most.get(task, 0), len(rows))
+
+    def works(self) -> list[Work]:
+        """The kinds of steps that there were."""
+        works = []
+        for (frozen, _), most in self._most.items():
+            shares = {task: -(-count // self._processes) for task, count in most.items()}
+            at_once = {task: -(-share // self._accumulate) for task, share in shares.items()}
+            works.append(Work(frozen, at_once, min(self._accumulate, max(shares.values()))))
+        return works
 
 
 @dataclass(frozen=True)
@@ -140,24 +183,18 @@ class Preview:
 
     def __rich__(self) -> Table:
         """A row for each epoch, phase and task."""
-        return _shown(self._summary[0], self._title)
-
-    @property
-    def _title(self) -> str:
         settings = self.settings
         origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
         title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
         if (steps := settings.group_by_length) is not None:
             title += f", group_by_length={steps} (examples of like length share a batch)"
-        return title
+        return _shown(self._summary[0], title)
 
     @cached_property
     def _summary(self) -> tuple[list["_Line"], Largest]:
         """Number, use and notes of each epoch; the most that goes through the model at once."""
-        largest, found = (
-            Largest(self.settings.processes, self.settings.trainer.accumulate_grad_batches),
-            [],
-        )
+        accumulate = self.settings.trainer.accumulate_grad_batches
+        largest, found = Largest(self.settings.processes, accumulate), []
         for epoch in self:
             largest.see(epoch)
             found.append((epoch.number, usage(epoch, self.sizes), epoch.notes))
