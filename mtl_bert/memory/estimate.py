@@ -32,31 +32,17 @@ HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of one process: the most that there is of each thing, and of all at once.
+    """Bytes of one process: the most that there is of each thing, and of all at once."""
 
-    Attributes:
-        parameters: of the model, with its buffers.
-        optimizer: the optimizer's state.
-        optimizer_known: whether the optimizer's own step was followed; if not, its state is taken
-            to be as large as AdamW's.
-        gradients: the tasks' rows.
-        combined: dense tables that sparse gradients are combined into; all else is combined in a
-            row.
-        activations: what autograd keeps of the examples that go through the model at once.
-        largest: the task with most of them, and how many examples; None if nothing is trained.
-        step: all at once, at most, in a training step.
-        validation: the same in a validation.
-    """
-
-    parameters: int
-    optimizer: int
-    optimizer_known: bool
-    gradients: int
-    combined: int
-    activations: int
-    largest: tuple[str, int] | None
-    step: int
-    validation: int
+    parameters: int  # of the model, with its buffers
+    optimizer: int  # its state
+    optimizer_known: bool  # its own step was followed; else the state is taken to be AdamW's
+    gradients: int  # the tasks' rows
+    combined: int  # dense tables that sparse gradients are combined into; all else is in a row
+    activations: int  # what autograd keeps of examples that go through the model at once
+    largest: tuple[str, int] | None  # task with most of them, its examples; None trains nothing
+    step: int  # all at once, at most, in a training step
+    validation: int  # the same in a validation
 
 
 def estimate(
@@ -120,21 +106,13 @@ def computing(device: torch.device, precision: str) -> torch.autocast:
 
 
 class StepRows(NamedTuple):
-    """What the tasks' rows of a step take, in bytes.
+    """What the tasks' rows of a step take, in bytes."""
 
-    Attributes:
-        rows: all gradients together.
-        kept: of which stay until the next step.
-        activations: most that autograd keeps at once.
-        largest: the task with most activations, and how many examples.
-        peak: the most at once, until the rows are combined.
-    """
-
-    rows: int
-    kept: int
-    activations: int
-    largest: tuple[str, int]
-    peak: int
+    rows: int  # all gradients together
+    kept: int  # of which stay until the next step
+    activations: int  # most that autograd keeps at once
+    largest: tuple[str, int]  # the task with most activations, and how many examples
+    peak: int  # the most at once, until the rows are combined
 
 
 def rows_of_a_step(
@@ -156,9 +134,10 @@ def rows_of_a_step(
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     batches = {task: batch_of(task, count) for task, count in work.examples.items()}
-    rows, sizes, activations = dict[str, list[Tensor]](), dict[str, int](), dict[str, int]()
+    live, rows = LiveBytes(there), dict[str, list[Tensor]]()
+    sizes, activations = dict[str, int](), dict[str, int]()
     model.train()
-    with computing(there[0].device, precision), LiveBytes(there) as live:
+    with computing(there[0].device, precision), live:
         for task, batch in batches.items():
             for _ in range(min(work.parts, 2)):  # a third takes no more than the second
                 before = live.now
@@ -189,24 +168,19 @@ def rows_of_a_step(
 def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: str) -> int:
     """The most bytes at once while a batch is predicted, besides the model's own."""
     there = [*model.parameters(), *model.buffers()]
+    live = LiveBytes(there)
     model.eval()
-    with torch.inference_mode(), computing(there[0].device, precision), LiveBytes(there) as live:
+    with torch.inference_mode(), computing(there[0].device, precision), live:
         model(task, batch)
     return live.peak
 
 
 class OptimizerStep(NamedTuple):
-    """What an optimizer takes, in bytes.
+    """What an optimizer takes, in bytes."""
 
-    Attributes:
-        state: what it keeps.
-        scratch: what a step needs besides.
-        known: whether its own step was followed; if not, the state is taken to be AdamW's.
-    """
-
-    state: int
-    scratch: int
-    known: bool = True
+    state: int  # what it keeps
+    scratch: int  # what a step needs besides
+    known: bool = True  # its own step was followed; else the state is taken to be AdamW's
 
 
 def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> OptimizerStep:

@@ -1,6 +1,7 @@
 """What a run will see in each epoch, and take of memory, without training."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,17 +71,11 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
 
 @dataclass(frozen=True)
 class Work:
-    """Steps with the same tasks and the same frozen parameters.
+    """Steps with the same tasks and the same frozen parameters."""
 
-    Attributes:
-        frozen: patterns of parameter names.
-        examples: of each task, that go through the model at once in the largest step.
-        parts: of a task's examples that do, one after another.
-    """
-
-    frozen: tuple[str, ...]
-    examples: Mapping[str, int]
-    parts: int = 1
+    frozen: tuple[str, ...]  # patterns of parameter names
+    examples: Mapping[str, int]  # that go through the model at once in the largest step, by task
+    parts: int = 1  # of a task's examples that do, one after another
 
 
 class Largest:
@@ -93,14 +88,13 @@ class Largest:
 
     def __init__(self, processes: int, accumulate: int) -> None:
         self._processes, self._accumulate = processes, accumulate
-        self._most: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, int]] = {}
+        self._most = defaultdict[tuple[tuple[str, ...], ...], Counter[str]](Counter)
 
     def see(self, plan: Epoch) -> None:
         """Take note of an epoch."""
         for step in plan.steps:
-            most = self._most.setdefault((step.phase.frozen, tuple(step.rows)), {})
-            for task, rows in step.rows.items():
-                most[task] = max(most.get(task, 0), len(rows))
+            counts = Counter({task: len(rows) for task, rows in step.rows.items()})
+            self._most[step.phase.frozen, tuple(step.rows)] |= counts
 
     def works(self) -> list[Work]:
         """The kinds of steps that there were."""
@@ -114,19 +108,12 @@ class Largest:
 
 @dataclass(frozen=True)
 class Preview:
-    """The plans of a run: iterate over its epochs, print it, or take its table.
-
-    Attributes:
-        settings: the run's.
-        sizes: training examples of each task.
-        corpus: the texts, unless the sizes were given.
-        epoch: the plan of an epoch, by its number from 1.
-    """
+    """The plans of a run: iterate over its epochs, print it, or take its table."""
 
     settings: Settings
-    sizes: Sizes
-    corpus: "Corpus | None"
-    epoch: Callable[[int], Epoch]
+    sizes: Sizes  # training examples of each task
+    corpus: "Corpus | None"  # the texts, unless the sizes were given
+    epoch: Callable[[int], Epoch]  # the plan of an epoch, by its number from 1
 
     def __len__(self) -> int:
         """The number of epochs."""

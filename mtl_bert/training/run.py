@@ -20,9 +20,7 @@ from mtl_bert.runs import checkpoint, provenance
 from mtl_bert.runs.factories import make
 from mtl_bert.runs.results import RunFolder, RunState
 from mtl_bert.runs.summary import print_summary
-from mtl_bert.tracking.labels import run_labels
-from mtl_bert.tracking.loggers import open_loggers, wandb_id, wandb_logger
-from mtl_bert.tracking.wandb_run import Showing
+from mtl_bert.tracking.loggers import Showing, open_loggers, run_labels, wandb_logger
 from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
@@ -95,9 +93,10 @@ def _train(settings: Settings, directory: Path) -> None:
                 log.info("%s", note)
 
         module, datamodule = parts.module, parts.datamodule
+        wandb_run = wandb_logger(loggers)
         checkpointing = Checkpointing(
             recorder,
-            wandb_id=wandb_id(loggers),
+            wandb_id=None if wandb_run is None else str(wandb_run.experiment.id),
             every_steps=trainer_settings.save_steps,
             every_minutes=trainer_settings.save_minutes,
         )
@@ -107,8 +106,7 @@ def _train(settings: Settings, directory: Path) -> None:
             validate_every=trainer_settings.check_val_every_n_epoch,
             bar=trainer_settings.enable_progress_bar,
         )
-        profiles = [StepProfile(directory)] if trainer_settings.profile else []
-        wandb_run = wandb_logger(loggers)
+        profiles = [StepProfile(folder.profile)] if trainer_settings.profile else []
         wandb = [] if wandb_run is None else [Showing(wandb_run, directory, recorder.results)]
         callbacks = [recorder, checkpointing, progress, *profiles, *wandb] if first else []
         epochs_left = settings.epochs - datamodule.start.epoch + 1

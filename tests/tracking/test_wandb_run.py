@@ -17,7 +17,7 @@ import pytest
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.results import Results
 from mtl_bert.tracking import loggers
-from mtl_bert.tracking.wandb_run import Showing
+from mtl_bert.tracking.loggers import Showing
 from mtl_bert.training import run as running
 from mtl_bert.training.build import assemble
 from tests.cli.driving import SMALL, results_in

@@ -28,42 +28,25 @@ log = logging.getLogger(__name__)
 
 
 class Stage(NamedTuple):
-    """A part of a run that has a beginning and an end: a phase of an epoch, the whole run.
-
-    Attributes:
-        title: its name.
-        done: steps that are done, those before a stop included; batches of the dev sets.
-        total: how many there are.
-        left: the time left, in words; empty where unknown.
-    """
+    """A part of a run that has a beginning and an end: a phase of an epoch, the whole run."""
 
     title: str
-    done: int
+    done: int  # steps, those before a stop included; batches of the dev sets
     total: int
-    left: str = ""
+    left: str = ""  # the time left, in words; empty where unknown
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What there is to say after an epoch.
-
-    Attributes:
-        record: the epoch's.
-        epochs: of the whole run.
-        before: the last scores before it, if there are any.
-        best: whether no epoch was better so far.
-        passes: of each task, over the run so far: examples / size of the training set.
-        conflict_share: of its steps with several tasks, or None where there were none.
-        left: the time left, in words; empty where unknown.
-    """
+    """What there is to say after an epoch."""
 
     record: EpochRecord
-    epochs: int
-    before: Scores | None
-    best: bool
-    passes: dict[str, float]
-    conflict_share: float | None
-    left: str
+    epochs: int  # of the whole run
+    before: Scores | None  # the last scores before it, if there are any
+    best: bool  # no epoch was better so far
+    passes: dict[str, float]  # examples of each task so far / size of its training set
+    conflict_share: float | None  # of its steps with several tasks; None where there were none
+    left: str  # the time left, in words; empty where unknown
 
     def line(self) -> str:
         """The epoch in a line: scores, or losses where the dev sets were not scored."""

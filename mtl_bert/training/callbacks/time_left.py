@@ -15,15 +15,10 @@ NEGLIGIBLE = 0.05  # share of an estimate
 
 
 class TimeLeft(NamedTuple):
-    """Time left.
+    """Time left."""
 
-    Attributes:
-        seconds: the estimate; 0 while there is nothing to go by.
-        measured: every pace that matters was measured; otherwise some of it is a guess.
-    """
-
-    seconds: float
-    measured: bool
+    seconds: float  # the estimate; 0 while there is nothing to go by
+    measured: bool  # every pace that matters was; otherwise some of it is a guess
 
     def __str__(self) -> str:
         """As h:mm:ss, with a ``~`` before a rough estimate; nothing where nothing is left."""
