@@ -58,9 +58,8 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import
 
-        return Preview(
-            settings, sizes, corpus, assemble(settings, splits=["train"]).datamodule.plan
-        )
+        datamodule = assemble(settings, splits=["train"]).datamodule
+        return Preview(settings, sizes, corpus, datamodule.plan)
     sampler = make_sampler(settings)
 
     def drawn(epoch: int) -> Epoch:

@@ -200,7 +200,7 @@ def open_loggers(
                 logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-class Showing(Callback):
+class WandbCallback(Callback):
     """Keeps W&B up to date about the best epoch, so that a killed run has it too.
 
     Args:

@@ -20,7 +20,7 @@ from mtl_bert.runs import checkpoint, provenance
 from mtl_bert.runs.factories import make
 from mtl_bert.runs.results import RunFolder, RunState
 from mtl_bert.runs.summary import print_summary
-from mtl_bert.tracking.loggers import Showing, open_loggers, run_labels, wandb_logger
+from mtl_bert.tracking.loggers import WandbCallback, open_loggers, run_labels, wandb_logger
 from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
@@ -107,7 +107,7 @@ def _train(settings: Settings, directory: Path) -> None:
             bar=trainer_settings.enable_progress_bar,
         )
         profiles = [StepProfile(folder.profile)] if trainer_settings.profile else []
-        wandb = [] if wandb_run is None else [Showing(wandb_run, directory, recorder.results)]
+        wandb = [] if wandb_run is None else [WandbCallback(wandb_run, directory, recorder.results)]
         callbacks = [recorder, checkpointing, progress, *profiles, *wandb] if first else []
         epochs_left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=epochs_left)

@@ -1,6 +1,6 @@
 """Estimate how long a run will take, each kind of work at its own recent pace."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,12 +54,12 @@ class Schedule:
 
     def __init__(self, ahead: Mapping[str, int]) -> None:
         self.ahead = Counter(ahead)
-        self._paces: dict[str, Pace] = {}
+        self._paces = defaultdict[str, Pace](Pace)
 
     def did(self, kind: str, examples: int, seconds: float) -> None:
         """Note a step of a kind of work, or seconds that followed one, without examples."""
         self.ahead[kind] -= examples
-        self._paces.setdefault(kind, Pace()).add(examples, seconds)
+        self._paces[kind].add(examples, seconds)
 
     def rate(self, kind: str) -> float | None:
         """Examples per second of a kind of work, or None before there was any."""
