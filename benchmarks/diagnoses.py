@@ -20,7 +20,7 @@ from rich.table import Table as Grid
 
 from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from benchmarks.throughput import MINILM, Cut, ours, settings_of
-from mtl_bert.training import module
+from mtl_bert.training import step_log
 from mtl_bert.training.build import assemble
 from mtl_bert.training.meters import ConflictMeter
 
@@ -30,7 +30,7 @@ def without(work: Work) -> Work:
 
     def blind() -> None:
         with (
-            patch.object(module, "diagnose", lambda *_: None),
+            patch.object(step_log, "diagnose", lambda *_: None),
             patch.object(ConflictMeter, "add", lambda *_: None),
         ):
             work()

@@ -1,61 +1,53 @@
 """Estimate the most memory that a training step and a validation take, without any weights.
 
-The step is taken on fake tensors, operator by operator: for each task forward, where autograd keeps
-activations, and backward, where they go and the task's row of gradients comes; then the rows are
-combined and the optimizer takes its step. Not counted: the program itself and its data, what
-kernels need inside, and what an allocator holds without using it.
+The step is taken on fake tensors, operator by operator: for each task forward,
+where autograd keeps activations, and backward, where they go and the task's row of gradients comes;
+then the rows are combined and the optimizer takes its step. Fake tensors have shapes and types, go
+through the same operators and the same autograd as real ones, and have no memory. Not counted: the
+program itself and its data, what kernels need inside, and what an allocator holds without using it.
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.memory.live_bytes import LiveBytes, size
-from mtl_bert.memory.work import Work
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery.freezing import frozen_names
+from mtl_bert.training.step import task_loss
+
+if TYPE_CHECKING:
+    from mtl_bert.memory.preview import Work
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of one process: the most that there is of each thing, and of all at once.
+    """Bytes of one process: the most that there is of each thing, and of all at once."""
 
-    Attributes:
-        parameters: of the model, with its buffers.
-        optimizer: the optimizer's state.
-        optimizer_known: whether the optimizer's own step was followed; if not, its state is taken
-            to be as large as AdamW's.
-        gradients: the tasks' rows.
-        combined: dense tables that sparse gradients are combined into; all else is combined in a
-            row.
-        activations: what autograd keeps of the examples that go through the model at once.
-        largest: the task with most of them, and how many examples; None if nothing is trained.
-        step: all at once, at most, in a training step.
-        validation: the same in a validation.
-    """
-
-    parameters: int
-    optimizer: int
-    optimizer_known: bool
-    gradients: int
-    combined: int
-    activations: int
-    largest: tuple[str, int] | None
-    step: int
-    validation: int
+    parameters: int  # of the model, with its buffers
+    optimizer: int  # its state
+    optimizer_known: bool  # its own step was followed; else the state is taken to be AdamW's
+    gradients: int  # the tasks' rows
+    combined: int  # dense tables that sparse gradients are combined into; all else is in a row
+    activations: int  # what autograd keeps of examples that go through the model at once
+    largest: tuple[str, int] | None  # task with most of them, its examples; None trains nothing
+    step: int  # all at once, at most, in a training step
+    validation: int  # the same in a validation
 
 
 def estimate(
     model: MultiTaskModel,
-    works: Sequence[Work],
+    works: "Sequence[Work]",
     batch_of: Callable[[str, int], Batch],
     optimizer: Callable[[Iterable[Parameter]], Optimizer],
     *,
@@ -108,35 +100,24 @@ def estimate(
     )
 
 
-def computing(device: torch.device, precision: str) -> AbstractContextManager[object]:
+def computing(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a step of such a precision computes."""
-    if precision not in HALF:
-        return nullcontext()
-    return torch.autocast(device.type, HALF[precision])
+    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
-@dataclass(frozen=True)
-class StepRows:
-    """What the tasks' rows of a step take, in bytes.
+class StepRows(NamedTuple):
+    """What the tasks' rows of a step take, in bytes."""
 
-    Attributes:
-        rows: all gradients together.
-        kept: of which stay until the next step.
-        activations: most that autograd keeps at once.
-        largest: the task with most activations, and how many examples.
-        peak: the most at once, until the rows are combined.
-    """
-
-    rows: int
-    kept: int
-    activations: int
-    largest: tuple[str, int]
-    peak: int
+    rows: int  # all gradients together
+    kept: int  # of which stay until the next step
+    activations: int  # most that autograd keeps at once
+    largest: tuple[str, int]  # the task with most activations, and how many examples
+    peak: int  # the most at once, until the rows are combined
 
 
 def rows_of_a_step(
     model: MultiTaskModel,
-    work: Work,
+    work: "Work",
     batch_of: Callable[[str, int], Batch],
     precision: str,
     processes: int = 1,
@@ -150,9 +131,9 @@ def rows_of_a_step(
         precision: as ``trainer.precision``.
         processes: several copy each row into a buffer, which holds all rows of the step.
     """
-    batches = {task: batch_of(task, count) for task, count in work.examples.items()}
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    batches = {task: batch_of(task, count) for task, count in work.examples.items()}
     live, rows = LiveBytes(there), dict[str, list[Tensor]]()
     sizes, activations = dict[str, int](), dict[str, int]()
     model.train()
@@ -160,7 +141,7 @@ def rows_of_a_step(
         for task, batch in batches.items():
             for _ in range(min(work.parts, 2)):  # a third takes no more than the second
                 before = live.now
-                loss = _loss(model, task, batch)
+                loss = task_loss(model, task, batch)
                 activations[task] = live.now - before
                 found = torch.autograd.grad(loss, parameters, allow_unused=True)
                 row = [gradient for gradient in found if gradient is not None]
@@ -194,19 +175,12 @@ def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: s
     return live.peak
 
 
-@dataclass(frozen=True)
-class OptimizerStep:
-    """What an optimizer takes, in bytes.
+class OptimizerStep(NamedTuple):
+    """What an optimizer takes, in bytes."""
 
-    Attributes:
-        state: what it keeps.
-        scratch: what a step needs besides.
-        known: whether its own step was followed; if not, the state is taken to be AdamW's.
-    """
-
-    state: int
-    scratch: int
-    known: bool = True
+    state: int  # what it keeps
+    scratch: int  # what a step needs besides
+    known: bool = True  # its own step was followed; else the state is taken to be AdamW's
 
 
 def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> OptimizerStep:
@@ -229,16 +203,6 @@ def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> Optimi
     return OptimizerStep(state, max(0, live.peak - state))
 
 
-def _loss(model: MultiTaskModel, task: str, batch: Batch) -> Tensor:
-    outputs, labels = model(task, batch), batch.labels
-    assert labels is not None
-    if labels.is_floating_point():
-        labels = labels.to(outputs.dtype)
-    with torch.autocast(outputs.device.type, enabled=False):
-        loss: Tensor = model.tasks[task].loss(outputs, labels)
-    return loss
-
-
 def _set_sparse(model: MultiTaskModel, sparse: bool) -> dict[str, Parameter]:
     """Have gradients come as in training; the embeddings' tables for which they are sparse.
 
@@ -251,3 +215,52 @@ def _set_sparse(model: MultiTaskModel, sparse: bool) -> dict[str, Parameter]:
             part.padding_idx = None
             tables[f"{name}.weight"] = model.get_parameter(f"{name}.weight")
     return tables
+
+
+def _storages(tensors: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
+    """The storages of some tensors, each once; a sparse tensor has two, its indices and values."""
+    dense: list[Tensor] = []
+    for tensor in tensors:
+        if isinstance(tensor, Tensor):
+            dense += [tensor._indices(), tensor._values()] if tensor.is_sparse else [tensor]
+    found = (tensor.untyped_storage() for tensor in dense)
+    return {storage._cdata: storage for storage in found}
+
+
+def size(tensors: Iterable[Any]) -> int:
+    """Bytes of some tensors together; tensors that share a storage count once."""
+    return sum(storage.nbytes() for storage in _storages(tensors).values())
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that were made under it and are still alive.
+
+    Args:
+        known: tensors that existed before and do not count.
+
+    Attributes:
+        now: bytes alive at this moment.
+        peak: the most bytes that were alive at once.
+    """
+
+    def __init__(self, known: Iterable[Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._seen = set(_storages(known))
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Carry out an operator and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        for key, storage in _storages(tree_leaves(made)).items():
+            if key not in self._seen:
+                self._seen.add(key)
+                weakref.finalize(storage, self._freed, key, storage.nbytes())
+                self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        return made
+
+    def _freed(self, key: int, count: int) -> None:
+        self._seen.discard(key)
+        self.now -= count

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,18 +14,20 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
-from mtl_bert.memory.work import Work
 from mtl_bert.runs.factories import make, make_encoder_source, make_sampler, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
+
+if TYPE_CHECKING:
+    from mtl_bert.memory.preview import Work
 
 MEBI = 2**20
 HELD = 1.25  # of a step's tensors on CPUs: glibc's malloc keeps freed memory (benchmarks/README.md)
 LOOKED_AT = 1000  # texts of a task, those with most characters: to encode all takes far longer
 
 
-def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
+def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[Work]") -> list[str]:
     """What a run takes, or why that is not known; no weights are read and none are made.
 
     Args:
@@ -33,48 +36,51 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Wo
         works: what there is to be done.
     """
     try:
-        return _forecast(settings, tables, works)
+        return _forecast(resolved(settings), tables, works)
     except Exception as error:  # encoders are anybody's, and what is asked for is the plan
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return [f"memory not estimated: {reason}"]
 
 
-def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
-    settings, tasks = resolved(settings), make_tasks(settings)
-    source = make_encoder_source(settings)
+def _forecast(
+    settings: Settings, tables: Mapping[str, Table], works: "Sequence[Work]"
+) -> list[str]:
+    wanted, source = settings.trainer, make_encoder_source(settings)
     per_task = isinstance(make_sampler(settings), Single)
-    wanted = settings.trainer
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
-        text_model = make_text_model(settings, tasks, source, encoder_per_task=per_task)
-    lengths = longest_texts(text_model.tokenize, tables)
+        text_model = make_text_model(
+            settings, make_tasks(settings), source, encoder_per_task=per_task
+        )
+    model, tokenize = text_model.model, text_model.tokenize
+    lengths = {task: _longest(tokenize, table) for task, table in tables.items()}
     with FakeTensorMode(allow_non_fake_inputs=True):
-        text_model.model.to_empty(device=device)
-
-        def batch_of(task: str, count: int) -> Batch:
-            known = text_model.model.tasks[task]
-            return _batch(text_model.tokenize, known, lengths[task], count).to(device)
-
+        model.to_empty(device=device)
         found = estimate(
-            text_model.model,
+            model,
             works,
-            batch_of,
+            lambda task, n: _batch(tokenize, model.tasks[task], lengths[task], n).to(device),
             make(settings.optimizer),
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,
         )
-    return _lines(found, settings, works, lengths, device)
+    each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
+    texts = ", ".join(f"{task} {tokens}" for task, tokens in lengths.items())
+    name = "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    items = _items(found, works, lengths, device, wanted.eval_batch_size)
+    return [
+        f"memory, estimated in MiB: {name}, {wanted.precision}{each}; "
+        f"tokens of the longest texts: {texts} (of the {LOOKED_AT:,} with most characters)",
+        *(f"  {name:<28}{count / MEBI:>12,.1f}  {more}".rstrip() for name, count, more in items),
+    ]
 
 
-def longest_texts(tokenize: Tokenize, tables: Mapping[str, Table]) -> dict[str, int]:
-    """Tokens of each task's longest sequence, among the texts with most characters."""
-    longest = {}
-    for task, table in tables.items():
-        characters = np.array([sum(map(len, texts)) for texts in table.texts])
-        some = table.take(np.argsort(-characters, kind="stable")[:LOOKED_AT])
-        longest[task] = int(np.diff(tokenize(some).offsets).max())
-    return longest
+def _longest(tokenize: Tokenize, table: Table) -> int:
+    """Tokens of a task's longest sequence, among the texts with most characters."""
+    characters = np.array([sum(map(len, texts)) for texts in table.texts])
+    some = table.take(np.argsort(-characters, kind="stable")[:LOOKED_AT])
+    return int(np.diff(tokenize(some).offsets).max())
 
 
 def _batch(tokenize: Tokenize, task: Task, tokens: int, count: int) -> Batch:
@@ -90,21 +96,25 @@ def _batch(tokenize: Tokenize, task: Task, tokens: int, count: int) -> Batch:
     )
 
 
-def _lines(
+def _items(
     found: Estimate,
-    settings: Settings,
-    works: Sequence[Work],
+    works: "Sequence[Work]",
     lengths: Mapping[str, int],
     device: torch.device,
-) -> list[str]:
-    each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
+    eval_batch_size: int,
+) -> list[tuple[str, float, str]]:
+    """What takes memory, how many bytes, and what there is to say of it."""
     state = "optimizer state" + ("" if found.optimizer_known else ", if like AdamW's")
     rows = max((len(work.examples) for work in works), default=0)
     largest = "nothing is trained"
     if found.largest is not None:
         task, count = found.largest
         largest = f"{count} of {task} at once, {lengths[task]} tokens each"
-    items = [
+    if device.type == "cpu":
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        installed = torch.cuda.get_device_properties(device).total_memory
+    return [
         ("parameters", found.parameters, ""),
         (state, found.optimizer, ""),
         ("task gradients", found.gradients, f"{rows} rows" if rows != 1 else "1 row"),
@@ -112,23 +122,6 @@ def _lines(
         ("activations", found.activations, largest),
         ("in a step, at most", found.step, "not all of the above is there at once"),
         *([("as malloc holds it", HELD * found.step, "about")] if device.type == "cpu" else []),
-        ("in a validation", found.validation, f"{settings.trainer.eval_batch_size} examples"),
-        ("there is", _installed(device), "the program and its data take some of it, too"),
+        ("in a validation", found.validation, f"{eval_batch_size} examples"),
+        ("there is", installed, "the program and its data take some of it, too"),
     ]
-    texts = ", ".join(f"{task} {tokens}" for task, tokens in lengths.items())
-    return [
-        f"memory, estimated in MiB: {_name(device)}, {settings.trainer.precision}{each}; "
-        f"tokens of the longest texts: {texts} (of the {LOOKED_AT:,} with most characters)",
-        *(f"  {name:<28}{count / MEBI:>12,.1f}  {more}".rstrip() for name, count, more in items),
-    ]
-
-
-def _name(device: torch.device) -> str:
-    return "CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
-
-
-def _installed(device: torch.device) -> int:
-    """Bytes that the device has in all."""
-    if device.type == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return torch.cuda.get_device_properties(device).total_memory

@@ -1,6 +1,7 @@
 """What a run will see in each epoch, and take of memory, without training."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,6 @@ from rich.table import Table
 
 from mtl_bert.config.compose import sampler_name
 from mtl_bert.config.settings import ConfigError, Settings
-from mtl_bert.memory.work import Largest
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
@@ -58,9 +58,8 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import
 
-        return Preview(
-            settings, sizes, corpus, assemble(settings, splits=["train"]).datamodule.plan
-        )
+        datamodule = assemble(settings, splits=["train"]).datamodule
+        return Preview(settings, sizes, corpus, datamodule.plan)
     sampler = make_sampler(settings)
 
     def drawn(epoch: int) -> Epoch:
@@ -70,20 +69,50 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
 
 
 @dataclass(frozen=True)
-class Preview:
-    """The plans of a run: iterate over its epochs, print it, or take its table.
+class Work:
+    """Steps with the same tasks and the same frozen parameters."""
 
-    Attributes:
-        settings: the run's.
-        sizes: training examples of each task.
-        corpus: the texts, unless the sizes were given.
-        epoch: the plan of an epoch, by its number from 1.
+    frozen: tuple[str, ...]  # patterns of parameter names
+    examples: Mapping[str, int]  # that go through the model at once in the largest step, by task
+    parts: int = 1  # of a task's examples that do, one after another
+
+
+class Largest:
+    """Remembers the most examples of each task that go through the model at once.
+
+    Args:
+        processes: that share a step's examples.
+        accumulate: parts that a process's share goes through the model in.
     """
 
+    def __init__(self, processes: int, accumulate: int) -> None:
+        self._processes, self._accumulate = processes, accumulate
+        self._most = defaultdict[tuple[tuple[str, ...], ...], Counter[str]](Counter)
+
+    def see(self, plan: Epoch) -> None:
+        """Take note of an epoch."""
+        for step in plan.steps:
+            counts = Counter({task: len(rows) for task, rows in step.rows.items()})
+            self._most[step.phase.frozen, tuple(step.rows)] |= counts
+
+    def works(self) -> list[Work]:
+        """The kinds of steps that there were."""
+        works = []
+        for (frozen, _), most in self._most.items():
+            shares = {task: -(-count // self._processes) for task, count in most.items()}
+            at_once = {task: -(-share // self._accumulate) for task, share in shares.items()}
+            works.append(Work(frozen, at_once, min(self._accumulate, max(shares.values()))))
+        return works
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The plans of a run: iterate over its epochs, print it, or take its table."""
+
     settings: Settings
-    sizes: Sizes
-    corpus: "Corpus | None"
-    epoch: Callable[[int], Epoch]
+    sizes: Sizes  # training examples of each task
+    corpus: "Corpus | None"  # the texts, unless the sizes were given
+    epoch: Callable[[int], Epoch]  # the plan of an epoch, by its number from 1
 
     def __len__(self) -> int:
         """The number of epochs."""
@@ -140,24 +169,18 @@ class Preview:
 
     def __rich__(self) -> Table:
         """A row for each epoch, phase and task."""
-        return _shown(self._summary[0], self._title)
-
-    @property
-    def _title(self) -> str:
         settings = self.settings
         origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
         title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
         if (steps := settings.group_by_length) is not None:
             title += f", group_by_length={steps} (examples of like length share a batch)"
-        return title
+        return _shown(self._summary[0], title)
 
     @cached_property
     def _summary(self) -> tuple[list["_Line"], Largest]:
         """Number, use and notes of each epoch; the most that goes through the model at once."""
-        largest, found = (
-            Largest(self.settings.processes, self.settings.trainer.accumulate_grad_batches),
-            [],
-        )
+        accumulate = self.settings.trainer.accumulate_grad_batches
+        largest, found = Largest(self.settings.processes, accumulate), []
         for epoch in self:
             largest.see(epoch)
             found.append((epoch.number, usage(epoch, self.sizes), epoch.notes))

@@ -22,25 +22,15 @@ from mtl_bert.surgery.methods.base import StepStats
 
 
 class Diagnosis(NamedTuple):
-    """A step in which K tasks are represented. What is undefined (a zero gradient's) is 0.
-
-    Attributes:
-        tasks: their names.
-        cosines: between the gradients: [K, K] float64.
-        norms: of the gradients: [K].
-        shares: of the update, w_i D g_i · u / |u|²; they add up to 1: [K].
-        before: cosine between each gradient and the plain sum, all weights being 1: [K].
-        after: cosine between each gradient and the update: [K].
-        removed: 1 − |u| / |s|: what the method took off the plain sum's length.
-    """
+    """A step in which K tasks are represented. What is undefined (a zero gradient's) is 0."""
 
     tasks: tuple[str, ...]
-    cosines: Tensor
-    norms: Tensor
-    shares: Tensor
-    before: Tensor
-    after: Tensor
-    removed: float
+    cosines: Tensor  # between the gradients: [K, K] float64
+    norms: Tensor  # of the gradients: [K]
+    shares: Tensor  # of the update, w_i D g_i · u / |u|²; they add up to 1: [K]
+    before: Tensor  # cosine between each gradient and the plain sum, all weights being 1: [K]
+    after: Tensor  # cosine between each gradient and the update: [K]
+    removed: float  # 1 − |u| / |s|: what the method took off the plain sum's length
 
 
 def diagnose(stats: StepStats, weights: Tensor, summed: Tensor | None = None) -> Diagnosis:

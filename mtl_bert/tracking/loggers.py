@@ -1,20 +1,24 @@
-"""Where metrics go besides the run's own files."""
+"""Where metrics go besides the run's own files: CSV, TensorBoard, W&B."""
 
 import csv
+import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from torch import Tensor
 
-from mtl_bert.runs.results import RunFolder
+from mtl_bert.config.compose import sampler_keys, sampler_name
+from mtl_bert.config.run_key import identity
+from mtl_bert.config.settings import Settings
+from mtl_bert.runs.results import DataRecord, Results, RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -26,52 +30,74 @@ METRICS = ("train", "conflict", "utilisation", "time", "answers")
 
 @dataclass(frozen=True)
 class RunLabels:
-    """What a run is called and can be filtered by.
+    """What a run is called and can be filtered by."""
 
-    Attributes:
-        directory: the run's own.
-        name: of the run.
-        group: of runs that differ in the seed only.
-        job_type: the sampler.
-        tags: key=value for what people filter by.
-        config: the resolved configuration.
-        steps: that the run has taken already, if it goes on; what loggers know of later ones is
-            taken again.
-        wandb_id: of the W&B run that goes on.
-    """
-
-    directory: Path
+    directory: Path  # the run's own
     name: str
-    group: str
-    job_type: str
-    tags: Sequence[str]
-    config: dict[str, Any]
-    steps: int | None = None
-    wandb_id: str | None = None
+    group: str  # of runs that differ in the seed only
+    job_type: str  # the sampler
+    tags: Sequence[str]  # key=value for what people filter by
+    config: dict[str, Any]  # the resolved configuration
+    steps: int | None = None  # that a run has taken which goes on: later ones are taken again
+    wandb_id: str | None = None  # of the W&B run that goes on
+
+
+def run_labels(
+    settings: Settings,
+    data: DataRecord,
+    directory: Path,
+    state: Mapping[str, Any] | None = None,
+) -> RunLabels:
+    """What loggers call a run.
+
+    Args:
+        settings: the run's.
+        data: what it is trained on.
+        directory: the run's folder.
+        state: the checkpoint that it goes on from, if it does.
+    """
+    sampler = sampler_name(settings)
+    chosen = {
+        "sampler": sampler,
+        "B": settings.B,
+        "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
+        "lambda": settings.lambda_,
+        "freeze": settings.freeze if "freeze" in sampler_keys(settings.sampler) else None,
+        "group_by_length": settings.group_by_length,
+        "imbalance": settings.data.imbalance,
+    }
+    tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    title = " ".join([data.name, *tags])
+    # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
+    seedless = identity(settings.model_copy(update={"seed": 0}))
+    marks = [f"seed={settings.seed}", *(["synthetic"] if data.synthetic else [])]
+    return RunLabels(
+        directory=directory,
+        name=f"{title} seed={settings.seed}",
+        group=f"{title[:100]} {seedless[:6]}",  # the service allows 128 characters
+        job_type=sampler,
+        tags=[tag[:64] for tag in (*tags, *marks)],
+        config=settings.config(),
+        steps=state["steps"] if state else None,
+        wandb_id=state["wandb_id"] if state else None,
+    )
 
 
 def csv_logger(labels: RunLabels) -> Logger:
-    """``csv/metrics.csv`` in the run's directory."""
-    path = RunFolder(labels.directory).csv / "metrics.csv"
-    before = _rows_until(labels.steps, path) if path.exists() else []
-    path.unlink(missing_ok=True)
+    """``csv/metrics.csv`` in the run's directory, with what it has up to the step to go on from."""
+    path, before = RunFolder(labels.directory).csv / "metrics.csv", []
+    if path.exists():
+        if labels.steps is not None:
+            with path.open(encoding="utf-8", newline="") as file:
+                before = [r for r in csv.DictReader(file) if int(r["step"]) <= labels.steps]
+        path.unlink()
     logger = CSVLogger(path.parent, name="", version="")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Experiment logs directory .* exists")
-        for metrics, step in before:
-            logger.log_metrics(metrics, step)
+        for row in before:
+            step = int(row.pop("step"))
+            logger.log_metrics({name: float(n) for name, n in row.items() if n}, step)
     return logger
-
-
-def _rows_until(steps: int | None, path: Path) -> list[tuple[dict[str, Tensor | float], int]]:
-    """What a CSV file has up to a step."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [(int(row.pop("step")), row) for row in csv.DictReader(file)]
-    return [
-        ({name: float(value) for name, value in row.items() if value}, step)
-        for step, row in rows
-        if steps is not None and step <= steps
-    ]
 
 
 @dataclass(frozen=True)
@@ -96,15 +122,10 @@ class TensorBoardFiles:
 
 @dataclass(frozen=True)
 class WandbRuns:
-    """A W&B run for each run; without an account, or without the service, an offline one.
+    """A W&B run for each run; without an account, or without the service, an offline one."""
 
-    Attributes:
-        project: name of the project in W&B.
-        mode: auto, online or offline; auto is online with an account.
-    """
-
-    project: str
-    mode: str = "auto"
+    project: str  # its name in W&B
+    mode: str = "auto"  # auto, online or offline; auto is online with an account
 
     def __post_init__(self) -> None:
         """Check the settings, before a run begins."""
@@ -133,46 +154,28 @@ class WandbRuns:
         }
         if labels.wandb_id is not None:
             settings |= {"id": labels.wandb_id, "resume": "allow"}
+        mode: Any = os.environ.get("WANDB_MODE") if self.mode == "auto" else self.mode
         try:
-            run = wandb.init(**settings, mode=self._wanted_mode())
+            mode = mode or ("online" if wandb.login(prompt=False) else "offline")
+            run = wandb.init(**settings, mode=mode)
         except wandb.Error as error:
             # No network, or a key that is not accepted: training must not wait for either.
             first = str(error).splitlines()[0]
             log.warning("no W&B service (%s): this run is kept offline for wandb sync", first)
             run = wandb.init(**settings, mode="offline")
-        _define_metrics(run)
+        # Curves go by the optimizer's steps, of which not each has a row. The summary of dev scores
+        # is the best epoch's, which nobody but us can tell.
+        run.define_metric(STEP, hidden=True)
+        run.define_metric("progress/*", step_metric=STEP, hidden=True)
+        run.define_metric("dev/*", step_metric=STEP, summary="none")
+        for group in METRICS:
+            run.define_metric(f"{group}/*", step_metric=STEP)
         return WandbLogger(experiment=run)
-
-    def _wanted_mode(self) -> Any:
-        import wandb
-
-        if self.mode != "auto":
-            return self.mode
-        chosen = os.environ.get("WANDB_MODE")
-        return chosen or ("online" if wandb.login(prompt=False) else "offline")
-
-
-def _define_metrics(run: Any) -> None:
-    """Have W&B draw everything against the optimizer's steps, of which not each has a row.
-
-    The summary of dev scores is the best epoch's, which nobody but us can tell.
-    """
-    run.define_metric(STEP, hidden=True)
-    run.define_metric("progress/*", step_metric=STEP, hidden=True)
-    run.define_metric("dev/*", step_metric=STEP, summary="none")
-    for group in METRICS:
-        run.define_metric(f"{group}/*", step_metric=STEP)
 
 
 def wandb_logger(loggers: Sequence[Logger]) -> WandbLogger | None:
     """The W&B logger among them, if there is one."""
     return next((one for one in loggers if isinstance(one, WandbLogger)), None)
-
-
-def wandb_id(loggers: Sequence[Logger]) -> str | None:
-    """The W&B run among them, if there is one."""
-    logger = wandb_logger(loggers)
-    return None if logger is None else str(logger.experiment.id)
 
 
 @contextmanager
@@ -195,3 +198,77 @@ def open_loggers(
             logger.finalize(status)
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+class WandbCallback(Callback):
+    """Keeps W&B up to date about the best epoch, so that a killed run has it too.
+
+    Args:
+        logger: of the W&B run.
+        directory: the run's, with the best epoch's predictions.
+        results: of the run so far.
+    """
+
+    def __init__(
+        self, logger: WandbLogger, directory: Path, results: Callable[[], Results]
+    ) -> None:
+        self._logger, self._directory, self._results = logger, directory, results
+        self._shown: int | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
+        """Show the epoch, if it was scored; it is recorded and its predictions written."""
+        if module.evaluation is not None:
+            results = self._results()
+            # Of a sample nobody wants to see answers: those of the whole dev sets come at the end.
+            self.show(results, module.steps, with_answers=results.dev_sample is None)
+
+    def show(self, results: Results, steps: int, *, with_answers: bool = True) -> None:
+        """Bring the summary up to date, and the answers if there is a new best epoch."""
+        if with_answers and results.best_epoch != self._shown:
+            self._logger.log_metrics(answers(self._directory, results), step=steps)
+            self._shown = results.best_epoch
+        self._logger.experiment.summary.update(summary(results))
+
+
+def summary(results: Results) -> dict[str, float]:
+    """What W&B's tables of runs show: the best epoch's scores, the last one's beside them."""
+    best = {f"dev/{task}/{score.metric}": score.value for task, score in results.tasks.items()}
+    last = {f"last/{task}/{s.metric}": s.value for task, s in results.last.tasks.items()}
+    return {
+        "score": results.score,
+        "best_epoch": results.best_epoch,
+        "dev/examples": sum(score.n for score in results.tasks.values()),
+        "dev/score": results.score,
+        **best,
+        "last/epoch": results.last_epoch,
+        "last/score": results.last.score,
+        **last,
+        "minutes_per_epoch": results.minutes_per_epoch,
+    }
+
+
+def answers(directory: Path, results: Results) -> dict[str, Any]:
+    """The report's figures of the best epoch's answers, as images, and its mistakes, as tables."""
+    # Drawing takes seconds to import, and runs without W&B have no use for it.
+    import wandb
+    from PIL import Image
+
+    from mtl_bert.analysis.document import Figure, Table
+    from mtl_bert.analysis.mistakes import answer_blocks
+    from mtl_bert.analysis.run_files import Classes, Run
+    from mtl_bert.analysis.studies import studies
+
+    run = Run(directory, directory.name, results)
+    (study,) = studies([run])
+    shown: dict[str, Any] = {}
+    for task in study.tasks:
+        what = "confusion" if isinstance(run.head(task), Classes) else "scatter"
+        for block in answer_blocks(study, run, task, task):
+            if isinstance(block, Figure):
+                image = Image.open(io.BytesIO(block.png))
+                shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=block.description)
+            elif isinstance(block, Table) and block.records:
+                columns: list[str | int] = list(block.records[0])
+                rows: list[Iterable[Any]] = [list(record.values()) for record in block.records]
+                shown[f"answers/mistakes/{task}"] = wandb.Table(columns=columns, data=rows)
+    return shown

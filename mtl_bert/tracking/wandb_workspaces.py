@@ -23,19 +23,12 @@ from mtl_bert.utils.files import write_text
 
 @dataclass(frozen=True)
 class Subject:
-    """Runs in a project.
+    """Runs in a project."""
 
-    Attributes:
-        entity: the user or team whose project it is.
-        project: its name.
-        tasks: the runs' tasks, as settings say.
-        run: the one that the run's workspace shows; None shows all.
-    """
-
-    entity: str
+    entity: str  # the user or team whose project it is
     project: str
-    tasks: Mapping[str, Mapping[str, Any]]
-    run: str | None = None
+    tasks: Mapping[str, Mapping[str, Any]]  # as settings say
+    run: str | None = None  # that the run's workspace shows; None shows all
 
     @property
     def scores(self) -> list[str]:
@@ -46,15 +39,18 @@ class Subject:
     def images(self) -> list[str]:
         """The figures of the best epoch's answers."""
         heads = {task: head_of(dict(node)) for task, node in self.tasks.items()}
-        confusion = [f"answers/confusion/{t}" for t, h in heads.items() if isinstance(h, Classes)]
-        return confusion + [
-            f"answers/scatter/{t}" for t, h in heads.items() if isinstance(h, Scale)
+        kinds = {"confusion": Classes, "scatter": Scale}
+        return [
+            f"answers/{kind}/{task}"
+            for kind, heads_of_it in kinds.items()
+            for task, head in heads.items()
+            if isinstance(head, heads_of_it)
         ]
 
     @property
-    def mistakes(self) -> list[str]:
-        """The tables of wrong answers."""
-        return [f"answers/mistakes/{task}" for task in self.tasks]
+    def place(self) -> dict[str, Any]:
+        """What W&B calls the place of a workspace or report."""
+        return {"entity": self.entity, "project": self.project}
 
 
 def run_id(directory: Path) -> str:
@@ -115,22 +111,18 @@ Panels = list[Any]
 
 def curves(section: str) -> Panels:
     """A section's curves as panels."""
-    return [
-        wr.LinePlot(
-            title=title,
-            x=x,
-            title_x=AXES[x],
-            **({"metric_regex": metric} if "+" in metric else {"y": [metric]}),
-            **options,
-        )
-        for title, metric, x, options in CURVES[section]
-    ]
+    panels = []
+    for title, metric, x, options in CURVES[section]:
+        which: dict[str, Any] = {"metric_regex": metric} if "+" in metric else {"y": [metric]}
+        panels.append(wr.LinePlot(title=title, x=x, title_x=AXES[x], **which, **options))
+    return panels
 
 
 def answers(subject: Subject) -> Panels:
     """Figures of the best epoch's answers, and the worst of them."""
     images = wr.MediaBrowser(title="answers on the dev sets", media_keys=subject.images)
-    return [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in subject.mistakes)]
+    tables = (f"answers/mistakes/{task}" for task in subject.tasks)
+    return [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in tables)]
 
 
 def choices() -> Panels:
@@ -160,17 +152,15 @@ def workspace(
         sections: panels by title.
         runs: how its table of runs is filtered, grouped and ordered.
     """
-    config = [f"config:{name}" for name in ("sampler.value.name", "lambda.value", "B.value")]
-    summary = ["score", *subject.scores, "best_epoch", "minutes_per_epoch"]
+    columns = [f"config:{name}" for name in ("sampler.value.name", "lambda.value", "B.value")]
+    shown = ("score", *subject.scores, "best_epoch", "minutes_per_epoch")
+    columns += [f"summary:{name}" for name in shown]
     return ws.Workspace(
-        entity=subject.entity,
-        project=subject.project,
+        **subject.place,
         name=name,
         sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
         settings=ws.WorkspaceSettings(x_axis=STEPS),
-        runset_settings=ws.RunsetSettings(
-            pinned_columns=[*config, *(f"summary:{name}" for name in summary)], **runs
-        ),
+        runset_settings=ws.RunsetSettings(pinned_columns=columns, **runs),
         auto_generate_panels=False,
     )
 
@@ -224,8 +214,7 @@ def tables_report(subject: Subject) -> wr.Report:
         for name in ("dev/score", *subject.scores)
     ]
     return wr.Report(
-        entity=subject.entity,
-        project=subject.project,
+        **subject.place,
         title="mtl_bert: methods side by side",
         description="Scores, time, conflicts and mistakes of this project's runs",
         width="fluid",
@@ -250,14 +239,13 @@ def _printed(table: int) -> Iterator[str]:
     """A table of the paper as lines of Markdown."""
     rows = paper.rows(table)
     tasks = [task for task in paper.TITLES if any(task in row.tasks for row in rows)]
-    heads = [f"Table {table}", *(paper.TITLES[task] for task in tasks)]
-    heads += ["Dev", "minutes per epoch"] if table != 3 else ["minutes beyond RR's"]
-    yield f"| {' | '.join(heads)} |"
-    yield f"|---|{'---:|' * (len(heads) - 1)}"
+    last = ["Dev", "minutes per epoch"] if table != 3 else ["minutes beyond RR's"]
+    yield f"| Table {table} | {' | '.join([*(paper.TITLES[task] for task in tasks), *last])} |"
+    yield f"|---|{'---:|' * (len(tasks) + len(last))}"
     for row in rows:
-        cells = [row.label, *(numbers.metric(row.tasks.get(task)) for task in tasks)]
-        cells += [numbers.metric(row.score)] if table != 3 else []
-        yield f"| {' | '.join([*cells, f'{row.minutes:g}'])} |"
+        values = [row.tasks.get(task) for task in tasks] + ([row.score] if table != 3 else [])
+        cells = [row.label, *map(numbers.metric, values), f"{row.minutes:g}"]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _grid(
@@ -268,7 +256,7 @@ def _grid(
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
         panel.layout = wr.Layout(x=column * width, y=row * height, w=width, h=height)
-    summary = ["score", *subject.scores, "minutes_per_epoch"]
+    summary = ("score", *subject.scores, "minutes_per_epoch")
     # Without a project of its own it is the report's; with one, its number is asked for at once.
     runs = wr.Runset(
         name="methods" if grouped else "runs",
@@ -317,10 +305,7 @@ def default_entity() -> str:
 
 
 def create(made: Dashboards) -> list[str]:
-    """Create them in W&B.
-
-    Returns:
-        Their addresses.
+    """Create them in W&B, and return their addresses.
 
     Raises:
         NoAccountError: W&B is out of reach.

@@ -42,12 +42,12 @@ from mtl_bert.sampling import Single
 from mtl_bert.surgery import Surgeon
 from mtl_bert.surgery.freezing import frozen_names
 from mtl_bert.tasks import Task
-from mtl_bert.training.callbacks.progress import bar_wanted
 from mtl_bert.training.datamodule import PlanDataModule, Validating
 from mtl_bert.training.freezing import check_trainable
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.training.out_of_memory import OutOfMemory
 from mtl_bert.training.step_log import StepLog
+from mtl_bert.utils.logging import bar_wanted
 
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

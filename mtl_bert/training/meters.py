@@ -1,7 +1,9 @@
-"""What the tasks did to each other, step by step, added up by phase."""
+"""What the steps of a run came to, added up: losses, and what the tasks did to each other."""
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -11,48 +13,46 @@ from torch import Tensor
 from mtl_bert.runs.results import Conflicts, Influence, PairConflict
 from mtl_bert.surgery.diagnostics import Diagnosis, cosines_of
 
+Sums = dict[str, list[float]]
+"""Sums of numbers under a name; the first says how often there were any."""
 
-class _Mean:
-    def __init__(self, total: float = 0.0, count: int = 0) -> None:
-        self.total, self.count = total, count
 
-    def add(self, value: float) -> None:
-        self.total += value
-        self.count += 1
+def _add(sums: Sums, name: str, *values: float) -> None:
+    before = sums.get(name, [0.0] * (len(values) + 1))
+    sums[name] = [a + b for a, b in zip(before, (1.0, *values), strict=True)]
 
-    def read(self) -> float:
-        return self.total / self.count
+
+def _means(sums: Sums) -> dict[str, float]:
+    return {name: total / count for name, (count, total) in sums.items()}
 
 
 class LossMeter:
-    """The tasks' losses over an epoch and since the last reading."""
+    """The tasks' losses over an epoch and since the last reading.
 
-    def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self._means: dict[str, dict[str, _Mean]] = {
-            name: {task: _Mean(*mean) for task, mean in (state or {}).get(name, {}).items()}
-            for name in ("epoch", "recent")
-        }
+    Args:
+        state: of another meter, to go on with.
+    """
 
-    def state(self) -> dict[str, Any]:
+    def __init__(self, state: dict[str, Sums] | None = None) -> None:
+        self._sums = state or {"epoch": {}, "recent": {}}
+
+    def state(self) -> dict[str, Sums]:
         """What another meter needs to go on."""
-        return {
-            name: {task: [mean.total, mean.count] for task, mean in means.items()}
-            for name, means in self._means.items()
-        }
+        return deepcopy(self._sums)
 
     def add(self, task: str, loss: float) -> None:
         """Note the loss of one step."""
-        for means in self._means.values():
-            means.setdefault(task, _Mean()).add(loss)
+        for sums in self._sums.values():
+            _add(sums, task, loss)
 
     def epoch(self) -> dict[str, float]:
         """Each task's mean over the steps of the epoch that had it."""
-        return {task: mean.read() for task, mean in self._means["epoch"].items()}
+        return _means(self._sums["epoch"])
 
     def recent(self) -> dict[str, float]:
         """Each task's mean since this was last asked."""
-        recent, self._means["recent"] = self._means["recent"], {}
-        return {task: mean.read() for task, mean in recent.items()}
+        recent, self._sums["recent"] = self._sums["recent"], {}
+        return _means(recent)
 
 
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
@@ -72,81 +72,55 @@ def layer_groups(names: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:
         if name.startswith("encoder."):
-            groups.setdefault(_part(name), []).append(name)
+            part = next((part for part in PARTS if part in name), "rest")
+            if layer := LAYER.search(name):
+                part = f"layer {int(layer[1])}"
+            groups.setdefault(part, []).append(name)
     return groups
-
-
-def _part(name: str) -> str:
-    layer = LAYER.search(name)
-    if layer:
-        return f"layer {int(layer[1])}"
-    return next((part for part in PARTS if part in name), "rest")
-
-
-Sums = dict[str, list[float]]
-"""What is added up, under a name; the first number counts."""
 
 
 class ConflictMeter:
     """Diagnoses of an epoch's steps by phase, and of those since the last reading.
 
     Args:
-        state: of another, to go on with.
+        state: of another meter, to go on with.
     """
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        self._phases: dict[str, _Tally] = {
-            phase: _Tally(tally) for phase, tally in (state or {}).get("phases", {}).items()
-        }
-        self._recent = _Tally((state or {}).get("recent"))
-        self._layers: dict[str, dict[str, Sums]] = {
-            phase: {part: _copied(sums) for part, sums in parts.items()}
-            for phase, parts in (state or {}).get("layers", {}).items()
-        }
-        self._recent_layers: dict[str, Sums] = {
-            part: _copied(sums) for part, sums in (state or {}).get("recent_layers", {}).items()
-        }
+        state = state or {"phases": {}, "recent": {}}
+        self._phases = {phase: _Tally(**sums) for phase, sums in state["phases"].items()}
+        self._recent = _Tally(**state["recent"])
 
     def state(self) -> dict[str, Any]:
-        """What another needs to go on."""
-        phases = {phase: tally.state() for phase, tally in self._phases.items()}
-        layers = {
-            phase: {part: _copied(sums) for part, sums in parts.items()}
-            for phase, parts in self._layers.items()
-        }
-        return {
-            "phases": phases,
-            "recent": self._recent.state(),
-            "layers": layers,
-            "recent_layers": {part: _copied(sums) for part, sums in self._recent_layers.items()},
-        }
+        """What another meter needs to go on."""
+        phases = {phase: asdict(tally) for phase, tally in self._phases.items()}
+        return {"phases": phases, "recent": asdict(self._recent)}
 
-    def add(self, phase: str, step: Diagnosis) -> None:
-        """Note a joint step."""
-        self._phases.setdefault(phase, _Tally()).add(step)
+    def add(self, phase: str, step: Diagnosis, layers: Mapping[str, Tensor] | None = None) -> None:
+        """Note a multi-task step.
+
+        Args:
+            phase: its name.
+            step: what its Gram matrix says.
+            layers: the Gram matrices of an encoder's parts, where they were looked at: [K, K] each.
+        """
+        self._phases.setdefault(phase, _Tally()).add(step, layers or {})
         if len(step.tasks) > 1:
-            self._recent.add(step)
+            self._recent.add(step, layers or {})
 
     def add_alone(self, phase: str, task: str, norm: float) -> None:
         """Note a step with one task, whose gradient is the update."""
         one = torch.ones(1)
-        step = Diagnosis((task,), one[:, None], torch.tensor([norm]), one, one, one, 0.0)
-        self.add(phase, step)
-
-    def add_layers(self, phase: str, tasks: tuple[str, ...], grams: Mapping[str, Tensor]) -> None:
-        """Note the Gram matrices of an encoder's parts: [K, K] each."""
-        parts = self._layers.setdefault(phase, {})
-        for part, gram in grams.items():
-            for sums in (parts.setdefault(part, {}), self._recent_layers.setdefault(part, {})):
-                add_pairs(sums, tasks, cosines_of(gram))
-
-    def layers(self, phase: str) -> dict[str, dict[str, PairConflict]]:
-        """The same by part of the encoder, over the steps in which that was looked at."""
-        return {part: pairs_of(sums) for part, sums in self._layers.get(phase, {}).items()}
+        self.add(phase, Diagnosis((task,), one[:, None], norm * one, one, one, one, 0.0))
 
     def of(self, phase: str) -> Conflicts | None:
         """What a phase's steps come to; None where there was none."""
         return self._phases[phase].conflicts() if phase in self._phases else None
+
+    def layers(self, phase: str) -> dict[str, dict[str, PairConflict]]:
+        """The pairs by part of the encoder, over the steps in which that was looked at."""
+        parts = self._phases.get(phase, _Tally()).layers
+        return {part: _pairs(sums) for part, sums in parts.items()}
 
     @property
     def several(self) -> int:
@@ -160,68 +134,50 @@ class ConflictMeter:
 
     def recent(self) -> dict[str, float]:
         """Metrics by name, over the steps with several tasks since this was last asked."""
-        recent, self._recent = self._recent.conflicts(), _Tally()
-        layers, self._recent_layers = self._recent_layers, {}
-        metrics = {} if recent is None else named(recent)
-        for part, sums in layers.items():
-            for pair, between in pairs_of(sums).items():
-                metrics[f"layers/{part.replace(' ', '-')}/{_name(pair)}"] = between.cosine
+        recent, self._recent = self._recent, _Tally()
+        if (found := recent.conflicts()) is None:
+            return {}
+        metrics = {"conflict/share": found.conflicting, "conflict/removed": found.removed}
+        metrics |= _named_cosines("conflict/cosine", found.pairs)
+        for task, part in found.tasks.items():
+            metrics |= {
+                f"conflict/norm/{task}": part.norm,
+                f"conflict/update_share/{task}": part.share,
+                f"conflict/before/{task}": part.before,
+                f"conflict/after/{task}": part.after,
+            }
+        for layer, sums in recent.layers.items():
+            metrics |= _named_cosines(f"layers/{layer.replace(' ', '-')}", _pairs(sums))
         return metrics
 
 
-def named(conflicts: Conflicts) -> dict[str, float]:
-    """The metrics that loggers get."""
-    metrics = {"conflict/share": conflicts.conflicting, "conflict/removed": conflicts.removed}
-    for pair, between in conflicts.pairs.items():
-        metrics[f"conflict/cosine/{_name(pair)}"] = between.cosine
-    for task, part in conflicts.tasks.items():
-        metrics |= {
-            f"conflict/norm/{task}": part.norm,
-            f"conflict/update_share/{task}": part.share,
-            f"conflict/before/{task}": part.before,
-            f"conflict/after/{task}": part.after,
-        }
-    return metrics
+def _named_cosines(group: str, pairs: Mapping[str, PairConflict]) -> dict[str, float]:
+    return {f"{group}/{pair.replace('/', '-')}": of.cosine for pair, of in pairs.items()}
 
 
-def _name(pair: str) -> str:
-    """A pair in the name of a metric."""
-    return pair.replace("/", "-")
-
-
-def _copied(sums: Mapping[str, Sequence[float]]) -> Sums:
-    return {name: list(values) for name, values in sums.items()}
-
-
+@dataclass
 class _Tally:
-    """Sums over steps."""
+    """Sums over steps; those of pairs also by part of the encoder."""
 
-    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        state = state or {}
-        self.several = int(state.get("several", 0))
-        self.conflicting = int(state.get("conflicting", 0))
-        self.steps, self.removed = int(state.get("steps", 0)), float(state.get("removed", 0.0))
-        self.pairs, self.tasks = _copied(state.get("pairs", {})), _copied(state.get("tasks", {}))
+    steps: int = 0
+    several: int = 0
+    conflicting: int = 0
+    removed: float = 0.0
+    pairs: Sums = field(default_factory=dict)
+    tasks: Sums = field(default_factory=dict)
+    layers: dict[str, Sums] = field(default_factory=dict)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "several": self.several,
-            "conflicting": self.conflicting,
-            "steps": self.steps,
-            "removed": self.removed,
-            "pairs": _copied(self.pairs),
-            "tasks": _copied(self.tasks),
-        }
-
-    def add(self, step: Diagnosis) -> None:
+    def add(self, step: Diagnosis, layers: Mapping[str, Tensor]) -> None:
         self.steps += 1
         self.removed += step.removed
         self.several += len(step.tasks) > 1
-        self.conflicting += add_pairs(self.pairs, step.tasks, step.cosines)
+        self.conflicting += _add_pairs(self.pairs, step.tasks, step.cosines)
         columns = (step.norms, step.shares, step.before, step.after)
         parts = zip(*(column.tolist() for column in columns), strict=True)
         for task, part in zip(step.tasks, parts, strict=True):
             _add(self.tasks, task, *part)
+        for layer, gram in layers.items():
+            _add_pairs(self.layers.setdefault(layer, {}), step.tasks, cosines_of(gram))
 
     def conflicts(self) -> Conflicts | None:
         if not self.steps:
@@ -232,7 +188,7 @@ class _Tally:
             several=self.several,
             conflicting=self.conflicting / several,
             removed=self.removed / several,
-            pairs=pairs_of(self.pairs),
+            pairs=_pairs(self.pairs),
             tasks={
                 task: Influence(
                     steps=int(n), norm=norm / n, share=share / n, before=before / n, after=after / n
@@ -242,7 +198,7 @@ class _Tally:
         )
 
 
-def add_pairs(sums: Sums, tasks: tuple[str, ...], cosines: Tensor) -> bool:
+def _add_pairs(sums: Sums, tasks: tuple[str, ...], cosines: Tensor) -> bool:
     """Add the cosines of all pairs; whether any of them was negative."""
     values, conflict = cosines.tolist(), False
     for (i, a), (j, b) in combinations(enumerate(tasks), 2):
@@ -252,14 +208,8 @@ def add_pairs(sums: Sums, tasks: tuple[str, ...], cosines: Tensor) -> bool:
     return conflict
 
 
-def pairs_of(sums: Sums) -> dict[str, PairConflict]:
-    """The means of ``add_pairs``."""
+def _pairs(sums: Sums) -> dict[str, PairConflict]:
     return {
         pair: PairConflict(steps=int(n), cosine=cosine / n, conflicting=negative / n)
         for pair, (n, cosine, negative) in sums.items()
     }
-
-
-def _add(sums: Sums, name: str, *values: float) -> None:
-    before = sums.get(name, [0.0] * (len(values) + 1))
-    sums[name] = [a + b for a, b in zip(before, (1.0, *values), strict=True)]

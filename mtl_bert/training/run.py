@@ -18,19 +18,16 @@ from mtl_bert.machine.hardware import in_words, resolved
 from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint, provenance
 from mtl_bert.runs.factories import make
-from mtl_bert.runs.results import Results, RunFolder, RunState
+from mtl_bert.runs.results import RunFolder, RunState
 from mtl_bert.runs.summary import print_summary
-from mtl_bert.tracking.labels import run_labels
-from mtl_bert.tracking.loggers import open_loggers, wandb_id, wandb_logger
-from mtl_bert.tracking.wandb_run import Showing
+from mtl_bert.tracking.loggers import WandbCallback, open_loggers, run_labels, wandb_logger
 from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
-from mtl_bert.training.callbacks.recorder import Recorder
+from mtl_bert.training.callbacks.recorder import Recorder, notes_on
 from mtl_bert.training.evaluation import Evaluation
-from mtl_bert.training.outcome import collect, notes_on
 from mtl_bert.utils.files import remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
 
@@ -78,9 +75,8 @@ def _train(settings: Settings, directory: Path) -> None:
             resume.restore(parts, earlier.settings, settings, earlier.state, directory)
         processes.from_first(lambda: _claim(folder, settings, stack))
 
-        commit = provenance.commit()  # the checkout may change while the run goes on
         state = earlier and earlier.state
-        recorder = Recorder(folder, parts.corpus.dev, synthetic=parts.data.synthetic)
+        recorder = Recorder(folder, settings, parts)
         loggers = []
         if first:
             stack.enter_context(messages_kept_in(folder.log))
@@ -93,19 +89,14 @@ def _train(settings: Settings, directory: Path) -> None:
             run_state = RunState.model_validate_json(state["run_state"])
             processes.from_first(lambda: recorder.resume(run_state))
         if first:
-            for note in notes_on(settings, parts.data, parts.datamodule):
+            for note in notes_on(settings, parts, trained=True):
                 log.info("%s", note)
 
-        module, datamodule, device = parts.module, parts.datamodule, ""
-
-        def results_so_far() -> Results:
-            return collect(settings, parts, recorder, commit, device)
-
+        module, datamodule = parts.module, parts.datamodule
+        wandb_run = wandb_logger(loggers)
         checkpointing = Checkpointing(
-            folder,
             recorder,
-            training_sets=datamodule.digest(),
-            wandb_id=wandb_id(loggers),
+            wandb_id=None if wandb_run is None else str(wandb_run.experiment.id),
             every_steps=trainer_settings.save_steps,
             every_minutes=trainer_settings.save_minutes,
         )
@@ -115,15 +106,14 @@ def _train(settings: Settings, directory: Path) -> None:
             validate_every=trainer_settings.check_val_every_n_epoch,
             bar=trainer_settings.enable_progress_bar,
         )
-        profiles = [StepProfile(directory)] if trainer_settings.profile else []
-        wandb_run = wandb_logger(loggers)
-        wandb = [] if wandb_run is None else [Showing(wandb_run, directory, results_so_far)]
+        profiles = [StepProfile(folder.profile)] if trainer_settings.profile else []
+        wandb = [] if wandb_run is None else [WandbCallback(wandb_run, directory, recorder.results)]
         callbacks = [recorder, checkpointing, progress, *profiles, *wandb] if first else []
         epochs_left = settings.epochs - datamodule.start.epoch + 1
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=epochs_left)
         if first:
-            device = provenance.device_name(trainer.strategy.root_device)
-            log.info("%s", in_words(settings, device, packs=module.model.packs))
+            recorder.device = provenance.device_name(trainer.strategy.root_device)
+            log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
 
         trains = datamodule.total_steps > 0
         with _stopping_when_asked(parts, directory, first):
@@ -132,13 +122,13 @@ def _train(settings: Settings, directory: Path) -> None:
                 assert module.evaluation is not None
                 recorder.untrained = module.evaluation.scores
                 if first and not trains:
-                    recorder.keep_best(module, module.evaluation)
+                    recorder.keep_best(module.evaluation)
             if trains and epochs_left > 0:
                 trainer.fit(module, datamodule)
             if trains and datamodule.samples:
                 _final_evaluation(trainer, parts, recorder, folder)
             if first:
-                results = results_so_far()
+                results = recorder.results()
                 write_text(folder.results, results.model_dump_json(indent=2) + "\n")
                 for callback in wandb:
                     callback.show(results, module.steps)

@@ -72,10 +72,8 @@ class StepLog:
             self._skip(step, result, outcome.tasks)
             return
         self._take(result.losses)
-        self._conflicts.add(
-            step.phase.name, diagnose(outcome.stats, outcome.weights, outcome.summed)
-        )
-        self._conflicts.add_layers(step.phase.name, result.tasks, outcome.grams)
+        found = diagnose(outcome.stats, outcome.weights, outcome.summed)
+        self._conflicts.add(step.phase.name, found, outcome.grams)
 
     def settle(self) -> None:
         """Read the outcomes that are still on the device, in one transfer."""

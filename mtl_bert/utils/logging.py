@@ -1,10 +1,12 @@
-"""Where the program's messages go: standard error, and a run's own file."""
+"""Where the program's messages go, and whether a person looks on."""
 
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from rich import get_console
 
 
 def plain_messages(level: int = logging.INFO) -> None:
@@ -25,3 +27,13 @@ def messages_kept_in(path: Path) -> Iterator[None]:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return get_console().is_jupyter
+
+
+def bar_wanted(bar: bool | None) -> bool:
+    """What a setting of true or false says; None draws bars where a person looks on."""
+    return (sys.stderr.isatty() or in_notebook()) if bar is None else bar

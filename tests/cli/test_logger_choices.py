@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mtl_bert.tracking.labels import run_labels
+from mtl_bert.tracking.loggers import run_labels
 from tests.analysis.factory import Made
 from tests.analysis.making import NOWHERE, run_of
 from tests.cli.driving import SMALL, program, results_in

@@ -17,7 +17,7 @@ import pytest
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.results import Results
 from mtl_bert.tracking import loggers
-from mtl_bert.tracking.wandb_run import Showing
+from mtl_bert.tracking.loggers import WandbCallback
 from mtl_bert.training import run as running
 from mtl_bert.training.build import assemble
 from tests.cli.driving import SMALL, results_in
@@ -163,16 +163,16 @@ def test_answers_are_files_of_the_run(kept: Kept) -> None:
 
 def killed_after(epoch: int) -> Callable[[], None]:
     """Kill a run a moment after an epoch is shown."""
-    real = Showing.on_train_epoch_end
+    real = WandbCallback.on_train_epoch_end
 
-    def patched(self: Showing, trainer: Any, module: Any) -> None:
+    def patched(self: WandbCallback, trainer: Any, module: Any) -> None:
         real(self, trainer, module)
         if module.position.epoch == epoch:
             time.sleep(2 * loggers.FLUSH)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def prepare() -> None:
-        Showing.on_train_epoch_end = patched  # type: ignore[method-assign]
+        WandbCallback.on_train_epoch_end = patched  # type: ignore[method-assign]
 
     return prepare
 

@@ -218,7 +218,7 @@ def test_killed_at_random_steps_again_and_again(
         lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False),
         lambda: call_at(recorder.Recorder, "keep_best", 1, die, after=True),
         lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 1, die, after=True),
-        lambda: call_at(running, "collect", 1, die, after=True),
+        lambda: call_at(recorder.Recorder, "results", 1, die, after=True),
     ],
     ids=[
         *("first half written", "second half written", "best half written", "epoch half written"),

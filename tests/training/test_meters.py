@@ -33,11 +33,11 @@ def step(*rows: list[float], tasks: str = "ab"):  # type: ignore[no-untyped-def]
 def filled() -> ConflictMeter:
     meter = ConflictMeter()
     meter.add("joint", step([1.0, 0.0], [0.0, 2.0]))
-    meter.add("joint", step([1.0, 0.0], [-3.0, 0.0]))
+    layers = {"layer 0": torch.tensor([[1.0, -1.0], [-1.0, 4.0]])}
+    meter.add("joint", step([1.0, 0.0], [-3.0, 0.0]), layers)
     meter.add("joint", step([2.0, 0.0], tasks="b"))  # a step that only one task is in
     assert meter.several == 2
     meter.add_alone("alone", "b", 7.0)
-    meter.add_layers("joint", ("a", "b"), {"layer 0": torch.tensor([[1.0, -1.0], [-1.0, 4.0]])})
     return meter
 
 
@@ -109,8 +109,8 @@ def test_the_parts_of_an_encoder_by_name() -> None:
         "heads.sst.weight",
     ]
     assert layer_groups(names) == {
-        "embeddings": [0, 1], "layer 0": [2], "layer 10": [3], "layer 1": [4], "pooler": [5],
-        "rest": [6],
+        "embeddings": names[:2], "layer 0": names[2:3], "layer 10": names[3:4],
+        "layer 1": names[4:5], "pooler": names[5:6], "rest": names[6:7],
     }  # fmt: skip
     assert layer_groups(["encoders.sst.embeddings.weight"]) == {}  # nothing is shared
 

@@ -27,11 +27,10 @@ from mtl_bert.training.callbacks.progress import (
     LogLines,
     NotebookBars,
     Stage,
-    bar_wanted,
     drawn,
 )
 from mtl_bert.training.step_log import StepLog
-from mtl_bert.utils.logging import plain_messages
+from mtl_bert.utils.logging import bar_wanted, plain_messages
 from tests.composing import settings_of
 from tests.forking import in_a_fork
 from tests.terminal import Screen, on_a_terminal

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mtl_bert.data.encoded import Encoded
 
-from mtl_bert.data.tokenize import Encoded, encode
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import ARRP
 from mtl_bert.training.callbacks.time_left import (
@@ -128,11 +129,8 @@ def test_words(left: TimeLeft, words: str) -> None:
 
 
 TRAIN: dict[str, Encoded] = {
-    task: encode(
-        make_table(random_texts(TINY.tokenizer(), size, 1, longest=5), [0.0] * size),
-        TINY.tokenizer(),
-        12,
-        joint=False,
+    task: Tokenize(TINY.tokenizer(), 12)(
+        make_table(random_texts(TINY.tokenizer(), size, 1, longest=5), [0.0] * size)
     )
     for task, size in {"first": 50, "second": 21}.items()
 }

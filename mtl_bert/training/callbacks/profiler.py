@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_fun
 from mtl_bert.data.batch import Batch
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.datamodule import datamodule_of
-from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.utils.files import replacing, write_text
 
 log = logging.getLogger(__name__)
 
-DIRECTORY, TRACE, SUMMARY = "profile", "trace.json.gz", "summary.txt"
+TRACE, SUMMARY = "trace.json.gz", "summary.txt"
 WARM_UP, RECORDED, OPERATORS = 5, 10, 15  # steps, steps, rows of a table
 PARTS = ("data", "forward", "backward", "surgery", "optimizer")
 
@@ -28,22 +28,22 @@ class StepProfile(Callback):
     """Records some steps of each phase of the first epoch that is trained.
 
     Args:
-        directory: the run's.
+        directory: where the profile goes.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory / DIRECTORY
+        self._directory = directory
         self._trace: dict[str, Any] = {}
         self._summaries: list[str] = []
         self._phase = ""
         self._profile: profile | None = None  # one a phase: with two windows torch 2.13 crashed
-        self._waiting: record_function | None = None
+        self._waiting = ExitStack()  # open while a step waits for data
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
+    def on_train_batch_start(
+        self, trainer: Trainer, module: Any, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Begin with the first step of a phase."""
-        self._wait(False)
+        self._waiting.close()
         if trainer.current_epoch == 0 and batch.plan.rows and batch.phase.name != self._phase:
             self._phase = batch.phase.name
             ahead = datamodule_of(trainer).plan(batch.epoch).steps[batch.number :]
@@ -55,15 +55,15 @@ class StepProfile(Callback):
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
         if self._profile is not None:
             self._profile.step()
-            self._wait(True)
+            self._waiting.enter_context(record_function("data"))
             if self._profile.current_action == ProfilerAction.NONE:
-                self._end()
+                self._end(self._profile)
 
     def on_validation_start(self, *_: Any) -> None:
         """A validation is no waiting."""
-        self._wait(False)
+        self._waiting.close()
 
-    def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Say where it is."""
         if trainer.current_epoch == 0 and self._summaries:
             where = "profile in %s: %s says where the time went; open %s in ui.perfetto.dev"
@@ -73,7 +73,7 @@ class StepProfile(Callback):
         """Leave a phase that was not recorded to its end."""
         if self._profile is not None:
             self._profile.on_trace_ready = None
-            self._end()
+            self._end(self._profile)
 
     def _begun(self, steps: int, epoch: int) -> profile:
         """A profile of some steps of a phase that has so many."""
@@ -89,33 +89,20 @@ class StepProfile(Callback):
             on_trace_ready=lambda recorded: self._keep(recorded, title),
         )
 
-    def _end(self) -> None:
-        self._wait(False)
-        assert self._profile is not None
-        self._profile.stop()
+    def _end(self, recording: profile) -> None:
+        self._waiting.close()
+        recording.stop()
         self._profile = None
-
-    def _wait(self, waiting: bool) -> None:
-        """Begin or end the part of a step that waits for data."""
-        if self._waiting is not None:
-            self._waiting.__exit__(None, None, None)
-        self._waiting = record_function("data") if waiting else None
-        if self._waiting is not None:
-            self._waiting.__enter__()  # type: ignore[no-untyped-call]
 
     def _keep(self, recorded: profile, title: str) -> None:
         """Add a phase to what is on disk."""
-        with replacing(self._directory / "phase.json") as temporary:
+        with replacing(self._directory / TRACE) as temporary:
             recorded.export_chrome_trace(str(temporary))
             trace = json.loads(temporary.read_text("utf-8"))
-        (self._directory / "phase.json").unlink()
-        self._trace = joined(self._trace, trace) if self._trace else trace
+            self._trace = joined(self._trace, trace) if self._trace else trace
+            with gzip.open(temporary, "wt", encoding="utf-8") as file:
+                json.dump(self._trace, file)
         self._summaries.append(summary(recorded.key_averages(), title))
-        with (
-            replacing(self._directory / TRACE) as temporary,
-            gzip.open(temporary, "wt", encoding="utf-8") as file,
-        ):
-            json.dump(self._trace, file)
         write_text(self._directory / SUMMARY, "\n".join(self._summaries))
 
 

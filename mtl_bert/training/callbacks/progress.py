@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TextIO
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.console import Console
@@ -23,49 +22,31 @@ from mtl_bert.runs.results import EpochRecord, Scores
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.callbacks.time_left import DEV_SETS, Schedule, work_ahead
-from mtl_bert.training.datamodule import datamodule_of
-from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.utils.logging import bar_wanted, in_notebook
 
 log = logging.getLogger(__name__)
 
 
 class Stage(NamedTuple):
-    """A part of a run that has a beginning and an end: a phase of an epoch, the whole run.
-
-    Attributes:
-        title: its name.
-        done: steps that are done, those before a stop included; batches of the dev sets.
-        total: how many there are.
-        left: the time left, in words; empty where unknown.
-    """
+    """A part of a run that has a beginning and an end: a phase of an epoch, the whole run."""
 
     title: str
-    done: int
+    done: int  # steps, those before a stop included; batches of the dev sets
     total: int
-    left: str = ""
+    left: str = ""  # the time left, in words; empty where unknown
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What there is to say after an epoch.
-
-    Attributes:
-        record: the epoch's.
-        epochs: of the whole run.
-        before: the last scores before it, if there are any.
-        best: whether no epoch was better so far.
-        passes: of each task, over the run so far: examples / size of the training set.
-        conflict_share: of its steps with several tasks, or None where there were none.
-        left: the time left, in words; empty where unknown.
-    """
+    """What there is to say after an epoch."""
 
     record: EpochRecord
-    epochs: int
-    before: Scores | None
-    best: bool
-    passes: dict[str, float]
-    conflict_share: float | None
-    left: str
+    epochs: int  # of the whole run
+    before: Scores | None  # the last scores before it, if there are any
+    best: bool  # no epoch was better so far
+    passes: dict[str, float]  # examples of each task so far / size of its training set
+    conflict_share: float | None  # of its steps with several tasks; None where there were none
+    left: str  # the time left, in words; empty where unknown
 
     def line(self) -> str:
         """The epoch in a line: scores, or losses where the dev sets were not scored."""
@@ -225,21 +206,11 @@ def drawn(stages: Sequence[Stage], numbers: Sequence[str]) -> Table:
     return whole
 
 
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
-    return get_console().is_jupyter
-
-
-def bar_wanted(bar: bool | None) -> bool:
-    """What a setting of true or false says; None draws bars where a person looks on."""
-    return (sys.stderr.isatty() or in_notebook()) if bar is None else bar
-
-
 class RunProgress(Callback):
     """Shows where the run stands; among the callbacks it comes after the recorder.
 
     Args:
-        recorder: keeps the run's books.
+        recorder: knows the run so far.
         epochs: of the whole run.
         validate_every: epochs from one scoring of the dev sets to the next.
         bar: true draws bars, false logs lines, None draws where a person looks on.
@@ -251,26 +222,25 @@ class RunProgress(Callback):
         bars = NotebookBars if in_notebook() else Bars
         self._display = bars() if bar_wanted(bar) else LogLines()
         self._recorder, self._epochs, self._validate_every = recorder, epochs, validate_every
+        self._module, self._datamodule = recorder.parts.module, recorder.parts.datamodule
         self._schedule = Schedule({})
         self._phases: dict[str, tuple[int, int]] = {}  # of the epoch: first step, steps
         self._clock = self._shown = time.monotonic()  # what was measured ended; display changed
 
-    def on_train_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+    def on_train_start(self, *_: Any) -> None:
         """Look ahead."""
-        datamodule = datamodule_of(trainer)
-        self._schedule.ahead = work_ahead(datamodule, self._epochs, self._validate_every)
+        self._schedule.ahead = work_ahead(self._datamodule, self._epochs, self._validate_every)
         self._lap()
 
-    def on_train_epoch_start(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
+    def on_train_epoch_start(self, *_: Any) -> None:
         """Note where the epoch's phases begin."""
-        datamodule, first = datamodule_of(trainer), 0
-        self._phases = {}
-        for phase, steps in datamodule.plan(datamodule.epoch).phases():
+        self._phases, first = {}, 0
+        for phase, steps in self._datamodule.plan(self._datamodule.epoch).phases():
             self._phases[phase.name] = first, len(steps)
             first += len(steps)
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: Trainer, module: MultiTaskModule, batch: PlanStep[Batch], batch_idx: int
+    def on_train_batch_start(
+        self, trainer: Trainer, module: Any, batch: PlanStep[Batch], batch_idx: int
     ) -> None:
         """Show which step begins."""
         if batch.plan.rows and self._due():
@@ -280,63 +250,48 @@ class RunProgress(Callback):
             left = self._schedule.left({phase: (total - done) * batch.plan.examples})
             title = f"epoch {batch.epoch}/{self._epochs}  {phase}"
             numbers = [] if rate is None else [f"{rate:,.0f} examples/s"]
-            self._show(trainer, module, Stage(title, done, total, str(left)), numbers)
+            self._show(trainer, Stage(title, done, total, str(left)), numbers)
 
-    def on_train_batch_end(  # type: ignore[override]
-        self,
-        trainer: Trainer,
-        module: MultiTaskModule,
-        outputs: Any,
-        batch: PlanStep[Batch],
-        *_: Any,
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Any, outputs: Any, batch: PlanStep[Batch], *_: Any
     ) -> None:
         """Measure the step, with all that it was waited for."""
         if batch.plan.rows:
             self._schedule.did(batch.phase.name, batch.plan.examples, self._lap())
 
-    def on_validation_batch_start(  # type: ignore[override]
-        self,
-        trainer: Trainer,
-        module: MultiTaskModule,
-        batch: PlanStep[Batch],
-        batch_idx: int,
-        *_: Any,
+    def on_validation_batch_start(
+        self, trainer: Trainer, module: Any, batch: PlanStep[Batch], batch_idx: int, *_: Any
     ) -> None:
         """Show how far the dev sets are."""
         if self._due():
             title = "final scores" if self._recorder.epochs else "untrained model"
             if trainer.state.fn == TrainerFn.FITTING:
-                title = f"epoch {module.position.epoch}/{self._epochs}"
+                title = f"epoch {self._module.position.epoch}/{self._epochs}"
             total = int(sum(trainer.num_val_batches))
-            self._show(trainer, module, Stage(f"{title}  {DEV_SETS}", batch_idx, total), [])
+            self._show(trainer, Stage(f"{title}  {DEV_SETS}", batch_idx, total), [])
 
-    def on_validation_batch_end(  # type: ignore[override]
-        self,
-        trainer: Trainer,
-        module: MultiTaskModule,
-        outputs: Any,
-        batch: PlanStep[Batch],
-        *_: Any,
+    def on_validation_batch_end(
+        self, trainer: Trainer, module: Any, outputs: Any, batch: PlanStep[Batch], *_: Any
     ) -> None:
         """Measure it; the other processes score as many examples each."""
         examples = batch.plan.examples * trainer.world_size
         self._schedule.did(DEV_SETS, examples, self._lap())
 
-    def on_train_epoch_end(self, trainer: Trainer, module: MultiTaskModule) -> None:  # type: ignore[override]
-        """Sum up; books and checkpoints are written by now."""
-        recorder, datamodule = self._recorder, datamodule_of(trainer)
-        if module.evaluation is not None:
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """Sum up; the epoch is recorded and the checkpoint written by now."""
+        recorder = self._recorder
+        if self._module.evaluation is not None:
             self._schedule.did(DEV_SETS, 0, self._lap())
         *earlier, record = recorder.epochs
-        used = recorder.utilisation(datamodule).items()
+        used, sizes = recorder.utilisation().items(), self._datamodule.sizes
         self._display.sum_up(
             EpochSummary(
                 record,
                 self._epochs,
                 before=next((each.scores for each in reversed(earlier) if each.scores), None),
                 best=recorder.best is not None and recorder.best.epoch == record.epoch,
-                passes={task: of.examples / datamodule.sizes[task] for task, of in used},
-                conflict_share=module.step_log.conflicts.share(),
+                passes={task: of.examples / sizes[task] for task, of in used},
+                conflict_share=self._module.step_log.conflicts.share(),
                 left=str(self._schedule.left()),
             )
         )
@@ -349,18 +304,15 @@ class RunProgress(Callback):
         """Leave the screen to what is said about it."""
         self._display.close()
 
-    def _show(
-        self, trainer: Trainer, module: MultiTaskModule, stage: Stage, numbers: list[str]
-    ) -> None:
+    def _show(self, trainer: Trainer, stage: Stage, numbers: list[str]) -> None:
         """Show a stage, in training with the whole run and what was measured of the epoch."""
         stages = [stage]
         if trainer.state.fn == TrainerFn.FITTING:
-            steps, left = datamodule_of(trainer).total_steps, str(self._schedule.left())
-            stages.append(Stage("whole run", module.steps, steps, left))
+            log, left = self._module.step_log, str(self._schedule.left())
+            total = self._datamodule.total_steps
+            stages.append(Stage("whole run", self._module.steps, total, left))
             # A GPU is waited for here: not in every step.
-            numbers += _conflicts(module.step_log.conflicts.share()) + _losses(
-                module.step_log.losses.epoch()
-            )
+            numbers += _conflicts(log.conflicts.share()) + _losses(log.losses.epoch())
         self._display.show(stages, numbers)
         self._shown = time.monotonic()
 

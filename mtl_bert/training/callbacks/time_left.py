@@ -1,6 +1,6 @@
 """Estimate how long a run will take, each kind of work at its own recent pace."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,15 +15,10 @@ NEGLIGIBLE = 0.05  # share of an estimate
 
 
 class TimeLeft(NamedTuple):
-    """Time left.
+    """Time left."""
 
-    Attributes:
-        seconds: the estimate; 0 while there is nothing to go by.
-        measured: every pace that matters was measured; otherwise some of it is a guess.
-    """
-
-    seconds: float
-    measured: bool
+    seconds: float  # the estimate; 0 while there is nothing to go by
+    measured: bool  # every pace that matters was; otherwise some of it is a guess
 
     def __str__(self) -> str:
         """As h:mm:ss, with a ``~`` before a rough estimate; nothing where nothing is left."""
@@ -59,12 +54,12 @@ class Schedule:
 
     def __init__(self, ahead: Mapping[str, int]) -> None:
         self.ahead = Counter(ahead)
-        self._paces: dict[str, Pace] = {}
+        self._paces = defaultdict[str, Pace](Pace)
 
     def did(self, kind: str, examples: int, seconds: float) -> None:
         """Note a step of a kind of work, or seconds that followed one, without examples."""
         self.ahead[kind] -= examples
-        self._paces.setdefault(kind, Pace()).add(examples, seconds)
+        self._paces[kind].add(examples, seconds)
 
     def rate(self, kind: str) -> float | None:
         """Examples per second of a kind of work, or None before there was any."""
