@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.compose import CONF, NO_SETTINGS
-from mtl_bert.config.settings import setting_names, unknown_setting
+from mtl_bert.config.settings import described, unknown_setting
 from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
 from mtl_bert.utils.validation import SamplerError
 
@@ -139,7 +139,7 @@ def _refuse(message: str) -> NoReturn:
 
 def explained(error: Exception) -> UserError:
     """Put what Hydra says about a command line into one line of our form."""
-    return UserError(_message(error, [*NO_SETTINGS, *setting_names(), "plan.sizes", "plan.out"]))
+    return UserError(_message(error, [*NO_SETTINGS, *(setting.key for setting in described()), "plan.sizes", "plan.out"]))
 
 
 def _message(error: Exception, known: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ def help_text() -> str:
     settings = {setting.key: setting for setting in described()}
     lines = []
     for group in GROUPS:
-        lines.append(f"{group}=  {_sentence(settings, group)}")
+        lines.append(f"{group}=  {settings[ALIASES.get(group, group)].sentence}")
         for name, words in choices(group).items():
             lines += _columns(name, _first_sentence(words), 16)
         lines.append("")
@@ -69,7 +69,7 @@ def help_text() -> str:
         if not setting.group:
             suffix = f" ({setting.only_with} only)" if setting.only_with else ""
             lines += _columns(
-                f"{setting.key}={_default(setting)}", f"{_said(setting)}{suffix}", COLUMN
+                f"{setting.key}={_default(setting)}", f"{setting.sentence}{suffix}", COLUMN
             )
     for key, words in NO_SETTINGS.items():
         lines += _columns(f"{key}=", words, COLUMN)
@@ -92,7 +92,7 @@ def page() -> str:
     parts.append("## The command\n\n" + _table(("key", "what it does"), rows))
     for group in GROUPS:
         rows = [(f"`{group}={name}`", words) for name, words in choices(group).items()]
-        title = f"## {group}=\n\n{_sentence(settings, group)}\n\n"
+        title = f"## {group}=\n\n{settings[ALIASES.get(group, group)].sentence}\n\n"
         parts.append(title + _table((f"{group}=", "what it is"), rows))
         if group in WITH_SETTINGS and (own := [*_own_settings(group)]):
             parts.append(_table(("setting", "with", "default", "what it does"), own))
@@ -128,9 +128,9 @@ _HEADINGS = ("setting", "values", "default", "what it does", "example")
 
 def _row(setting: Described) -> tuple[str, ...]:
     suffix = f" Only with `{setting.only_with}`." if setting.only_with else ""
-    example = " or ".join(f"`{one}`" for one in (setting.field.examples or [""])[0].split(" or "))
+    example = " or ".join(f"`{one}`" for one in setting.example.split(" or "))
     return (
-        f"`{setting.key}`", setting.expected, f"`{_default(setting)}`", _said(setting) + suffix,
+        f"`{setting.key}`", setting.expected, f"`{_default(setting)}`", setting.sentence + suffix,
         example,
     )  # fmt: skip
 
@@ -172,14 +172,6 @@ def _described_in(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, A
             name.startswith("_") or "${" in str(value) or (prefix, name) == ("sampler", "name")
         ):
             yield key, value, words.get(name, f"See `{target}`.")
-
-
-def _sentence(settings: Mapping[str, Described], group: str) -> str:
-    return _said(settings[ALIASES.get(group, group)])
-
-
-def _said(setting: Described) -> str:
-    return str(setting.field.description)
 
 
 def _first_sentence(words: str) -> str:
