@@ -17,13 +17,12 @@ from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import CONF, NO_SETTINGS
-from mtl_bert.config.settings import described, unknown_setting
+from mtl_bert.config.compose import CONF, NO_SETTINGS, own_part, run_to_carry_out
+from mtl_bert.config.settings import Settings, described, unknown_setting
 from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
-from mtl_bert.utils.validation import SamplerError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -48,6 +47,10 @@ class Composed:
     overrides: Sequence[str]
     in_sweep: bool = False
 
+    def run(self) -> tuple[Settings, Path]:
+        """The checked settings and the folder of the run that is meant."""
+        return run_to_carry_out(self.config, self.directory, self.overrides)
+
 
 def run(
     config_name: str, function: Callable[[Composed], object], arguments: Sequence[str] | None = None
@@ -71,7 +74,7 @@ def run(
             overrides = tuple(runtime.overrides.task)
             return function(Composed(config, directory, overrides, in_sweep))
         except Exception as error:
-            shown = isinstance(error, UserError | SamplerError) and not wants_traceback
+            shown = isinstance(error, UserError) and not wants_traceback
             if shown or in_sweep:  # Hydra itself reports only at the sweep's end
                 lead = f"job {runtime.job.num} failed: " if in_sweep else ""
                 sys.stderr.write(f"{lead}{error}\n")
@@ -101,8 +104,15 @@ def run(
         sys.exit(REFUSED)
 
 
-def compose(config_name: str, overrides: Sequence[str]) -> Composed:
+def compose(
+    config_name: str, overrides: Sequence[str], directory: str | Path | None = None
+) -> Composed:
     """What the command line of these words gives, for programs that have none.
+
+    Args:
+        config_name: the primary configuration.
+        overrides: KEY=VALUE each.
+        directory: where the output goes; None is what the configuration says.
 
     Raises:
         UserError: words that are wrong.
@@ -110,8 +120,11 @@ def compose(config_name: str, overrides: Sequence[str]) -> Composed:
     with _full_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             whole = hydra.compose(config_name, list(overrides), return_hydra_config=True)
-            own = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
-            return Composed(own, Path(whole.hydra.run.dir), tuple(whole.hydra.overrides.task))
+            return Composed(
+                own_part(whole),
+                Path(directory or whole.hydra.run.dir),
+                tuple(whole.hydra.overrides.task),
+            )
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error) from error
 
@@ -139,30 +152,22 @@ def _refuse(message: str) -> NoReturn:
 
 def explained(error: Exception) -> UserError:
     """Put what Hydra says about a command line into one line of our form."""
-    return UserError(_message(error, [*NO_SETTINGS, *(setting.key for setting in described()), "plan.sizes", "plan.out"]))
-
-
-def _message(error: Exception, known: Sequence[str]) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
-        key = unknown.group(1)
+        settings = (setting.key for setting in described())
+        key, known = unknown[1], [*NO_SETTINGS, *settings, "plan.sizes", "plan.out"]
         if key in known:
-            return f"{key}: expected no value, found one for what was not chosen; leave it out"
-        return unknown_setting(key, known)
+            text = f"{key}: expected no value, found one for what was not chosen; leave it out"
+        else:
+            text = unknown_setting(key, known)
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text)
-    if choice and (CONF / choice.group(1)).is_dir():
-        group, found = choice.groups()
-        there = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        return (
-            f"{group}: expected one of {', '.join(there)}, found {found!r}; {_hint(found, there)}"
-        )
-    return text
-
-
-def _hint(found: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(found, known, n=1)
-    return f"did you mean {close[0]}?" if close else "see --help for what there is"
+    if choice and (CONF / choice[1]).is_dir():
+        there = sorted(path.stem for path in (CONF / choice[1]).glob("*.yaml"))
+        close = difflib.get_close_matches(choice[2], there, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see --help for what there is"
+        text = f"{choice[1]}: expected one of {', '.join(there)}, found {choice[2]!r}; {hint}"
+    return UserError(text)
 
 
 def _remove_empty(directory: Path, began: float) -> None:

@@ -1,7 +1,4 @@
-"""From the command line to checked settings, and from settings to the objects they name.
-
-The entry points, ``cli.py`` and this file are the only ones that know Hydra.
-"""
+"""From a composed configuration, or the one that a run's folder keeps, to checked settings."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -42,8 +39,10 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path)
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
+# What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
 
+# The directory of a sweep's job, seen from Hydra's part of the configuration.
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
@@ -58,8 +57,13 @@ NO_SETTINGS = {
 }
 """Keys of the command line that are about the command and not about the run."""
 
-# Where what a group gives stands, if not under the group\'s name.
 NODES = {"task": "tasks"}
+"""Where what a group gives stands, if not under the group's name."""
+
+
+def own_part(config: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's own part."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -68,32 +72,20 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: a value that is wrong, unknown, or not used by the chosen sampler.
     """
+    plain = _plain(config) if isinstance(config, DictConfig) else {**config}
+    for key in (*NO_SETTINGS, "plan"):
+        plain.pop(key, None)
+    refuse_old_names(plain)
     try:
-        plain: Any = (
-            OmegaConf.to_container(config, resolve=True)
-            if isinstance(config, DictConfig)
-            else dict(config)
-        )
-        for key in (*NO_SETTINGS, "plan"):
-            plain.pop(key, None)
-        refuse_old_names(plain)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
 
 
 def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str] = ()) -> Settings:
-    """The same settings, with a note of the command line that they come from.
-
-    Args:
-        settings: the run's.
-        overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
-        left_out: keys among them that the run does not use.
-    """
+    """The same settings, with a note of the command line that they come from, less ``left_out``."""
     told = [word for word in overrides if word.partition("=")[0] not in (*NO_SETTINGS, *left_out)]
     return settings.model_copy(update={"overrides": told})
 
@@ -109,27 +101,29 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
     Raises:
         ConfigError: as ``read_settings``.
     """
-    try:
-        plain: Any = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+    plain = _plain(config)
     used = sampler_keys(plain["sampler"])
     unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
 
 
+def _plain(config: DictConfig) -> dict[str, Any]:
+    try:
+        plain: Any = OmegaConf.to_container(own_part(config), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    return dict(plain)
+
+
 def _described_settings() -> str:
-    """What ``--help`` says of the settings."""
     from mtl_bert.config.reference import help_text  # which reads what this module knows
 
     return help_text()
 
 
 def _run_name(root: DictConfig) -> str:
-    """The directory of a sweep's job, seen from Hydra's part of the configuration."""
-    config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
     try:
-        return run_name(read_job_settings(config)[0])
+        return run_name(read_job_settings(root)[0])
     except ConfigError:
         return "refused"  # the job itself says why
 
@@ -164,17 +158,22 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     return read_settings(saved)
 
 
-def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
-    """A run's own settings, and what the command line gives anew.
+def run_to_carry_out(
+    config: DictConfig, directory: Path, overrides: Sequence[str]
+) -> tuple[Settings, Path]:
+    """The settings and the folder of a new run, or of the one that ``resume`` names.
 
     Args:
         config: composed from the command line.
-        directory: the run's.
-        overrides: the command line's, ``resume`` among them.
+        directory: of a new run.
+        overrides: the command line's.
 
     Raises:
-        ConfigError: no run is there, or settings that are wrong.
+        ConfigError: no run is there to go on with, or settings that are wrong.
     """
+    if config.resume is None:
+        return made_by(read_settings(config), overrides), directory
+    directory = Path(str(config.resume))
     path = directory / "config.yaml"
     if not path.is_file():
         raise ConfigError(
@@ -188,7 +187,7 @@ def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
         node = NODES.get(key, key)
         OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
+    return made_by(read_settings(saved), [*(before.overrides or ()), *anew]), directory
 
 
 def known_tasks() -> dict[str, Any]:

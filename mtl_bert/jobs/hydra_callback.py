@@ -23,38 +23,34 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.compose import UNSET, made_by, read_job_settings, read_settings
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError
+from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
-from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, carry_out, stopped_by_signal, this_process
+from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED
+from mtl_bert.utils.errors import REFUSED, told_in_a_line
 
 log = logging.getLogger("mtl_bert")
 
 
 def carry_out_job(config: DictConfig, directory: Path) -> float:
-    """One job, in the process in which the launcher starts it; its score, or NaN.
-
-    Raises:
-        ConfigError: settings that are wrong.
-    """
-    _check(config)
-    settings, unused = read_job_settings(config)
+    """One job, in the process in which the launcher starts it; its score, or NaN."""
+    settings, unused = _checked(config)
     hydra = HydraConfig.get()
     if unused:
         name = settings.sampler["name"]
         log.info("sampler=%s does not use %s: left out", name, ", ".join(unused))
-    return carry_out(
+    return JobProcess(
         made_by(settings, hydra.overrides.task, unused),
         Folder(directory.parent),
         hydra.job.num,
         directory.name,
         fail_fast=config.fail_fast,
         beside_others=not hydra.launcher["_target_"].endswith(".BasicLauncher"),
-    )
+    ).carry_out()
 
 
-def _check(config: DictConfig) -> None:
+def _checked(config: DictConfig) -> tuple[Settings, list[str]]:
+    """A job's settings, and the keys that were left out."""
     if config.resume is not None:
         raise ConfigError(
             f"resume: expected nothing with -m, found {config.resume}; leave it out: a sweep "
@@ -64,6 +60,7 @@ def _check(config: DictConfig) -> None:
         raise ConfigError(
             f"fail_fast: expected true or false, found {config.fail_fast!r}; write fail_fast=true"
         )
+    return read_job_settings(config)
 
 
 class SweepCallback(Callback):
@@ -80,12 +77,10 @@ class SweepCallback(Callback):
             return
         configure_log(config.hydra.hydra_logging)
         try:
-            jobs = _jobs(config)
+            with told_in_a_line():
+                jobs = _jobs(config)
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper will come to the same error, and Hydra lets it through
-        except ConfigError as error:
-            sys.stderr.write(f"{error}\n")
-            sys.exit(REFUSED)
         self._folder = Folder(Path(str(config.hydra.sweep.dir)))
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
         self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
@@ -147,8 +142,7 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
     for number, overrides in enumerate(_combinations(config)):
         composed = _loader().load_sweep_config(config, list(overrides))
         try:
-            _check(composed)
-            settings, unused = read_job_settings(_without_hydra(composed))
+            settings, unused = _checked(composed)
         except ConfigError as error:
             raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from None
         for key in unused:
@@ -162,22 +156,17 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
             "for example '+experiment/table4=glob(*)'"
         )
     if len(jobs) in dropped.values():
-        read_settings(_without_hydra(first))  # no job uses the key: refused as for a single run
+        read_settings(first)  # no job uses the key: refused as for a single run
     return tuple(jobs)
 
 
 def _combinations(config: DictConfig) -> Iterator[list[str]]:
     """The overrides of each job, as Hydra's own sweeper will make them."""
-    sweeper = config.hydra.sweeper
-    fixed = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    given = [*fixed, *config.hydra.overrides.task]
+    params = config.hydra.sweeper.get("params") or {}
+    given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     parsed = OverridesParser.create(config_loader=_loader()).parse_overrides(given)
     yield from chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
 
 
 def _loader() -> Any:
     return GlobalHydra.instance().config_loader()
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -12,9 +12,8 @@ from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.sampling import Sampler
 
 if TYPE_CHECKING:
-    from mtl_bert.data import Corpus, Source
+    from mtl_bert.data import Corpus
     from mtl_bert.data.subset import Selection
-    from mtl_bert.model import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
 
@@ -36,7 +35,14 @@ def make(node: Any) -> Any:
                 f"{node['_target_']}: expected its own settings, found others ({cause}); "
                 "--cfg job shows them"
             ) from cause
-        _explain_missing_torchjd(error)
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        if isinstance(root, ImportError) and "torchjd" in str(root):
+            raise ConfigError(
+                f"surgery: expected TorchJD with its solvers, found something missing ({root}); "
+                "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
+            ) from None
         unknown = re.search(r"Error locating target '([^']+)'", str(error))
         if unknown:
             raise ConfigError(
@@ -46,18 +52,6 @@ def make(node: Any) -> Any:
         if cause is not None:
             raise cause from None
         raise ConfigError(str(error).splitlines()[0]) from error
-
-
-def _explain_missing_torchjd(error: BaseException) -> None:
-    """Raise ConfigError if ``error`` comes from the absence of TorchJD or of its solvers."""
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    if isinstance(cause, ImportError) and "torchjd" in str(cause):
-        raise ConfigError(
-            f"surgery: expected TorchJD with its solvers, found something missing ({cause}); "
-            "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
-        ) from None
 
 
 def make_sampler(settings: Settings) -> Sampler:
@@ -100,7 +94,7 @@ def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[st
     """
     from mtl_bert.data import load  # torch takes seconds to import
 
-    return load(make_data_source(settings), tasks, settings.data.max_bad_share, splits)
+    return load(make(settings.data.source), tasks, settings.data.max_bad_share, splits)
 
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":
@@ -112,15 +106,3 @@ def make_selections(settings: Settings) -> "dict[str, Selection]":
         "train": Selection(data.share, data.limit, data.imbalance, data.seed),
         "dev": Selection(limit=data.dev_limit, seed=data.seed, setting="data.dev_limit"),
     }
-
-
-def make_data_source(settings: Settings) -> "Source":
-    """Where the tasks' tables come from."""
-    source: Source = make(settings.data.source)
-    return source
-
-
-def make_encoder_source(settings: Settings) -> "EncoderSource":
-    """Where the encoder comes from."""
-    source: EncoderSource = make(settings.model.source)
-    return source

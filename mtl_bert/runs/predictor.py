@@ -14,7 +14,7 @@ from torch import Tensor
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.data import Table
 from mtl_bert.data.batch import collate
-from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
+from mtl_bert.runs.factories import make, make_sampler, make_tasks
 from mtl_bert.runs.text_model import TextModel, make_text_model
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
@@ -91,7 +91,7 @@ def load_predictor(run: "Run") -> Predictor:
     text_model = make_text_model(
         settings,
         tasks,
-        make_encoder_source(settings),
+        make(settings.model.source),
         encoder_per_task=isinstance(make_sampler(settings), Single),
     )
     run.load_into(text_model.model)

@@ -3,13 +3,13 @@
 Shapes: N dev examples.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -113,18 +113,14 @@ def write_predictions(path: Path, table: Table, predictions: Tensor, confidence:
     where there is none).
     """
     assert table.labels is not None
-    pair = len(table.texts[0]) == 2
-    columns = ["id", "text", *(["text2"] if pair else []), "label", "prediction", "confidence"]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        numbers = table.labels, predictions.tolist(), confidence.tolist()
-        rows = zip(table.ids, table.texts, *numbers, strict=True)
-        for row_id, texts, label, prediction, sure in rows:
-            # Digits enough for the metric to be computed again from the file.
-            given = [
-                f"{label:.15g}",
-                f"{prediction:.9g}",
-                "" if math.isnan(sure) else f"{sure:.9g}",
-            ]
-            writer.writerow([row_id, *texts, *given])
+    texts = dict(zip(("text", "text2"), zip(*table.texts, strict=True), strict=False))
+    # Digits enough for the metric to be computed again from the file.
+    columns = {
+        "id": table.ids,
+        **texts,
+        "label": [f"{label:.15g}" for label in table.labels],
+        "prediction": [f"{prediction:.9g}" for prediction in predictions.tolist()],
+        "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence.tolist()],
+    }
+    with replacing(path) as temporary:
+        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")

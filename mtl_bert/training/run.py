@@ -73,7 +73,7 @@ def _train(settings: Settings, directory: Path) -> None:
         earlier = processes.from_first(lambda: _open(folder, settings, stack))
         parts = assemble(settings)
         logger_factories = [make(node) for node in settings.logger.values()]
-        make_trainer(settings, directory, [], [])  # refuses a device that is not there
+        make_trainer(settings, directory)  # refuses a device that is not there
         if earlier is not None:
             resume.restore(parts, earlier.settings, settings, earlier.state, directory)
         processes.from_first(lambda: _claim(folder, settings, stack))
