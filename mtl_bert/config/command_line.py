@@ -17,11 +17,19 @@ from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import CONF, NO_SETTINGS, own_part, run_to_carry_out
-from mtl_bert.config.settings import Settings, described, unknown_setting
+from mtl_bert.config.compose import (
+    CONF,
+    NO_SETTINGS,
+    NODES,
+    made_by,
+    own_part,
+    read_settings,
+    saved_settings,
+)
+from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
 from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -33,13 +41,13 @@ class JobRefusedError(HydraException):
 
 @dataclass(frozen=True)
 class Composed:
-    """What Hydra has made of a command line, or of one job of a sweep.
+    """What Hydra has made of a command line, or of one job of a sweep (``-m``).
 
     Attributes:
         config: the settings, unchecked.
         directory: where the output goes.
         overrides: the KEY=VALUE that were given, without those of Hydra's own part.
-        in_sweep: one of several jobs (``-m``).
+        in_sweep: one of several jobs.
     """
 
     config: DictConfig
@@ -48,8 +56,29 @@ class Composed:
     in_sweep: bool = False
 
     def run(self) -> tuple[Settings, Path]:
-        """The checked settings and the folder of the run that is meant."""
-        return run_to_carry_out(self.config, self.directory, self.overrides)
+        """The settings and the folder of a new run, or of the one that ``resume`` names.
+
+        Raises:
+            ConfigError: no run is there to go on with, or settings that are wrong.
+        """
+        config = self.config
+        if config.resume is None:
+            return made_by(read_settings(config), self.overrides), self.directory
+        directory = Path(str(config.resume))
+        path = directory / "config.yaml"
+        if not path.is_file():
+            raise ConfigError(
+                f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+                "write resume=DIR"
+            )
+        before = saved_settings(path)
+        saved = OmegaConf.create(before.plain())
+        anew = [override for override in self.overrides if not override.startswith("resume=")]
+        for override in anew:
+            key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+            node = NODES.get(key, key)
+            OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+        return made_by(read_settings(saved), [*(before.overrides or ()), *anew]), directory
 
 
 def run(
@@ -117,7 +146,7 @@ def compose(
     Raises:
         UserError: words that are wrong.
     """
-    with _full_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             whole = hydra.compose(config_name, list(overrides), return_hydra_config=True)
             return Composed(

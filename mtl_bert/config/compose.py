@@ -158,38 +158,6 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     return read_settings(saved)
 
 
-def run_to_carry_out(
-    config: DictConfig, directory: Path, overrides: Sequence[str]
-) -> tuple[Settings, Path]:
-    """The settings and the folder of a new run, or of the one that ``resume`` names.
-
-    Args:
-        config: composed from the command line.
-        directory: of a new run.
-        overrides: the command line's.
-
-    Raises:
-        ConfigError: no run is there to go on with, or settings that are wrong.
-    """
-    if config.resume is None:
-        return made_by(read_settings(config), overrides), directory
-    directory = Path(str(config.resume))
-    path = directory / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"resume: expected the directory of a run, found no config.yaml in {directory}; "
-            "write resume=DIR"
-        )
-    before = saved_settings(path)
-    saved = OmegaConf.create(before.plain())
-    anew = [override for override in overrides if not override.startswith("resume=")]
-    for override in anew:
-        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
-        node = NODES.get(key, key)
-        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-    return made_by(read_settings(saved), [*(before.overrides or ()), *anew]), directory
-
-
 def known_tasks() -> dict[str, Any]:
     """What conf/task says of each of its tasks; settings of one's own are not among them."""
     paths = sorted((CONF / "task").glob("*.yaml"))
@@ -208,7 +176,7 @@ def _check_sampler_keys(settings: Settings) -> None:
             )
         if key in UNSET and key not in used and values[key] != UNSET[key]:
             raise ConfigError(
-                f"{key}: expected no value with sampler={sampler_name(settings)}, which does not "
+                f"{key}: expected no value with sampler={settings.sampler['name']}, which does not "
                 f"use it, found {key}={values[key]}; leave {key} out or write sampler=arrp"
             )
 
@@ -228,8 +196,3 @@ def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:
             f"{target}; mend the file that names it"
         ) from error
     return [key for key, argument in SAMPLER_KEYS.items() if argument in arguments]
-
-
-def sampler_name(settings: Settings) -> str:
-    """The name by which people choose the sampler."""
-    return str(settings.sampler["name"])

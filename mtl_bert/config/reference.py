@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mtl_bert.config.compose import CONF, NO_SETTINGS
+from mtl_bert.config.compose import CONF, NO_SETTINGS, NODES
 from mtl_bert.config.settings import Described, described
 
 GROUPS = (
@@ -31,9 +31,6 @@ GROUPS = (
 )
 WITH_SETTINGS = ("sampler", "surgery", "optimizer", "scheduler", "logger")
 """Groups whose choices bring settings of their own, described beside their types."""
-
-ALIASES = {"task": "tasks"}
-"""Groups whose setting has another name."""
 
 WIDTH = 100
 COLUMN = 36
@@ -57,7 +54,7 @@ def help_text() -> str:
     settings = {setting.key: setting for setting in described()}
     lines = []
     for group in GROUPS:
-        lines.append(f"{group}=  {settings[ALIASES.get(group, group)].sentence}")
+        lines.append(f"{group}=  {settings[NODES.get(group, group)].sentence}")
         for name, words in choices(group).items():
             lines += _columns(name, _first_sentence(words), 16)
         lines.append("")
@@ -92,7 +89,7 @@ def page() -> str:
     parts.append("## The command\n\n" + _table(("key", "what it does"), rows))
     for group in GROUPS:
         rows = [(f"`{group}={name}`", words) for name, words in choices(group).items()]
-        title = f"## {group}=\n\n{settings[ALIASES.get(group, group)].sentence}\n\n"
+        title = f"## {group}=\n\n{settings[NODES.get(group, group)].sentence}\n\n"
         parts.append(title + _table((f"{group}=", "what it is"), rows))
         if group in WITH_SETTINGS and (own := [*_own_settings(group)]):
             parts.append(_table(("setting", "with", "default", "what it does"), own))
@@ -181,7 +178,7 @@ def _first_sentence(words: str) -> str:
 
 
 def _default(setting: Described) -> str:
-    return _plain(setting.field.get_default(call_default_factory=True))
+    return _plain(setting.field.get_default())
 
 
 def _plain(value: Any) -> str:

@@ -264,15 +264,9 @@ class Settings(_Settings):
 
 
 class Described(NamedTuple):
-    """A setting as people read about it.
+    """A setting as people read about it; a group is one that a choice brings, with more of its own."""
 
-    Attributes:
-        key: its dotted name on the command line.
-        field: its declaration.
-        group: whether a choice brings it, and with it settings of its own.
-    """
-
-    key: str
+    key: str  # its dotted name on the command line
     field: FieldInfo
     group: bool
 

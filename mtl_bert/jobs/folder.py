@@ -37,13 +37,7 @@ class State(StrEnum):
 
 
 class Job(Record):
-    """One combination of a sweep's values.
-
-    Attributes:
-        number: as Hydra counts them.
-        name: of its run, and of the run's directory; jobs that are the same run share it.
-        overrides: that make it.
-    """
+    """One combination of a sweep's values; its name is its run's, which equal jobs share."""
 
     number: int
     name: str
@@ -65,11 +59,7 @@ class Sweep(Record):
 
 
 class Folder:
-    """A folder of sweeps.
-
-    Args:
-        path: of the directory that holds the runs'.
-    """
+    """A folder of sweeps, which holds the runs' folders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -187,13 +177,8 @@ COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", Stat
 class JobStatus(NamedTuple):
     """What has become of one run.
 
-    Attributes:
-        name: of its directory.
-        state: done, running, failed, stopped or waiting.
-        epoch: the last that it was scored after; the best one where it is done.
-        score: after that epoch.
-        minutes: of training so far.
-        error: how it failed.
+    Its epoch is the best one where it is done, otherwise the last that it was scored after, and its
+    score the one after that epoch. Minutes are known of runs that are done, and are of training.
     """
 
     name: str

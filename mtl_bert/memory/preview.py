@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mtl_bert.config.compose import sampler_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.memory.work import Largest
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
@@ -146,7 +145,7 @@ class Preview:
     def _title(self) -> str:
         settings = self.settings
         origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
-        title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
+        title = f"sampler={settings.sampler['name']}, batch_size={settings.step_size}, {origin}"
         if (steps := settings.group_by_length) is not None:
             title += f", group_by_length={steps} (examples of like length share a batch)"
         return title

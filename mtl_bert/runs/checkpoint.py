@@ -37,28 +37,21 @@ class Position(NamedTuple):
     step: int = 0
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a checkpoint as a whole."""
+def write(path: Path, content: Mapping[str, Any], keep: Path | None = None) -> None:
+    """Replace a checkpoint as a whole; ``keep`` is where the one before goes."""
     with replacing(path) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
+        if keep is not None and path.exists():
+            path.replace(keep)
 
 
 def write_last(folder: RunFolder, content: Mapping[str, Any]) -> None:
     """Write a run's newest checkpoint, keeping the one before."""
-    last = folder.checkpoint("last")
-    with replacing(last) as temporary:
-        torch.save({"format": FORMAT, **content}, temporary)
-        if last.exists():
-            last.replace(folder.checkpoint("previous"))
+    write(folder.checkpoint("last"), content, keep=folder.checkpoint("previous"))
 
 
 def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
-    """Remove the checkpoints that a finished run need not keep; they are far larger than the rest.
-
-    Args:
-        folder: of the run.
-        keep: ``all`` checkpoints, the ``best`` epoch's, or ``none``.
-    """
+    """Remove the checkpoints that a finished run need not keep; they are far larger than the rest."""
     to_go_on = ("last", "previous")
     removed = {"all": (), "best": to_go_on, "none": (*to_go_on, "best")}
     for name in removed[keep]:

@@ -1,7 +1,4 @@
-"""Predictions on the dev sets, and the scores they get.
-
-Shapes: N dev examples.
-"""
+"""Predictions on the dev sets, and the scores they get. Shapes: N dev examples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,12 +19,10 @@ from mtl_bert.utils.files import replacing
 
 
 class Answers(NamedTuple):
-    """What the model says about a task's dev set, in the order of the dev set.
+    """What the model says about a task's dev set, in its order; three tensors of shape [N].
 
-    Attributes:
-        predictions: in the labels' own values: [N].
-        labels: what would have been right: [N].
-        confidence: the probability that each prediction has, NaN where there is none: [N].
+    Predictions are in the labels' own values; the confidence is the probability that each of them
+    has, NaN where there is none.
     """
 
     predictions: Tensor
@@ -36,11 +31,7 @@ class Answers(NamedTuple):
 
 
 class Predictions:
-    """Collects predictions until all are there.
-
-    Args:
-        tasks: their names.
-    """
+    """Collects predictions until all are there."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self._batches: dict[str, list[tuple[Tensor, ...]]] = {t: [] for t in tasks}
@@ -80,13 +71,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model's answers after an epoch, and their scores.
-
-    Attributes:
-        scores: of all tasks.
-        answers: of each task.
-        remarks: metrics that were undefined.
-    """
+    """The model's answers after an epoch, their scores, and metrics that were undefined."""
 
     scores: Scores
     answers: Mapping[str, Answers]

@@ -33,11 +33,7 @@ class OutOfMemory:
 
     @contextmanager
     def in_step(self, step: PlanStep[Batch]) -> Iterator[None]:
-        """Explain an error in a training step that is one of memory.
-
-        Raises:
-            OutOfMemoryError: instead of it.
-        """
+        """Raise OutOfMemoryError for an error in a training step that is one of memory."""
         try:
             yield
         except RuntimeError as error:
@@ -86,10 +82,8 @@ def _shortage(error: RuntimeError) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         needed = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
         there = re.search(r"total capacity of ([\d.]+ \w+)", text)
-        numbers = [
-            *([f"needed {needed[1]} more"] if needed else []),
-            *([f"{there[1]} in all"] if there else []),
-        ]
+        numbers = [f"needed {needed[1]} more"] if needed else []
+        numbers += [f"{there[1]} in all"] if there else []
         return "the GPU's memory full" + (f" ({', '.join(numbers)})" if numbers else "")
     asked = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", text)
     if asked is None:

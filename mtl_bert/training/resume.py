@@ -27,13 +27,6 @@ def restore(
 ) -> None:
     """Bring freshly built parts to where the checkpoint of the run in ``directory`` left them.
 
-    Args:
-        parts: of the run.
-        old: the settings so far.
-        new: the settings from now on.
-        state: the checkpoint.
-        directory: for the message.
-
     Raises:
         ConfigError: training sets or a number of epochs with which the run cannot go on.
     """
