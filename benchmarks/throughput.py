@@ -95,9 +95,7 @@ def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseL
     tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
     loops, encoded = {}, None
     for name in filter(COURSE.__contains__, chosen):
-        text_model = make_text_model(
-            settings, tasks, make(settings.model.source), encoder_per_task=False
-        )
+        text_model = make_text_model(settings, tasks, make(settings.model.source))
         encoded = encoded or {t: text_model.tokenize(table) for t, table in tables.items()}
         loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, COURSE[name])
     return loops

@@ -67,11 +67,7 @@ def own_part(config: DictConfig) -> DictConfig:
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
-    """Check a composed configuration.
-
-    Raises:
-        ConfigError: a value that is wrong, unknown, or not used by the chosen sampler.
-    """
+    """Check a composed configuration; a wrong, unknown or unused value raises ConfigError."""
     plain = _plain(config) if isinstance(config, DictConfig) else {**config}
     for key in (*NO_SETTINGS, "plan"):
         plain.pop(key, None)
@@ -91,15 +87,9 @@ def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str
 
 
 def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
-    """Check one job of a sweep, leaving out what its sampler does not use.
+    """The checked settings of a sweep's job, and the keys that were left out of them.
 
     A grid over samplers and λ has jobs whose sampler knows no λ; all of those are the same run.
-
-    Returns:
-        The settings, and the keys that were left out.
-
-    Raises:
-        ConfigError: as ``read_settings``.
     """
     plain = _plain(config)
     used = sampler_keys(plain["sampler"])
@@ -134,15 +124,7 @@ def settings_yaml(settings: Settings) -> str:
 
 
 def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
-    """The settings that a run's directory keeps.
-
-    Args:
-        path: of its config.yaml.
-        changes: settings, by their dotted names, that are others now.
-
-    Raises:
-        ConfigError: a file that does not hold settings.
-    """
+    """The settings in a run's config.yaml, some of which (by dotted names) are others now."""
     try:
         saved = OmegaConf.load(path)
         if not isinstance(saved, DictConfig):
@@ -182,11 +164,7 @@ def _check_sampler_keys(settings: Settings) -> None:
 
 
 def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:
-    """The settings of the run that a sampler takes, as the arguments of its callable tell.
-
-    Raises:
-        ConfigError: its callable cannot be imported.
-    """
+    """The settings of the run that a sampler takes, as the arguments of its callable tell."""
     target = str(sampler.get("_target_"))
     try:
         arguments = inspect.signature(resolve_name(target)).parameters

@@ -106,11 +106,7 @@ def choices(group: str) -> dict[str, str]:
 
 
 def attributes_of(described_in: Any) -> dict[str, str]:
-    """What docstrings say under ``Attributes:`` or ``Args:``, by name, each in one line.
-
-    Args:
-        described_in: a function, or a class, whose bases are read as well.
-    """
+    """What the docstrings of a function, or of a class and its bases, say of each argument."""
     found: dict[str, str] = {}
     for one in reversed(getattr(described_in, "__mro__", [described_in])):
         text = inspect.cleandoc(one.__doc__ or "")

@@ -264,7 +264,7 @@ class Settings(_Settings):
 
 
 class Described(NamedTuple):
-    """A setting as people read about it; a group is one that a choice brings, with more of its own."""
+    """A setting as people read about it; a choice brings a group, and with it more settings."""
 
     key: str  # its dotted name on the command line
     field: FieldInfo

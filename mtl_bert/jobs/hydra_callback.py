@@ -131,11 +131,7 @@ class SweepCallback(Callback):
 
 
 def _jobs(config: DictConfig) -> tuple[Job, ...]:
-    """The jobs of a sweep, with their settings checked; none if its sweeper invents them.
-
-    Raises:
-        ConfigError: a job's settings are wrong, or there is no job.
-    """
+    """The jobs of a sweep, with their settings checked; none if its sweeper invents them."""
     if not config.hydra.sweeper["_target_"].endswith(".BasicSweeper"):
         return ()
     jobs, dropped = [], dict.fromkeys(UNSET, 0)

@@ -137,11 +137,7 @@ def in_any(so: bool) -> bool:
 
 
 def from_first(work: Callable[[], Value]) -> Value:
-    """What some work comes to in the first process, in every process.
-
-    Raises:
-        UserError: the first process's, in every process.
-    """
+    """What some work comes to in the first process, in every process; also its UserError."""
     if not dist.is_initialized():
         return work()
     answer: list[tuple[Any, UserError | None]] = [(None, None)]

@@ -14,9 +14,8 @@ from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.memory.work import Work
-from mtl_bert.runs.factories import make, make_sampler, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
-from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 MEBI = 2**20
@@ -42,11 +41,10 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Wo
 def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
     settings, tasks = resolved(settings), make_tasks(settings)
     source = make(settings.model.source)
-    per_task = isinstance(make_sampler(settings), Single)
     wanted = settings.trainer
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
-        text_model = make_text_model(settings, tasks, source, encoder_per_task=per_task)
+        text_model = make_text_model(settings, tasks, source)
     lengths = longest_texts(text_model.tokenize, tables)
     with FakeTensorMode(allow_non_fake_inputs=True):
         text_model.model.to_empty(device=device)

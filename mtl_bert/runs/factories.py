@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def make(node: Any) -> Any:
-    """Make the object that a node's ``_target_`` names.
-
-    Raises:
-        ConfigError: the target refuses its settings.
-    """
+    """Make the object that a node's ``_target_`` names; ConfigError if it refuses its settings."""
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
@@ -87,11 +83,7 @@ def make_tasks(settings: Settings) -> "list[Task]":
 
 
 def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[str]) -> "Corpus":
-    """The tasks' tables, whole.
-
-    Raises:
-        DataError, HubError: data that cannot be had or used.
-    """
+    """The tasks' tables, whole; DataError or HubError if they cannot be had or used."""
     from mtl_bert.data import load  # torch takes seconds to import
 
     return load(make(settings.data.source), tasks, settings.data.max_bad_share, splits)

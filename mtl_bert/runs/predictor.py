@@ -14,9 +14,8 @@ from torch import Tensor
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.data import Table
 from mtl_bert.data.batch import collate
-from mtl_bert.runs.factories import make, make_sampler, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import TextModel, make_text_model
-from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 if TYPE_CHECKING:
@@ -88,12 +87,7 @@ def load_predictor(run: "Run") -> Predictor:
     """
     settings = run.settings
     tasks = make_tasks(settings)
-    text_model = make_text_model(
-        settings,
-        tasks,
-        make(settings.model.source),
-        encoder_per_task=isinstance(make_sampler(settings), Single),
-    )
+    text_model = make_text_model(settings, tasks, make(settings.model.source))
     run.load_into(text_model.model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     text_model.model.to(device).eval()

@@ -13,6 +13,8 @@ from mtl_bert.data.encoded import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
+from mtl_bert.runs.factories import make_sampler
+from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -48,9 +50,7 @@ class TextModel:
                 log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
 
 
-def make_text_model(
-    settings: Settings, tasks: Sequence[Task], source: EncoderSource, *, encoder_per_task: bool
-) -> TextModel:
+def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSource) -> TextModel:
     """A fresh model, its weights those that the seed gives.
 
     Raises:
@@ -59,13 +59,14 @@ def make_text_model(
     torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     tokenizer = source.tokenizer()
     cross_encode = settings.model.pairs == "joint"
+    per_task = isinstance(make_sampler(settings), Single)
     torch.manual_seed(settings.seed)
     model = MultiTaskModel(
         tasks,
         source,
         cross_encode=cross_encode,
         dropout=settings.model.dropout,
-        encoder_per_task=encoder_per_task,
+        encoder_per_task=per_task,
     ).to(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)

@@ -34,7 +34,6 @@ from mtl_bert.runs.factories import (
 )
 from mtl_bert.runs.results import DataRecord
 from mtl_bert.runs.text_model import make_text_model
-from mtl_bert.sampling import Single
 from mtl_bert.surgery import Surgeon
 from mtl_bert.surgery.freezing import FreezeError, frozen_names
 from mtl_bert.tasks import Task
@@ -84,9 +83,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     encoder_source = make(settings.model.source)
     source = make(settings.data.source)
     sources = {task.name: source_of(task, source) for task in tasks}
-    text_model = make_text_model(
-        settings, tasks, encoder_source, encoder_per_task=isinstance(sampler, Single)
-    )
+    text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
     tokens = Tokens(settings, text_model)
     train = tokens.of("train", tasks, sources) if "train" in splits else {}
@@ -146,14 +143,7 @@ def make_trainer(
     *,
     epochs: int | None = None,
 ) -> Trainer:
-    """Lightning's trainer, with everything off that would decide something.
-
-    Args:
-        settings: the run's.
-        directory: the run's.
-        loggers: where metrics go.
-        callbacks: what watches.
-        epochs: that it trains for; None is all.
+    """Lightning's trainer for so many epochs, with everything off that would decide something.
 
     Raises:
         ConfigError: a device or precision that is not there.

@@ -45,11 +45,7 @@ class Predictions:
         self._finite.append(outputs.isfinite().all())
 
     def gather(self, processes: int) -> tuple[bool, dict[str, Answers]]:
-        """Bring together what the processes have.
-
-        Returns:
-            Whether all outputs were finite; each task's answers.
-        """
+        """Of all processes: whether every output was finite, and each task's answers."""
         own = (
             all(torch.stack(self._finite).tolist()) if self._finite else True,
             {

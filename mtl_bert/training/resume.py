@@ -43,11 +43,7 @@ def restore(
 
 
 def check_changes(old: Settings, new: Settings) -> None:
-    """Refuse a setting with which the run would have gone another way.
-
-    Raises:
-        ConfigError: names the first such setting.
-    """
+    """Raise ConfigError for the first setting with which the run would have gone another way."""
     free = [*MAY_CHANGE, "epochs"]  # restore looks at those
     if old.step_size == new.step_size:
         free += STEP_SIZE
