@@ -35,10 +35,6 @@ from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-class JobRefusedError(HydraException):
-    """A job of a sweep that a user's error ended: the sweep goes on and then fails."""
-
-
 @dataclass(frozen=True)
 class Composed:
     """What Hydra has made of a command line, or of one job of a sweep (``-m``).
@@ -111,7 +107,7 @@ def run(
                 raise
             _remove_empty(directory, began)
             if in_sweep:  # perhaps in another process: the launcher has to see it fail
-                raise JobRefusedError(str(error)) from None
+                raise HydraException(str(error)) from None
             refused.append(error)  # raised, it would make Hydra print all overrides
             return None
 

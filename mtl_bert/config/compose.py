@@ -20,7 +20,6 @@ from mtl_bert.config.settings import (
     TrainerSettings,
     defaults,
     explain,
-    refuse_old_names,
 )
 
 PACKAGE = Path(__file__).parents[1]
@@ -71,7 +70,6 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     plain = _plain(config) if isinstance(config, DictConfig) else {**config}
     for key in (*NO_SETTINGS, "plan"):
         plain.pop(key, None)
-    refuse_old_names(plain)
     try:
         settings = Settings.model_validate(plain)
     except ValidationError as error:

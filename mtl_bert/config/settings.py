@@ -7,7 +7,7 @@ settings, beside its type.
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -360,14 +360,6 @@ def unknown_setting(key: str, known: Sequence[str] = ()) -> str:
     else:
         advice = "leave it out, or see --help"
     return f"{key}: expected a known setting, found {key}; {advice}"
-
-
-def refuse_old_names(plain: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a setting has the name that it had once; it says the new one."""
-    for old in RENAMED:
-        group, _, name = old.rpartition(".")
-        if name in (plain.get(group, {}) if group else plain):
-            raise ConfigError(unknown_setting(old))
 
 
 def explain(error: ValidationError) -> str:

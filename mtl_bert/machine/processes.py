@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -140,15 +140,14 @@ def from_first(work: Callable[[], Value]) -> Value:
     """What some work comes to in the first process, in every process; also its UserError."""
     if not dist.is_initialized():
         return work()
-    answer: list[tuple[Any, UserError | None]] = [(None, None)]
+    answer: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
-            answer = [(work(), None)]
+            answer[0] = work()
         except UserError as error:
-            answer = [(None, error)]
+            answer[1] = error
     dist.broadcast_object_list(answer, 0)
-    value: Value
-    value, failure = answer[0]
+    value, failure = answer
     if failure is not None:
         raise failure
-    return value
+    return cast("Value", value)
