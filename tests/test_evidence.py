@@ -69,7 +69,7 @@ def test_every_published_row_is_run_with_three_seeds(
         assert sorted(s.seed for s in own) == [1], row
     # 19 different rows, single-task models, and λ at five more places.
     assert len(runs["tables"]) == 19 + 1 + 5
-    assert {s.trainer.validate_every for s in runs["tables"].values()} == {2}
+    assert {s.trainer.check_val_every_n_epoch for s in runs["tables"].values()} == {2}
 
 
 def test_B_is_scaled_by_the_share_of_the_data(  # noqa: N802 - the paper's letter

@@ -67,7 +67,7 @@ def own_part(config: DictConfig) -> DictConfig:
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     """Check a composed configuration; a wrong, unknown or unused value raises ConfigError."""
-    plain = _plain(config) if isinstance(config, DictConfig) else {**config}
+    plain: dict[str, Any] = _plain(config) if isinstance(config, DictConfig) else {**config}
     for key in (*NO_SETTINGS, "plan"):
         plain.pop(key, None)
     try:
