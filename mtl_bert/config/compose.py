@@ -67,7 +67,7 @@ def own_part(config: DictConfig) -> DictConfig:
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     """Check a composed configuration; a wrong, unknown or unused value raises ConfigError."""
-    plain: dict[str, Any] = _plain(config) if isinstance(config, DictConfig) else {**config}
+    plain = _plain(config)
     for key in (*NO_SETTINGS, "plan"):
         plain.pop(key, None)
     try:
@@ -95,7 +95,9 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(config, DictConfig):
+        return dict(config)
     try:
         plain: Any = OmegaConf.to_container(own_part(config), resolve=True)
     except OmegaConfBaseException as error:
