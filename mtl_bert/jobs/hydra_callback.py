@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -69,7 +68,7 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._sweep: Sweep | None = None
         self._folder = Folder(Path())
-        self._handlers: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # launchers hand this object to other processes
 
     def on_multirun_start(self, config: DictConfig, **settings: Any) -> None:
         """Note the jobs of the sweep; of what is wrong, nothing gets as far as a job."""
@@ -134,9 +133,14 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
     """The jobs of a sweep, with their settings checked; none if its sweeper invents them."""
     if not config.hydra.sweeper["_target_"].endswith(".BasicSweeper"):
         return ()
+    loader = GlobalHydra.instance().config_loader()
+    params = config.hydra.sweeper.get("params") or {}
+    given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    combinations = chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
     jobs, dropped = [], dict.fromkeys(UNSET, 0)
-    for number, overrides in enumerate(_combinations(config)):
-        composed = _loader().load_sweep_config(config, list(overrides))
+    for number, overrides in enumerate(combinations):  # as Hydra's own sweeper will make them
+        composed = loader.load_sweep_config(config, list(overrides))
         try:
             settings, unused = _checked(composed)
         except ConfigError as error:
@@ -154,15 +158,3 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
     if len(jobs) in dropped.values():
         read_settings(first)  # no job uses the key: refused as for a single run
     return tuple(jobs)
-
-
-def _combinations(config: DictConfig) -> Iterator[list[str]]:
-    """The overrides of each job, as Hydra's own sweeper will make them."""
-    params = config.hydra.sweeper.get("params") or {}
-    given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
-    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides(given)
-    yield from chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
-
-
-def _loader() -> Any:
-    return GlobalHydra.instance().config_loader()

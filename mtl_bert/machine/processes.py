@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from mtl_bert.machine.hardware import on_gpu
-from mtl_bert.machine.signals import SIGNALS
+from mtl_bert.machine.signals import handled
 from mtl_bert.utils.errors import REFUSED, UserError
 from mtl_bert.utils.logging import plain_messages
 
@@ -54,20 +54,14 @@ def spawn(function: Callable[..., None], arguments: Sequence[object], processes:
         join=False,
         start_method="spawn",
     )
-    before = {
-        number: signal.signal(number, lambda number, _: _forward(number, running.pids()))
-        for number in SIGNALS
-    }
-    try:
-        while not running.join():
-            pass
-    except ProcessExitedException as error:
-        if not errors.empty():
-            raise UserError(errors.get()) from None
-        sys.exit(error.exit_code)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(lambda number, _: _forward(number, running.pids())):
+        try:
+            while not running.join():
+                pass
+        except ProcessExitedException as error:
+            if not errors.empty():
+                raise UserError(errors.get()) from None
+            sys.exit(error.exit_code)
 
 
 def _forward(number: int, processes: Sequence[int]) -> None:
