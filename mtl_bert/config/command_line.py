@@ -26,13 +26,12 @@ from mtl_bert.config.compose import (
     NODES,
     made_by,
     own_part,
+    read_job_settings,
     read_settings,
     saved_settings,
 )
 from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
-from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
-
-FULL_ERROR = "HYDRA_FULL_ERROR"
+from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, told_in_a_line
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,10 @@ class Composed:
             key = override.lstrip("+~").partition("=")[0].partition("@")[0]
             node = NODES.get(key, key)
             OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-        return made_by(read_settings(saved), [*(before.overrides or ()), *anew]), directory
+        # Another sampler is refused for its name, not for what is left of the old one's settings.
+        chosen = any(override.startswith("sampler=") for override in anew)
+        settings = read_job_settings(saved)[0] if chosen else read_settings(saved)
+        return made_by(settings, [*(before.overrides or ()), *anew]), directory
 
 
 def run(

@@ -26,7 +26,7 @@ from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED, told_in_a_line
+from mtl_bert.utils.errors import REFUSED
 
 log = logging.getLogger("mtl_bert")
 
@@ -76,10 +76,12 @@ class SweepCallback(Callback):
             return
         configure_log(config.hydra.hydra_logging)
         try:
-            with told_in_a_line():
-                jobs = _jobs(config)
+            jobs = _jobs(config)
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper will come to the same error, and Hydra lets it through
+        except ConfigError as error:  # which Hydra would turn into a warning
+            sys.stderr.write(f"{error}\n")
+            sys.exit(REFUSED)
         self._folder = Folder(Path(str(config.hydra.sweep.dir)))
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
         self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)

@@ -48,8 +48,9 @@ def check_changes(old: Settings, new: Settings) -> None:
     if old.step_size == new.step_size:
         free += STEP_SIZE
     settings = [dict(flat(each.complete())) for each in (old, new)]
-    # What an object is called says more than its class.
-    for key in sorted({**settings[0], **settings[1]}, key=lambda key: "_target_" in key):
+    # What an object is called says most, and its class least.
+    keys = {**settings[0], **settings[1]}
+    for key in sorted(keys, key=lambda key: (not key.endswith(".name"), "_target_" in key)):
         before, after = (each.get(key, MISSING) for each in settings)
         if before != after and not matches(key, free):
             raise ConfigError(
