@@ -77,7 +77,7 @@ def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
     refused(
         ended.returncode,
         ended.stderr,
-        "gone: expected the folder of a finished run|found no results.json|write",
+        "RUN: expected the folder of a finished run|found no results.json in gone|write",
     )
 
 
