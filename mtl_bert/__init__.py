@@ -88,10 +88,16 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
     Raises:
         UserError: a setting, data or a model that cannot be; one line says what to write instead.
     """
-    from mtl_bert.jobs.begin import train as carry_out
+    from mtl_bert.config.command_line import compose
     from mtl_bert.runs.opened import Run
+    from mtl_bert.utils.logging import plain_messages
 
-    return Run.open(carry_out(overrides, out))
+    settings, directory = compose("train", overrides, out).run()
+    plain_messages()
+    # Torch takes seconds to import: settings that are wrong are refused before that.
+    from mtl_bert.training.run import run
+
+    return Run.open(run(settings, directory))
 
 
 def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
@@ -106,9 +112,11 @@ def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
     Raises:
         UserError: a setting or data that cannot be; one line says what to write instead.
     """
-    from mtl_bert.jobs.begin import plan as preview
+    from mtl_bert.config.command_line import compose
+    from mtl_bert.config.compose import read_settings
+    from mtl_bert.memory.preview import preview
 
-    return preview(overrides, sizes)
+    return preview(read_settings(compose("train", overrides).config), sizes)
 
 
 def __getattr__(name: str) -> Any:

@@ -49,7 +49,7 @@ def _scores(opened: "Run") -> "Scores":
 
     parts = assemble(opened.settings, splits=["dev"])
     opened.load_into(parts.module)
-    trainer = make_trainer(opened.settings, opened.path, [], [])
+    trainer = make_trainer(opened.settings, opened.path)
     trainer.validate(parts.module, parts.datamodule, verbose=False)
     assert parts.module.evaluation is not None
     return parts.module.evaluation.scores

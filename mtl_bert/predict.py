@@ -50,13 +50,7 @@ def predict(
     from mtl_bert.runs.opened import Run
 
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path)
-    there, names = list(opened.settings.tasks), list(dict.fromkeys(task or ()))
-    for name in names:
-        if name not in there:
-            raise UserError(
-                f"--task: expected some of {', '.join(there)}, which the run has, found "
-                f"{name or 'nothing'}; write for example --task {there[0]}"
-            )
+    there, names = list(opened.settings.tasks), list(dict.fromkeys(map(opened.known, task or ())))
     texts = {"text": text, "text2": text2}
     given = {name: value.strip() for name, value in texts.items() if value is not None}
     if bool(given) == (split is not None):
@@ -66,28 +60,22 @@ def predict(
         )
     plain_messages(logging.WARNING)
     if split is None:
-        _answer(opened, names, given)
+        _answer(opened, names or there, given)
     else:
-        _submit(opened, names or there, split, out or opened.folder.submission)
+        # Torch takes seconds to import: a command that is wrong is refused before that.
+        from mtl_bert.inference.submission import write_submission
+
+        place = out or opened.folder.submission
+        for path, table in write_submission(opened, names or there, split, place).items():
+            print(f"{path}: {len(table):,} rows of {table.origin}")
     for note in opened.results.notes:
         print(note)
 
 
-def _submit(opened: "Run", names: list[str], split: str, out: Path) -> None:
-    # Torch takes seconds to import: a command that is wrong is refused before that.
-    from mtl_bert.inference.submission import write_submission
-
-    for path, table in write_submission(opened, names, split, out).items():
-        print(f"{path}: {len(table):,} rows of {table.origin}")
-
-
 def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
-    if len(names) != 1:
-        there = list(opened.settings.tasks)
-        raise UserError(
-            f"--task: expected one, found {', '.join(names or there)}; write --task {there[0]}"
-        )
-    (name,) = names
+    name, *others = names
+    if others:
+        raise UserError(f"--task: expected one, found {', '.join(names)}; write --task {name}")
     pair = bool(opened.settings.tasks[name]["pair"])
     if "text" not in given or len(given) != 1 + pair or not all(given.values()):
         expected = "--text and --text2" if pair else "--text alone"

@@ -113,11 +113,7 @@ def report(
 
 
 def _place(directories: Sequence[Path], given: Path | None, *, publish: bool) -> Path:
-    """Where the report goes.
-
-    Raises:
-        UserError: texts that must not be published lie there.
-    """
+    """Where the report goes: nowhere where texts lie that must not be published."""
     from mtl_bert.analysis.document import PAGE
 
     if not publish:

@@ -31,9 +31,10 @@ def status(
     """
     from rich.console import Console
 
-    from mtl_bert.jobs.folder import Folder, described, status_table
+    from mtl_bert.jobs.folder import Folder, describe, status_table
 
-    jobs = described(Folder(folder))
+    found = Folder(folder)
+    jobs = [describe(found, name) for name in found.names()]
     if not jobs:
         raise UserError(
             f"DIR: expected the folder of a sweep, found no jobs in {folder}; write for example "

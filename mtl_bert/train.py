@@ -19,9 +19,11 @@ def _carry_out(composed: "Composed") -> float | None:
         from mtl_bert.jobs.hydra_callback import carry_out_job
 
         return carry_out_job(composed.config, composed.directory)
-    from mtl_bert.jobs.begin import begin
+    run = composed.run()
+    # Torch takes seconds to import: settings that are wrong are refused before that.
+    from mtl_bert.training.run import run as carry_out
 
-    begin(composed)
+    carry_out(*run)
     return None
 
 

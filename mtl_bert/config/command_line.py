@@ -20,33 +20,63 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import CONF, NO_SETTINGS
-from mtl_bert.config.settings import setting_names, unknown_setting
-from mtl_bert.utils.errors import REFUSED, UserError, told_in_a_line
-from mtl_bert.utils.validation import SamplerError
-
-FULL_ERROR = "HYDRA_FULL_ERROR"
-
-
-class JobRefusedError(HydraException):
-    """A job of a sweep that a user's error ended: the sweep goes on and then fails."""
+from mtl_bert.config.compose import (
+    CONF,
+    NO_SETTINGS,
+    NODES,
+    made_by,
+    own_part,
+    read_job_settings,
+    read_settings,
+    saved_settings,
+)
+from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
+from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, told_in_a_line
 
 
 @dataclass(frozen=True)
 class Composed:
-    """What Hydra has made of a command line, or of one job of a sweep.
+    """What Hydra has made of a command line, or of one job of a sweep (``-m``).
 
     Attributes:
         config: the settings, unchecked.
         directory: where the output goes.
         overrides: the KEY=VALUE that were given, without those of Hydra's own part.
-        in_sweep: one of several jobs (``-m``).
+        in_sweep: one of several jobs.
     """
 
     config: DictConfig
     directory: Path
     overrides: Sequence[str]
     in_sweep: bool = False
+
+    def run(self) -> tuple[Settings, Path]:
+        """The settings and the folder of a new run, or of the one that ``resume`` names.
+
+        Raises:
+            ConfigError: no run is there to go on with, or settings that are wrong.
+        """
+        config = self.config
+        if config.resume is None:
+            return made_by(read_settings(config), self.overrides), self.directory
+        directory = Path(str(config.resume))
+        path = directory / "config.yaml"
+        if not path.is_file():
+            raise ConfigError(
+                f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+                "write resume=DIR"
+            )
+        before = saved_settings(path)
+        saved = OmegaConf.create(before.plain())
+        anew = [override for override in self.overrides if not override.startswith("resume=")]
+        for override in anew:
+            key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+            node = NODES.get(key, key)
+            OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
+        # Another sampler is refused for its name, not for what is left of the old one's settings.
+        chosen = any(override.startswith("sampler=") for override in anew)
+        settings = read_job_settings(saved)[0] if chosen else read_settings(saved)
+        return made_by(settings, [*(before.overrides or ()), *anew]), directory
 
 
 def run(
@@ -71,7 +101,7 @@ def run(
             overrides = tuple(runtime.overrides.task)
             return function(Composed(config, directory, overrides, in_sweep))
         except Exception as error:
-            shown = isinstance(error, UserError | SamplerError) and not wants_traceback
+            shown = isinstance(error, UserError) and not wants_traceback
             if shown or in_sweep:  # Hydra itself reports only at the sweep's end
                 lead = f"job {runtime.job.num} failed: " if in_sweep else ""
                 sys.stderr.write(f"{lead}{error}\n")
@@ -79,7 +109,7 @@ def run(
                 raise
             _remove_empty(directory, began)
             if in_sweep:  # perhaps in another process: the launcher has to see it fail
-                raise JobRefusedError(str(error)) from None
+                raise HydraException(str(error)) from None
             refused.append(error)  # raised, it would make Hydra print all overrides
             return None
 
@@ -101,17 +131,27 @@ def run(
         sys.exit(REFUSED)
 
 
-def compose(config_name: str, overrides: Sequence[str]) -> Composed:
+def compose(
+    config_name: str, overrides: Sequence[str], directory: str | Path | None = None
+) -> Composed:
     """What the command line of these words gives, for programs that have none.
+
+    Args:
+        config_name: the primary configuration.
+        overrides: KEY=VALUE each.
+        directory: where the output goes; None is what the configuration says.
 
     Raises:
         UserError: words that are wrong.
     """
-    with _full_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             whole = hydra.compose(config_name, list(overrides), return_hydra_config=True)
-            own = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
-            return Composed(own, Path(whole.hydra.run.dir), tuple(whole.hydra.overrides.task))
+            return Composed(
+                own_part(whole),
+                Path(directory or whole.hydra.run.dir),
+                tuple(whole.hydra.overrides.task),
+            )
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error) from error
 
@@ -139,30 +179,22 @@ def _refuse(message: str) -> NoReturn:
 
 def explained(error: Exception) -> UserError:
     """Put what Hydra says about a command line into one line of our form."""
-    return UserError(_message(error, [*NO_SETTINGS, *setting_names(), "plan.sizes", "plan.out"]))
-
-
-def _message(error: Exception, known: Sequence[str]) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
-        key = unknown.group(1)
+        settings = (setting.key for setting in described())
+        key, known = unknown[1], [*NO_SETTINGS, *settings, "plan.sizes", "plan.out"]
         if key in known:
-            return f"{key}: expected no value, found one for what was not chosen; leave it out"
-        return unknown_setting(key, known)
+            text = f"{key}: expected no value, found one for what was not chosen; leave it out"
+        else:
+            text = unknown_setting(key, known)
     choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text)
-    if choice and (CONF / choice.group(1)).is_dir():
-        group, found = choice.groups()
-        there = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        return (
-            f"{group}: expected one of {', '.join(there)}, found {found!r}; {_hint(found, there)}"
-        )
-    return text
-
-
-def _hint(found: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(found, known, n=1)
-    return f"did you mean {close[0]}?" if close else "see --help for what there is"
+    if choice and (CONF / choice[1]).is_dir():
+        there = sorted(path.stem for path in (CONF / choice[1]).glob("*.yaml"))
+        close = difflib.get_close_matches(choice[2], there, n=1)
+        hint = f"did you mean {close[0]}?" if close else "see --help for what there is"
+        text = f"{choice[1]}: expected one of {', '.join(there)}, found {choice[2]!r}; {hint}"
+    return UserError(text)
 
 
 def _remove_empty(directory: Path, began: float) -> None:

@@ -1,7 +1,4 @@
-"""From the command line to checked settings, and from settings to the objects they name.
-
-The entry points, ``cli.py`` and this file are the only ones that know Hydra.
-"""
+"""From a composed configuration, or the one that a run's folder keeps, to checked settings."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -23,7 +20,6 @@ from mtl_bert.config.settings import (
     TrainerSettings,
     defaults,
     explain,
-    refuse_old_names,
 )
 
 PACKAGE = Path(__file__).parents[1]
@@ -42,8 +38,10 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path)
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
+# What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
 
+# The directory of a sweep's job, seen from Hydra's part of the configuration.
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
@@ -58,78 +56,64 @@ NO_SETTINGS = {
 }
 """Keys of the command line that are about the command and not about the run."""
 
-# Where what a group gives stands, if not under the group\'s name.
 NODES = {"task": "tasks"}
+"""Where what a group gives stands, if not under the group's name."""
+
+
+def own_part(config: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's own part."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
-    """Check a composed configuration.
-
-    Raises:
-        ConfigError: a value that is wrong, unknown, or not used by the chosen sampler.
-    """
+    """Check a composed configuration; a wrong, unknown or unused value raises ConfigError."""
+    plain = _plain(config)
+    for key in (*NO_SETTINGS, "plan"):
+        plain.pop(key, None)
     try:
-        plain: Any = (
-            OmegaConf.to_container(config, resolve=True)
-            if isinstance(config, DictConfig)
-            else dict(config)
-        )
-        for key in (*NO_SETTINGS, "plan"):
-            plain.pop(key, None)
-        refuse_old_names(plain)
         settings = Settings.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
     _check_sampler_keys(settings)
     return settings
 
 
 def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str] = ()) -> Settings:
-    """The same settings, with a note of the command line that they come from.
-
-    Args:
-        settings: the run's.
-        overrides: what the person wrote, such as ``["sampler=arrp", "lambda=0.5"]``.
-        left_out: keys among them that the run does not use.
-    """
+    """The same settings, with a note of the command line that they come from, less ``left_out``."""
     told = [word for word in overrides if word.partition("=")[0] not in (*NO_SETTINGS, *left_out)]
     return settings.model_copy(update={"overrides": told})
 
 
 def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
-    """Check one job of a sweep, leaving out what its sampler does not use.
+    """The checked settings of a sweep's job, and the keys that were left out of them.
 
     A grid over samplers and λ has jobs whose sampler knows no λ; all of those are the same run.
-
-    Returns:
-        The settings, and the keys that were left out.
-
-    Raises:
-        ConfigError: as ``read_settings``.
     """
-    try:
-        plain: Any = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+    plain = _plain(config)
     used = sampler_keys(plain["sampler"])
     unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
 
 
+def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(config, DictConfig):
+        return dict(config)
+    try:
+        plain: Any = OmegaConf.to_container(own_part(config), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    return dict(plain)
+
+
 def _described_settings() -> str:
-    """What ``--help`` says of the settings."""
     from mtl_bert.config.reference import help_text  # which reads what this module knows
 
     return help_text()
 
 
 def _run_name(root: DictConfig) -> str:
-    """The directory of a sweep's job, seen from Hydra's part of the configuration."""
-    config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
     try:
-        return run_name(read_job_settings(config)[0])
+        return run_name(read_job_settings(root)[0])
     except ConfigError:
         return "refused"  # the job itself says why
 
@@ -140,15 +124,7 @@ def settings_yaml(settings: Settings) -> str:
 
 
 def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
-    """The settings that a run's directory keeps.
-
-    Args:
-        path: of its config.yaml.
-        changes: settings, by their dotted names, that are others now.
-
-    Raises:
-        ConfigError: a file that does not hold settings.
-    """
+    """The settings in a run's config.yaml, some of which (by dotted names) are others now."""
     try:
         saved = OmegaConf.load(path)
         if not isinstance(saved, DictConfig):
@@ -162,33 +138,6 @@ def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Sett
     for key, value in (changes or {}).items():
         OmegaConf.update(saved, key, value)
     return read_settings(saved)
-
-
-def settings_to_resume(config: DictConfig, directory: Path, overrides: Sequence[str]) -> Settings:
-    """A run's own settings, and what the command line gives anew.
-
-    Args:
-        config: composed from the command line.
-        directory: the run's.
-        overrides: the command line's, ``resume`` among them.
-
-    Raises:
-        ConfigError: no run is there, or settings that are wrong.
-    """
-    path = directory / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"resume: expected the directory of a run, found no config.yaml in {directory}; "
-            "write resume=DIR"
-        )
-    before = saved_settings(path)
-    saved = OmegaConf.create(before.plain())
-    anew = [override for override in overrides if not override.startswith("resume=")]
-    for override in anew:
-        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
-        node = NODES.get(key, key)
-        OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
-    return made_by(read_settings(saved), [*(before.overrides or ()), *anew])
 
 
 def known_tasks() -> dict[str, Any]:
@@ -209,17 +158,13 @@ def _check_sampler_keys(settings: Settings) -> None:
             )
         if key in UNSET and key not in used and values[key] != UNSET[key]:
             raise ConfigError(
-                f"{key}: expected no value with sampler={sampler_name(settings)}, which does not "
+                f"{key}: expected no value with sampler={settings.sampler['name']}, which does not "
                 f"use it, found {key}={values[key]}; leave {key} out or write sampler=arrp"
             )
 
 
 def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:
-    """The settings of the run that a sampler takes, as the arguments of its callable tell.
-
-    Raises:
-        ConfigError: its callable cannot be imported.
-    """
+    """The settings of the run that a sampler takes, as the arguments of its callable tell."""
     target = str(sampler.get("_target_"))
     try:
         arguments = inspect.signature(resolve_name(target)).parameters
@@ -229,8 +174,3 @@ def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:
             f"{target}; mend the file that names it"
         ) from error
     return [key for key, argument in SAMPLER_KEYS.items() if argument in arguments]
-
-
-def sampler_name(settings: Settings) -> str:
-    """The name by which people choose the sampler."""
-    return str(settings.sampler["name"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mtl_bert.config.compose import CONF, NO_SETTINGS
+from mtl_bert.config.compose import CONF, NO_SETTINGS, NODES
 from mtl_bert.config.settings import Described, described
 
 GROUPS = (
@@ -31,9 +31,6 @@ GROUPS = (
 )
 WITH_SETTINGS = ("sampler", "surgery", "optimizer", "scheduler", "logger")
 """Groups whose choices bring settings of their own, described beside their types."""
-
-ALIASES = {"task": "tasks"}
-"""Groups whose setting has another name."""
 
 WIDTH = 100
 COLUMN = 36
@@ -57,7 +54,7 @@ def help_text() -> str:
     settings = {setting.key: setting for setting in described()}
     lines = []
     for group in GROUPS:
-        lines.append(f"{group}=  {_sentence(settings, group)}")
+        lines.append(f"{group}=  {settings[NODES.get(group, group)].sentence}")
         for name, words in choices(group).items():
             lines += _columns(name, _first_sentence(words), 16)
         lines.append("")
@@ -69,7 +66,7 @@ def help_text() -> str:
         if not setting.group:
             suffix = f" ({setting.only_with} only)" if setting.only_with else ""
             lines += _columns(
-                f"{setting.key}={_default(setting)}", f"{_said(setting)}{suffix}", COLUMN
+                f"{setting.key}={_default(setting)}", f"{setting.sentence}{suffix}", COLUMN
             )
     for key, words in NO_SETTINGS.items():
         lines += _columns(f"{key}=", words, COLUMN)
@@ -92,7 +89,7 @@ def page() -> str:
     parts.append("## The command\n\n" + _table(("key", "what it does"), rows))
     for group in GROUPS:
         rows = [(f"`{group}={name}`", words) for name, words in choices(group).items()]
-        title = f"## {group}=\n\n{_sentence(settings, group)}\n\n"
+        title = f"## {group}=\n\n{settings[NODES.get(group, group)].sentence}\n\n"
         parts.append(title + _table((f"{group}=", "what it is"), rows))
         if group in WITH_SETTINGS and (own := [*_own_settings(group)]):
             parts.append(_table(("setting", "with", "default", "what it does"), own))
@@ -109,11 +106,7 @@ def choices(group: str) -> dict[str, str]:
 
 
 def attributes_of(described_in: Any) -> dict[str, str]:
-    """What docstrings say under ``Attributes:`` or ``Args:``, by name, each in one line.
-
-    Args:
-        described_in: a function, or a class, whose bases are read as well.
-    """
+    """What the docstrings of a function, or of a class and its bases, say of each argument."""
     found: dict[str, str] = {}
     for one in reversed(getattr(described_in, "__mro__", [described_in])):
         text = inspect.cleandoc(one.__doc__ or "")
@@ -128,9 +121,9 @@ _HEADINGS = ("setting", "values", "default", "what it does", "example")
 
 def _row(setting: Described) -> tuple[str, ...]:
     suffix = f" Only with `{setting.only_with}`." if setting.only_with else ""
-    example = " or ".join(f"`{one}`" for one in (setting.field.examples or [""])[0].split(" or "))
+    example = " or ".join(f"`{one}`" for one in setting.example.split(" or "))
     return (
-        f"`{setting.key}`", setting.expected, f"`{_default(setting)}`", _said(setting) + suffix,
+        f"`{setting.key}`", setting.expected, f"`{_default(setting)}`", setting.sentence + suffix,
         example,
     )  # fmt: skip
 
@@ -174,14 +167,6 @@ def _described_in(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, A
             yield key, value, words.get(name, f"See `{target}`.")
 
 
-def _sentence(settings: Mapping[str, Described], group: str) -> str:
-    return _said(settings[ALIASES.get(group, group)])
-
-
-def _said(setting: Described) -> str:
-    return str(setting.field.description)
-
-
 def _first_sentence(words: str) -> str:
     """Up to the first full stop before a space and a capital, and whether an extra is needed."""
     first = re.split(r"(?<=[^.][.?]) (?=[A-Z])", words)[0]
@@ -189,7 +174,7 @@ def _first_sentence(words: str) -> str:
 
 
 def _default(setting: Described) -> str:
-    return _plain(setting.field.get_default(call_default_factory=True))
+    return _plain(setting.field.get_default())
 
 
 def _plain(value: Any) -> str:

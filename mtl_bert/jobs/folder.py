@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from rich.table import Table
 
-from mtl_bert.runs.results import CONFIG, Results, RunFolder
+from mtl_bert.runs.results import CONFIG, Record, Results, RunFolder
 from mtl_bert.utils.files import write_text
 
 RECORDS = ".sweep"
@@ -35,25 +36,15 @@ class State(StrEnum):
     WAITING = "waiting"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Job(_Record):
-    """One combination of a sweep's values.
-
-    Attributes:
-        number: as Hydra counts them.
-        name: of its run, and of the run's directory; jobs that are the same run share it.
-        overrides: that make it.
-    """
+class Job(Record):
+    """One combination of a sweep's values; its name is its run's, which equal jobs share."""
 
     number: int
     name: str
     overrides: tuple[str, ...]
 
 
-class Sweep(_Record):
+class Sweep(Record):
     """One command's jobs; none are known beforehand where a sweeper invents them as it goes."""
 
     command: tuple[str, ...]
@@ -68,21 +59,16 @@ class Sweep(_Record):
 
 
 class Folder:
-    """A folder of sweeps.
-
-    Args:
-        path: of the directory that holds the runs'.
-    """
+    """A folder of sweeps, which holds the runs' folders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._records = path / RECORDS
 
     # Sweeps.
 
     def add(self, sweep: Sweep) -> None:
         """Note what a command asks for, and try again what failed or was not started."""
-        self._stop_file(sweep.key).unlink(missing_ok=True)
+        self._file(sweep.key, "stop").unlink(missing_ok=True)
         for job in sweep.jobs:
             self._file(job.name, "failed").unlink(missing_ok=True)
         write_text(self._file(sweep.key, "json"), sweep.model_dump_json(indent=1) + "\n")
@@ -90,11 +76,9 @@ class Folder:
     def sweeps(self) -> list[Sweep]:
         """All that were asked for, the oldest first."""
         found = []
-        for path in self._records.glob("*.json"):
-            try:
+        for path in (self.path / RECORDS).glob("*.json"):
+            with suppress(OSError, ValidationError):  # of another program: it has no jobs
                 found.append(Sweep.model_validate_json(path.read_text("utf-8")))
-            except (OSError, ValidationError):
-                continue  # of another program: who asks finds no jobs and says so
         return sorted(found, key=lambda sweep: sweep.started)
 
     def names(self) -> list[str]:
@@ -105,23 +89,16 @@ class Folder:
 
     def first_number(self, key: str, name: str) -> int | None:
         """Which of a sweep's jobs is the first that is the run of that name."""
-        numbers = [
-            job.number
-            for sweep in self.sweeps()
-            if sweep.key == key
-            for job in sweep.jobs
-            if job.name == name
-        ]
-        return min(numbers, default=None)
+        jobs = [job for sweep in self.sweeps() if sweep.key == key for job in sweep.jobs]
+        return min((job.number for job in jobs if job.name == name), default=None)
 
     def stop(self, key: str, reason: str) -> None:
         """Have no more jobs of a sweep started."""
-        write_text(self._stop_file(key), reason)
+        write_text(self._file(key, "stop"), reason)
 
     def stopped(self, key: str) -> str | None:
         """Why no more jobs of a sweep are started, if so."""
-        path = self._stop_file(key)
-        return path.read_text("utf-8") if path.exists() else None
+        return _text(self._file(key, "stop"))
 
     # Jobs.
 
@@ -135,7 +112,7 @@ class Folder:
             return State.DONE
         if self._held(name):
             return State.RUNNING
-        if self._file(name, "failed").exists():
+        if self.failure(name) is not None:
             return State.FAILED
         return State.STOPPED if self.run(name).config.exists() else State.WAITING
 
@@ -162,17 +139,19 @@ class Folder:
 
     def failure(self, name: str) -> str | None:
         """How a job failed, if it did."""
-        path = self._file(name, "failed")
-        return path.read_text("utf-8") if path.exists() else None
+        return _text(self._file(name, "failed"))
 
     def output(self, name: str) -> Path:
         """Where the output of a job goes that runs beside others."""
-        return self._file(name, "out")
+        path = self._file(name, "out")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def lock(self, name: str) -> FileLock:
         """What a job's process holds: a second process for the same run has to wait for it."""
-        self._records.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._file(name, "lock"))
+        path = self._file(name, "lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
 
     def _held(self, name: str) -> bool:
         path = self._file(name, "lock")
@@ -185,10 +164,11 @@ class Folder:
             return True
 
     def _file(self, name: str, kind: str) -> Path:
-        return self._records / f"{name}.{kind}"
+        return self.path / RECORDS / f"{name}.{kind}"
 
-    def _stop_file(self, key: str) -> Path:
-        return self._file(key, "stop")
+
+def _text(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None
 
 
 COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.STOPPED: "yellow"}
@@ -197,13 +177,8 @@ COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", Stat
 class JobStatus(NamedTuple):
     """What has become of one run.
 
-    Attributes:
-        name: of its directory.
-        state: done, running, failed, stopped or waiting.
-        epoch: the last that it was scored after; the best one where it is done.
-        score: after that epoch.
-        minutes: of training so far.
-        error: how it failed.
+    Its epoch is the best one where it is done, otherwise the last that it was scored after, and its
+    score the one after that epoch. Minutes are known of runs that are done, and are of training.
     """
 
     name: str
@@ -214,12 +189,8 @@ class JobStatus(NamedTuple):
     error: str | None = None
 
 
-def described(folder: Folder) -> list[JobStatus]:
-    """Every run of a folder's sweeps, in the order in which they were asked for."""
-    return [_describe(folder, name) for name in folder.names()]
-
-
-def _describe(folder: Folder, name: str) -> JobStatus:
+def describe(folder: Folder, name: str) -> JobStatus:
+    """How a run of a folder's sweeps is."""
     state = folder.state(name)
     if results := folder.results(name):
         minutes = sum(epoch.seconds for epoch in results.epochs) / 60

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -23,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.compose import UNSET, made_by, read_job_settings, read_settings
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError
+from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
-from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, carry_out, stopped_by_signal, this_process
+from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
 from mtl_bert.utils.errors import REFUSED
 
@@ -33,28 +32,24 @@ log = logging.getLogger("mtl_bert")
 
 
 def carry_out_job(config: DictConfig, directory: Path) -> float:
-    """One job, in the process in which the launcher starts it; its score, or NaN.
-
-    Raises:
-        ConfigError: settings that are wrong.
-    """
-    _check(config)
-    settings, unused = read_job_settings(config)
+    """One job, in the process in which the launcher starts it; its score, or NaN."""
+    settings, unused = _checked(config)
     hydra = HydraConfig.get()
     if unused:
         name = settings.sampler["name"]
         log.info("sampler=%s does not use %s: left out", name, ", ".join(unused))
-    return carry_out(
+    return JobProcess(
         made_by(settings, hydra.overrides.task, unused),
         Folder(directory.parent),
         hydra.job.num,
         directory.name,
         fail_fast=config.fail_fast,
         beside_others=not hydra.launcher["_target_"].endswith(".BasicLauncher"),
-    )
+    ).carry_out()
 
 
-def _check(config: DictConfig) -> None:
+def _checked(config: DictConfig) -> tuple[Settings, list[str]]:
+    """A job's settings, and the keys that were left out."""
     if config.resume is not None:
         raise ConfigError(
             f"resume: expected nothing with -m, found {config.resume}; leave it out: a sweep "
@@ -64,6 +59,7 @@ def _check(config: DictConfig) -> None:
         raise ConfigError(
             f"fail_fast: expected true or false, found {config.fail_fast!r}; write fail_fast=true"
         )
+    return read_job_settings(config)
 
 
 class SweepCallback(Callback):
@@ -72,7 +68,7 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._sweep: Sweep | None = None
         self._folder = Folder(Path())
-        self._handlers: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # launchers hand this object to other processes
 
     def on_multirun_start(self, config: DictConfig, **settings: Any) -> None:
         """Note the jobs of the sweep; of what is wrong, nothing gets as far as a job."""
@@ -83,7 +79,7 @@ class SweepCallback(Callback):
             jobs = _jobs(config)
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper will come to the same error, and Hydra lets it through
-        except ConfigError as error:
+        except ConfigError as error:  # which Hydra would turn into a warning
             sys.stderr.write(f"{error}\n")
             sys.exit(REFUSED)
         self._folder = Folder(Path(str(config.hydra.sweep.dir)))
@@ -136,19 +132,19 @@ class SweepCallback(Callback):
 
 
 def _jobs(config: DictConfig) -> tuple[Job, ...]:
-    """The jobs of a sweep, with their settings checked; none if its sweeper invents them.
-
-    Raises:
-        ConfigError: a job's settings are wrong, or there is no job.
-    """
+    """The jobs of a sweep, with their settings checked; none if its sweeper invents them."""
     if not config.hydra.sweeper["_target_"].endswith(".BasicSweeper"):
         return ()
+    loader = GlobalHydra.instance().config_loader()
+    params = config.hydra.sweeper.get("params") or {}
+    given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    combinations = chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
     jobs, dropped = [], dict.fromkeys(UNSET, 0)
-    for number, overrides in enumerate(_combinations(config)):
-        composed = _loader().load_sweep_config(config, list(overrides))
+    for number, overrides in enumerate(combinations):  # as Hydra's own sweeper will make them
+        composed = loader.load_sweep_config(config, list(overrides))
         try:
-            _check(composed)
-            settings, unused = read_job_settings(_without_hydra(composed))
+            settings, unused = _checked(composed)
         except ConfigError as error:
             raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from None
         for key in unused:
@@ -162,22 +158,5 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
             "for example '+experiment/table4=glob(*)'"
         )
     if len(jobs) in dropped.values():
-        read_settings(_without_hydra(first))  # no job uses the key: refused as for a single run
+        read_settings(first)  # no job uses the key: refused as for a single run
     return tuple(jobs)
-
-
-def _combinations(config: DictConfig) -> Iterator[list[str]]:
-    """The overrides of each job, as Hydra's own sweeper will make them."""
-    sweeper = config.hydra.sweeper
-    fixed = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    given = [*fixed, *config.hydra.overrides.task]
-    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides(given)
-    yield from chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
-
-
-def _loader() -> Any:
-    return GlobalHydra.instance().config_loader()
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

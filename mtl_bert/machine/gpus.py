@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -57,13 +57,10 @@ def _take(wanted: int, there: Sequence[str], stack: ExitStack) -> list[str]:
     with FileLock(place / "taking.lock"):  # one takes at a time: two halves would wait for ever
         while len(taken) < wanted:
             for name in there:
-                if name in taken or len(taken) == wanted:
-                    continue
-                try:
-                    stack.enter_context(FileLock(place / f"{name}.lock", blocking=False))
-                except Timeout:
-                    continue
-                taken.append(name)
+                if name not in taken and len(taken) < wanted:
+                    with suppress(Timeout):
+                        stack.enter_context(FileLock(place / f"{name}.lock", blocking=False))
+                        taken.append(name)
             if len(taken) < wanted:
                 time.sleep(PAUSE)
     return taken

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from mtl_bert.machine.hardware import on_gpu
-from mtl_bert.machine.signals import SIGNALS
+from mtl_bert.machine.signals import handled
 from mtl_bert.utils.errors import REFUSED, UserError
 from mtl_bert.utils.logging import plain_messages
 
@@ -54,20 +54,14 @@ def spawn(function: Callable[..., None], arguments: Sequence[object], processes:
         join=False,
         start_method="spawn",
     )
-    before = {
-        number: signal.signal(number, lambda number, _: _forward(number, running.pids()))
-        for number in SIGNALS
-    }
-    try:
-        while not running.join():
-            pass
-    except ProcessExitedException as error:
-        if not errors.empty():
-            raise UserError(errors.get()) from None
-        sys.exit(error.exit_code)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(lambda number, _: _forward(number, running.pids())):
+        try:
+            while not running.join():
+                pass
+        except ProcessExitedException as error:
+            if not errors.empty():
+                raise UserError(errors.get()) from None
+            sys.exit(error.exit_code)
 
 
 def _forward(number: int, processes: Sequence[int]) -> None:
@@ -137,22 +131,17 @@ def in_any(so: bool) -> bool:
 
 
 def from_first(work: Callable[[], Value]) -> Value:
-    """What some work comes to in the first process, in every process.
-
-    Raises:
-        UserError: the first process's, in every process.
-    """
+    """What some work comes to in the first process, in every process; also its UserError."""
     if not dist.is_initialized():
         return work()
-    answer: list[tuple[Any, UserError | None]] = [(None, None)]
+    answer: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
-            answer = [(work(), None)]
+            answer[0] = work()
         except UserError as error:
-            answer = [(None, error)]
+            answer[1] = error
     dist.broadcast_object_list(answer, 0)
-    value: Value
-    value, failure = answer[0]
+    value, failure = answer
     if failure is not None:
         raise failure
-    return value
+    return cast("Value", value)

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -10,6 +10,17 @@ EXIT_CODE = 75  # sysexits.h calls it EX_TEMPFAIL: run the same command again an
 AT_ONCE = 130  # what shells report for a program that Ctrl-C ended
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have these signals handled so, and afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class Interrupted(BaseException):
@@ -30,15 +41,12 @@ class StopRequest:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Turn signals into a request."""
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        self._listening = True
-        self.listen_again()
-        try:
-            yield
-        finally:
-            self._listening = False
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with handled(self._receive):
+            self._listening = True
+            try:
+                yield
+            finally:
+                self._listening = False
 
     def listen_again(self) -> None:
         """Take the signals back from whoever took them (Lightning does, in every stage)."""

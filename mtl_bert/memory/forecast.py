@@ -14,9 +14,8 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
-from mtl_bert.runs.factories import make, make_encoder_source, make_sampler, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
-from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
 if TYPE_CHECKING:
@@ -45,13 +44,10 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[W
 def _forecast(
     settings: Settings, tables: Mapping[str, Table], works: "Sequence[Work]"
 ) -> list[str]:
-    wanted, source = settings.trainer, make_encoder_source(settings)
-    per_task = isinstance(make_sampler(settings), Single)
+    wanted, source = settings.trainer, make(settings.model.source)
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
-        text_model = make_text_model(
-            settings, make_tasks(settings), source, encoder_per_task=per_task
-        )
+        text_model = make_text_model(settings, make_tasks(settings), source)
     model, tokenize = text_model.model, text_model.tokenize
     lengths = {task: _longest(tokenize, table) for task, table in tables.items()}
     with FakeTensorMode(allow_non_fake_inputs=True):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mtl_bert.config.compose import sampler_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
@@ -171,7 +170,7 @@ class Preview:
         """A row for each epoch, phase and task."""
         settings = self.settings
         origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
-        title = f"sampler={sampler_name(settings)}, batch_size={settings.step_size}, {origin}"
+        title = f"sampler={settings.sampler['name']}, batch_size={settings.step_size}, {origin}"
         if (steps := settings.group_by_length) is not None:
             title += f", group_by_length={steps} (examples of like length share a batch)"
         return _shown(self._summary[0], title)

@@ -26,39 +26,27 @@ class CheckpointError(UserError):
 
 
 class Position(NamedTuple):
-    """Where in its plan a run stands.
-
-    Attributes:
-        epoch: that is going on or about to begin, counted from 1.
-        step: how many of its steps are done.
-    """
+    """The epoch that is going on or about to begin, from 1, and how many of its steps are done."""
 
     epoch: int = 1
     step: int = 0
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a checkpoint as a whole."""
+def write(path: Path, content: Mapping[str, Any], keep: Path | None = None) -> None:
+    """Replace a checkpoint as a whole; ``keep`` is where the one before goes."""
     with replacing(path) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
+        if keep is not None and path.exists():
+            path.replace(keep)
 
 
 def write_last(folder: RunFolder, content: Mapping[str, Any]) -> None:
     """Write a run's newest checkpoint, keeping the one before."""
-    last = folder.checkpoint("last")
-    with replacing(last) as temporary:
-        torch.save({"format": FORMAT, **content}, temporary)
-        if last.exists():
-            last.replace(folder.checkpoint("previous"))
+    write(folder.checkpoint("last"), content, keep=folder.checkpoint("previous"))
 
 
 def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
-    """Remove the checkpoints that a finished run need not keep; they are far larger than the rest.
-
-    Args:
-        folder: of the run.
-        keep: ``all`` checkpoints, the ``best`` epoch's, or ``none``.
-    """
+    """Remove the checkpoints that a finished run need not keep: its largest files by far."""
     to_go_on = ("last", "previous")
     removed = {"all": (), "best": to_go_on, "none": (*to_go_on, "best")}
     for name in removed[keep]:
@@ -66,11 +54,7 @@ def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU.
-
-    Raises:
-        CheckpointError: one that is missing, damaged, or of another program.
-    """
+    """A checkpoint's content, on the CPU; CheckpointError if it is missing, damaged or foreign."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # compares every part with its checksum
@@ -93,11 +77,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def newest(folder: RunFolder) -> dict[str, Any] | None:
-    """The newest good checkpoint of a run, or None if it was stopped before its first.
-
-    Raises:
-        CheckpointError: there are some, and none of them is good.
-    """
+    """The newest good checkpoint of a run, None without any; CheckpointError if all are bad."""
     failure: CheckpointError | None = None
     for name in ("last", "previous"):
         path = folder.checkpoint(name)

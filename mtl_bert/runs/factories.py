@@ -12,19 +12,14 @@ from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.sampling import Sampler
 
 if TYPE_CHECKING:
-    from mtl_bert.data import Corpus, Source
+    from mtl_bert.data import Corpus
     from mtl_bert.data.corpus import Selection
-    from mtl_bert.model import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
 
 
 def make(node: Any) -> Any:
-    """Make the object that a node's ``_target_`` names.
-
-    Raises:
-        ConfigError: the target refuses its settings.
-    """
+    """Make the object that a node's ``_target_`` names; ConfigError if it refuses its settings."""
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
@@ -36,7 +31,14 @@ def make(node: Any) -> Any:
                 f"{node['_target_']}: expected its own settings, found others ({cause}); "
                 "--cfg job shows them"
             ) from cause
-        _explain_missing_torchjd(error)
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        if isinstance(root, ImportError) and "torchjd" in str(root):
+            raise ConfigError(
+                f"surgery: expected TorchJD with its solvers, found something missing ({root}); "
+                "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
+            ) from None
         unknown = re.search(r"Error locating target '([^']+)'", str(error))
         if unknown:
             raise ConfigError(
@@ -46,18 +48,6 @@ def make(node: Any) -> Any:
         if cause is not None:
             raise cause from None
         raise ConfigError(str(error).splitlines()[0]) from error
-
-
-def _explain_missing_torchjd(error: BaseException) -> None:
-    """Raise ConfigError if ``error`` comes from the absence of TorchJD or of its solvers."""
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    if isinstance(cause, ImportError) and "torchjd" in str(cause):
-        raise ConfigError(
-            f"surgery: expected TorchJD with its solvers, found something missing ({cause}); "
-            "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
-        ) from None
 
 
 def make_sampler(settings: Settings) -> Sampler:
@@ -93,14 +83,10 @@ def make_tasks(settings: Settings) -> "list[Task]":
 
 
 def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[str]) -> "Corpus":
-    """The tasks' tables, whole.
-
-    Raises:
-        DataError, HubError: data that cannot be had or used.
-    """
+    """The tasks' tables, whole; DataError or HubError if they cannot be had or used."""
     from mtl_bert.data import load  # torch takes seconds to import
 
-    return load(make_data_source(settings), tasks, settings.data.max_bad_share, splits)
+    return load(make(settings.data.source), tasks, settings.data.max_bad_share, splits)
 
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":
@@ -112,15 +98,3 @@ def make_selections(settings: Settings) -> "dict[str, Selection]":
         "train": Selection(data.share, data.limit, data.imbalance, data.seed),
         "dev": Selection(limit=data.dev_limit, seed=data.seed, setting="data.dev_limit"),
     }
-
-
-def make_data_source(settings: Settings) -> "Source":
-    """Where the tasks' tables come from."""
-    source: Source = make(settings.data.source)
-    return source
-
-
-def make_encoder_source(settings: Settings) -> "EncoderSource":
-    """Where the encoder comes from."""
-    source: EncoderSource = make(settings.model.source)
-    return source

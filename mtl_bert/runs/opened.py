@@ -138,7 +138,7 @@ class Run:
         Raises:
             UserError: a task that the run does not have, or a file that is missing.
         """
-        path = self.folder.predictions(self._known(task))
+        path = self.folder.predictions(self.known(task))
         if not path.is_file():
             raise UserError(
                 f"{path}: expected the run's predictions, found no such file; open another run"
@@ -162,7 +162,7 @@ class Run:
             UserError: a task that the run does not have, texts that are no pairs, or a model that
                 cannot be loaded.
         """
-        pair = bool(self.settings.tasks[self._known(task)]["pair"])
+        pair = bool(self.settings.tasks[self.known(task)]["pair"])
         rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
         for row in rows:
             if len(row) != 1 + pair:
@@ -203,7 +203,8 @@ class Run:
                 f"write {f'checkpoint {other}' if there else 'another run'}"
             ) from error
 
-    def _known(self, task: str) -> str:
+    def known(self, task: str) -> str:
+        """The same name, if the run has a task of it; otherwise UserError."""
         if task not in self.settings.tasks:
             tasks = list(self.settings.tasks)
             raise UserError(

@@ -17,7 +17,7 @@ from mtl_bert.data.table import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
-from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
+from mtl_bert.runs.factories import make, make_sampler, make_tasks
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
@@ -88,9 +88,7 @@ class TextModel:
         return outputs
 
 
-def make_text_model(
-    settings: Settings, tasks: Sequence[Task], source: EncoderSource, *, encoder_per_task: bool
-) -> TextModel:
+def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSource) -> TextModel:
     """A fresh model, its weights those that the seed gives.
 
     Raises:
@@ -100,13 +98,14 @@ def make_text_model(
     torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     tokenizer = source.tokenizer()
     cross_encode = settings.model.pairs == "joint"
+    per_task = isinstance(make_sampler(settings), Single)
     torch.manual_seed(settings.seed)
     model = MultiTaskModel(
         tasks,
         source,
         cross_encode=cross_encode,
         dropout=settings.model.dropout,
-        encoder_per_task=encoder_per_task,
+        encoder_per_task=per_task,
     ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
@@ -127,8 +126,7 @@ def load_text_model(run: "Run") -> TextModel:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
     settings = run.settings
-    source, per_task = make_encoder_source(settings), isinstance(make_sampler(settings), Single)
-    loaded = make_text_model(settings, make_tasks(settings), source, encoder_per_task=per_task)
+    loaded = make_text_model(settings, make_tasks(settings), make(settings.model.source))
     run.load_into(loaded.model)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return loaded

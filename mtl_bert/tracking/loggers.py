@@ -15,7 +15,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from mtl_bert.config.compose import sampler_keys, sampler_name
+from mtl_bert.config.compose import sampler_keys
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.results import DataRecord, Results, RunFolder
@@ -56,7 +56,7 @@ def run_labels(
         directory: the run's folder.
         state: the checkpoint that it goes on from, if it does.
     """
-    sampler = sampler_name(settings)
+    sampler = settings.sampler["name"]
     chosen = {
         "sampler": sampler,
         "B": settings.B,

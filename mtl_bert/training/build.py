@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.runs.factories import (
     make,
-    make_data_source,
-    make_encoder_source,
     make_sampler,
     make_selections,
     make_surgery,
@@ -38,12 +36,10 @@ from mtl_bert.runs.factories import (
 )
 from mtl_bert.runs.results import DataRecord
 from mtl_bert.runs.text_model import make_text_model
-from mtl_bert.sampling import Single
 from mtl_bert.surgery import Surgeon
-from mtl_bert.surgery.freezing import frozen_names
+from mtl_bert.surgery.freezing import FreezeError, frozen_names
 from mtl_bert.tasks import Task
 from mtl_bert.training.datamodule import PlanDataModule, Validating
-from mtl_bert.training.freezing import check_trainable
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.training.out_of_memory import OutOfMemory
 from mtl_bert.training.step_log import StepLog
@@ -86,12 +82,10 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     tasks = make_tasks(settings)
     sampler, surgery = make_sampler(settings), make_surgery(settings)
     optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
-    encoder_source = make_encoder_source(settings)
-    source = make_data_source(settings)
+    encoder_source = make(settings.model.source)
+    source = make(settings.data.source)
     sources = {task.name: source_of(task, source) for task in tasks}
-    text_model = make_text_model(
-        settings, tasks, encoder_source, encoder_per_task=isinstance(sampler, Single)
-    )
+    text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
     selections, trainer = make_selections(settings), settings.trainer
     cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
@@ -152,19 +146,12 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
 def make_trainer(
     settings: Settings,
     directory: Path,
-    loggers: Sequence[Logger],
-    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[Callback] = (),
     *,
     epochs: int | None = None,
 ) -> Trainer:
-    """Lightning's trainer, with everything off that would decide something.
-
-    Args:
-        settings: the run's.
-        directory: the run's.
-        loggers: where metrics go.
-        callbacks: what watches.
-        epochs: that it trains for; None is all.
+    """Lightning's trainer for so many epochs, with everything off that would decide something.
 
     Raises:
         ConfigError: a device or precision that is not there.
@@ -217,7 +204,6 @@ class Replicas(DDPStrategy):
 
 
 def _fp16_scaler(wanted: TrainerSettings) -> torch.amp.GradScaler | None:
-    """The scale of the losses, which fp16 needs."""
     if wanted.precision != "16-mixed":
         return None
     return torch.amp.GradScaler("cuda" if on_gpu(wanted.accelerator) else "cpu")
@@ -230,6 +216,23 @@ def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: 
     frozen_names([pattern.replace("{task}", some_task) for pattern in patterns], names)
     for phase, steps in datamodule.plan(1).phases():
         check_trainable(phase.frozen, names, steps[0].rows)
+
+
+def check_trainable(patterns: Sequence[str], names: Sequence[str], tasks: Iterable[str]) -> None:
+    """Raise FreezeError if ``patterns`` leave some of ``tasks`` nothing to train.
+
+    A task reaches the shared encoder, or its own, and its own head.
+    """
+    frozen = frozen_names(patterns, names)
+    for task in tasks:
+        own = ("encoder.", f"encoders.{task}.", f"heads.{task}.")
+        reached = [name for name in names if name.startswith(own)]
+        if all(name in frozen for name in reached):
+            raise FreezeError(
+                f"freeze: expected something left to train for {task}, found all "
+                f"{len(reached)} of its parameters frozen by {list(patterns)}; write "
+                "freeze=all_but_head to keep the head"
+            )
 
 
 def _check_optimizer(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -65,7 +65,6 @@ class PlanDataModule(LightningDataModule):
         num_workers: processes that make tensors; 0 makes them in the training process.
 
     Attributes:
-        sampler: plans each epoch.
         start: where in the plan training begins.
         sizes: examples of each training set.
         dev_sizes: examples of each dev set.
@@ -117,13 +116,11 @@ class PlanDataModule(LightningDataModule):
         """Of each epoch the steps, and the examples of each phase; plans are too large to keep."""
         outline = []
         for epoch in range(1, self._epochs + 1):
-            steps, examples = (
-                self.sampler(self.sizes, epoch, self._epochs, self._seed).steps,
-                Counter[str](),
-            )
-            for step in steps:
+            plan = self.sampler(self.sizes, epoch, self._epochs, self._seed)
+            examples = Counter[str]()
+            for step in plan.steps:
                 examples[step.phase.name] += step.examples
-            outline.append((len(steps), examples))
+            outline.append((len(plan.steps), examples))
         return outline
 
     @property
@@ -166,19 +163,17 @@ class PlanDataModule(LightningDataModule):
     def val_dataloader(self) -> PlanLoader[Batch]:
         """Every dev example once, amid training those of the sample, task after task.
 
-        Batches are dealt out among the processes.
+        Examples of like length are together; batches are dealt out among the processes.
         """
-        amid = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        dev = self._sample if amid else self._dev
-        rank, processes = self._place()
+        dev, rank, processes = self._dev, 0, 1
+        if self.trainer is not None:
+            rank, processes = self.trainer.global_rank, self.trainer.world_size
+            dev = self._sample if self.trainer.state.fn == TrainerFn.FITTING else dev
         some = sum(map(len, dev.values())) // processes  # no process may be left without a batch
-        steps = dev_steps(dev, max(1, min(self._eval_batch_size, some)))
+        size, phase = max(1, min(self._eval_batch_size, some)), Phase("dev")
+        steps = [Step(phase, {task: rows}) for task in dev for rows in dev[task].batches(size)]
         mine = Epoch(0, tuple(steps[rank::processes]))
         return self._loader(lambda *_: mine, dev, rank=0, world_size=1)
-
-    def _place(self) -> tuple[int, int]:
-        """This process's number and how many there are."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(
         self, sampler: Sampler, encoded: Mapping[str, Encoded], **options: Any
@@ -201,24 +196,10 @@ def datamodule_of(trainer: Trainer) -> PlanDataModule:
     return datamodule
 
 
-def dev_steps(dev: Mapping[str, Encoded], batch_size: int) -> Sequence[Step]:
-    """Steps that walk through the dev sets, examples of like length together."""
-    phase = Phase("dev")
-    return [
-        Step(phase, {task: rows})
-        for task, encoded in dev.items()
-        for rows in encoded.batches(batch_size)
-    ]
-
-
 class Validating(Callback):
     """Has Lightning validate after every so many epochs of the run, and after its last.
 
     Lightning's own setting counts the epochs from where a run was resumed.
-
-    Args:
-        every: epochs from one validation to the next.
-        epochs: of the whole run.
     """
 
     def __init__(self, every: int, epochs: int) -> None:

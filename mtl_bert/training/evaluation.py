@@ -1,15 +1,12 @@
-"""Predictions on the dev sets, and the scores they get.
+"""Predictions on the dev sets, and the scores they get. Shapes: N dev examples."""
 
-Shapes: N dev examples.
-"""
-
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -22,12 +19,10 @@ from mtl_bert.utils.files import replacing
 
 
 class Answers(NamedTuple):
-    """What the model says about a task's dev set, in the order of the dev set.
+    """What the model says about a task's dev set, in its order; three tensors of shape [N].
 
-    Attributes:
-        predictions: in the labels' own values: [N].
-        labels: what would have been right: [N].
-        confidence: the probability that each prediction has, NaN where there is none: [N].
+    Predictions are in the labels' own values; the confidence is the probability that each of them
+    has, NaN where there is none.
     """
 
     predictions: Tensor
@@ -36,11 +31,7 @@ class Answers(NamedTuple):
 
 
 class Predictions:
-    """Collects predictions until all are there.
-
-    Args:
-        tasks: their names.
-    """
+    """Collects predictions until all are there."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self._batches: dict[str, list[tuple[Tensor, ...]]] = {t: [] for t in tasks}
@@ -54,11 +45,7 @@ class Predictions:
         self._finite.append(outputs.isfinite().all())
 
     def gather(self, processes: int) -> tuple[bool, dict[str, Answers]]:
-        """Bring together what the processes have.
-
-        Returns:
-            Whether all outputs were finite; each task's answers.
-        """
+        """Of all processes: whether every output was finite, and each task's answers."""
         own = (
             all(torch.stack(self._finite).tolist()) if self._finite else True,
             {
@@ -80,13 +67,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model's answers after an epoch, and their scores.
-
-    Attributes:
-        scores: of all tasks.
-        answers: of each task.
-        remarks: metrics that were undefined.
-    """
+    """The model's answers after an epoch, their scores, and metrics that were undefined."""
 
     scores: Scores
     answers: Mapping[str, Answers]
@@ -113,18 +94,14 @@ def write_predictions(path: Path, table: Table, predictions: Tensor, confidence:
     where there is none).
     """
     assert table.labels is not None
-    pair = len(table.texts[0]) == 2
-    columns = ["id", "text", *(["text2"] if pair else []), "label", "prediction", "confidence"]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        numbers = table.labels, predictions.tolist(), confidence.tolist()
-        rows = zip(table.ids, table.texts, *numbers, strict=True)
-        for row_id, texts, label, prediction, sure in rows:
-            # Digits enough for the metric to be computed again from the file.
-            given = [
-                f"{label:.15g}",
-                f"{prediction:.9g}",
-                "" if math.isnan(sure) else f"{sure:.9g}",
-            ]
-            writer.writerow([row_id, *texts, *given])
+    texts = dict(zip(("text", "text2"), zip(*table.texts, strict=True), strict=False))
+    # Digits enough for the metric to be computed again from the file.
+    columns = {
+        "id": table.ids,
+        **texts,
+        "label": [f"{label:.15g}" for label in table.labels],
+        "prediction": [f"{prediction:.9g}" for prediction in predictions.tolist()],
+        "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence.tolist()],
+    }
+    with replacing(path) as temporary:
+        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")

@@ -12,16 +12,13 @@ NAMES = (
 
 
 def schedule(optimizer: Optimizer, steps: int, *, name: str, warmup_ratio: float) -> LRScheduler:
-    """Make a schedule for a run.
+    """Make a schedule for a run of so many steps.
 
     Args:
         optimizer: whose rate is scheduled.
         steps: optimizer steps of the whole run.
         name: as ``transformers.get_scheduler`` calls it.
         warmup_ratio: share of the steps over which the rate rises from 0.
-
-    Raises:
-        ValueError: an unknown name or a share outside 0..1.
     """
     if name not in NAMES:
         raise ValueError(

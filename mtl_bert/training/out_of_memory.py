@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,42 +31,29 @@ class OutOfMemory:
     accumulate: int
     eval_batch_size: int
 
-    @contextmanager
-    def in_step(self, step: PlanStep[Batch]) -> Iterator[None]:
-        """Explain an error in a training step that is one of memory.
+    def in_step(self, step: PlanStep[Batch]) -> AbstractContextManager[None]:
+        """Raise OutOfMemoryError for an error in a training step that is one of memory."""
+        size = _half(self.batch_size)
+        parts = self.accumulate * self.batch_size // size
+        advice = f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
+        lead = f"batch_size={self.batch_size}"
+        return _explained(lead, f"a step of {step.phase.name}", step, advice)
 
-        Raises:
-            OutOfMemoryError: instead of it.
-        """
-        try:
-            yield
-        except RuntimeError as error:
-            size = _half(self.batch_size)
-            parts = self.accumulate * self.batch_size // size
-            advice = (
-                f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
-            )
-            lead = f"batch_size={self.batch_size}"
-            self._explain(error, lead, f"a step of {step.phase.name}", step, advice)
-
-    @contextmanager
-    def in_validation(self, step: PlanStep[Batch]) -> Iterator[None]:
+    def in_validation(self, step: PlanStep[Batch]) -> AbstractContextManager[None]:
         """The same in a validation."""
-        try:
-            yield
-        except RuntimeError as error:
-            size = self.eval_batch_size
-            advice = f"trainer.eval_batch_size={_half(size)}, which scores the same"
-            lead = f"trainer.eval_batch_size={size}"
-            self._explain(error, lead, "a validation", step, advice)
+        size = self.eval_batch_size
+        advice = f"trainer.eval_batch_size={_half(size)}, which scores the same"
+        return _explained(f"trainer.eval_batch_size={size}", "a validation", step, advice)
 
-    def _explain(
-        self, error: RuntimeError, lead: str, what: str, step: PlanStep[Batch], advice: str
-    ) -> None:
-        """Raise OutOfMemoryError, or the error itself if it is another."""
+
+@contextmanager
+def _explained(lead: str, what: str, step: PlanStep[Batch], advice: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
         shortage = _shortage(error)
         if shortage is None:
-            raise error
+            raise
         count, longest, task = max(
             (len(batch), batch.max_seqlen, task)
             for task, parts in step.parts.items()
@@ -86,10 +73,8 @@ def _shortage(error: RuntimeError) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         needed = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
         there = re.search(r"total capacity of ([\d.]+ \w+)", text)
-        numbers = [
-            *([f"needed {needed[1]} more"] if needed else []),
-            *([f"{there[1]} in all"] if there else []),
-        ]
+        numbers = [f"needed {needed[1]} more"] if needed else []
+        numbers += [f"{there[1]} in all"] if there else []
         return "the GPU's memory full" + (f" ({', '.join(numbers)})" if numbers else "")
     asked = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", text)
     if asked is None:

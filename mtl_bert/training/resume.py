@@ -1,19 +1,19 @@
 """Resuming a run: which settings may have changed since it began, and which may not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from mtl_bert.config.run_key import NO_DIFFERENCE, STEP_SIZE, matches
+from mtl_bert.config.run_key import NO_DIFFERENCE, STEP_SIZE, flat, matches
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.runs.factories import make, make_sampler
 from mtl_bert.runs.results import RunState
 from mtl_bert.sampling import Sampler
-from mtl_bert.sampling.epoch import Epoch, Sizes
+from mtl_bert.sampling.epoch import Epoch, Phase, Sizes
 from mtl_bert.training.build import Assembly
 
 # Where things lie may change as well: what lies there is compared by itself.
@@ -25,14 +25,7 @@ MISSING = "nothing"
 def restore(
     parts: Assembly, old: Settings, new: Settings, state: Mapping[str, Any], directory: Path
 ) -> None:
-    """Bring the parts of a run to where its checkpoint left it.
-
-    Args:
-        parts: freshly built.
-        old: the settings so far.
-        new: the settings from now on.
-        state: the checkpoint.
-        directory: the run's folder.
+    """Bring freshly built parts to where the checkpoint of the run in ``directory`` left them.
 
     Raises:
         ConfigError: training sets or a number of epochs with which the run cannot go on.
@@ -50,35 +43,20 @@ def restore(
 
 
 def check_changes(old: Settings, new: Settings) -> None:
-    """Refuse a setting with which the run would have gone another way.
-
-    Raises:
-        ConfigError: names the first such setting.
-    """
+    """Raise ConfigError for the first setting with which the run would have gone another way."""
     free = [*MAY_CHANGE, "epochs"]  # restore looks at those
     if old.step_size == new.step_size:
         free += STEP_SIZE
-    for key, before, after in _differences(old.complete(), new.complete()):
-        if not matches(key, free):
+    settings = [dict(flat(each.complete())) for each in (old, new)]
+    # What an object is called says most, and its class least.
+    keys = {**settings[0], **settings[1]}
+    for key in sorted(keys, key=lambda key: (not key.endswith(".name"), "_target_" in key)):
+        before, after = (each.get(key, MISSING) for each in settings)
+        if before != after and not matches(key, free):
             raise ConfigError(
                 f"{key}: expected {before!r}, with which the run began, found {after!r}; "
                 "leave it out, or write hydra.run.dir=ANOTHER for another run"
             )
-
-
-def _differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for name in {**old, **new}:
-        before, after = old.get(name, MISSING), new.get(name, MISSING)
-        key = f"{prefix}{name}"
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            # What an object is called says more than its class.
-            yield from sorted(
-                _differences(before, after, f"{key}."), key=lambda found: "_target_" in found[0]
-            )
-        elif before != after:
-            yield key, before, after
 
 
 def _check_epochs(
@@ -96,8 +74,8 @@ def _check_epochs(
         )
     sampler = make_sampler(new)
     for epoch in range(1, begun + 1):
-        plans = [sampler(sizes, epoch, s.epochs, s.seed) for s in (old, new)]
-        if not _same_steps(*plans):
+        before, after = (_steps(sampler(sizes, epoch, s.epochs, s.seed)) for s in (old, new))
+        if before != after:
             raise ConfigError(
                 f"{lead}, as sampler={new.sampler['name']} draws by their number, found "
                 f"{new.epochs}; write epochs={old.epochs}"
@@ -118,15 +96,8 @@ def _check_scored(run: RunState, epochs: int) -> None:
         )
 
 
-def _same_steps(old: Epoch, new: Epoch) -> bool:
-    if len(old.steps) != len(new.steps):
-        return False
-    return all(
-        a.phase == b.phase
-        and a.rows.keys() == b.rows.keys()
-        and all((a.rows[task] == b.rows[task]).all() for task in a.rows)
-        for a, b in zip(old.steps, new.steps, strict=True)
-    )
+def _steps(plan: Epoch) -> list[tuple[Phase, dict[str, list[int]]]]:
+    return [(s.phase, {task: rows.tolist() for task, rows in s.rows.items()}) for s in plan.steps]
 
 
 def _rates(settings: Settings, sampler: Sampler, sizes: Sizes, steps: int) -> list[float]:

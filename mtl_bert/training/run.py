@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
@@ -63,19 +63,16 @@ def _train(settings: Settings, directory: Path) -> None:
     """Carry out the run, or this process's part in it."""
     folder, trainer_settings = RunFolder(directory), settings.trainer
     with ExitStack() as stack:
-        rank = stack.enter_context(
-            processes.joined(settings.processes, trainer_settings.accelerator)
-        )
-        first = rank == 0  # the process that reads and writes the folder
-        earlier = processes.from_first(lambda: _open(folder, settings, stack))
+        joined = processes.joined(settings.processes, trainer_settings.accelerator)
+        first = stack.enter_context(joined) == 0  # the process that reads and writes the folder
+        old, state = processes.from_first(lambda: _open(folder, settings, stack))
         parts = assemble(settings)
         logger_factories = [make(node) for node in settings.logger.values()]
-        make_trainer(settings, directory, [], [])  # refuses a device that is not there
-        if earlier is not None:
-            resume.restore(parts, earlier.settings, settings, earlier.state, directory)
+        make_trainer(settings, directory)  # refuses a device that is not there
+        if state is not None:
+            resume.restore(parts, old, settings, state, directory)
         processes.from_first(lambda: _claim(folder, settings, stack))
 
-        state = earlier and earlier.state
         recorder = Recorder(folder, settings, parts)
         loggers = []
         if first:
@@ -140,24 +137,23 @@ def _train(settings: Settings, directory: Path) -> None:
 # The folder: what an earlier process left in it, and keeping other processes out.
 
 
-class _Earlier(NamedTuple):
-    """What an earlier process left: the run's settings and its newest checkpoint."""
+def _open(
+    folder: RunFolder, settings: Settings, stack: ExitStack
+) -> tuple[Settings, dict[str, Any] | None]:
+    """The run's settings so far, and the checkpoint to go on from.
 
-    settings: Settings
-    state: dict[str, Any]
-
-
-def _open(folder: RunFolder, settings: Settings, stack: ExitStack) -> _Earlier | None:
-    """What there is to go on with; None begins anew, also after a stop before any checkpoint.
+    None begins anew, also after a stop before any checkpoint.
 
     Raises:
         ConfigError: the folder holds a finished run, or one that these settings do not go on with.
     """
     if not folder.config.exists():
-        return None
+        return settings, None
     old = saved_settings(folder.config)
-    if settings.epochs <= _finished_epochs(folder):
-        raise _taken(folder)
+    if folder.results.exists():  # somebody may want more epochs than it had
+        finished = json.loads(folder.results.read_text("utf-8"))
+        if settings.epochs <= finished["config"]["epochs"]:
+            raise _taken(folder)
     resume.check_changes(old, settings)
     stack.enter_context(_locked(folder))
     remove_temporaries(folder.path)
@@ -168,14 +164,7 @@ def _open(folder: RunFolder, settings: Settings, stack: ExitStack) -> _Earlier |
             f"from (it was run with trainer.keep={old.trainer.keep}), found {settings.epochs}; "
             "write hydra.run.dir=ANOTHER"
         )
-    return None if state is None else _Earlier(old, state)
-
-
-def _finished_epochs(folder: RunFolder) -> int:
-    """Epochs of the run that has finished here, before somebody wanted more; 0 if none has."""
-    if not folder.results.exists():
-        return 0
-    return int(json.loads(folder.results.read_text("utf-8"))["config"]["epochs"])
+    return old, state
 
 
 def _claim(folder: RunFolder, settings: Settings, stack: ExitStack) -> None:
@@ -234,9 +223,6 @@ def _final_evaluation(
     """Score the last epoch's model and the best one's on the whole dev sets.
 
     The module has the best epoch's weights afterwards.
-
-    Raises:
-        Interrupted: some process was asked to stop.
     """
     module = parts.module
 

@@ -1,10 +1,13 @@
 """The errors that a user can mend."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 REFUSED = 2  # the exit code of a program that was told something wrong
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Hydra's environment variable: at 1, errors come with their traceback."""
 
 
 class UserError(Exception):
@@ -25,5 +28,7 @@ def told_in_a_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            raise
         sys.stderr.write(f"{error}\n")
         sys.exit(REFUSED)

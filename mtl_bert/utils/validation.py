@@ -2,6 +2,8 @@
 
 import math
 
+from mtl_bert.utils.errors import UserError
+
 
 def number(
     name: str,
@@ -45,7 +47,7 @@ def number(
     )
 
 
-class SamplerError(ValueError):
+class SamplerError(UserError, ValueError):
     """A sampler's setting that does not fit the tasks at hand."""
 
 

@@ -72,7 +72,10 @@ def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
     [
         ("results.json", "results.json: expected the results of a run, found something else"),
         ("checkpoints/best.ckpt", "best.ckpt: expected a checkpoint of this run, found one that"),
-        ("missing", "best.ckpt: expected a checkpoint of this run, found one that does not load"),
+        (
+            "missing",
+            "best.ckpt: expected a checkpoint of this run, found none; write checkpoint last",
+        ),
     ],
 )
 def test_a_damaged_run_is_an_error_of_one_line(

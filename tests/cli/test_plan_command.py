@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.runs.factories import make_encoder_source, make_sampler
+from mtl_bert.runs.factories import make, make_sampler
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training import run as running
 from mtl_bert.training.build import assemble
@@ -247,7 +247,7 @@ def test_what_a_run_takes_of_memory(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_model_is_estimated_without_its_weights(command: Command, tmp_path: Path) -> None:
-    tiny = make_encoder_source(settings_of())
+    tiny = make(settings_of().model.source)
     tiny.tokenizer().save_pretrained(tmp_path / "encoder")
     tiny.encoder().config.save_pretrained(tmp_path / "encoder")
     chosen = [*SMALL, "epochs=1", "model.dropout=0", "sampler=single"]

@@ -203,7 +203,7 @@ def test_one_encoder_per_task_answers_too(command: Command, tmp_path: Path) -> N
         ("{run}", "--split: expected --split dev or test, or a text to answer, found neither"),
         ("{run} --split dev --text a", "--split: expected --split dev or test, or a text"),
         ("{run} --split train", "--split: expected dev or test, found 'train'"),
-        ("{run} --split dev --task qqp", "--task: expected some of sst, sts"),
+        ("{run} --split dev --task qqp", "--task: expected one of sst, sts"),
         ("{run} --text a", "--task: expected one, found sst, sts; write --task sst"),
         ("{run} --task sts --text a", "--text: expected --text and --text2 for sts, found --text;"),
         ("{run} --task sst --text a --text2 b", "--text: expected --text alone for sst"),

@@ -8,7 +8,7 @@ import pytest
 
 import mtl_bert.model.encoder
 from mtl_bert.model.encoder import data_sets_of
-from mtl_bert.runs.factories import make_encoder_source, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from tests.cli.driving import train_here
 from tests.composing import settings_of
 
@@ -112,7 +112,7 @@ def test_a_task_that_goes_by_no_word_is_never_found() -> None:
 def test_a_run_says_what_its_encoder_has_seen(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tiny = make_encoder_source(settings_of())
+    tiny = make(settings_of().model.source)
     place = tmp_path / "encoder"
     tiny.encoder().save_pretrained(place)
     tiny.tokenizer().save_pretrained(place)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import Settings
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks, read_corpus
+from mtl_bert.runs.factories import make, make_sampler, make_tasks, read_corpus
 from mtl_bert.sampling import Single
 from mtl_bert.sampling.epoch import Epoch
 from mtl_bert.training.build import Assembly, assemble, make_trainer
@@ -74,7 +74,7 @@ class NaiveRun:
     """The loop's model, its optimizer without fused kernels, and its way from row to loss."""
 
     def __init__(self, settings: Settings, parts: Assembly) -> None:
-        source, self.tasks = make_encoder_source(settings), make_tasks(settings)
+        source, self.tasks = make(settings.model.source), make_tasks(settings)
         self.parts, self.tables = parts, read_corpus(settings, self.tasks, ["train"]).train
         self.tokenizer: PreTrainedTokenizerBase = source.tokenizer()
         torch.manual_seed(SEED)

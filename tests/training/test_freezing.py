@@ -1,7 +1,7 @@
 import pytest
 
 from mtl_bert.surgery.freezing import FreezeError, frozen_names
-from mtl_bert.training.freezing import check_trainable
+from mtl_bert.training.build import check_trainable
 
 NAMES = ["encoder.embeddings.weight", "encoder.layer.0.weight", "heads.a.weight", "heads.b.weight"]
 

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.runs.factories import make_encoder_source
+from mtl_bert.runs.factories import make
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.divergence import DivergedError
@@ -39,7 +39,7 @@ class Modes(Callback):
 
 
 def test_a_pretrained_encoder_trains_with_its_dropout_on(tmp_path: Path) -> None:
-    tiny = make_encoder_source(settings_of())
+    tiny = make(settings_of().model.source)
     encoder = tiny.encoder()
     encoder.save_pretrained(tmp_path / "encoder")
     tiny.tokenizer().save_pretrained(tmp_path / "encoder")

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.jobs.begin import plan, train
-from mtl_bert.utils.errors import UserError
+from mtl_bert import UserError, plan, train
 from tests.cli.driving import SMALL, results_in, train_here, tree
 
 SIZES = {"sts": 6040, "sst": 8544, "qqp": 283010}
@@ -19,11 +18,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_in_a_directory_of_ones_own_or_below_runs_and_gone_on_with() -> None:
     expected = train_here(Path("expected"), "B=8", "epochs=2")
-    chosen = train([*SMALL, "B=8"], Path("a b"))
+    chosen = train(*SMALL, "B=8", out="a b").path
     assert chosen == Path("a b")
-    assert train([f"resume='{chosen}'", "epochs=2"]) == chosen
+    assert train(f"resume='{chosen}'", "epochs=2").path == chosen
     assert results_in(chosen).epochs[1].losses == expected.epochs[1].losses
-    found = train([*SMALL, "sampler=random"])
+    found = train(*SMALL, "sampler=random").path
     assert found.parts[0] == "runs"
     assert found.name.endswith("-random-seed1")
     assert results_in(found).config["sampler"]["name"] == "random"
@@ -34,20 +33,20 @@ def test_a_run_in_a_directory_of_ones_own_or_below_runs_and_gone_on_with() -> No
     [
         ("smapler=rr", "smapler: expected a known setting, found smapler; did you mean sampler?"),
         ("sampler=nope", "sampler: expected one of annealed, arrp"),
-        ("lambda=-1", "lambda: expected a finite number"),
+        ("lambda=-1", "lambda: expected a number ≥ 0 or null"),
         ("resume=gone", "resume: expected the directory of a run, found no config.yaml in gone"),
         ("sampler=full sampler.order=[sst]", "sampler.order: expected each of sst, sts once"),
     ],
 )
 def test_what_is_wrong_is_raised(tmp_path: Path, words: str, message: str) -> None:
     with pytest.raises(UserError) as refused:
-        train([*SMALL, *words.split()])
+        train(*SMALL, *words.split())
     assert str(refused.value).startswith(message)
     assert tree(tmp_path) == []
 
 
 def test_a_plan_is_a_table_steps_and_text() -> None:
-    shown = plan(["sampler=rr", "epochs=2", "batch_size=8"], SIZES)
+    shown = plan("sampler=rr", "epochs=2", "batch_size=8", sizes=SIZES)
     table = shown.table()
     assert list(table["epoch"]) == [1, 1, 1, 2, 2, 2]
     assert set(table["steps"]) == {755}
@@ -63,4 +62,4 @@ def test_a_plan_is_a_table_steps_and_text() -> None:
 
 def test_a_plan_of_sizes_that_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match=r"plan\.sizes: expected whole numbers ≥ 1 for"):
-        plan([], {"sst": 0})
+        plan(sizes={"sst": 0})
