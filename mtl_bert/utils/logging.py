@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich import get_console
-
 
 def plain_messages(level: int = logging.INFO) -> None:
     """Messages alone, on standard error, as ``conf/hydra/job_logging/plain.yaml`` has them."""
@@ -31,6 +29,8 @@ def messages_kept_in(path: Path) -> Iterator[None]:
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
+    from rich import get_console  # help and completion need not wait for it
+
     return get_console().is_jupyter
 
 
