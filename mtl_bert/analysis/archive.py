@@ -81,7 +81,8 @@ def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
 
 def _without_places(results: Results) -> Results:
     data = results.data.model_copy(update={"skipped": _told(results.data.skipped)})
-    return results.model_copy(update={"config": _told(results.config), "data": data})
+    own = {"config": _told(results.config), "overrides": _told(results.overrides), "data": data}
+    return results.model_copy(update=own)
 
 
 def _told(node: Any) -> Any:
@@ -90,6 +91,7 @@ def _told(node: Any) -> Any:
         return {_told(key): _told(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_told(value) for value in node]
-    if isinstance(node, str) and PurePath(node).is_absolute():
-        return f"DIR/{PurePath(node).name}"
+    if isinstance(node, str):
+        key, sign, value = node.rpartition("=")  # an override, or plain words
+        return f"{key}{sign}DIR/{PurePath(value).name}" if PurePath(value).is_absolute() else node
     return node

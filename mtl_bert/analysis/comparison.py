@@ -5,7 +5,7 @@ Shapes: S seeds of a method, N dev examples, R resamples.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from typing import final
 
 import numpy as np
@@ -230,66 +230,59 @@ def blocks(study: Study, comparison: Comparison) -> list[Block]:
 
 
 def _matrix(study: Study, comparison: Comparison) -> Table:
-    rows: list[list[str | Cell]] = []
-    records: list[Record] = []
+    records = []
     for first in comparison.groups:
-        found = [None if first is g else comparison.difference(first, g) for g in comparison.groups]
-        rows.append([first.label, *(_field(difference) for difference in found)])
-        means = {g.label: d and d.mean for g, d in zip(comparison.groups, found, strict=True)}
-        records.append({"method": first.label, **means})
+        record: Record = {"method": first.label}
+        for other in comparison.groups:
+            d = None if first is other else comparison.difference(first, other)
+            record |= {
+                other.label: d and d.mean,
+                f"_{other.label}": Cell("") if d is None else _field(d),
+            }
+        records.append(record)
     return table(
         f"{study.slug}-differences-matrix",
         "Differences of the score: row minus column",
         study.subject,
-        (*words("method"), *numeric(*(group.label for group in comparison.groups))),
-        rows,
+        (*words("method"), *numeric({f"_{g.label}": g.label for g in comparison.groups})),
+        records,
         caption=(
             "▲ real, row higher; ▼ real, row lower; ○ not shown to be real; ? cannot be said "
             "(one seed in common, or no predictions). Bold: real."
         ),
-        records=records,
     )
 
 
-def _field(difference: Difference | None) -> str | Cell:
-    if difference is None:
-        return ""
+def _field(difference: Difference) -> Cell:
     mark = "?" if difference.unknown else _SIGNS[difference.sign]
     return Cell(f"{numbers.change(difference.mean)} {mark}", bold=difference.sign != 0)
 
 
 def _pairs(study: Study, comparison: Comparison, pairs: list[tuple[Group, Group]]) -> Table:
-    rows: list[tuple[str | Cell, ...]] = []
-    records: list[Record] = []
-    for a, b in pairs:
-        for what in (SCORE, *study.tasks):
-            d = comparison.difference(a, b, what)
-            verdict = Cell(d.verdict, bold=d.sign != 0)
-            shown = [str(interval or numbers.MISSING) for interval in (d.examples, d.seeds)]
-            rows.append(
-                (a.label, b.label, what, numbers.change(d.mean), *shown, str(d.common), verdict)
-            )
-            records.append({
-                "method": a.label, "minus": b.label, "in": what, "difference": d.mean,
-                "examples_low": d.examples and d.examples.low,
-                "examples_high": d.examples and d.examples.high,
-                "seeds_low": d.seeds and d.seeds.low, "seeds_high": d.seeds and d.seeds.high,
-                "common_seeds": d.common, "verdict": d.verdict,
-            })  # fmt: skip
+    records = []
+    for (a, b), what in product(pairs, (SCORE, *study.tasks)):
+        d = comparison.difference(a, b, what)
+        records.append({
+            "method": a.label, "minus": b.label, "in": what, "difference": d.mean,
+            "examples_low": d.examples and d.examples.low,
+            "examples_high": d.examples and d.examples.high,
+            "seeds_low": d.seeds and d.seeds.low, "seeds_high": d.seeds and d.seeds.high,
+            "common_seeds": d.common, "verdict": Cell(d.verdict, bold=d.sign != 0),
+            "_examples": d.examples and str(d.examples), "_seeds": d.seeds and str(d.seeds),
+        })  # fmt: skip
     return table(
         f"{study.slug}-differences",
         "Every pair of methods, in the score and in each task",
         study.subject,
         (
-            *words("method", "minus", "in"), *numeric("difference"),
-            *numeric("dev examples", "seeds", group="95 % interval over"),
-            *numeric("common seeds"), *words("verdict"),
+            *words("method", "minus", "in"), *numeric(["difference"], numbers.change),
+            *numeric({"_examples": "dev examples", "_seeds": "seeds"}, group="95 % interval over"),
+            *numeric({"common_seeds": "common seeds"}), *words("verdict"),
         ),
-        rows,
+        records,
         caption=(
             "Task rows are differences of the metric itself; the score maps each metric to 0..1. "
             f"{study.subject.warning}"
         ).strip(),
-        records=records,
         folded=True,
     )  # fmt: skip

@@ -4,13 +4,17 @@ A table or figure cannot be made without the :class:`~mtl_bert.analysis.studies.
 numbers are about, and its title always ends with it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from mtl_bert.analysis import numbers
 from mtl_bert.analysis.studies import Subject
 
 PAGE = "index.html"
+Form = Callable[[float], str]
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,37 @@ class Column:
     """A column of a table; neighbours of the same group share a heading above their own.
 
     Numbers stand at the right; a wide column holds sentences.
+
+    Attributes:
+        heading: its own.
+        group: the one above it.
+        numeric: whether it holds numbers.
+        wide: whether it holds sentences.
+        key: of its values in the records; the heading where there is none.
+        form: how a number is written.
     """
 
     heading: str
     group: str = ""
     numeric: bool = True
     wide: bool = False
+    key: str = ""
+    form: Form = numbers.count
 
     @property
     def whole(self) -> str:
         """Both headings in one."""
         return f"{self.group} {self.heading}".strip()
+
+    def cell(self, value: Any) -> "Cell":
+        """What a record holds, written: a number, numbers over seeds [S], or words."""
+        if isinstance(value, Cell):
+            return value
+        if isinstance(value, np.ndarray):
+            return Cell(numbers.over_seeds(value, self.form))
+        if isinstance(value, str):
+            return Cell(value)
+        return Cell(numbers.MISSING if value is None else self.form(value))
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class Cell:
     link: str = ""
 
 
-Record = Mapping[str, str | int | float | None]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,7 +146,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, drawn.
+    """A figure.
 
     Attributes:
         name: of its files.
@@ -130,7 +154,8 @@ class Figure:
         subject: what the numbers are about.
         description: what it shows, in words, for those who cannot see it.
         caption: how to read it.
-        svg: for a file or, after :func:`~mtl_bert.analysis.figures.canvas.inline`, a page.
+        svg: for a file or, after :func:`~mtl_bert.analysis.figures.canvas.inline`, a page; empty
+            before it is drawn.
         png: for a file; empty where the figure is for a page only.
     """
 
@@ -138,9 +163,9 @@ class Figure:
     heading: str
     subject: Subject
     description: str
-    caption: str
-    svg: str
-    png: bytes
+    caption: str = ""
+    svg: str = ""
+    png: bytes = b""
 
     @property
     def title(self) -> str:
@@ -148,14 +173,17 @@ class Figure:
         return self.subject.title(self.heading)
 
 
-def words(*headings: str, group: str = "") -> tuple[Column, ...]:
+def words(*headings: str, group: str = "") -> list[Column]:
     """Columns of words."""
-    return tuple(Column(heading, group, numeric=False) for heading in headings)
+    return [Column(heading, group, numeric=False) for heading in headings]
 
 
-def numeric(*headings: str, group: str = "") -> tuple[Column, ...]:
-    """Columns of numbers."""
-    return tuple(Column(heading, group) for heading in headings)
+def numeric(
+    headings: Mapping[str, str] | Sequence[str], form: Form = numbers.count, group: str = ""
+) -> list[Column]:
+    """Columns of numbers: the keys of records, where they differ from headings, and headings."""
+    named = headings if isinstance(headings, Mapping) else {each: each for each in headings}
+    return [Column(heading, group, key=key, form=form) for key, heading in named.items()]
 
 
 def table(
@@ -163,22 +191,48 @@ def table(
     heading: str,
     subject: Subject,
     columns: Iterable[Column],
-    rows: Iterable[Sequence[str | Cell]],
+    records: Sequence[Record],
     *,
-    records: Iterable[Record] = (),
+    files: Sequence[Record] = (),
+    bold: Container[tuple[int, str]] = (),
     **more: Any,
 ) -> Table:
-    """A table of cells or plain texts; its records say what they are about, mostly at the end."""
-    about = subject.words
-    return Table(
-        name,
-        heading,
-        subject,
-        tuple(columns),
-        tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),
-        records=tuple({**each, "subject": each.get("subject", about)} for each in records),
-        **more,
-    )
+    """A table made from records: its columns show some of their values, its file has all.
+
+    Args:
+        name: see :class:`Table`, as for all others.
+        heading: its title.
+        subject: what the numbers are about; the file says so of each record.
+        columns: what is shown; the first one names the row.
+        records: key -> number, numbers over seeds [S] (their mean and deviation are shown), words
+            or a cell; keys that begin with _ are shown only.
+        files: the file's records, where they are others.
+        bold: places of records and keys that are set in bold.
+        **more: caption, notes, folded.
+    """
+    shown = tuple(columns)
+    rows = []
+    for place, record in enumerate(records):
+        cells = {column: column.cell(record.get(column.key or column.heading)) for column in shown}
+        rows.append(tuple(
+            replace(cell, bold=cell.bold or (place, column.key or column.heading) in bold)
+            for column, cell in cells.items()
+        ))  # fmt: skip
+    flat = [_flat({"subject": subject.words} | record) for record in files or records]
+    return Table(name, heading, subject, shown, tuple(rows), records=tuple(flat), **more)
+
+
+def _flat(record: Record) -> dict[str, str | int | float | None]:
+    """A record for a file: numbers over seeds as mean and deviation, with all digits."""
+    flat: dict[str, str | int | float | None] = {}
+    for key, value in record.items():
+        if key.startswith("_"):
+            continue
+        if isinstance(value, np.ndarray):
+            flat |= {key: float(value.mean()), f"{key}_sd": numbers.spread(value)}
+        else:
+            flat[key] = value.text if isinstance(value, Cell) else value
+    return flat
 
 
 Block = Text | Points | Commands | Answers | Table | Figure

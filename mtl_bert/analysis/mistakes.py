@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.document import Block, Record, Text, numeric, table, words
+from mtl_bert.analysis.document import Block, Column, Text, table
 from mtl_bert.analysis.figures.predictions import confusion_figure, scatter_figure
 from mtl_bert.analysis.run_files import Classes, Predictions, Run, Scale, UnusableError
 from mtl_bert.analysis.studies import Study
@@ -33,12 +33,11 @@ def answer_blocks(study: Study, run: Run, task: str, stem: str) -> list[Block]:
         if any((x < 0).any() or (x >= len(head.names)).any() for x in places):
             return [Text(f"{task}: no figure, because predictions are not among the classes.")]
         heading = f"{number}confusion matrix and labels {of}"
-        figure = confusion_figure(
-            f"{stem}-confusion", heading, study.subject, run, task, head, found
-        )
+        given = run.results.data.train_labels[task]
+        figure = confusion_figure(f"{stem}-confusion", heading, study.subject, given, head, found)
     else:
         heading = f"{number}true and predicted values {of}"
-        figure = scatter_figure(f"{stem}-scatter", heading, study.subject, task, head, found)
+        figure = scatter_figure(f"{stem}-scatter", heading, study.subject, head, found)
     return [figure, mistakes_table(study, f"{stem}-mistakes", run.name, task, head, found)]
 
 
@@ -62,31 +61,33 @@ def mistakes_table(
     study: Study, name: str, run: str, task: str, head: Classes | Scale, found: Predictions
 ) -> Block:
     """A task's list."""
-    by, last = "most confident wrong answers", "confidence"
-    if isinstance(head, Scale):
-        by, last = "largest errors", "error"
-    rows: list[tuple[str, ...]] = []
-    records: list[Record] = []
+    numeric_answers = isinstance(head, Scale)
+    by, last = (
+        ("largest errors", "error")
+        if numeric_answers
+        else ("most confident wrong answers", "confidence")
+    )
+    name_of = "{:.2f}".format if isinstance(head, Scale) else head.name
+    records = []
     for place in mistakes(found, head):
         label, prediction = float(found.labels[place]), float(found.predictions[place])
-        if isinstance(head, Scale):
-            sure = abs(prediction - label)
-            true, predicted = f"{label:.2f}", f"{prediction:.2f}"
-        else:
-            sure = float(found.confidences[place])
-            true, predicted = head.name(label), head.name(prediction)
         texts = found.texts[place]
-        rows.append((" | ".join(texts), true, predicted, f"{sure:.3f}"))
-        records.append(
-            {"id": found.ids[place], **dict(zip(("text", "text2"), texts, strict=False)),
-             "label": true, "prediction": predicted, last: sure}
-        )  # fmt: skip
+        records.append({
+            "id": found.ids[place], **dict(zip(("text", "text2"), texts, strict=False)),
+            "label": name_of(label), "prediction": name_of(prediction),
+            last: abs(prediction - label) if numeric_answers else float(found.confidences[place]),
+            "_text": " | ".join(texts),
+        })  # fmt: skip
     return table(
         name,
         f"{task}: {by} of {run}",
         study.subject,
-        (*words(" | ".join(["text"] * len(found.texts[0])), "true", "predicted"), *numeric(last)),
-        rows,
-        caption="" if rows else "There is no wrong answer.",
-        records=records,
+        (
+            Column(" | ".join(["text"] * len(found.texts[0])), numeric=False, key="_text"),
+            Column("true", numeric=False, key="label"),
+            Column("predicted", numeric=False, key="prediction"),
+            Column(last, form="{:.3f}".format),
+        ),
+        records,
+        caption="" if records else "There is no wrong answer.",
     )

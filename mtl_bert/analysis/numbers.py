@@ -18,15 +18,6 @@ def spread(values: Floats) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def summary(
-    name: str, values: Floats | None, mean: str = "", sd: str = "_sd"
-) -> dict[str, float | None]:
-    """Mean and deviation over seeds [S] with all digits, under ``name`` and these endings."""
-    if values is None:
-        return {f"{name}{mean}": None, f"{name}{sd}": None}
-    return {f"{name}{mean}": float(np.mean(values)), f"{name}{sd}": spread(values)}
-
-
 def counted(number: int, what: str) -> str:
     """So many of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mtl_bert.analysis import numbers
-from mtl_bert.analysis.document import Block, Cell, Points, Table, Text, numeric, table, words
+from mtl_bert.analysis.document import (
+    Block,
+    Cell,
+    Column,
+    Points,
+    Table,
+    Text,
+    numeric,
+    table,
+    words,
+)
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.studies import Study
 
@@ -17,37 +27,34 @@ def runs_table(study: Study, marks: Mapping[Path, str], addresses: Mapping[Path,
         marks: a run's directory -> why it stands in no other table.
         addresses: a run's directory -> its page, where runs have any.
     """
-    rows: list[tuple[str | Cell, ...]] = []
     records = []
     for run in (*study.runs, *study.superseded):
-        results, mark = run.results, marks.get(run.directory, "")
-        metrics = {task: results.tasks[task].value for task in study.tasks}
-        metrics |= {"score": results.score, "last_score": results.last.score}
-        rows.append((
-            Cell(run.name, link=addresses.get(run.directory, "")), run.method.label,
-            str(results.seed), str(run.epochs), str(results.best_epoch),
-            *map(numbers.metric, metrics.values()), numbers.minutes(results.minutes_per_epoch),
-            results.device, (results.commit or "unknown")[:12], mark,
-        ))  # fmt: skip
+        results = run.results
         records.append({
-            "run": run.name, "method": run.method.label, "seed": results.seed,
-            "epochs": run.epochs, "best_epoch": results.best_epoch, **metrics,
+            "run": Cell(run.name, link=addresses.get(run.directory, "")),
+            "method": run.method.label, "seed": results.seed, "epochs": run.epochs,
+            "best_epoch": results.best_epoch,
+            **{task: results.tasks[task].value for task in study.tasks},
+            "score": results.score, "last_score": results.last.score,
             "minutes_per_epoch": results.minutes_per_epoch, "device": results.device,
-            "commit": results.commit, "remark": mark,
+            "commit": results.commit, "_commit": (results.commit or "unknown")[:12],
+            "remark": marks.get(run.directory, ""),
         })  # fmt: skip
     lead = "Each run's name leads to its page. " if addresses else ""
+    scores = {task: task for task in study.tasks} | {"score": "score"}
     return table(
         f"{study.slug}-runs",
         "All runs",
         study.subject,
         (
-            *words("run", "method"), *numeric("seed", "epochs", "best epoch", *study.tasks),
-            *numeric("score", "last epoch's score", "min/epoch"),
-            *words("device", "commit", "remark"),
+            *words("run", "method"),
+            *numeric({"seed": "seed", "epochs": "epochs", "best_epoch": "best epoch"}),
+            *numeric(scores | {"last_score": "last epoch's score"}, numbers.metric),
+            *numeric({"minutes_per_epoch": "min/epoch"}, numbers.minutes),
+            *words("device"), Column("commit", numeric=False, key="_commit"), *words("remark"),
         ),
-        rows,
+        records,
         caption=f"{lead}Scores are the best epoch's; the last epoch's score stands beside them.",
-        records=records,
         folded=True,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mtl_bert.analysis import data_usage, numbers
+from mtl_bert.analysis.costs import phase_sums
 from mtl_bert.analysis.document import (
     Answers,
     Block,
@@ -15,11 +16,15 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.figures.heat_maps import epochs_figure, layers_figure
-from mtl_bert.analysis.figures.training_curves import parts_figure, training_figure
+from mtl_bert.analysis.figures.run import (
+    conflicts_figure,
+    layers_figure,
+    parts_figure,
+    training_figure,
+)
 from mtl_bert.analysis.gradient_conflicts import Joint, pair_names
-from mtl_bert.analysis.run_answers import NEVER_MET, Findings, answers
-from mtl_bert.analysis.run_answers import layers as layers_in_words
+from mtl_bert.analysis.numbers import percent
+from mtl_bert.analysis.run_answers import Findings, answer, answers
 from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.studies import Study, file_name, studies
 
@@ -77,34 +82,36 @@ def run_page(study: Study, run: Run, address: str) -> Document:
 def _phases_table(found: Findings) -> Table:
     """Steps, examples and seconds of each phase, over all epochs."""
     total = sum(phase.seconds for phase in found.phases)
-    rows = []
-    for name in dict.fromkeys(phase.name for phase in found.phases):
-        own = [phase for phase in found.phases if phase.name == name]
-        steps, examples = sum(p.steps for p in own), sum(p.examples for p in own)
-        seconds = sum(p.seconds for p in own)
-        rows.append((
-            name, f"{steps:,}", f"{examples:,}", f"{seconds:,.1f}",
-            numbers.percent(seconds / total if total else None),
-            f"{1000 * seconds / examples:.2f}" if examples else numbers.MISSING,
-        ))  # fmt: skip
-    headings = ("steps", "examples", "seconds", "of the time", "seconds per 1,000 examples")
+    records = [
+        each
+        | {
+            "share": each["seconds"] / total if total else None,
+            "cost": 1000 * each["seconds"] / each["examples"] if each["examples"] else None,
+        }
+        for each in phase_sums(found.results).reset_index().to_dict("records")
+    ]
+    validation = sum(epoch.validation_seconds for epoch in found.results.epochs)
     return table(
         "phases",
         "Time per phase",
         found.study.subject,
-        (*words("phase"), *numeric(*headings)),
-        rows,
-        caption="Over all epochs, without validation.",
-    )
+        (
+            *words("phase"), *numeric(["steps", "examples"]),
+            *numeric(["seconds"], "{:,.1f}".format), *numeric({"share": "of the time"}, percent),
+            *numeric({"cost": "seconds per 1,000 examples"}, numbers.ratio),
+        ),
+        records,
+        caption=f"Over all epochs, without validation, which took {validation:,.1f} s.",
+    )  # fmt: skip
 
 
 def _conflicts(found: Findings) -> tuple[Block, ...]:
     whole, tasks, subject = found.whole, found.study.tasks, found.study.subject
     if whole is None:
-        return (Text(NEVER_MET),)
+        return (Text(answer("conflict", found)),)
     pairs = [pair for pair in pair_names(tasks) if pair in whole.pairs]
     return (
-        epochs_figure(found.epochs, pairs, subject),
+        conflicts_figure(found.epochs, pairs, subject),
         parts_figure(found.epochs, tasks, subject),
         _tasks_table(found.study, whole),
         _epochs_table(found.study, found.epochs, pairs),
@@ -112,46 +119,53 @@ def _conflicts(found: Findings) -> tuple[Block, ...]:
 
 
 def _tasks_table(study: Study, whole: Joint) -> Table:
+    records = [
+        {"task": task, **part.model_dump(), "part": whole.parts[task]}
+        for task, part in whole.tasks.items()
+    ]
     return table(
         "tasks",
         "Each task in the joint steps",
         study.subject,
         (
-            *words("task"), *numeric("steps", "length of its gradient", "part of the update"),
-            *numeric("plain sum", "update", group="cosine of its gradient with the"),
+            *words("task"), *numeric(["steps"]),
+            *numeric({"norm": "length of its gradient"}, "{:.3g}".format),
+            *numeric({"part": "part of the update"}, percent),
+            *numeric({"before": "plain sum", "after": "update"}, numbers.metric,
+                     "cosine of its gradient with the"),
         ),
-        [
-            (
-                task, f"{part.steps:,}", f"{part.norm:.3g}", numbers.percent(whole.parts[task]),
-                numbers.metric(part.before), numbers.metric(part.after),
-            )
-            for task, part in whole.tasks.items()
-        ],
+        records,
         caption="Means over all epochs. Parts are of all joint steps and add up to 100 %.",
     )  # fmt: skip
 
 
 def _epochs_table(study: Study, epochs: Mapping[int, Joint], pairs: Sequence[str]) -> Table:
-    rows = []
-    for epoch, steps in epochs.items():
-        met = [steps.pairs.get(pair) for pair in pairs]
-        rows.append((
-            str(epoch), f"{steps.steps:,}", numbers.percent(steps.conflicting),
-            *(numbers.metric(p.cosine if p else None) for p in met),
-            *(numbers.percent(p.conflicting if p else None) for p in met),
-            numbers.percent(steps.removed),
-            *(numbers.percent(steps.parts.get(task)) for task in study.tasks),
-        ))  # fmt: skip
+    records = [
+        {
+            "epoch": str(epoch), "steps": each.steps, "conflicting": each.conflicting,
+            **{f"{pair}_cosine": met.cosine for pair, met in each.pairs.items()},
+            **{f"{pair}_conflicting": met.conflicting for pair, met in each.pairs.items()},
+            "removed": each.removed, **{f"{task}_part": p for task, p in each.parts.items()},
+        }
+        for epoch, each in epochs.items()
+    ]  # fmt: skip
+
+    def named(ending: str, names: Sequence[str]) -> dict[str, str]:
+        return {f"{name}_{ending}": name for name in names}
+
     return table(
         "epochs",
         "The joint steps of every epoch",
         study.subject,
         (
-            *words("epoch"), *numeric("joint steps", "in conflict"),
-            *numeric(*pairs, group="mean cosine"), *numeric(*pairs, group="steps in conflict"),
-            *numeric("removed"), *numeric(*study.tasks, group="part of the update"),
+            *words("epoch"), *numeric({"steps": "joint steps"}),
+            *numeric({"conflicting": "in conflict"}, percent),
+            *numeric(named("cosine", pairs), numbers.metric, "mean cosine"),
+            *numeric(named("conflicting", pairs), percent, "steps in conflict"),
+            *numeric(["removed"], percent),
+            *numeric(named("part", study.tasks), percent, "part of the update"),
         ),
-        rows,
+        records,
         caption="Removed: by how much the update is shorter than the plain sum of the gradients.",
         folded=True,
     )  # fmt: skip
@@ -159,7 +173,7 @@ def _epochs_table(study: Study, epochs: Mapping[int, Joint], pairs: Sequence[str
 
 def _layers(found: Findings) -> Block:
     if not found.layers:
-        return Text(layers_in_words(found))
+        return Text(answer("layers", found))
     names = pair_names(found.study.tasks)
     pairs = [name for name in names if any(name in each for each in found.layers.values())]
     return layers_figure(found.layers, pairs, found.study.subject)

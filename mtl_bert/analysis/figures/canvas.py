@@ -1,168 +1,169 @@
-"""What every figure shares: its size, its title, and how it becomes a file or part of a page."""
+"""What every figure shares: its looks, its title, and how it becomes a file or part of a page.
+
+Colours are Okabe and Ito's, which the colour-blind can tell apart. Ink and grid are colours that
+nothing else has, so that a page can replace them by its own.
+"""
 
 import io
-import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mtl_bert.analysis.document import Figure
-from mtl_bert.analysis.figures import style
-from mtl_bert.analysis.studies import Subject
+from mtl_bert.analysis.methods import Method
 
-COLUMN, PAGE = 3.3, 6.5  # inches: what a column and a page of two columns leave
-DPI = 200
-_TITLE, _SUBJECT = 8.5, 6.5  # points
-_LINE = 1.32 / 72  # inches of a line, for each point of its size
-_WIDTH = 0.56 / 72  # inches of a letter, for each point, on average
-_BOLD = 1.1  # times as wide
-_HANDLE = 0.45  # inches of a line in a legend
+INK, GRID, PAPER = "#1a1a1b", "#d4d4d5", "#fefefd"
+OTHER = "#A08A00"  # a darker yellow: Okabe and Ito's own is lost on white
+COLOURS = {
+    "rr": "#0072B2",
+    "annealed": "#E69F00",
+    "vanilla": "#009E73",
+    "arrp": "#D55E00",
+    "full": "#CC79A7",
+    "single": "#56B4E9",
+    "random": "#8A8A8A",
+}
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", OTHER)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+WIDTH, DPI = 6.5, 200  # inches of a page with two columns
+_HEADING, _SUBJECT = 8.5, 6.5  # points
+_RC: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "savefig.bbox": "tight",  # the title above and the legend below make the figure larger
+    "savefig.pad_inches": 0.06,
+    "text.parse_math": False,  # names of runs and classes are no formulas
+    "svg.fonttype": "path",
+    "svg.hashsalt": "mtl_bert",  # the same figure gives the same file
+}
 
 
 @dataclass(frozen=True)
-class Words:
-    """What is said about a figure besides its drawing.
+class Look:
+    """A series' colour, marker and line; hollow markers where something is frozen."""
 
-    Attributes:
-        name: of its files.
-        heading: its title.
-        subject: what the numbers are about; it becomes part of the title.
-        description: what it shows, for those who cannot see it.
-        caption: how to read it.
+    colour: str
+    marker: str = ""
+    line: Any = "-"
+    hollow: bool = False
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """Colour and marker as matplotlib takes them."""
+        fill = "none" if self.hollow else self.colour
+        return {"color": self.colour, "marker": self.marker, "markerfacecolor": fill}
+
+
+Looks = Mapping[Method, Look]
+
+
+def looks_of(methods: Iterable[Method]) -> Looks:
+    """The look of each method, for all figures of a report: colour by sampler, then variants.
+
+    The order given does not matter.
     """
 
-    name: str
-    heading: str
-    subject: Subject
-    description: str
-    caption: str = ""
+    def variant(m: Method) -> tuple[Any, ...]:
+        return (m.sampler, m.frozen, m.B or 0, m.lambda_ or 0.0, m.label)
+
+    variants: defaultdict[str, list[Method]] = defaultdict(list)
+    for method in sorted(set(methods), key=variant):
+        variants[method.sampler].append(method)
+    return {
+        method: Look(
+            COLOURS.get(sampler, OTHER),
+            MARKERS[number % len(MARKERS)],
+            LINES[number % len(LINES)],
+            bool(method.frozen),
+        )
+        for sampler, members in variants.items()
+        for number, method in enumerate(members)
+    }
+
+
+def series_looks(names: Sequence[str]) -> dict[str, Look]:
+    """The look of each task or pair in figures of one run, by its place."""
+    return {
+        name: Look(SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)])
+        for place, name in enumerate(names)
+    }
 
 
 def draw(
-    words: Words,
-    paint: Callable[[Canvas], None],
-    *,
-    width: float = PAGE,
-    height: float = 2.8,
-    files: bool = True,
+    figure: Figure, paint: Callable[[Canvas], None], height: float = 2.8, *, files: bool = True
 ) -> Figure:
-    """Paint on a canvas of ``width`` × ``height`` inches and put the title above.
+    """Paint a figure on a canvas of ``height`` inches, its title above.
 
-    The title's lines come on top of the height, so that long ones take nothing from the drawing.
     Without ``files`` the figure is for a page only, which takes half the time.
     """
-    lines = _wrapped(words.heading, _TITLE * _BOLD, width)
-    under = _wrapped(f"[{words.subject.words}]", _SUBJECT, width)
-    top = 0.06 + _LINE * (_TITLE * len(lines) + _SUBJECT * len(under)) + 0.06
-    with _style():
-        canvas = Canvas(figsize=(width, height + top), layout="constrained")
-        FigureCanvasAgg(canvas)
-        engine = canvas.get_layout_engine()
-        assert engine is not None
-        share = height / (height + top)
-        engine.set(rect=(0, 0, 1, share))  # type: ignore[call-arg]
-        place = 1 - 0.06 / (height + top)
-        plain: dict[str, Any] = {"ha": "left", "va": "top", "linespacing": 1.2}
-        canvas.text(0.01, place, "\n".join(lines), fontsize=_TITLE, weight="bold", **plain)
-        place -= _LINE * _TITLE * len(lines) / (height + top)
-        canvas.text(0.01, place, "\n".join(under), fontsize=_SUBJECT, **plain)
-        paint(canvas)
-        return Figure(
-            words.name,
-            words.heading,
-            words.subject,
-            words.description,
-            words.caption,
-            svg=_svg(canvas),
-            png=_png(canvas) if files else b"",
-        )
-
-
-def _wrapped(text: str, size: float, width: float) -> list[str]:
-    return textwrap.wrap(text, int((width - 0.1) / (_WIDTH * size)))
-
-
-@dataclass(frozen=True)
-class Legend:
-    """The one legend of all axes, under them, in as many columns as its labels leave room for.
-
-    Attributes:
-        labels: as the axes call their lines.
-        width: of the figure in inches.
-    """
-
-    labels: tuple[str, ...]
-    width: float = PAGE
-
-    @property
-    def columns(self) -> int:
-        """At least one."""
-        letter = _WIDTH * style.SIZES["legend.fontsize"]
-        for columns in (4, 3, 2):
-            rows = -(-len(self.labels) // columns)  # labels fill one column after the other
-            parts = [self.labels[i : i + rows] for i in range(0, len(self.labels), rows)]
-            if sum(letter * max(map(len, part)) + _HANDLE for part in parts) < self.width:
-                return columns
-        return 1
-
-    @property
-    def height(self) -> float:
-        """Inches."""
-        rows = -(-len(self.labels) // self.columns)
-        return 0.12 + rows * 1.55 / 72 * style.SIZES["legend.fontsize"]
-
-    def paint(self, canvas: Canvas, axes: Axes) -> None:
-        """Draw it for the lines of some axes."""
-        handles, labels = axes.get_legend_handles_labels()
-        canvas.legend(
-            handles, labels, loc="outside lower center", ncols=self.columns,
-            handlelength=2.4, columnspacing=1.2,
-        )  # fmt: skip
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, … around what there is to show, for axes of rising powers."""
-    low = max(low, 1e-4)
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    steps = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-    return [step for step in steps if low / 1.6 <= step <= high * 1.6]
-
-
-def log_axis(axes: Axes, low: float, high: float) -> None:
-    """Make x logarithmic, with numbers that are written out."""
-    axes.set_xscale("log")
-    ticks = log_ticks(low, high)
-    axes.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-
-
-@contextmanager
-def _style() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(style.RC)  # type: ignore[arg-type]
-        yield
+        mpl.rcParams.update(_RC)  # type: ignore[arg-type]
+        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasAgg(canvas)
+        subject = textwrap.wrap(f"[{figure.subject.words}]", 120)
+        heading = textwrap.fill(figure.heading, 86)
+        top = 1 + 0.06 / height
+        canvas.text(0.01, top, "\n".join(subject), fontsize=_SUBJECT, va="bottom")
+        top += len(subject) * _SUBJECT * 1.25 / 72 / height
+        canvas.text(0.01, top, heading, fontsize=_HEADING, va="bottom", weight="bold")
+        paint(canvas)
+        png, text = io.BytesIO(), io.StringIO()
+        canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        if files:
+            canvas.savefig(png, format="png", dpi=DPI, facecolor="white")
+    svg = text.getvalue()
+    return replace(figure, svg=svg[svg.index("<svg") :], png=png.getvalue())
 
 
-def _svg(canvas: Canvas) -> str:
-    buffer = io.StringIO()
-    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+def legend(canvas: Canvas, axes: Axes) -> None:
+    """One legend for all axes below them, of some axes' lines."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 110 // (max(map(len, labels)) + 8)
+    canvas.legend(
+        handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), handlelength=2.4,
+        ncols=max(1, min(4, columns)),
+    )  # fmt: skip
 
 
-def _png(canvas: Canvas) -> bytes:
-    buffer = io.BytesIO()
-    canvas.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    return buffer.getvalue()
+def logarithmic(axis: Any) -> None:
+    """Write 1, 2, 5, 10, … out on an axis of powers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def standalone(figure: Figure) -> str:
@@ -171,16 +172,13 @@ def standalone(figure: Figure) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'
 
 
-_COLOURS = {style.INK: "currentColor", style.GRID: "var(--grid)", style.PAPER: "var(--paper)"}
-
-
 def inline(figure: Figure, number: int) -> str:
     """The figure as a part of a page: its ink and grid are the page's, its ids its own.
 
     Its words are the caller's to give: it is marked as decoration of what says them.
     """
     svg = figure.svg
-    for colour, variable in _COLOURS.items():
+    for colour, variable in ((INK, "currentColor"), (GRID, "var(--grid)"), (PAPER, "var(--paper)")):
         svg = svg.replace(colour, variable)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="f{number}-\1"', svg)

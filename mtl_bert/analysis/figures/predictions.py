@@ -1,148 +1,103 @@
-"""The paper's Figures 2 to 4: what a run answers on the dev sets.
-
-Shapes: N dev examples, C classes.
-"""
+"""The paper's Figures 2 to 4: what a run answers on the dev sets."""
 
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from mtl_bert.analysis.document import Figure
-from mtl_bert.analysis.figures import style
-from mtl_bert.analysis.figures.canvas import PAGE, Words, draw
-from mtl_bert.analysis.figures.heat_maps import Colours, paint_heat
+from mtl_bert.analysis.figures.canvas import INK, SERIES, draw
+from mtl_bert.analysis.figures.kinds import heat_map, rows
 from mtl_bert.analysis.numbers import Floats, metric
-from mtl_bert.analysis.run_files import Classes, Predictions, Run, Scale
+from mtl_bert.analysis.run_files import Classes, Predictions, Scale
 from mtl_bert.analysis.statistics import pearson
 from mtl_bert.analysis.studies import Subject
 
-SHARES = Colours("Blues", 0, 1, lambda value: f"{value:.2f}")
-"""Of something that is neither good nor bad."""
-DISTANCES = (0.5, 1.0, 2.0)
-BLUE = "#0072B2"
+LIMITS = (0.5, 1.0, 2.0)
 _MANY = 5_000  # points that an SVG should not hold one by one
 
 
-def confusion(labels: Floats, predictions: Floats, classes: int) -> Floats:
-    """Counts of true (rows) and predicted (columns) classes: [C, C]."""
-    counts = np.zeros((classes, classes))
+def confusion(labels: Floats, predictions: Floats, names: tuple[str, ...]) -> pd.DataFrame:
+    """Shares of each true class (rows) by predicted class; rows without examples are 0."""
+    counts = np.zeros((len(names), len(names)))
     np.add.at(counts, (labels.astype(int), predictions.astype(int)), 1)
-    return counts
-
-
-def normalised(counts: Floats) -> Floats:
-    """Each row as shares of its sum; rows without examples are 0: [C, C]."""
-    sums = counts.sum(1, keepdims=True)
-    return np.asarray(np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0))
+    return pd.DataFrame(counts / counts.sum(1, keepdims=True).clip(1), names, names)
 
 
 def confusion_figure(
-    name: str,
-    heading: str,
-    subject: Subject,
-    run: Run,
-    task: str,
-    head: Classes,
+    name: str, heading: str, subject: Subject, given: dict[str, int], head: Classes,
     found: Predictions,
-) -> Figure:
-    """Figures 2 and 3: a row-normalised confusion matrix and how often each class is trained on."""
-    counts = confusion(found.labels, found.predictions, len(head.names))
-    shares = normalised(counts)
-    given = run.results.data.train_labels[task]
+) -> Figure:  # fmt: skip
+    """Figures 2 and 3: a row-normalised confusion matrix and the training labels of each class."""
+    shares = confusion(found.labels, found.predictions, head.names)
     numbers = [given.get(label, 0) for label in head.names]
     short = [label.replace(" ", "\n") for label in head.names]
 
     def paint(canvas: Canvas) -> None:
         left, right = canvas.subplots(1, 2, width_ratios=(1.25, 1))
-        paint_heat(left, shares, short, short, SHARES)
+        heat_map(left, shares.set_axis(short).set_axis(short, axis=1), "Blues", 0, 1)
         left.set(xlabel="predicted", ylabel="true", title="share of the true class")
-        _bars(right, numbers, short)
+        bars = right.barh(np.arange(len(short)) + 0.5, numbers, color=SERIES[0], height=0.7)
+        right.bar_label(bars, [f"{n:,}" for n in numbers], fontsize=6.5, padding=2, color=INK)
+        rows(right, short)
+        right.margins(x=0.18)
+        right.grid(visible=False, axis="y")
+        right.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        right.xaxis.set_major_formatter("{x:,.0f}")
+        right.set(xlabel="examples", title="training labels")
 
-    diagonal = "; ".join(
-        f"{label} {share:.0%}" for label, share in zip(head.names, shares.diagonal(), strict=True)
-    )
-    return draw(
-        Words(
-            name, heading, subject,
-            f"Confusion matrix of {task}; right answers by true class: {diagonal}. "
-            f"Counts of training labels: {dict(zip(head.names, numbers, strict=True))}.",
-            "Left: each true class is a row that adds up to 1. Right: the training labels.",
-        ),
-        paint,
-        width=PAGE,
-        height=2.9 if len(short) > 2 else 2.3,
+    diagonal = zip(head.names, shares.to_numpy().diagonal(), strict=True)
+    right = "; ".join(f"{label} {share:.0%}" for label, share in diagonal)
+    about = Figure(
+        name, heading, subject,
+        f"Confusion matrix; right answers by true class: {right}. "
+        f"Counts of training labels: {dict(zip(head.names, numbers, strict=True))}.",
+        "Left: each true class is a row that adds up to 1. Right: the training labels.",
     )  # fmt: skip
-
-
-def _bars(axes: Axes, numbers: list[int], names: list[str]) -> None:
-    """Bars that lie in the rows of the matrix beside them."""
-    places = np.arange(len(names)) + 0.5
-    bars = axes.barh(places, numbers, color=BLUE, height=0.7)
-    axes.bar_label(bars, [f"{n:,}" for n in numbers], fontsize=6.5, padding=2, color=style.INK)
-    axes.set_yticks(places, names)
-    axes.set_ylim(len(names), 0)
-    axes.tick_params(axis="y", length=0, labelsize=6.5)
-    axes.margins(x=0.18)
-    axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set(xlabel="examples", title="training labels")
+    return draw(about, paint, 2.9 if len(short) > 2 else 2.3)
 
 
 def scatter_figure(
-    name: str, heading: str, subject: Subject, task: str, head: Scale, found: Predictions
+    name: str, heading: str, subject: Subject, head: Scale, found: Predictions
 ) -> Figure:
     """Figure 4: true against predicted values, and how far they lie apart."""
-    r = float(pearson(found.labels, found.predictions))
-    groups = distance_groups(found.labels, found.predictions)
+    r = metric(float(pearson(found.labels, found.predictions)))
+    distances = distance_groups(found.labels, found.predictions)
 
     def paint(canvas: Canvas) -> None:
         left, right = canvas.subplots(1, 2, width_ratios=(1.1, 1))
         ends = [head.low, head.high]
-        left.plot(ends, ends, color=style.INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        left.plot(ends, ends, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         left.scatter(
-            found.labels, found.predictions, s=7, color=BLUE, alpha=0.4, linewidths=0,
+            found.labels, found.predictions, s=7, color=SERIES[0], alpha=0.4, linewidths=0,
             rasterized=len(found.labels) > _MANY,
         )  # fmt: skip
-        left.set(
-            xlabel="true",
-            ylabel="predicted",
-            title=f"Pearson r = {metric(r)}, N = {len(found.ids):,}",
-        )
-        places = np.arange(len(groups))
-        bars = right.bar(places, list(groups.values()), color=BLUE, width=0.7)
-        labels = [f"{count:,}" for count in groups.values()]
-        right.bar_label(bars, labels, fontsize=6.5, padding=1, color=style.INK)
-        right.set_xticks(places, list(groups))
-        right.tick_params(axis="x", length=0)
+        title = f"Pearson r = {r}, N = {len(found.ids):,}"
+        left.set(xlabel="true", ylabel="predicted", title=title)
+        bars = right.bar(list(distances), list(distances.values()), color=SERIES[0], width=0.7)
+        right.bar_label(bars, fmt="{:,.0f}", fontsize=6.5, padding=1, color=INK)
         right.margins(y=0.12)
         right.grid(visible=False, axis="x")
-        right.set(
-            xlabel="L1 distance d = |predicted − true|", ylabel="examples", title="how far apart"
-        )
+        right.set(xlabel="L1 distance d = |predicted − true|", ylabel="examples")
 
-    counts = ", ".join(f"{label}: {count:,}" for label, count in groups.items())
-    return draw(
-        Words(
-            name, heading, subject,
-            f"True against predicted values of {task}, r = {metric(r)}; examples by distance: "
-            f"{counts}.",
-            "Dashed: predicted = true. The groups' limits are "
-            f"{', '.join(f'{d:g}' for d in DISTANCES)} on the labels' scale of "
-            f"{head.low:g} to {head.high:g}; the paper does not print its own.",
-        ),
-        paint,
+    counts = ", ".join(f"{label}: {count:,}" for label, count in distances.items())
+    about = Figure(
+        name, heading, subject,
+        f"True against predicted values, r = {r}; examples by distance: {counts}.",
+        "Dashed: predicted = true. The groups' limits are "
+        f"{', '.join(f'{limit:g}' for limit in LIMITS)} on the labels' scale of "
+        f"{head.low:g} to {head.high:g}; the paper does not print its own.",
     )  # fmt: skip
+    return draw(about, paint)
 
 
 def distance_groups(labels: Floats, predictions: Floats) -> dict[str, int]:
     """Examples by how far the prediction lies from the label."""
-    first, *_, last = DISTANCES
-    names = [f"d ≤ {first:g}"]
-    names += [f"{a:g} < d ≤ {b:g}" for a, b in pairwise(DISTANCES)]
-    places = np.searchsorted(DISTANCES, np.abs(predictions - labels), side="left")
-    counts = np.bincount(places, minlength=len(DISTANCES) + 1)
-    return dict(zip([*names, f"d > {last:g}"], counts.tolist(), strict=True))
+    names = [f"d ≤ {LIMITS[0]:g}"]
+    names += [f"{a:g} < d ≤ {b:g}" for a, b in pairwise(LIMITS)]
+    names += [f"d > {LIMITS[-1]:g}"]
+    places = np.searchsorted(LIMITS, np.abs(predictions - labels), side="left")
+    counts = np.bincount(places, minlength=len(names)).tolist()
+    return dict(zip(names, counts, strict=True))
