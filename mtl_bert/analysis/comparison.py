@@ -4,7 +4,7 @@ Shapes: S seeds of a method, N dev examples, R resamples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import final
 
@@ -104,35 +104,29 @@ class Comparison:
     groups: Sequence[Group]
     resampled: Mapping[str, Mapping[int, Floats]]
     excluded: tuple[str, ...]
-    _known: dict[tuple[int, int, str], Difference] = field(default_factory=dict)
 
     def difference(self, first: Group, second: Group, what: str = SCORE) -> Difference:
         """First minus second."""
-        a, b = self.groups.index(first), self.groups.index(second)
-        if (a, b, what) not in self._known:
-            self._known[a, b, what] = self._difference(a, b, what)
-        return self._known[a, b, what]
-
-    def _difference(self, a: int, b: int, what: str) -> Difference:
-        first, second = self.groups[a], self.groups[b]
         common = sorted({*first.seeds} & {*second.seeds})
         values = [[g.at(seed, what) for seed in common] for g in (first, second)]
-        mean = first.mean(what) - second.mean(what)
-        examples = self._over_examples(a, b, what, common)
         seeds = seed_interval(*values)
+        mean = first.mean(what) - second.mean(what)
         if seeds is not None:
             mean = float(np.mean(values[0]) - np.mean(values[1]))
+        examples = self._over_examples((first, second), what, common)
         return Difference(mean, examples, seeds, len(common))
 
-    def _over_examples(self, a: int, b: int, what: str, common: list[int]) -> Interval | None:
+    def _over_examples(
+        self, pair: tuple[Group, Group], what: str, common: list[int]
+    ) -> Interval | None:
         """The difference on resamples, averaged over common seeds, or all where there are none."""
         known = self.resampled.get(what, {})
-        if a not in known or b not in known:
-            return None
         means = []
-        for place in (a, b):
-            seeds = self.groups[place].seeds
-            rows = [seeds.index(seed) for seed in common] or list(range(len(seeds)))
+        for group in pair:
+            place = self.groups.index(group)
+            if place not in known:
+                return None
+            rows = [group.seeds.index(seed) for seed in common] or list(range(group.n))
             means.append(known[place][rows].mean(0))
         return percentile_interval(means[0] - means[1])
 
@@ -192,14 +186,13 @@ def _resample(
     usable: Mapping[int, Sequence[Predictions]], metric: str, stream: int
 ) -> dict[int, Floats]:
     """The metric of each method's seeds on the same resamples: [S, R] each."""
-    if not usable:
-        return {}
     models = [found for files in usable.values() for found in files]
+    if not models:
+        return {}
     predictions = np.stack([found.predictions for found in models])
     drawn = bootstrap(metric, models[0].labels, predictions, stream)
     ends = np.cumsum([len(files) for files in usable.values()])[:-1]
-    parts = np.split(drawn, ends)
-    return dict(zip(usable, parts, strict=True))
+    return dict(zip(usable, np.split(drawn, ends), strict=True))
 
 
 def _score(study: Study, resampled: Mapping[str, Mapping[int, Floats]]) -> dict[int, Floats]:

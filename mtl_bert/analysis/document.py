@@ -5,7 +5,8 @@ numbers are about, and its title always ends with it.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Column:
         group: the one above it.
         numeric: whether it holds numbers.
         wide: whether it holds sentences.
-        key: of its values in the records; the heading where there is none.
+        key: of its values in records, where that is not the heading.
         form: how a number is written.
     """
 
@@ -73,15 +74,21 @@ class Column:
         """Both headings in one."""
         return f"{self.group} {self.heading}".strip()
 
-    def cell(self, value: Any) -> "Cell":
-        """What a record holds, written: a number, numbers over seeds [S], or words."""
+    @property
+    def name(self) -> str:
+        """The key of its values in records."""
+        return self.key or self.heading
+
+    def cell(self, record: "Record", *, bold: bool = False) -> "Cell":
+        """What a record holds, written: a number, numbers over seeds [S], words or a cell."""
+        value = record.get(self.name)
+        if isinstance(value, np.ndarray):
+            return Cell(numbers.over_seeds(value, self.form), bold)
+        if isinstance(value, str):
+            return Cell(value, bold)
         if isinstance(value, Cell):
             return value
-        if isinstance(value, np.ndarray):
-            return Cell(numbers.over_seeds(value, self.form))
-        if isinstance(value, str):
-            return Cell(value)
-        return Cell(numbers.MISSING if value is None else self.form(value))
+        return Cell(numbers.MISSING if value is None else self.form(value), bold)
 
 
 @dataclass(frozen=True)
@@ -97,13 +104,30 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Table:
+class Titled:
+    """A table or a figure.
+
+    Attributes:
+        name: of its files.
+        heading: its title without what the numbers are about.
+        subject: what the numbers are about.
+    """
+
+    name: str
+    heading: str
+    subject: Subject
+
+    @property
+    def title(self) -> str:
+        """Heading and subject."""
+        return self.subject.title(self.heading)
+
+
+@dataclass(frozen=True)
+class Table(Titled):
     """A table.
 
     Attributes:
-        name: of its file.
-        heading: its title without what the numbers are about.
-        subject: what the numbers are about.
         columns: the first one names the row.
         rows: a cell for each column.
         caption: how to read it.
@@ -112,9 +136,6 @@ class Table:
         folded: shown only on demand, where that can be.
     """
 
-    name: str
-    heading: str
-    subject: Subject
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
@@ -122,36 +143,22 @@ class Table:
     records: tuple[Record, ...] = ()
     folded: bool = False
 
-    def __post_init__(self) -> None:
-        """Check that rows fill the columns."""
-        if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"{self.name}: a row does not have {len(self.columns)} cells")
-
-    @property
-    def title(self) -> str:
-        """Heading and subject."""
-        return self.subject.title(self.heading)
-
     @property
     def grouped(self) -> tuple[tuple[str, int], ...]:
         """The upper headings with the number of columns under each; empty without any."""
-        groups: list[tuple[str, int]] = []
-        for column in self.columns:
-            if groups and column.group and groups[-1][0] == column.group:
-                groups[-1] = (column.group, groups[-1][1] + 1)
-            else:
-                groups.append((column.group, 1))
+        groups = [(name, len(list(own))) for name, own in groupby(self.columns, _group)]
         return tuple(groups) if any(name for name, _ in groups) else ()
 
 
+def _group(column: Column) -> str:
+    return column.group
+
+
 @dataclass(frozen=True)
-class Figure:
+class Figure(Titled):
     """A figure.
 
     Attributes:
-        name: of its files.
-        heading: its title without what the numbers are about.
-        subject: what the numbers are about.
         description: what it shows, in words, for those who cannot see it.
         caption: how to read it.
         svg: for a file or, after :func:`~mtl_bert.analysis.figures.canvas.inline`, a page; empty
@@ -159,18 +166,10 @@ class Figure:
         png: for a file; empty where the figure is for a page only.
     """
 
-    name: str
-    heading: str
-    subject: Subject
     description: str
     caption: str = ""
     svg: str = ""
     png: bytes = b""
-
-    @property
-    def title(self) -> str:
-        """Heading and subject."""
-        return self.subject.title(self.heading)
 
 
 def words(*headings: str, group: str = "") -> list[Column]:
@@ -211,13 +210,8 @@ def table(
         **more: caption, notes, folded.
     """
     shown = tuple(columns)
-    rows = []
-    for place, record in enumerate(records):
-        cells = {column: column.cell(record.get(column.key or column.heading)) for column in shown}
-        rows.append(tuple(
-            replace(cell, bold=cell.bold or (place, column.key or column.heading) in bold)
-            for column, cell in cells.items()
-        ))  # fmt: skip
+    rows = [tuple(column.cell(record, bold=(place, column.name) in bold) for column in shown)
+            for place, record in enumerate(records)]  # fmt: skip
     flat = [_flat({"subject": subject.words} | record) for record in files or records]
     return Table(name, heading, subject, shown, tuple(rows), records=tuple(flat), **more)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mtl_bert.analysis import numbers, paper
 from mtl_bert.analysis.commands import fill
-from mtl_bert.analysis.document import Block, Column, Commands, Record, Table, numeric, table, words
+from mtl_bert.analysis.document import Block, Column, Commands, Record, Table, numeric, table
 from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.studies import SCORE, Group, Study, one_device, row_of
 
@@ -159,34 +159,51 @@ def _used(rr: Group | None, task: str) -> float | None:
 def score_table(study: Study, number: int, heading: str, others: Sequence[Group]) -> list[Block]:
     """Table 2 or 4: metrics, score and time of methods, the paper's and others."""
     lines = lines_of(study.main, number) + [Line(g.label, None, g) for g in others]
+    caption = (
+        f"Best epoch on the dev sets, of {study.main_epochs or '?'} epochs"
+        f" ({paper.EPOCHS} in the paper). {OURS}"
+    )
+    name = f"table{number}"
+    found = _scores(study, name, f"Table {number}: {heading}", lines, caption, number)
+    return [found, *_missing(study, lines, study.main_epochs or paper.EPOCHS)]
+
+
+def methods_table(study: Study) -> Table:
+    """Metrics, score and time of all methods, with nothing of the paper's beside them."""
+    lines = [Line(group.label, None, group) for group in study.main]
+    caption = "Best epoch on the dev sets; mean ± standard deviation over n seeds."
+    return _scores(study, "methods", "The methods beside each other", lines, caption)
+
+
+def _scores(
+    study: Study, name: str, heading: str, lines: Sequence[Line], caption: str, number: int = 0
+) -> Table:
+    """Metrics, score and time of methods; beside the paper's where there is its table's number."""
     whats = [*study.tasks, SCORE]
-    records = _records(lines, study.main, whats, number)
-    minutes = "minutes per epoch"
-    found = table(
-        f"{study.slug}-table{number}",
-        f"Table {number}: {heading}",
+    records = _records(lines, study.main, whats, number or 2)
+    columns = (c for what in whats for c in _compared(study, what))
+    minutes = {"minutes_paper": "paper", "minutes": _ours(study)}
+    ratios = {"minutes_to_rr_paper": "paper ÷ RR", "minutes_to_rr": "ours ÷ RR"}
+    group = "minutes per epoch"
+    shown = (
+        Column("method", numeric=False, key="_label"), *columns,
+        *numeric(minutes, numbers.minutes, group), *numeric(ratios, numbers.ratio, group),
+        *numeric(["n"]),
+    )  # fmt: skip
+    if not number:
+        shown = tuple(c for c in shown if not c.name.endswith(("_paper", "_difference")))
+    return table(
+        f"{study.slug}-{name}",
+        heading,
         study.subject,
-        (
-            Column("method", numeric=False, key="_label"),
-            *(column for what in whats for column in _compared(study, what)),
-            *numeric({"minutes_paper": "paper", "minutes": _ours(study)}, numbers.minutes, minutes),
-            *numeric({"minutes_to_rr_paper": "paper ÷ RR", "minutes_to_rr": "ours ÷ RR"},
-                     numbers.ratio, minutes),
-            *numeric(["n"]),
-        ),
+        shown,
         records,
         bold=_best(records, whats),
         caption=_joined(
-            f"Best epoch on the dev sets, of {study.main_epochs or '?'} epochs"
-            f" ({paper.EPOCHS} in the paper).",
-            OURS,
-            _times_note(lines),
-            BOLD_RULE,
-            study.subject.warning,
+            caption, _times_note(lines), BOLD_RULE, study.subject.warning if number else ""
         ),
         notes=footnotes(number),
-    )  # fmt: skip
-    return [found, *_missing(study, lines, study.main_epochs or paper.EPOCHS)]
+    )
 
 
 def _records(
@@ -236,32 +253,6 @@ def first_epoch_table(study: Study) -> list[Block]:
         notes=footnotes(3),
     )  # fmt: skip
     return [found, *_missing(study, lines, 1)]
-
-
-def methods_table(study: Study) -> Table:
-    """Metrics, score and time of all methods, with nothing of the paper's beside them."""
-    lines = [Line(group.label, None, group) for group in study.main]
-    whats = [*study.tasks, SCORE]
-    records = _records(lines, study.main, whats, 2)
-    headings = {what: _heading(study, what) for what in whats}
-    return table(
-        f"{study.slug}-methods",
-        "The methods beside each other",
-        study.subject,
-        (
-            *words("method"), *numeric(headings, numbers.metric),
-            *numeric({"minutes": _ours(study)}, numbers.minutes, "minutes per epoch"),
-            *numeric({"minutes_to_rr": "÷ RR"}, numbers.ratio, "minutes per epoch"),
-            *numeric(["n"]),
-        ),
-        records,
-        bold=_best(records, whats),
-        caption=_joined(
-            "Best epoch on the dev sets; mean ± standard deviation over n seeds.",
-            _times_note(lines),
-            BOLD_RULE,
-        ),
-    )  # fmt: skip
 
 
 def is_the_papers(study: Study) -> bool:

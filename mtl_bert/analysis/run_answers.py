@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from mtl_bert.analysis import numbers, paper
 from mtl_bert.analysis.data_usage import ALL, usage
 from mtl_bert.analysis.fairness import single_of
 from mtl_bert.analysis.gradient_conflicts import Joint, Layers, joint, steps_alone
 from mtl_bert.analysis.gradient_conflicts import layers as layers_of
+from mtl_bert.analysis.render import environment
 from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.studies import Group, Study, phases_of, row_of
 from mtl_bert.runs.results import PairConflict, PhaseRecord, Results
@@ -95,15 +94,10 @@ class Findings:
 
 @cache
 def _sentences() -> Any:
-    environment = Environment(
-        loader=PackageLoader("mtl_bert.analysis", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    plain = environment(autoescape=False)
     for name in ("percent", "metric", "change", "minutes", "ratio", "count", "counted"):
-        environment.filters[name] = getattr(numbers, name)
-    return environment.get_template("answers.txt.j2").module
+        plain.filters[name] = getattr(numbers, name)
+    return plain.get_template("answers.txt.j2").module
 
 
 def answer(name: str, *findings: Findings) -> str:

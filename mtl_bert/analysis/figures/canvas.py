@@ -152,7 +152,7 @@ def draw(
 def legend(canvas: Canvas, axes: Axes) -> None:
     """One legend for all axes below them, of some axes' lines."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = 110 // (max(map(len, labels)) + 8)
+    columns = 120 // (max(map(len, labels)) + 8)
     canvas.legend(
         handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), handlelength=2.4,
         ncols=max(1, min(4, columns)),
