@@ -9,6 +9,7 @@ from itertools import combinations, product
 from typing import final
 
 import numpy as np
+import pandas as pd
 
 from mtl_bert.analysis import numbers
 from mtl_bert.analysis.document import (
@@ -23,7 +24,7 @@ from mtl_bert.analysis.document import (
     words,
 )
 from mtl_bert.analysis.numbers import Floats
-from mtl_bert.analysis.run_files import Predictions, UnusableError
+from mtl_bert.analysis.run_files import UnusableError
 from mtl_bert.analysis.statistics import (
     LEVEL,
     METRICS,
@@ -153,26 +154,26 @@ def compare(study: Study, groups: Sequence[Group]) -> Comparison:
 
 def _usable(
     groups: Sequence[Group], task: str, metric: str, excluded: list[str]
-) -> dict[int, list[Predictions]]:
+) -> dict[int, list[pd.DataFrame]]:
     """The methods whose prediction files can be resampled together."""
-    usable: dict[int, list[Predictions]] = {}
-    standard: Predictions | None = None
+    usable: dict[int, list[pd.DataFrame]] = {}
+    standard: pd.DataFrame | None = None
     for place, group in enumerate(groups):
-        files: list[Predictions] = []
+        files: list[pd.DataFrame] = []
         try:
             for run in group.runs:
                 found = run.predictions(task)
                 recorded = run.results.tasks[task].value
-                value = float(METRICS[metric](found.labels, found.predictions))
+                columns = (found[name].to_numpy(float) for name in ("label", "prediction"))
+                value = float(METRICS[metric](*columns))
                 if not abs(value - recorded) <= TOLERANCE:
                     raise UnusableError(
                         f"{run.name}: {metric} of the file is {value:.4f}, recorded {recorded:.4f}"
                     )
-                if len(found.ids) < 2:
+                if len(found) < 2:
                     raise UnusableError("too few dev examples")
-                standard = standard or found
-                same = found.ids == standard.ids and np.array_equal(found.labels, standard.labels)
-                if not same:
+                standard = found if standard is None else standard
+                if not found[["id", "label"]].equals(standard[["id", "label"]]):
                     raise UnusableError(f"{run.name}: another dev set than the other methods'")
                 files.append(found)
         except UnusableError as error:
@@ -183,14 +184,14 @@ def _usable(
 
 
 def _resample(
-    usable: Mapping[int, Sequence[Predictions]], metric: str, stream: int
+    usable: Mapping[int, Sequence[pd.DataFrame]], metric: str, stream: int
 ) -> dict[int, Floats]:
     """The metric of each method's seeds on the same resamples: [S, R] each."""
     models = [found for files in usable.values() for found in files]
     if not models:
         return {}
-    predictions = np.stack([found.predictions for found in models])
-    drawn = bootstrap(metric, models[0].labels, predictions, stream)
+    predictions = np.stack([found["prediction"] for found in models])
+    drawn = bootstrap(metric, models[0]["label"].to_numpy(float), predictions, stream)
     ends = np.cumsum([len(files) for files in usable.values()])[:-1]
     return dict(zip(usable, np.split(drawn, ends), strict=True))
 

@@ -17,8 +17,8 @@ from mtl_bert.analysis.costs import costs_table, proportions_table
 from mtl_bert.analysis.document import Block, Document, Points, Section, Text
 from mtl_bert.analysis.figures.canvas import Looks, looks_of
 from mtl_bert.analysis.figures.curves import study_figures
-from mtl_bert.analysis.mistakes import answer_blocks
 from mtl_bert.analysis.numbers import counted
+from mtl_bert.analysis.predictions import answer_blocks
 from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.run_list import provenance, runs_table
 from mtl_bert.analysis.run_page import addresses

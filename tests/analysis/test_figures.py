@@ -19,9 +19,9 @@ from mtl_bert.analysis.figures.curves import (
     progress_figures,
     study_figures,
 )
-from mtl_bert.analysis.figures.predictions import confusion, distance_groups, normalised
+from mtl_bert.analysis.predictions import confusion, distance_groups, normalised
 from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.mistakes import mistakes
+from mtl_bert.analysis.predictions import mistakes
 from mtl_bert.analysis.run_files import Classes, Predictions, Scale, head_of
 from mtl_bert.analysis.studies import SCORE, Subject
 from tests.analysis.factory import HEADS, Made
