@@ -131,7 +131,7 @@ def _study_section(
             study, run, task, f"{lead}-{file_name(task)}")]  # fmt: skip
         anchor = f"{study.slug}-answers{number or ''}"
         sections.append(Section(anchor, f"What {run.name} answers", tuple(blocks)))
-    blocks = [*_provenance(study), _runs_table(study, places)]
+    blocks = [*_provenance(study), runs_table(study, places)]
     sections.append(Section(f"{study.slug}-provenance", "Provenance", tuple(blocks)))
     about = (study.subject.words, study.subject.warning)
     return Section(study.slug, study.name, tuple(map(Text, filter(None, about))), tuple(sections))
@@ -154,7 +154,7 @@ def _shown(study: Study, chosen: Sequence[Run], *, best: bool) -> list[Run]:
     return [max(arrp or study.runs, key=lambda run: run.results.score)]
 
 
-def _runs_table(study: Study, addresses: Mapping[Path, str]) -> Table:
+def runs_table(study: Study, addresses: Mapping[Path, str]) -> Table:
     """Every run of a study, also those that no other table shows; names lead to pages."""
     shown = {run for group in (*study.main, *study.single) for run in group.runs}
     records = []

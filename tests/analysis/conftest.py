@@ -35,8 +35,11 @@ class Written:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures without their drawings, which take most of a report's time."""
-    monkeypatch.setattr(canvas, "_svg", lambda _: "<svg ></svg>")
-    monkeypatch.setattr(canvas, "_png", lambda _: b"")
+
+    def save(self: object, file: io.IOBase, **how: object) -> None:
+        file.write("<svg ></svg>" if how["format"] == "svg" else b"")  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(canvas.Canvas, "savefig", save)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from mtl_bert.analysis import imbalance, paper
 from mtl_bert.analysis.contents import report
 from mtl_bert.analysis.document import Figure, Section, Table, Text
-from mtl_bert.analysis.figures import style
+from mtl_bert.analysis.figures import canvas
 from mtl_bert.analysis.imbalance import QUESTION, Series, ratio_of, series_of, worst
 from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.studies import SCORE, Study, studies
@@ -48,7 +48,7 @@ def only(studies_of: list[Study]) -> Series:
 
 def section_of(ladder: Series, means: Mapping[tuple[float, str, str], float]) -> Section:
     """The section, where differences are told: (ratio, label, label) -> mean."""
-    looks = style.looks_of(group.method for study in ladder.studies for group in study.groups)
+    looks = canvas.looks_of(group.method for study in ladder.studies for group in study.groups)
     comparisons = {
         study: Told(
             study.compared,
@@ -229,7 +229,7 @@ def test_a_rung_is_held_against_the_paper_only_with_its_rows(tmp_path: Path) -> 
 
 def test_one_seed_cannot_be_judged() -> None:
     ladder = only(found(*(at(r, m) for r in (1, 10) for m in (ARRP, RR))))
-    looks = style.looks_of(group.method for study in ladder.studies for group in study.groups)
+    looks = canvas.looks_of(group.method for study in ladder.studies for group in study.groups)
     comparisons = {s: Told(s.compared, {}, common=1) for s in ladder.studies}
     *_, question, _ = imbalance.section(ladder, looks, comparisons).blocks
     assert isinstance(question, Text)
