@@ -181,17 +181,18 @@ def _scores(
     """Metrics, score and time of methods; beside the paper's where there is its table's number."""
     whats = [*study.tasks, SCORE]
     records = _records(lines, study.main, whats, number or 2)
-    columns = (c for what in whats for c in _compared(study, what))
-    minutes = {"minutes_paper": "paper", "minutes": _ours(study)}
-    ratios = {"minutes_to_rr_paper": "paper ÷ RR", "minutes_to_rr": "ours ÷ RR"}
+    metrics = numeric({what: _heading(study, what) for what in whats}, numbers.metric)
+    minutes, ratios = {"minutes": _ours(study)}, {"minutes_to_rr": "÷ RR"}
+    if number:
+        metrics = [column for what in whats for column in _compared(study, what)]
+        minutes = {"minutes_paper": "paper", **minutes}
+        ratios = {"minutes_to_rr_paper": "paper ÷ RR", "minutes_to_rr": "ours ÷ RR"}
     group = "minutes per epoch"
     shown = (
-        Column("method", numeric=False, key="_label"), *columns,
+        Column("method", numeric=False, key="_label"), *metrics,
         *numeric(minutes, numbers.minutes, group), *numeric(ratios, numbers.ratio, group),
         *numeric(["n"]),
     )  # fmt: skip
-    if not number:
-        shown = tuple(c for c in shown if not c.name.endswith(("_paper", "_difference")))
     return table(
         f"{study.slug}-{name}",
         heading,

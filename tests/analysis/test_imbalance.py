@@ -127,7 +127,7 @@ def test_the_tables_and_the_figure() -> None:
     assert column(scores, "n")[label] == "2 or 3"
     (record,) = (r for r in scores.records if (r["method"], r["ratio"]) == (label, 1))
     assert record["score"] == pytest.approx(0.6333, abs=1e-4)
-    assert record["score sd"] == pytest.approx(np.std([0.6, 2 / 3], ddof=1))
+    assert record["score_sd"] == pytest.approx(np.std([0.6, 2 / 3], ddof=1))
     assert label in figure.description
     assert "RR" in figure.description
     assert [c.heading for c in advantage.columns] == ["method", "minus", "1 : 1", "10 : 1"]
