@@ -13,8 +13,10 @@ from mtl_bert.analysis import (
     paper_tables,
     studies,
 )
+from mtl_bert.analysis.canvas import Looks, looks_of
 from mtl_bert.analysis.comparison import Comparison
 from mtl_bert.analysis.costs import costs_table, proportions_table
+from mtl_bert.analysis.curves import study_figures
 from mtl_bert.analysis.document import (
     Block,
     Cell,
@@ -28,8 +30,6 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.figures.canvas import Looks, looks_of
-from mtl_bert.analysis.figures.curves import study_figures
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.numbers import counted
 from mtl_bert.analysis.predictions import answer_blocks

@@ -161,7 +161,7 @@ class Figure(Titled):
     Attributes:
         description: what it shows, in words, for those who cannot see it.
         caption: how to read it.
-        svg: for a file or, after :func:`~mtl_bert.analysis.figures.canvas.inline`, a page; empty
+        svg: for a file or, after :func:`~mtl_bert.analysis.canvas.inline`, a page; empty
             before it is drawn.
         png: for a file; empty where the figure is for a page only.
     """

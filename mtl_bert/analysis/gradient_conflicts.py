@@ -13,13 +13,16 @@ import numpy as np
 
 from mtl_bert.analysis import numbers
 from mtl_bert.analysis.document import Block, Column, Record, Text, numeric, table, words
-from mtl_bert.analysis.figures.run import HOW
 from mtl_bert.analysis.studies import Group, Study, phases_of
 from mtl_bert.runs.results import Influence, PairConflict, PhaseRecord
 
 NONE = (
     "Nothing can be said: in single-task steps there is only one gradient, and no run of this "
     "setting has other ones."
+)
+HOW = (
+    "A step is in conflict for a pair where the cosine is negative; for gradients that have "
+    "nothing to do with each other that is so in about half of the steps."
 )
 Layers = dict[str, dict[str, PairConflict]]
 """Part of the encoder -> pair."""

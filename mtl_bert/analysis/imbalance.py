@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 
 from mtl_bert.analysis import numbers
+from mtl_bert.analysis.canvas import POINTS, SPREAD, Looks, lines_figure
 from mtl_bert.analysis.comparison import RULE, Comparison, Difference
+from mtl_bert.analysis.curves import trends
 from mtl_bert.analysis.document import (
     Block,
     Cell,
@@ -31,9 +33,6 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.figures.canvas import Looks
-from mtl_bert.analysis.figures.curves import trends
-from mtl_bert.analysis.figures.kinds import POINTS, SPREAD, lines_figure
 from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.statistics import seed_interval

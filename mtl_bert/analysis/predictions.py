@@ -8,9 +8,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from mtl_bert.analysis import paper
+from mtl_bert.analysis.canvas import INK, SERIES, draw, heat_map, rows
 from mtl_bert.analysis.document import Block, Column, Figure, Text, table
-from mtl_bert.analysis.figures.canvas import INK, SERIES, draw
-from mtl_bert.analysis.figures.kinds import heat_map, rows
 from mtl_bert.analysis.numbers import Floats, metric
 from mtl_bert.analysis.run_files import Classes, Run, Scale, UnusableError
 from mtl_bert.analysis.statistics import pearson

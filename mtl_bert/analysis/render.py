@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mtl_bert.analysis.canvas import inline, standalone
 from mtl_bert.analysis.document import PAGE, Block, Document, Figure, Record, Table
-from mtl_bert.analysis.figures.canvas import inline, standalone
 from mtl_bert.utils.files import replacing, write_text
 
 TEXT, TABLES, FIGURES = "report.md", "tables", "figures"

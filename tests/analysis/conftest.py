@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis import paper, render
+from mtl_bert.analysis import canvas, paper, render
 from mtl_bert.analysis.document import Document
-from mtl_bert.analysis.figures import canvas
 from mtl_bert.analysis.render import write_report
 from tests.analysis.conflicting import quarrel
 from tests.analysis.factory import PAPER_SURGERY, Made, damaged, made_of, make_paper, make_run

@@ -9,17 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.analysis.document import Figure
-from mtl_bert.analysis.figures import canvas
-from mtl_bert.analysis.figures.canvas import draw, inline, standalone
-from mtl_bert.analysis.figures.curves import (
+from mtl_bert.analysis import canvas
+from mtl_bert.analysis.canvas import POINTS, draw, inline, lines_figure, standalone
+from mtl_bert.analysis.curves import (
     cost_figure,
     effect_figures,
     pareto,
     progress,
     study_figures,
 )
-from mtl_bert.analysis.figures.kinds import POINTS, lines_figure
+from mtl_bert.analysis.document import Figure
 from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.predictions import confusion, distance_groups, mistakes
 from mtl_bert.analysis.run_files import Classes, Scale, head_of

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.analysis import imbalance, paper
+from mtl_bert.analysis import canvas, imbalance, paper
 from mtl_bert.analysis.contents import report
 from mtl_bert.analysis.document import Figure, Section, Table, Text
-from mtl_bert.analysis.figures import canvas
 from mtl_bert.analysis.imbalance import QUESTION, Series, ratio_of, series_of, worst
 from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.studies import SCORE, Study, studies

@@ -8,9 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from mtl_bert.analysis.canvas import (
+    INK,
+    POINTS,
+    SPREAD,
+    Looks,
+    draw,
+    legend,
+    lines_figure,
+    logarithmic,
+)
 from mtl_bert.analysis.document import Figure
-from mtl_bert.analysis.figures.canvas import INK, Looks, draw, legend, logarithmic
-from mtl_bert.analysis.figures.kinds import POINTS, SPREAD, lines_figure
 from mtl_bert.analysis.methods import UPDATE
 from mtl_bert.analysis.numbers import spread
 from mtl_bert.analysis.studies import SCORE, Group, Study

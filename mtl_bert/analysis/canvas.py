@@ -1,4 +1,4 @@
-"""What every figure shares: its looks, its title, and how it becomes a file or part of a page.
+"""Figures: their looks and titles, panels of lines, heat maps, and how they become files.
 
 Colours are Okabe and Ito's, which the colour-blind can tell apart. Ink and grid are colours that
 nothing else has, so that a page can replace them by its own.
@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mtl_bert.analysis.document import Figure
 from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.numbers import MINUS
 
 INK, GRID, PAPER = "#1a1a1b", "#d4d4d5", "#fefefd"
 OTHER = "#A08A00"  # a darker yellow: Okabe and Ito's own is lost on white
@@ -69,6 +72,10 @@ _RC: dict[str, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "mtl_bert",  # the same figure gives the same file
 }
+
+SPREAD = "Bars or bands: ± one standard deviation over seeds, where there are several."
+POINTS = ["panel", "series", "x", "y"]
+"""Columns of a frame of points; several of the same x are repetitions."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,88 @@ def logarithmic(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def lines_figure(
+    figure: Figure,
+    points: pd.DataFrame,
+    looks: Mapping[str, Look],
+    ylabels: Mapping[str, str],
+    xlabel: str,
+    *,
+    log: bool = False,
+    files: bool = True,
+) -> Figure:
+    """A panel of lines for each metric, two side by side, with bands of one standard deviation.
+
+    Args:
+        figure: what is said about it.
+        points: a frame of :data:`POINTS`.
+        looks: series -> its look.
+        ylabels: panel -> the label of its axis, in the order of the panels.
+        xlabel: what the lines go along.
+        log: whether x is on a logarithmic scale.
+        files: see :func:`draw`.
+    """
+    means = points.groupby(POINTS[:3])["y"].agg(["mean", "std"]).fillna(0.0).reset_index("x")
+    columns = min(2, len(ylabels))
+    rows = -(-len(ylabels) // columns)
+
+    def paint(canvas: Canvas) -> None:
+        panels = canvas.subplots(rows, columns, squeeze=False).flatten()
+        for axes, (panel, ylabel) in zip(panels, ylabels.items(), strict=False):
+            for series, look in looks.items():
+                if (panel, series) in means.index:
+                    _line(axes, means.loc[[(panel, series)]], series, look)
+            axes.set(ylabel=ylabel, title=panel if len(ylabels) > 1 else "", xlabel=xlabel)
+            if log:
+                axes.set_xscale("log")
+                logarithmic(axes.xaxis)
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(8, integer=points["x"].dtype.kind == "i"))
+        for axes in panels[len(ylabels) :]:
+            axes.set_visible(False)
+        legend(canvas, max(panels, key=lambda axes: len(axes.get_lines())))
+
+    return draw(figure, paint, max(1.85 * rows, 2.6), files=files)
+
+
+def _line(axes: Axes, points: pd.DataFrame, label: str, look: Look) -> None:
+    x, mean, sd = (points[name].to_numpy() for name in ("x", "mean", "std"))
+    every = max(1, len(points) // 10)
+    axes.plot(x, mean, linestyle=look.line, label=label, markevery=every, **look.marks)
+    axes.fill_between(x, mean - sd, mean + sd, color=look.colour, alpha=0.15, linewidth=0)
+
+
+def heat_map(
+    axes: Axes, values: pd.DataFrame, colours: str, low: float, high: float, digits: int = 2
+) -> None:
+    """Colour and write out a field for each number of a frame; NaN stays empty."""
+    field, colour = values.to_numpy(float), mpl.colormaps[colours]
+    axes.pcolormesh(
+        np.ma.masked_invalid(field), cmap=colours, vmin=low, vmax=high, edgecolors=GRID,
+        linewidth=0.4,
+    )  # fmt: skip
+    for row, column in np.argwhere(np.isfinite(field)):
+        value = float(field[row, column])
+        red, green, blue, _ = colour((value - low) / (high - low))
+        bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+        text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)  # no −0
+        axes.text(
+            column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5,
+            color="#111111" if bright else "#ffffff",  # by day and by night
+        ).set_in_layout(False)  # fmt: skip
+    rows(axes, list(values.index))
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, list(values.columns))
+    axes.tick_params(length=0, labelsize=6.5)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a heat map, or of bars beside one, from above."""
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.set_ylim(len(names), 0)
 
 
 def standalone(figure: Figure) -> str:
