@@ -4,6 +4,7 @@ A step is joint where several tasks are represented in it. Means are over steps,
 an epoch counts by its length. Shapes: S seeds of a method.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -94,11 +95,10 @@ def layers(phases: Sequence[PhaseRecord], tasks: Sequence[str]) -> Layers:
 
 def steps_alone(phases: Iterable[PhaseRecord]) -> dict[str, int]:
     """Steps that had one task only: task -> how many, of phases without joint steps."""
-    steps: dict[str, int] = {}
+    steps: Counter[str] = Counter()
     for phase in phases:
         if phase.conflicts and not phase.conflicts.pairs:
-            for task, part in phase.conflicts.tasks.items():
-                steps[task] = steps.get(task, 0) + part.steps
+            steps.update({task: part.steps for task, part in phase.conflicts.tasks.items()})
     return steps
 
 
