@@ -83,7 +83,12 @@ def report(
     chosen = [_chosen(path, runs) for path in run or ()]
     runs += [one for one in chosen if one not in runs]
     if publish:
-        _check_names(runs)
+        for name, count in Counter(one.name for one in runs).items():
+            if count > 1:  # an archive has room for one of them
+                raise UserError(
+                    f"--publish: expected runs of different names, found {count} of {name}; "
+                    "rename one of the DIRs"
+                )
         runs, chosen = ([replace(one, quoted=False) for one in some] for some in (runs, chosen))
     for warning in warnings:
         sys.stderr.write(f"{warning}\n")
@@ -128,16 +133,6 @@ def _place(directories: Sequence[Path], given: Path | None, *, publish: bool) ->
             f"texts, found {given / PAGE}; write another --out DIR"
         )
     return given
-
-
-def _check_names(runs: Sequence["Run"]) -> None:
-    """Refuse runs of one name, as an archive has room for one of them."""
-    for name, count in Counter(run.name for run in runs).items():
-        if count > 1:
-            raise UserError(
-                f"--publish: expected runs of different names, found {count} of {name}; "
-                "rename one of the DIRs"
-            )
 
 
 def _chosen(path: Path, runs: Sequence["Run"]) -> "Run":

@@ -5,14 +5,13 @@ texts. Unpacked, it is a folder of finished runs.
 """
 
 import io
-import math
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from mtl_bert.analysis.document import Document
-from mtl_bert.analysis.render import FIGURES, TABLES, csv_text, write_small
+from mtl_bert.analysis.render import FIGURES, TABLES, write_small
 from mtl_bert.analysis.run_files import LEFT_OUT, Run, UnusableError
 from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.utils.files import replacing
@@ -65,23 +64,21 @@ def _files(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
                 answers = run.predictions(task)
             except UnusableError:
                 continue  # a report of the archive says so, as one of the run does
-            columns = (answers.ids, answers.labels, answers.predictions, answers.confidences)
-            records = [
-                {
-                    "id": name,
-                    "text": LEFT_OUT,
-                    "label": f"{label:.15g}",
-                    "prediction": f"{prediction:.9g}",
-                    "confidence": "" if math.isnan(sure) else f"{sure:.9g}",
-                }
-                for name, label, prediction, sure in zip(*columns, strict=True)
-            ]
-            yield RunFolder(Path(run.name)).predictions(task).as_posix(), csv_text(records)
+            sure = answers["confidence"]
+            written = answers[["id"]].assign(
+                text=LEFT_OUT,
+                label=answers["label"].map("{:.15g}".format),
+                prediction=answers["prediction"].map("{:.9g}".format),
+                confidence=sure.map("{:.9g}".format).where(sure.notna(), ""),
+            )
+            name = RunFolder(Path(run.name)).predictions(task).as_posix()
+            yield name, written.to_csv(index=False, lineterminator="\n")
 
 
 def _without_places(results: Results) -> Results:
     data = results.data.model_copy(update={"skipped": _told(results.data.skipped)})
-    return results.model_copy(update={"config": _told(results.config), "data": data})
+    own = {"config": _told(results.config), "overrides": _told(results.overrides), "data": data}
+    return results.model_copy(update=own)
 
 
 def _told(node: Any) -> Any:
@@ -90,6 +87,7 @@ def _told(node: Any) -> Any:
         return {_told(key): _told(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_told(value) for value in node]
-    if isinstance(node, str) and PurePath(node).is_absolute():
-        return f"DIR/{PurePath(node).name}"
+    if isinstance(node, str):
+        key, sign, value = node.rpartition("=")  # an override, or plain words
+        return f"{key}{sign}DIR/{PurePath(value).name}" if PurePath(value).is_absolute() else node
     return node

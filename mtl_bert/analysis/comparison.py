@@ -4,11 +4,12 @@ Shapes: S seeds of a method, N dev examples, R resamples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, product
 from typing import final
 
 import numpy as np
+import pandas as pd
 
 from mtl_bert.analysis import numbers
 from mtl_bert.analysis.document import (
@@ -23,7 +24,7 @@ from mtl_bert.analysis.document import (
     words,
 )
 from mtl_bert.analysis.numbers import Floats
-from mtl_bert.analysis.run_files import Predictions, UnusableError
+from mtl_bert.analysis.run_files import UnusableError
 from mtl_bert.analysis.statistics import (
     LEVEL,
     METRICS,
@@ -104,35 +105,29 @@ class Comparison:
     groups: Sequence[Group]
     resampled: Mapping[str, Mapping[int, Floats]]
     excluded: tuple[str, ...]
-    _known: dict[tuple[int, int, str], Difference] = field(default_factory=dict)
 
     def difference(self, first: Group, second: Group, what: str = SCORE) -> Difference:
         """First minus second."""
-        a, b = self.groups.index(first), self.groups.index(second)
-        if (a, b, what) not in self._known:
-            self._known[a, b, what] = self._difference(a, b, what)
-        return self._known[a, b, what]
-
-    def _difference(self, a: int, b: int, what: str) -> Difference:
-        first, second = self.groups[a], self.groups[b]
         common = sorted({*first.seeds} & {*second.seeds})
         values = [[g.at(seed, what) for seed in common] for g in (first, second)]
-        mean = first.mean(what) - second.mean(what)
-        examples = self._over_examples(a, b, what, common)
         seeds = seed_interval(*values)
+        mean = first.mean(what) - second.mean(what)
         if seeds is not None:
             mean = float(np.mean(values[0]) - np.mean(values[1]))
+        examples = self._over_examples((first, second), what, common)
         return Difference(mean, examples, seeds, len(common))
 
-    def _over_examples(self, a: int, b: int, what: str, common: list[int]) -> Interval | None:
+    def _over_examples(
+        self, pair: tuple[Group, Group], what: str, common: list[int]
+    ) -> Interval | None:
         """The difference on resamples, averaged over common seeds, or all where there are none."""
         known = self.resampled.get(what, {})
-        if a not in known or b not in known:
-            return None
         means = []
-        for place in (a, b):
-            seeds = self.groups[place].seeds
-            rows = [seeds.index(seed) for seed in common] or list(range(len(seeds)))
+        for group in pair:
+            place = self.groups.index(group)
+            if place not in known:
+                return None
+            rows = [group.seeds.index(seed) for seed in common] or list(range(group.n))
             means.append(known[place][rows].mean(0))
         return percentile_interval(means[0] - means[1])
 
@@ -159,26 +154,26 @@ def compare(study: Study, groups: Sequence[Group]) -> Comparison:
 
 def _usable(
     groups: Sequence[Group], task: str, metric: str, excluded: list[str]
-) -> dict[int, list[Predictions]]:
+) -> dict[int, list[pd.DataFrame]]:
     """The methods whose prediction files can be resampled together."""
-    usable: dict[int, list[Predictions]] = {}
-    standard: Predictions | None = None
+    usable: dict[int, list[pd.DataFrame]] = {}
+    standard: pd.DataFrame | None = None
     for place, group in enumerate(groups):
-        files: list[Predictions] = []
+        files: list[pd.DataFrame] = []
         try:
             for run in group.runs:
                 found = run.predictions(task)
                 recorded = run.results.tasks[task].value
-                value = float(METRICS[metric](found.labels, found.predictions))
+                columns = (found[name].to_numpy(float) for name in ("label", "prediction"))
+                value = float(METRICS[metric](*columns))
                 if not abs(value - recorded) <= TOLERANCE:
                     raise UnusableError(
                         f"{run.name}: {metric} of the file is {value:.4f}, recorded {recorded:.4f}"
                     )
-                if len(found.ids) < 2:
+                if len(found) < 2:
                     raise UnusableError("too few dev examples")
-                standard = standard or found
-                same = found.ids == standard.ids and np.array_equal(found.labels, standard.labels)
-                if not same:
+                standard = found if standard is None else standard
+                if not found[["id", "label"]].equals(standard[["id", "label"]]):
                     raise UnusableError(f"{run.name}: another dev set than the other methods'")
                 files.append(found)
         except UnusableError as error:
@@ -189,17 +184,16 @@ def _usable(
 
 
 def _resample(
-    usable: Mapping[int, Sequence[Predictions]], metric: str, stream: int
+    usable: Mapping[int, Sequence[pd.DataFrame]], metric: str, stream: int
 ) -> dict[int, Floats]:
     """The metric of each method's seeds on the same resamples: [S, R] each."""
-    if not usable:
-        return {}
     models = [found for files in usable.values() for found in files]
-    predictions = np.stack([found.predictions for found in models])
-    drawn = bootstrap(metric, models[0].labels, predictions, stream)
+    if not models:
+        return {}
+    predictions = np.stack([found["prediction"] for found in models])
+    drawn = bootstrap(metric, models[0]["label"].to_numpy(float), predictions, stream)
     ends = np.cumsum([len(files) for files in usable.values()])[:-1]
-    parts = np.split(drawn, ends)
-    return dict(zip(usable, parts, strict=True))
+    return dict(zip(usable, np.split(drawn, ends), strict=True))
 
 
 def _score(study: Study, resampled: Mapping[str, Mapping[int, Floats]]) -> dict[int, Floats]:
@@ -230,66 +224,59 @@ def blocks(study: Study, comparison: Comparison) -> list[Block]:
 
 
 def _matrix(study: Study, comparison: Comparison) -> Table:
-    rows: list[list[str | Cell]] = []
-    records: list[Record] = []
+    records = []
     for first in comparison.groups:
-        found = [None if first is g else comparison.difference(first, g) for g in comparison.groups]
-        rows.append([first.label, *(_field(difference) for difference in found)])
-        means = {g.label: d and d.mean for g, d in zip(comparison.groups, found, strict=True)}
-        records.append({"method": first.label, **means})
+        record: Record = {"method": first.label}
+        for other in comparison.groups:
+            d = None if first is other else comparison.difference(first, other)
+            record |= {
+                other.label: d and d.mean,
+                f"_{other.label}": Cell("") if d is None else _field(d),
+            }
+        records.append(record)
     return table(
         f"{study.slug}-differences-matrix",
         "Differences of the score: row minus column",
         study.subject,
-        (*words("method"), *numeric(*(group.label for group in comparison.groups))),
-        rows,
+        (*words("method"), *numeric({f"_{g.label}": g.label for g in comparison.groups})),
+        records,
         caption=(
             "▲ real, row higher; ▼ real, row lower; ○ not shown to be real; ? cannot be said "
             "(one seed in common, or no predictions). Bold: real."
         ),
-        records=records,
     )
 
 
-def _field(difference: Difference | None) -> str | Cell:
-    if difference is None:
-        return ""
+def _field(difference: Difference) -> Cell:
     mark = "?" if difference.unknown else _SIGNS[difference.sign]
     return Cell(f"{numbers.change(difference.mean)} {mark}", bold=difference.sign != 0)
 
 
 def _pairs(study: Study, comparison: Comparison, pairs: list[tuple[Group, Group]]) -> Table:
-    rows: list[tuple[str | Cell, ...]] = []
-    records: list[Record] = []
-    for a, b in pairs:
-        for what in (SCORE, *study.tasks):
-            d = comparison.difference(a, b, what)
-            verdict = Cell(d.verdict, bold=d.sign != 0)
-            shown = [str(interval or numbers.MISSING) for interval in (d.examples, d.seeds)]
-            rows.append(
-                (a.label, b.label, what, numbers.change(d.mean), *shown, str(d.common), verdict)
-            )
-            records.append({
-                "method": a.label, "minus": b.label, "in": what, "difference": d.mean,
-                "examples_low": d.examples and d.examples.low,
-                "examples_high": d.examples and d.examples.high,
-                "seeds_low": d.seeds and d.seeds.low, "seeds_high": d.seeds and d.seeds.high,
-                "common_seeds": d.common, "verdict": d.verdict,
-            })  # fmt: skip
+    records = []
+    for (a, b), what in product(pairs, (SCORE, *study.tasks)):
+        d = comparison.difference(a, b, what)
+        records.append({
+            "method": a.label, "minus": b.label, "in": what, "difference": d.mean,
+            "examples_low": d.examples and d.examples.low,
+            "examples_high": d.examples and d.examples.high,
+            "seeds_low": d.seeds and d.seeds.low, "seeds_high": d.seeds and d.seeds.high,
+            "common_seeds": d.common, "verdict": Cell(d.verdict, bold=d.sign != 0),
+            "_examples": d.examples and str(d.examples), "_seeds": d.seeds and str(d.seeds),
+        })  # fmt: skip
     return table(
         f"{study.slug}-differences",
         "Every pair of methods, in the score and in each task",
         study.subject,
         (
-            *words("method", "minus", "in"), *numeric("difference"),
-            *numeric("dev examples", "seeds", group="95 % interval over"),
-            *numeric("common seeds"), *words("verdict"),
+            *words("method", "minus", "in"), *numeric(["difference"], numbers.change),
+            *numeric({"_examples": "dev examples", "_seeds": "seeds"}, group="95 % interval over"),
+            *numeric({"common_seeds": "common seeds"}), *words("verdict"),
         ),
-        rows,
+        records,
         caption=(
             "Task rows are differences of the metric itself; the score maps each metric to 0..1. "
             f"{study.subject.warning}"
         ).strip(),
-        records=records,
         folded=True,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The whole report, put together from runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mtl_bert.analysis import (
@@ -9,23 +9,38 @@ from mtl_bert.analysis import (
     fairness,
     gradient_conflicts,
     imbalance,
+    numbers,
     paper_tables,
     studies,
 )
+from mtl_bert.analysis.canvas import Looks, looks_of
 from mtl_bert.analysis.comparison import Comparison
 from mtl_bert.analysis.costs import costs_table, proportions_table
-from mtl_bert.analysis.document import Block, Document, Points, Section, Text
-from mtl_bert.analysis.figures.curves import study_figures
-from mtl_bert.analysis.figures.style import Looks, looks_of
-from mtl_bert.analysis.mistakes import answer_blocks
+from mtl_bert.analysis.curves import study_figures
+from mtl_bert.analysis.document import (
+    Block,
+    Cell,
+    Column,
+    Document,
+    Points,
+    Section,
+    Table,
+    Text,
+    numeric,
+    table,
+    words,
+)
+from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.numbers import counted
+from mtl_bert.analysis.predictions import answer_blocks
 from mtl_bert.analysis.run_files import Run
-from mtl_bert.analysis.run_list import provenance, runs_table
 from mtl_bert.analysis.run_page import addresses
 from mtl_bert.analysis.studies import Study, file_name
 from mtl_bert.analysis.verdicts import claims_table
 
 TITLE = "Post-Op BERT again: the paper's tables and figures, from these runs"
+
+_SUPERSEDED = "left out: a newer run has the same method and seed"
 
 
 def report(
@@ -116,7 +131,7 @@ def _study_section(
             study, run, task, f"{lead}-{file_name(task)}")]  # fmt: skip
         anchor = f"{study.slug}-answers{number or ''}"
         sections.append(Section(anchor, f"What {run.name} answers", tuple(blocks)))
-    blocks = [*provenance(study), runs_table(study, _marks(study), places)]
+    blocks = [*_provenance(study), runs_table(study, places)]
     sections.append(Section(f"{study.slug}-provenance", "Provenance", tuple(blocks)))
     about = (study.subject.words, study.subject.warning)
     return Section(study.slug, study.name, tuple(map(Text, filter(None, about))), tuple(sections))
@@ -130,7 +145,7 @@ def _curves(study: Study, looks: Looks) -> list[Block]:
 
 def _shown(study: Study, chosen: Sequence[Run], *, best: bool) -> list[Run]:
     """The runs whose answers are shown: those that were asked for, or the best ARRP run."""
-    members = [run for group in study.groups for run in group.runs] + list(study.superseded)
+    members = (*study.runs, *study.superseded)
     places = {run.directory.resolve() for run in chosen}
     asked = [run for run in members if run.directory.resolve() in places]
     if asked or not best:
@@ -139,15 +154,83 @@ def _shown(study: Study, chosen: Sequence[Run], *, best: bool) -> list[Run]:
     return [max(arrp or study.runs, key=lambda run: run.results.score)]
 
 
-def _marks(study: Study) -> dict[Path, str]:
-    """Why runs stand in no other table."""
-    marks = {
-        run.directory: "left out: a newer run has the same method and seed"
-        for run in study.superseded
+def runs_table(study: Study, addresses: Mapping[Path, str]) -> Table:
+    """Every run of a study, also those that no other table shows; names lead to pages."""
+    shown = {run for group in (*study.main, *study.single) for run in group.runs}
+    records = []
+    for run in (*study.runs, *study.superseded):
+        results = run.results
+        records.append({
+            "run": Cell(run.name, link=addresses.get(run.directory, "")),
+            "method": run.method.label, "seed": results.seed, "epochs": run.epochs,
+            "best_epoch": results.best_epoch,
+            **{task: results.tasks[task].value for task in study.tasks},
+            "score": results.score, "last_score": results.last.score,
+            "minutes_per_epoch": results.minutes_per_epoch, "device": results.device,
+            "commit": results.commit, "_commit": (results.commit or "unknown")[:12],
+            "remark": _SUPERSEDED if run in study.superseded
+            else "" if run in shown else f"{run.epochs} epochs: only in this list",
+        })  # fmt: skip
+    lead = "Each run's name leads to its page. " if addresses else ""
+    scores = {task: task for task in study.tasks} | {"score": "score"}
+    return table(
+        f"{study.slug}-runs",
+        "All runs",
+        study.subject,
+        (
+            *words("run", "method"),
+            *numeric({"seed": "seed", "epochs": "epochs", "best_epoch": "best epoch"}),
+            *numeric(scores | {"last_score": "last epoch's score"}, numbers.metric),
+            *numeric({"minutes_per_epoch": "min/epoch"}, numbers.minutes),
+            *words("device"), Column("commit", numeric=False, key="_commit"), *words("remark"),
+        ),
+        records,
+        caption=f"{lead}Scores are the best epoch's; the last epoch's score stands beside them.",
+        folded=True,
+    )  # fmt: skip
+
+
+def _provenance(study: Study) -> list[Block]:
+    """What the runs have in common, and commits, devices, seeds, versions and notes."""
+    runs = [run.results for run in study.runs]
+    common = [f"{key}: {_pairs(value)}" for key, value in study.setting.items() if key != "tasks"]
+    origin = [
+        f"Commits: {_listed(results.commit or 'unknown' for results in runs)}",
+        f"Devices: {_listed(results.device for results in runs)}",
+        f"Seeds: {_listed(str(seed) for seed in sorted({results.seed for results in runs}))}",
+        f"Versions: {' | '.join(sorted({_pairs(results.versions) for results in runs}))}",
+        f"Finished: {min(r.finished for r in runs):%Y-%m-%d} to "
+        f"{max(r.finished for r in runs):%Y-%m-%d}",
+    ]
+    skipped = {  # files by their names: where they lay is nobody's business
+        f"{path.rpartition('/')[2]}: {n}" for r in runs for path, n in r.data.skipped.items()
     }
-    shown = {*study.main, *study.single}
-    for group in study.groups:
-        if group not in shown:
-            for run in group.runs:
-                marks[run.directory] = f"{group.epochs} epochs: only in this list"
-    return marks
+    notes = sorted({note for results in runs for note in results.notes})
+    notes += [f"rows that could not be used: {words}" for words in sorted(skipped)]
+    notes += sorted({
+        f"{task}: {n:,} texts cut at the encoder's limit"
+        for results in runs for task, n in results.data.truncated.items() if n
+    })  # fmt: skip
+    notes += [
+        f"{run.method.label}, seed {run.results.seed}: {run.name} is {_SUPERSEDED}"
+        for run in study.superseded
+    ]
+    blocks: list[Block] = []
+    for lead, points in (
+        ("What all runs of this setting have in common:", common),
+        ("Where they come from:", origin),
+        ("Notes of the runs:", notes),
+    ):
+        blocks += [Text(lead), Points(tuple(points))] if points else []
+    return blocks
+
+
+def _pairs(node: object) -> str:
+    """A group of settings in a line."""
+    if not isinstance(node, dict):
+        return setting_words(node)
+    return ", ".join(f"{key}={setting_words(value)}" for key, value in node.items())
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))

@@ -5,13 +5,15 @@ beside each other. What an example costs stays as it is. Shapes: S seeds of a me
 """
 
 import numpy as np
+import pandas as pd
 
 from mtl_bert.analysis import numbers, paper
-from mtl_bert.analysis.document import Column, Table, numeric, table, words
+from mtl_bert.analysis.document import Table, numeric, table, words
 from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.numbers import Floats, over_seeds, summary
+from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.studies import Group, Study, one_device, phases_of, row_of
+from mtl_bert.runs.results import Results
 
 ROUND_ROBIN = len(paper.SIZES) * min(size.train for size in paper.SIZES.values())
 """Examples of the paper's round-robin epoch."""
@@ -19,55 +21,48 @@ ROUND_ROBIN = len(paper.SIZES) * min(size.train for size in paper.SIZES.values()
 LARGEST = max(size.train for size in paper.SIZES.values())
 
 
+def phase_sums(results: Results) -> pd.DataFrame:
+    """Steps, examples and seconds of each phase over all epochs, and how many epochs there are."""
+    phases = [(p.name, p.steps, p.examples, p.seconds) for p in phases_of(results)]
+    found = pd.DataFrame(phases, columns=["phase", "steps", "examples", "seconds"])
+    return found.groupby("phase", sort=False).sum().assign(epochs=len(results.epochs))
+
+
 def costs_table(study: Study) -> Table | None:
     """Examples, seconds and seconds per 1,000 examples of each method's phases."""
-    rows, records = [], []
+    records = []
     for group in study.compared:
-        devices = "; ".join(sorted(group.devices))
-        for phase in dict.fromkeys(p.name for run in group.runs for p in phases_of(run.results)):
-            found = [sums for run in group.runs if (sums := _sums(run, phase))[1]]
-            if not found:
-                continue
-            epochs, examples, seconds = np.array(found).T
-            per_epoch, each = seconds / epochs, 1000 * seconds / examples
-            n = len(epochs)
-            rows.append((
-                group.label, phase, numbers.count((examples / epochs).mean()),
-                over_seeds(per_epoch, numbers.ratio), over_seeds(each, numbers.ratio), str(n),
-                devices,
-            ))  # fmt: skip
+        phases = pd.concat([phase_sums(run.results).reset_index() for run in group.runs])
+        for phase, own in phases[phases["examples"] > 0].groupby("phase", sort=False):
+            found = own[["epochs", "examples", "seconds"]].to_numpy(float)
+            epochs, examples, seconds = found.T
             records.append({
                 "method": group.label, "phase": phase,
-                **summary("examples_per_epoch", examples / epochs),
-                **summary("seconds_per_epoch", per_epoch),
-                **summary("seconds_per_1000_examples", each),
-                    "subject": study.subject.words, "n": n, "device": devices,
+                "examples_per_epoch": examples / epochs, "_examples": (examples / epochs).mean(),
+                "seconds_per_epoch": seconds / epochs,
+                "seconds_per_1000_examples": 1000 * seconds / examples,
+                "n": len(own), "device": "; ".join(sorted(group.devices)),
             })  # fmt: skip
-    if not rows:
+    if not records:
         return None
     return table(
         f"{study.slug}-costs",
         "What an example costs in each phase",
         study.subject,
         (
-            *words("method", "phase"), *numeric("examples", "seconds", group="an epoch's"),
-            *numeric("seconds per 1,000 examples", "n"), *words("device"),
+            *words("method", "phase"), *numeric({"_examples": "examples"}, group="an epoch's"),
+            *numeric({"seconds_per_epoch": "seconds"}, numbers.ratio, group="an epoch's"),
+            *numeric({"seconds_per_1000_examples": "seconds per 1,000 examples"}, numbers.ratio),
+            *numeric(["n"]), *words("device"),
         ),
-        rows,
+        records,
         caption=(
             "Mean ± standard deviation over the n seeds that have the phase; wall clock of the "
             "training steps. Where B was scaled, minutes per epoch are not in the paper's "
             "proportions; what an example costs is, on one device."
         ),
-        records=records,
         folded=True,
     )  # fmt: skip
-
-
-def _sums(run: Run, phase: str) -> tuple[float, float, float]:
-    """The run's epochs, and the examples and seconds of a phase in all of them."""
-    own = [p for p in phases_of(run.results) if p.name == phase]
-    return len(run.results.epochs), sum(p.examples for p in own), sum(p.seconds for p in own)
 
 
 def examples(method: Method, phase: str) -> int | None:
@@ -117,42 +112,38 @@ def proportions_table(study: Study) -> Table | None:
     own = None if rr is None else minutes(rr)
     if rr is None or own is None:
         return None
-    rows, records = [], []
+    records = []
     for row in (*second, *(row for row in paper.rows(4) if row.recipe not in known)):
         group = row_of(study.main, row)
         found = None if group is None else minutes(group)
         if group is None or found is None:
             continue
-        printed = row.minutes / rr_row.minutes
         # What another device took says nothing about the method.
         ratio = found / own.mean() if one_device(group, rr) else None
-        rows.append((
-            row.label, numbers.minutes(row.minutes), numbers.ratio(printed),
-            over_seeds(found, numbers.minutes), over_seeds(ratio, numbers.minutes),
-            str(len(found)),
-        ))  # fmt: skip
         records.append({
-            "method": row.label, "minutes_paper": row.minutes, "minutes_to_rr_paper": printed,
-            **summary("minutes", found, "_mean"),
-            "minutes_to_rr": None if ratio is None else float(ratio.mean()), "n": len(found),
+            "method": row.label, "minutes_paper": row.minutes,
+            "minutes_to_rr_paper": row.minutes / rr_row.minutes,
+            "minutes": found, "minutes_to_rr": ratio, "n": len(found),
         })  # fmt: skip
-    if len(rows) < 2:
+    if len(records) < 2:
         return None
+    printed, ours = "paper", "ours at its sizes"
     return table(
         f"{study.slug}-proportions",
         "Minutes per epoch at the paper's sizes",
         study.subject,
         (
-            *words("method"), *numeric("minutes", "÷ RR", group="paper"),
-            *numeric("minutes", "÷ RR", group="ours at its sizes"), Column("n"),
+            *words("method"), *numeric({"minutes_paper": "minutes"}, numbers.minutes, printed),
+            *numeric({"minutes_to_rr_paper": "÷ RR"}, numbers.ratio, printed),
+            *numeric({"minutes": "minutes", "minutes_to_rr": "÷ RR"}, numbers.minutes, ours),
+            *numeric(["n"]),
         ),
-        rows,
+        records,
         caption=(
             "Ours: what an example took in each phase, times the examples that the phase has on "
             "the paper's training sets with the paper's B; mean ± standard deviation over n seeds. "
             "Only the ratios say something about the methods: devices and encoders differ, and so "
             f"do texts' lengths. {numbers.MISSING}: on another device than round-robin."
         ),
-        records=records,
         folded=True,
     )  # fmt: skip

@@ -1,15 +1,12 @@
-"""How much of each task's data was used: by a run epoch by epoch, and by methods.
-
-Shapes: S seeds of a method.
-"""
+"""How much of each task's data was used: by a run epoch by epoch, and by methods."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 
 from mtl_bert.analysis import numbers
-from mtl_bert.analysis.document import Cell, Record, Table, numeric, table, words
+from mtl_bert.analysis.document import Column, Record, Table, numeric, table, words
 from mtl_bert.analysis.run_files import Run
 from mtl_bert.analysis.studies import Group, Study, Subject
 from mtl_bert.runs.results import Results
@@ -19,131 +16,96 @@ WORDS = (
     "counted over all of them and are no sum. Repeats are examples beyond the different ones; "
     "effective epochs are examples by the size of the training set."
 )
-_IN_ALL = "all"
-_HEADINGS = ("examples", "different", "of the training set", "repeats", "effective epochs")
+ALL = "all"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A task's examples in an epoch, or in all.
+def usage(results: Results, tasks: Sequence[str]) -> pd.DataFrame:
+    """What a run used: of each task epoch by epoch, then of all epochs together (``all``).
 
-    Attributes:
-        task: its name.
-        epoch: counted from 1; None is all of them.
-        examples: repeats included.
-        unique: different ones.
-        size: of the training set.
+    Columns: task, epoch, examples (repeats included), unique (different ones), size (of the
+    training set), fraction (of it, NaN where the size is not known), repeats, effective_epochs.
     """
-
-    task: str
-    epoch: int | None
-    examples: float
-    unique: float
-    size: int
-
-    @property
-    def repeats(self) -> float:
-        """Examples that had been seen before."""
-        return self.examples - self.unique
-
-    @property
-    def fraction(self) -> float | None:
-        """Of the training set; None where that is not known."""
-        return self.unique / self.size if self.size else None
-
-    @property
-    def effective_epochs(self) -> float | None:
-        """How often the training set was gone through, on average over its examples."""
-        return self.examples / self.size if self.size else None
-
-    @property
-    def record(self) -> Record:
-        """All numbers."""
-        return {
-            **asdict(self),
-            "epoch": self.epoch or _IN_ALL,
-            "fraction": self.fraction,
-            "repeats": self.repeats,
-            "effective_epochs": self.effective_epochs,
-        }
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The same for a table."""
-        return (
-            numbers.count(self.examples), numbers.count(self.unique),
-            numbers.percent(self.fraction), numbers.count(self.repeats),
-            numbers.ratio(self.effective_epochs),
-        )  # fmt: skip
-
-
-def entries(results: Results, tasks: Sequence[str]) -> list[Entry]:
-    """What a run used: of each task epoch by epoch, then of all epochs together."""
     places = [(epoch.epoch, epoch.utilisation) for epoch in results.epochs]
-    return [
-        Entry(
-            task, epoch, used[task].examples, used[task].unique, results.data.sizes[task]["train"]
-        )
+    rows = [
+        (task, place, used[task].examples, used[task].unique, results.data.sizes[task]["train"])
         for task in tasks
-        for epoch, used in [*places, (None, results.utilisation)]
+        for place, used in [*places, (ALL, results.utilisation)]
         if task in used
     ]
+    return _shares(pd.DataFrame(rows, columns=["task", "epoch", "examples", "unique", "size"]))
 
 
-def mean_entries(group: Group, tasks: Sequence[str]) -> list[Entry]:
+def _shares(used: pd.DataFrame) -> pd.DataFrame:
+    size = used["size"].replace(0, np.nan)
+    return used.assign(
+        fraction=used["unique"] / size,
+        repeats=used["examples"] - used["unique"],
+        effective_epochs=used["examples"] / size,
+    )
+
+
+def mean_usage(group: Group, tasks: Sequence[str]) -> pd.DataFrame:
     """What a method used: means over the seeds that got as far."""
-    by_place: dict[tuple[str, int | None], list[Entry]] = {}
-    for run in group.runs:
-        for entry in entries(run.results, tasks):
-            by_place.setdefault((entry.task, entry.epoch), []).append(entry)
-    return [_mean(found, epoch) for (_, epoch), found in by_place.items()]
+    frames = [usage(run.results, tasks) for run in group.runs]
+    return pd.concat(frames).groupby(["task", "epoch"], sort=False).mean().reset_index()
 
 
-def _mean(found: Sequence[Entry], epoch: int | None) -> Entry:
-    examples, unique = np.mean([(entry.examples, entry.unique) for entry in found], axis=0).tolist()
-    return Entry(found[0].task, epoch, examples, unique, found[0].size)
+def _columns(prefix: str = "", group: str = "", *, short: bool = False) -> list[Column]:
+    found = [
+        *numeric({f"{prefix}examples": "examples", f"{prefix}unique": "different"}, group=group),
+        *numeric({f"{prefix}fraction": "of the training set"}, numbers.percent, group),
+        *numeric({f"{prefix}repeats": "repeats"}, group=group),
+        *numeric({f"{prefix}effective_epochs": "effective epochs"}, numbers.ratio, group),
+    ]
+    return found[:3] if short else found
 
 
 def methods_table(study: Study) -> Table | None:
     """What every trained method used; None without one."""
-    rows: list[tuple[str, ...]] = []
-    records: list[Record] = []
+    shown, records = [], []
     for group in study.compared:
-        found = mean_entries(group, study.tasks)
-        for task in study.tasks:
-            epochs = [entry for entry in found if entry.task == task and entry.epoch]
-            for whole in (e for e in found if e.task == task and not e.epoch and epochs):
-                texts = (*_mean(epochs, None).texts[:3], *whole.texts)
-                rows.append((group.label, task, *texts, str(group.n)))
-        records += [{"method": group.label, **entry.record, "n": group.n} for entry in found]
-    if not rows:
+        found = mean_usage(group, study.tasks).assign(method=group.label, n=group.n)
+        records += _records(found)
+        epochs = found[found["epoch"] != ALL].groupby("task")[["examples", "unique", "size"]].mean()
+        for whole in _records(found[found["epoch"] == ALL]):
+            if whole["task"] in epochs.index:
+                (each,) = _records(_shares(epochs.loc[[whole["task"]]]))
+                shown.append(whole | {f"_{key}": value for key, value in each.items()})
+    if not shown:
         return None
     return table(
         f"{study.slug}-ledger",
         "How much of its data each task saw",
         study.subject,
         (
-            *words("method", "task"), *numeric(*_HEADINGS[:3], group="in an epoch"),
-            *numeric(*_HEADINGS, group="in all epochs"), *numeric("n"),
+            *words("method", "task"), *_columns("_", "in an epoch", short=True),
+            *_columns("", "in all epochs"), *numeric(["n"]),
         ),
-        rows,
+        shown,
+        files=records,
         caption=f"Means over seeds; of an epoch also over epochs, each of which the CSV file has. "
         f"{WORDS}",
-        records=records,
     )  # fmt: skip
+
+
+def _records(frame: pd.DataFrame) -> list[Record]:
+    """Rows with None for what is not known."""
+    known = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(known.columns, row, strict=True)) for row in known.itertuples(index=False)]
 
 
 def run_table(run: Run, tasks: Sequence[str], subject: Subject) -> Table:
     """What one run used, epoch by epoch."""
-    rows: list[tuple[str | Cell, ...]] = [
-        (e.task, *(Cell(t, bold=not e.epoch) for t in (str(e.epoch or _IN_ALL), *e.texts)))
-        for e in entries(run.results, tasks)
-    ]
+    records = _records(usage(run.results, tasks))
     return table(
         "ledger",
         "How much of its data each task saw",
         subject,
-        (*words("task"), *numeric("epoch", *_HEADINGS)),
-        rows,
+        (*words("task"), *numeric(["epoch"]), *_columns()),
+        records,
+        bold={
+            (place, key) for place, each in enumerate(records) if each["epoch"] == ALL
+            for key in each
+        },
         caption=WORDS,
-    )
+    )  # fmt: skip

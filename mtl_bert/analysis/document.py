@@ -4,13 +4,18 @@ A table or figure cannot be made without the :class:`~mtl_bert.analysis.studies.
 numbers are about, and its title always ends with it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+import numpy as np
+
+from mtl_bert.analysis import numbers
 from mtl_bert.analysis.studies import Subject
 
 PAGE = "index.html"
+Form = Callable[[float], str]
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,43 @@ class Column:
     """A column of a table; neighbours of the same group share a heading above their own.
 
     Numbers stand at the right; a wide column holds sentences.
+
+    Attributes:
+        heading: its own.
+        group: the one above it.
+        numeric: whether it holds numbers.
+        wide: whether it holds sentences.
+        key: of its values in records, where that is not the heading.
+        form: how a number is written.
     """
 
     heading: str
     group: str = ""
     numeric: bool = True
     wide: bool = False
+    key: str = ""
+    form: Form = numbers.count
 
     @property
     def whole(self) -> str:
         """Both headings in one."""
         return f"{self.group} {self.heading}".strip()
+
+    @property
+    def name(self) -> str:
+        """The key of its values in records."""
+        return self.key or self.heading
+
+    def cell(self, record: "Record", *, bold: bool = False) -> "Cell":
+        """What a record holds, written: a number, numbers over seeds [S], words or a cell."""
+        value = record.get(self.name)
+        if isinstance(value, np.ndarray):
+            return Cell(numbers.over_seeds(value, self.form), bold)
+        if isinstance(value, str):
+            return Cell(value, bold)
+        if isinstance(value, Cell):
+            return value
+        return Cell(numbers.MISSING if value is None else self.form(value), bold)
 
 
 @dataclass(frozen=True)
@@ -69,17 +100,34 @@ class Cell:
     link: str = ""
 
 
-Record = Mapping[str, str | int | float | None]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Table:
+class Titled:
+    """A table or a figure.
+
+    Attributes:
+        name: of its files.
+        heading: its title without what the numbers are about.
+        subject: what the numbers are about.
+    """
+
+    name: str
+    heading: str
+    subject: Subject
+
+    @property
+    def title(self) -> str:
+        """Heading and subject."""
+        return self.subject.title(self.heading)
+
+
+@dataclass(frozen=True)
+class Table(Titled):
     """A table.
 
     Attributes:
-        name: of its file.
-        heading: its title without what the numbers are about.
-        subject: what the numbers are about.
         columns: the first one names the row.
         rows: a cell for each column.
         caption: how to read it.
@@ -88,9 +136,6 @@ class Table:
         folded: shown only on demand, where that can be.
     """
 
-    name: str
-    heading: str
-    subject: Subject
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
@@ -98,64 +143,46 @@ class Table:
     records: tuple[Record, ...] = ()
     folded: bool = False
 
-    def __post_init__(self) -> None:
-        """Check that rows fill the columns."""
-        if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"{self.name}: a row does not have {len(self.columns)} cells")
-
-    @property
-    def title(self) -> str:
-        """Heading and subject."""
-        return self.subject.title(self.heading)
-
     @property
     def grouped(self) -> tuple[tuple[str, int], ...]:
         """The upper headings with the number of columns under each; empty without any."""
-        groups: list[tuple[str, int]] = []
-        for column in self.columns:
-            if groups and column.group and groups[-1][0] == column.group:
-                groups[-1] = (column.group, groups[-1][1] + 1)
-            else:
-                groups.append((column.group, 1))
+        groups = [(name, len(list(own))) for name, own in groupby(self.columns, _group)]
         return tuple(groups) if any(name for name, _ in groups) else ()
 
 
+def _group(column: Column) -> str:
+    return column.group
+
+
 @dataclass(frozen=True)
-class Figure:
-    """A figure, drawn.
+class Figure(Titled):
+    """A figure.
 
     Attributes:
-        name: of its files.
-        heading: its title without what the numbers are about.
-        subject: what the numbers are about.
         description: what it shows, in words, for those who cannot see it.
         caption: how to read it.
-        svg: for a file or, after :func:`~mtl_bert.analysis.figures.canvas.inline`, a page.
+        svg: for a file or, after :func:`~mtl_bert.analysis.canvas.inline`, a page; empty
+            before it is drawn.
         png: for a file; empty where the figure is for a page only.
     """
 
-    name: str
-    heading: str
-    subject: Subject
     description: str
-    caption: str
-    svg: str
-    png: bytes
-
-    @property
-    def title(self) -> str:
-        """Heading and subject."""
-        return self.subject.title(self.heading)
+    caption: str = ""
+    svg: str = ""
+    png: bytes = b""
 
 
-def words(*headings: str, group: str = "") -> tuple[Column, ...]:
+def words(*headings: str, group: str = "") -> list[Column]:
     """Columns of words."""
-    return tuple(Column(heading, group, numeric=False) for heading in headings)
+    return [Column(heading, group, numeric=False) for heading in headings]
 
 
-def numeric(*headings: str, group: str = "") -> tuple[Column, ...]:
-    """Columns of numbers."""
-    return tuple(Column(heading, group) for heading in headings)
+def numeric(
+    headings: Mapping[str, str] | Sequence[str], form: Form = numbers.count, group: str = ""
+) -> list[Column]:
+    """Columns of numbers: the keys of records, where they differ from headings, and headings."""
+    named = headings if isinstance(headings, Mapping) else {each: each for each in headings}
+    return [Column(heading, group, key=key, form=form) for key, heading in named.items()]
 
 
 def table(
@@ -163,22 +190,43 @@ def table(
     heading: str,
     subject: Subject,
     columns: Iterable[Column],
-    rows: Iterable[Sequence[str | Cell]],
+    records: Sequence[Record],
     *,
-    records: Iterable[Record] = (),
+    files: Sequence[Record] = (),
+    bold: Container[tuple[int, str]] = (),
     **more: Any,
 ) -> Table:
-    """A table of cells or plain texts; its records say what they are about, mostly at the end."""
-    about = subject.words
-    return Table(
-        name,
-        heading,
-        subject,
-        tuple(columns),
-        tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in rows),
-        records=tuple({**each, "subject": each.get("subject", about)} for each in records),
-        **more,
-    )
+    """A table made from records: its columns show some of their values, its file has all.
+
+    Args:
+        name: see :class:`Table`, as for all others.
+        heading: its title.
+        subject: what the numbers are about; the file says so of each record.
+        columns: what is shown; the first one names the row.
+        records: key -> number, numbers over seeds [S] (their mean and deviation are shown), words
+            or a cell; keys that begin with _ are shown only.
+        files: the file's records, where they are others.
+        bold: places of records and keys that are set in bold.
+        **more: caption, notes, folded.
+    """
+    shown = tuple(columns)
+    rows = [tuple(column.cell(record, bold=(place, column.name) in bold) for column in shown)
+            for place, record in enumerate(records)]  # fmt: skip
+    flat = [_flat({"subject": subject.words} | record) for record in files or records]
+    return Table(name, heading, subject, shown, tuple(rows), records=tuple(flat), **more)
+
+
+def _flat(record: Record) -> dict[str, str | int | float | None]:
+    """A record for a file: numbers over seeds as mean and deviation, with all digits."""
+    flat: dict[str, str | int | float | None] = {}
+    for key, value in record.items():
+        if key.startswith("_"):
+            continue
+        if isinstance(value, np.ndarray):
+            flat |= {key: float(value.mean()), f"{key}_sd": numbers.spread(value)}
+        else:
+            flat[key] = value.text if isinstance(value, Cell) else value
+    return flat
 
 
 Block = Text | Points | Commands | Answers | Table | Figure

@@ -4,7 +4,8 @@ A step is joint where several tasks are represented in it. Means are over steps,
 an epoch counts by its length. Shapes: S seeds of a method.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeVar
@@ -12,15 +13,17 @@ from typing import TypeVar
 import numpy as np
 
 from mtl_bert.analysis import numbers
-from mtl_bert.analysis.document import Block, Text, numeric, table, words
-from mtl_bert.analysis.figures.heat_maps import HOW, methods_figure
-from mtl_bert.analysis.numbers import Floats, over_seeds, summary
+from mtl_bert.analysis.document import Block, Column, Record, Text, numeric, table, words
 from mtl_bert.analysis.studies import Group, Study, phases_of
 from mtl_bert.runs.results import Influence, PairConflict, PhaseRecord
 
 NONE = (
     "Nothing can be said: in single-task steps there is only one gradient, and no run of this "
     "setting has other ones."
+)
+HOW = (
+    "A step is in conflict for a pair where the cosine is negative; for gradients that have "
+    "nothing to do with each other that is so in about half of the steps."
 )
 Layers = dict[str, dict[str, PairConflict]]
 """Part of the encoder -> pair."""
@@ -92,11 +95,10 @@ def layers(phases: Sequence[PhaseRecord], tasks: Sequence[str]) -> Layers:
 
 def steps_alone(phases: Iterable[PhaseRecord]) -> dict[str, int]:
     """Steps that had one task only: task -> how many, of phases without joint steps."""
-    steps: dict[str, int] = {}
+    steps: Counter[str] = Counter()
     for phase in phases:
         if phase.conflicts and not phase.conflicts.pairs:
-            for task, part in phase.conflicts.tasks.items():
-                steps[task] = steps.get(task, 0) + part.steps
+            steps.update({task: part.steps for task, part in phase.conflicts.tasks.items()})
     return steps
 
 
@@ -128,92 +130,58 @@ def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
     return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
-@dataclass(frozen=True, eq=False)
-class MethodConflicts:
-    """The joint steps of a method, of those seeds that recorded some.
+def method_record(group: Group, tasks: Sequence[str]) -> Record:
+    """A method's joint steps, over those seeds that recorded some, and how many these are.
 
-    Attributes:
-        group: the method.
-        seeds: one for each of these runs.
+    A number is None where there is none, or where a pair did not meet in every seed.
     """
-
-    group: Group
-    seeds: tuple[Joint, ...]
-
-    def values(self, of: Callable[[Joint], float]) -> Floats | None:
-        """A number of each seed: [S]; None without any."""
-        return np.array([of(seed) for seed in self.seeds]) if self.seeds else None
-
-    def pair(self, name: str, of: Callable[[PairConflict], float]) -> Floats | None:
-        """A number of a pair: [S]; None where it did not meet in every seed."""
-        if not all(name in seed.pairs for seed in self.seeds):
-            return None
-        return self.values(lambda seed: of(seed.pairs[name]))
-
-    def part(self, task: str) -> Floats | None:
-        """A task's part of the update: [S]."""
-        return self.values(lambda seed: seed.parts.get(task, 0.0))
-
-
-def conflicts_of(study: Study) -> list[MethodConflicts]:
-    """Every trained method's."""
-    found = []
-    for group in study.compared:
-        seeds = (joint(phases_of(run.results), study.tasks) for run in group.runs)
-        found.append(MethodConflicts(group, tuple(seed for seed in seeds if seed is not None)))
-    return found
+    found = [joint(phases_of(run.results), tasks) for run in group.runs]
+    seeds = [seed for seed in found if seed is not None]
+    met = {
+        pair: [seed.pairs[pair] for seed in seeds]
+        for pair in pair_names(tasks)
+        if seeds and all(pair in seed.pairs for seed in seeds)
+    }
+    record: Record = {"conflicting": None, "removed": None}
+    if seeds:
+        record = {name: np.array([getattr(seed, name) for seed in seeds]) for name in record}
+    for pair, own in met.items():
+        record[f"{pair}_cosine"] = np.array([each.cosine for each in own])
+        record[f"{pair}_conflicting"] = np.array([each.conflicting for each in own])
+    parts = {task: np.array([s.parts.get(task, 0.0) for s in seeds]) for task in tasks if seeds}
+    record |= {f"{task}_part": values for task, values in parts.items()}
+    if parts:
+        largest = max(parts, key=lambda task: parts[task].mean())
+        record |= {"_largest": largest, "_part": parts[largest]}
+    return {"method": group.label, **record, "n": len(seeds)}
 
 
 def blocks(study: Study) -> list[Block]:
-    """The table and the figure; or that nothing is known."""
-    found = conflicts_of(study)
-    if not any(method.seeds for method in found):
+    """The table; or that nothing is known."""
+    records = [method_record(group, study.tasks) for group in study.compared]
+    if not any(record["n"] for record in records):
         return [Text(NONE)]
-    pairs = [
-        name
-        for name in pair_names(study.tasks)
-        if any(name in seed.pairs for method in found for seed in method.seeds)
-    ]
-    rows, records, maps = [], [], {}
-    for method in found:
-        cosines = {pair: method.pair(pair, lambda p: p.cosine) for pair in pairs}
-        shares = {pair: method.pair(pair, lambda p: p.conflicting) for pair in pairs}
-        parts = {task: method.part(task) for task in study.tasks}
-        conflicting = method.values(lambda seed: seed.conflicting)
-        removed = method.values(lambda seed: seed.removed)
-        largest = max(parts, key=lambda task: -np.inf if (p := parts[task]) is None else p.mean())
-        rows.append((
-            method.group.label, over_seeds(conflicting, numbers.percent),
-            *map(over_seeds, cosines.values()), over_seeds(removed, numbers.percent),
-            largest if method.seeds else numbers.MISSING,
-            over_seeds(parts[largest], numbers.percent), str(len(method.seeds)),
-        ))  # fmt: skip
-        columns = {"conflicting": conflicting, "removed": removed}
-        columns |= {f"{pair}_cosine": values for pair, values in cosines.items()}
-        columns |= {f"{pair}_conflicting": values for pair, values in shares.items()}
-        columns |= {f"{task}_part": values for task, values in parts.items()}
-        means = {k: v for name, x in columns.items() for k, v in summary(name, x).items()}
-        records.append({"method": method.group.label, **means, "n": len(method.seeds)})
-        if method.seeds:
-            both = (cosines.values(), shares.values())
-            maps[method.group.method.brief()] = [
-                [np.nan if x is None else float(x.mean()) for x in each] for each in both
-            ]
+    cosines = {
+        f"{pair}_cosine": pair for pair in pair_names(study.tasks)
+        if any(f"{pair}_cosine" in record for record in records)
+    }  # fmt: skip
+    most = "largest part of the update"
     conflicts = table(
         f"{study.slug}-conflicts",
         "What the tasks do to each other in joint steps",
         study.subject,
         (
-            *words("method"), *numeric("steps in conflict"), *numeric(*pairs, group="mean cosine"),
-            *numeric("removed"), *words("task", group="largest part of the update"),
-            *numeric("part", group="largest part of the update"), *numeric("n"),
+            *words("method"), *numeric({"conflicting": "steps in conflict"}, numbers.percent),
+            *numeric(cosines, numbers.metric, "mean cosine"),
+            *numeric(["removed"], numbers.percent),
+            Column("task", most, numeric=False, key="_largest"),
+            *numeric({"_part": "part"}, numbers.percent, most), *numeric(["n"]),
         ),
-        rows,
+        records,
         caption=(
             "Means over the n seeds that recorded joint steps; – where a method has none. In "
             "conflict: some pair's gradients have a negative cosine. Removed: by how much the "
             f"update is shorter than the plain sum of the gradients. {HOW}"
         ),
-        records=records,
     )  # fmt: skip
-    return [conflicts, methods_figure(f"{study.slug}-pairs", maps, pairs, study.subject)]
+    return [conflicts]

@@ -15,9 +15,12 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from mtl_bert.analysis import numbers
+from mtl_bert.analysis.canvas import POINTS, SPREAD, Looks, lines_figure
 from mtl_bert.analysis.comparison import RULE, Comparison, Difference
+from mtl_bert.analysis.curves import trends
 from mtl_bert.analysis.document import (
     Block,
     Cell,
@@ -30,11 +33,8 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.figures.canvas import Words
-from mtl_bert.analysis.figures.curves import SPREAD, Curve, panels_figure
-from mtl_bert.analysis.figures.style import Looks
 from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.numbers import Floats, over_seeds, summary
+from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.statistics import seed_interval
 from mtl_bert.analysis.studies import SCORE, Group, Study, Subject
 
@@ -58,6 +58,10 @@ class Series:
     def ratios(self) -> tuple[float, ...]:
         """The largest training set by each of the others, of each study."""
         return tuple(map(ratio_of, self.studies))
+
+    def heads(self, what: str) -> dict[str, str]:
+        """A column for each ratio: key -> heading."""
+        return {f"{what} {ratio:g}": f"{ratio:g} : 1" for ratio in self.ratios}
 
     @property
     def slug(self) -> str:
@@ -137,104 +141,94 @@ def section(series: Series, looks: Looks, comparisons: Mapping[Study, Comparison
 
 
 def _scores(series: Series) -> Table:
-    rows: list[list[str]] = []
-    records: list[Record] = []
+    records, shown = [], []
     for method, groups in series.methods.items():
-        found = {place: _values(series.studies[place], group) for place, group in groups.items()}
         seeds = sorted({group.n for group in groups.values()})
-        rows.append([
-            method.label,
-            *(
-                over_seeds(found[place][what] if place in found else None)
-                for what in (SCORE, WORST) for place in range(len(series.studies))
-            ),
-            " or ".join(map(str, seeds)),
-        ])  # fmt: skip
+        row: Record = {"method": method.label, "n": " or ".join(map(str, seeds))}
         for place, group in sorted(groups.items()):
-            record: dict[str, str | int | float | None] = {
-                "method": method.label, "ratio": series.ratios[place], "B": group.method.drawn,
-            }  # fmt: skip
-            for what, values in found[place].items():
-                record |= summary(what, values, sd=" sd")
-            about = series.studies[place].subject.words
-            records.append({**record, "n": group.n, "subject": about})
-    heads = [f"{ratio:g} : 1" for ratio in series.ratios]
+            study, ratio = series.studies[place], series.ratios[place]
+            values = _values(study, group)
+            row |= {f"{what} {ratio:g}": values[what] for what in (SCORE, WORST)}
+            head = {"method": method.label, "ratio": ratio, "B": group.method.drawn}
+            records.append(head | values | {"n": group.n, "subject": study.subject.words})
+        shown.append(row)
     return table(
         f"{series.slug}-scores",
         "Score and worst task at each ratio of the largest training set to the others",
         series.subject,
         (
-            *words("method"), *numeric(*heads, group=SCORE), *numeric(*heads, group=WORST),
-            *numeric("n"),
+            *words("method"),
+            *(
+                column for what in (SCORE, WORST)
+                for column in numeric(series.heads(what), numbers.metric, what)
+            ),
+            *numeric(["n"]),
         ),
-        rows,
+        shown,
+        files=records,
         caption=(
             "Mean ± standard deviation over seeds. Worst task: the lowest of the metrics, each "
             "mapped to 0..1. An epoch of other sizes has another number of steps: compare methods "
             "within a column. “B given”: B differs between ratios, or stands for a method that was "
             "run with several; then the largest is shown, and the CSV file says which."
         ),
-        records=records,
     )  # fmt: skip
 
 
 def _figure(series: Series, looks: Looks) -> Figure:
     study = series.studies[0]
-    whats = {SCORE: "dev score", WORST: "lowest of 0..1"}
-    whats |= {task: f"dev {study.metrics[task]}" for task in study.tasks}
-    curves = [
-        Curve(
-            method.brief(),
-            looks[groups[min(groups)].method],
-            [(series.ratios[p], _values(series.studies[p], groups[p])) for p in sorted(groups)],
-        )
+    ylabels = {SCORE: "dev score", WORST: "lowest of 0..1"}
+    ylabels |= {task: f"dev {study.metrics[task]}" for task in study.tasks}
+    points = [
+        (what, method.brief(), series.ratios[place], value)
         for method, groups in series.methods.items()
+        for place, group in sorted(groups.items())
+        for what, values in _values(series.studies[place], group).items()
+        for value in values
     ]
-    about = Words(
+    frame = pd.DataFrame(points, columns=POINTS)
+    styles = {m.brief(): looks[groups[min(groups)].method] for m, groups in series.methods.items()}
+    about = Figure(
         f"{series.slug}-ratio", "Score and worst task against the ratio of sizes", series.subject,
-        "Score, worst task and each task's metric against the ratio. "
-        f"Scores: {'; '.join(curve.trend for curve in curves)}.",
+        f"Score, worst task and each task's metric against the ratio. {trends(frame)}",
         f"Means over seeds. {SPREAD}",
     )  # fmt: skip
-    return panels_figure(about, whats, curves, "ratio of sizes (log scale)", log=True)
+    return lines_figure(about, frame, styles, ylabels, "ratio of sizes (log scale)", log=True)
 
 
 def _advantage(series: Series, comparisons: Mapping[Study, Comparison]) -> list[Block]:
     """ARRP minus each other method, at each ratio."""
-    rows: list[tuple[str | Cell, ...]] = []
-    records: list[Record] = []
-    answers = []
+    records, shown, answers = [], [], []
     arrps = [method for method in series.methods if method.sampler == "arrp"]
     others = [method for method in series.methods if method.sampler != "arrp"]
     for arrp, other in product(arrps, others):
+        both = {"method": arrp.label, "minus": other.label}
         ends = {
             place: (group, series.methods[other][place])
             for place, group in sorted(series.methods[arrp].items())
             if place in series.methods[other]
         }
         found = {p: comparisons[series.studies[p]].difference(*ends[p]) for p in ends}
-        cells = [
-            Cell(f"{numbers.change(d.mean)} ({d.verdict})" if d else numbers.MISSING,
-                 bold=bool(d and d.sign))
-            for d in map(found.get, range(len(series.studies)))
-        ]  # fmt: skip
-        rows.append((arrp.label, other.label, *cells))
-        answers.append(f"{arrp.label} against {other.label}: {_answer(series, found, ends)}")
+        shown.append(both | {
+            f"difference {series.ratios[p]:g}":
+            Cell(f"{numbers.change(d.mean)} ({d.verdict})", bold=bool(d.sign))
+            for p, d in found.items()
+        })  # fmt: skip
         records += [
-            {"method": arrp.label, "minus": other.label, "ratio": series.ratios[place],
-             "difference": d.mean, "verdict": d.verdict}
-            for place, d in found.items()
-        ]  # fmt: skip
-    if not rows:
+            both | {"ratio": series.ratios[p], "difference": d.mean, "verdict": d.verdict}
+            for p, d in found.items()
+        ]
+        answers.append(f"{arrp.label} against {other.label}: {_answer(series, found, ends)}")
+    if not shown:
         return []
     differences = table(
         f"{series.slug}-arrp",
         "The score of ARRP minus that of each other method, at each ratio",
         series.subject,
-        (*words("method", "minus"), *numeric(*(f"{ratio:g} : 1" for ratio in series.ratios))),
-        rows,
+        (*words("method", "minus"), *numeric(series.heads("difference"))),
+        shown,
+        files=records,
         caption=f"{RULE} {series.subject.warning}".strip(),
-        records=records,
     )
     return [Text(f"{QUESTION} {'; '.join(answers)}."), differences]
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from mtl_bert.analysis import paper
 from mtl_bert.runs.results import Results
+
+if TYPE_CHECKING:
+    from mtl_bert.analysis.paper import PaperRow
 
 ALL_BUT_HEAD = ("*", "!heads.{task}.*")
 WITHOUT_SURGERY = ("full", "single", "random")  # one task at a time, or none: nothing to combine
@@ -84,16 +86,9 @@ class Method:
             label += f", surgery {self.surgery}"
         return f"{label}, {self.rest}" if self.rest else label
 
-    def is_row(self, row: paper.PaperRow) -> bool:
+    def is_row(self, row: "PaperRow") -> bool:
         """Whether a run of this method is that row of the paper."""
-        recipe = row.recipe
-        return (
-            self.surgery in ("", PAPER_SURGERY)
-            and not self.rest
-            and self.lambda_on == LOSS
-            and (self.sampler, self.B, self.lambda_) == (recipe.sampler, recipe.B, recipe.lambda_)
-            and self.frozen == (ALL_BUT_HEAD if recipe.frozen else ())
-        )
+        return replace(self, B_scale=1.0) == row.recipe
 
 
 def method_of(config: dict[str, Any]) -> Method:

@@ -18,33 +18,30 @@ def spread(values: Floats) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def summary(
-    name: str, values: Floats | None, mean: str = "", sd: str = "_sd"
-) -> dict[str, float | None]:
-    """Mean and deviation over seeds [S] with all digits, under ``name`` and these endings."""
-    if values is None:
-        return {f"{name}{mean}": None, f"{name}{sd}": None}
-    return {f"{name}{mean}": float(np.mean(values)), f"{name}{sd}": spread(values)}
-
-
 def counted(number: int, what: str) -> str:
     """So many of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def count(value: float | None) -> str:
-    """A whole number, with commas."""
-    return MISSING if value is None else f"{value:,.0f}"
+def _written(pattern: str, factor: float = 1) -> Callable[[float | None], str]:
+    """How a number is written: with a true minus, and a dash where there is none."""
+
+    def form(value: float | None) -> str:
+        return MISSING if value is None else pattern.format(factor * value).replace("-", MINUS)
+
+    return form
 
 
-def metric(value: float | None) -> str:
-    """Three decimals, as the paper prints them."""
-    return MISSING if value is None else f"{value:.3f}".replace("-", MINUS)
-
-
-def change(value: float | None) -> str:
-    """A difference, with its sign."""
-    return MISSING if value is None else f"{value:+.3f}".replace("-", MINUS)
+count = _written("{:,.0f}")
+"""A whole number, with commas."""
+metric = _written("{:.3f}")
+"""Three decimals, as the paper prints them."""
+change = _written("{:+.3f}")
+"""A difference, with its sign."""
+ratio = _written("{:,.2f}")
+"""How many times as much."""
+percent = _written("{:.1f} %", 100)
+"""A share of 1, in %."""
 
 
 def minutes(value: float | None) -> str:
@@ -54,16 +51,6 @@ def minutes(value: float | None) -> str:
     size = abs(value)
     digits = 0 if size >= 100 else 2 if size >= 0.1 else 4
     return "0" if value == 0 else f"{value:.{digits}f}".replace("-", MINUS)
-
-
-def ratio(value: float | None) -> str:
-    """How many times as much."""
-    return MISSING if value is None else f"{value:,.2f}"
-
-
-def percent(share: float | None) -> str:
-    """A share of 1, in %."""
-    return MISSING if share is None else f"{100 * share:.1f} %".replace("-", MINUS)
 
 
 def over_seeds(values: Floats | None, form: Callable[[float], str] = metric) -> str:

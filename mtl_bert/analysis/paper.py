@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtl_bert.analysis.methods import ALL_BUT_HEAD, PAPER_SURGERY, WITHOUT_SURGERY, Method
+
 ENCODER = "bert-base-uncased"
 SENTIMENT, PARAPHRASE, SIMILARITY = "sst", "qqp", "sts"
 TITLES = {SENTIMENT: "Sentiment", PARAPHRASE: "Paraphrase", SIMILARITY: "Similarity"}
@@ -35,23 +37,6 @@ SIZES: Mapping[str, Size] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a run must be to be a row.
-
-    Attributes:
-        sampler: its name.
-        B: as the paper counts it; None is all there are.
-        lambda_: the penalty λ.
-        frozen: F: True is everything but the head (F=1), False nothing (F=0).
-    """
-
-    sampler: str
-    B: int | None = None
-    lambda_: float | None = None
-    frozen: bool = False
-
-
-@dataclass(frozen=True)
 class PaperRow:
     """A published row.
 
@@ -59,7 +44,7 @@ class PaperRow:
         table: its number.
         experiment: our name for it: ``+experiment/tableN=NAME``.
         label: the method.
-        recipe: what a run must be to be this row.
+        recipe: the method that a run must be of to be this row; all of B is drawn.
         tasks: the printed metrics.
         score: the printed "Dev" of Tables 2 and 4.
         minutes: per epoch, printed; in Table 3 those beyond round-robin's.
@@ -70,7 +55,7 @@ class PaperRow:
     table: int
     experiment: str
     label: str
-    recipe: Recipe
+    recipe: Method
     tasks: Mapping[str, float]
     score: float | None
     minutes: float
@@ -91,18 +76,19 @@ def _number(text: str) -> float | None:
 
 
 def _read(line: Mapping[str, str]) -> PaperRow:
-    recipe = Recipe(
+    recipe = Method(
         line["sampler"],
-        int(line["B"]) if line["B"] else None,
-        _number(line["lambda"]),
-        line["frozen"] == "yes",
+        B=int(line["B"]) if line["B"] else None,
+        lambda_=_number(line["lambda"]),
+        frozen=ALL_BUT_HEAD if line["frozen"] == "yes" else (),
+        surgery="" if line["sampler"] in WITHOUT_SURGERY else PAPER_SURGERY,
     )
     return PaperRow(
         int(line["table"]),
         line["experiment"],
         line["label"],
         recipe,
-        {task: float(line[task]) for task in (SENTIMENT, PARAPHRASE, SIMILARITY) if line[task]},
+        {task: float(line[task]) for task in TITLES if line[task]},
         _number(line["score"]),
         float(line["minutes"]),
         line["inferred"],

@@ -3,15 +3,15 @@
 Shapes: S seeds of a method.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mtl_bert.analysis import numbers, paper
 from mtl_bert.analysis.commands import fill
-from mtl_bert.analysis.document import Block, Cell, Column, Commands, Table, numeric, table, words
-from mtl_bert.analysis.numbers import Floats, over_seeds
+from mtl_bert.analysis.document import Block, Column, Commands, Record, Table, numeric, table
+from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.studies import SCORE, Group, Study, one_device, row_of
 
 OURS = "Ours: mean ± standard deviation over n seeds; Δ is ours minus the paper's."
@@ -28,81 +28,47 @@ BOLD_RULE = (
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A row: published, run, or both.
-
-    Attributes:
-        label: the method.
-        row: the paper's.
-        group: ours.
-        mark: numbers of its footnotes, behind the label.
-    """
+    """A row: published, run, or both; ``mark`` has the numbers of its footnotes."""
 
     label: str
     row: paper.PaperRow | None
     group: Group | None
     mark: str = ""
 
-    def printed(self, what: str) -> float | None:
-        """The paper's number."""
-        if self.row is None:
-            return None
-        return self.row.score if what == SCORE else self.row.tasks.get(what)
+    def record(self, whats: Sequence[str], rr: Group | None, printed_rr: float) -> Record:
+        """Our numbers over seeds, the paper's, and how ours differ.
 
-    def ours(self, what: str) -> Floats | None:
-        """Ours, of each seed: [S]."""
-        return None if self.group is None else self.group.values(what)
-
-    def difference(self, what: str) -> float | None:
-        """Ours minus the paper's."""
-        printed = self.printed(what)
-        return None if printed is None or self.group is None else self.group.mean(what) - printed
-
-    def cells(self, what: str, *, bold: bool) -> tuple[str | Cell, ...]:
-        """The paper's number, ours and the difference."""
-        ours = Cell(over_seeds(self.ours(what)), bold=bold)
-        return numbers.metric(self.printed(what)), ours, numbers.change(self.difference(what))
-
-    @property
-    def seeds(self) -> str:
-        """How many."""
-        return str(self.group.n if self.group else 0)
-
-    def record(self, study: Study, whats: Sequence[str]) -> dict[str, str | int | float | None]:
-        """What it is about, in full, and its metrics with all digits."""
-        found: dict[str, str | int | float | None] = {
+        Args:
+            whats: tasks, or the score.
+            rr: round-robin's runs.
+            printed_rr: the paper's minutes of round-robin.
+        """
+        row, group = self.row, self.group
+        found: Record = {
             "method": self.label,
-            "experiment": self.row.experiment if self.row else None,
-            "label": None if not self.row else "inferred" if self.row.inferred else "printed",
-            "subject": study.subject.words,
-            "n": self.group.n if self.group else 0,
-            "seeds": " ".join(map(str, self.group.seeds)) if self.group else "",
+            "experiment": row and row.experiment,
+            "label": row and ("inferred" if row.inferred else "printed"),
+            "n": group.n if group else 0,
+            "seeds": " ".join(map(str, group.seeds)) if group else "",
+            "_label": f"{self.label}{self.mark}",
         }
         for what in whats:
-            found[f"{what}_paper"] = self.printed(what)
-            found |= numbers.summary(what, self.ours(what), "_mean")
-            found[f"{what}_difference"] = self.difference(what)
-        return found
-
-    def base(self, rr: Group | None) -> float | None:
-        """Round-robin's minutes per epoch; None where they are of another device than ours."""
-        there = self.group is not None and rr is not None and one_device(self.group, rr)
-        return float(rr.minutes.mean()) if there and rr is not None else None
-
-    def times(
-        self, rr: Group | None, printed_rr: float
-    ) -> tuple[tuple[str, ...], Mapping[str, float | None]]:
-        """Minutes per epoch, the paper's and ours, and as ratios to round-robin's; the same raw."""
-        printed = self.row.minutes if self.row else None
-        ours = self.group.minutes if self.group else None
-        printed_ratio = None if printed is None else printed / printed_rr
-        base = self.base(rr)
-        ratio = None if ours is None or not base else float(ours.mean()) / base
-        texts = (
-            numbers.minutes(printed), over_seeds(ours, numbers.minutes),
-            numbers.ratio(printed_ratio), numbers.ratio(ratio),
-        )  # fmt: skip
-        raw = {"minutes_paper": printed, **numbers.summary("minutes", ours, "_mean")}
-        return texts, {**raw, "minutes_to_rr_paper": printed_ratio, "minutes_to_rr": ratio}
+            printed = row and (row.score if what == SCORE else row.tasks.get(what))
+            found |= {
+                f"{what}_paper": printed,
+                what: group and group.values(what),
+                f"{what}_difference": group and printed and group.mean(what) - printed,
+            }
+        # What another device took says nothing about the method.
+        there = group and rr and one_device(group, rr)
+        own, base = (float(g.minutes.mean()) if g and there else None for g in (group, rr))
+        return found | {
+            "minutes_paper": row and row.minutes,
+            "minutes": group and group.minutes,
+            "minutes_to_rr_paper": row.minutes / printed_rr if row and printed_rr else None,
+            "minutes_to_rr": own / base if own is not None and base else None,
+            "_extra": None if own is None or base is None else own - base,
+        }
 
 
 def lines_of(groups: Sequence[Group], number: int) -> list[Line]:
@@ -138,48 +104,44 @@ def best_of(columns: Sequence[Floats | None]) -> int | None:
     return first if clear else None
 
 
-def _best(lines: Sequence[Line], whats: Sequence[str]) -> dict[str, Line | None]:
-    """The line that is bold in each column."""
-    places = {what: best_of([line.ours(what) for line in lines]) for what in whats}
-    return {what: None if place is None else lines[place] for what, place in places.items()}
+def _best(records: Sequence[Record], whats: Sequence[str]) -> set[tuple[int, str]]:
+    """What is bold: places of records, and columns."""
+    places = {what: best_of([record[what] for record in records]) for what in whats}
+    return {(place, what) for what, place in places.items() if place is not None}
 
 
 def dataset_table(study: Study) -> list[Block]:
     """Table 1: sizes, and what a round-robin epoch uses of them."""
     rr = row_of(study.main, paper.row(2, "rr")) or row_of(study.single, paper.row(3, "rr"))
-    rows, records = [], []
+    records = []
     for task in study.tasks:
         printed, sizes = paper.SIZES.get(task), study.setting["sizes"].get(task, {})
-        theirs = {name: getattr(printed, name, None) for name in ("train", "dev", "test", "used")}
         ours = {"train": sizes.get("train"), "dev": sizes.get("dev"), "used": _used(rr, task)}
-        shares = (theirs["used"], ours["used"])
-        rows.append((
-            task, numbers.count(theirs["train"]), numbers.count(ours["train"]),
-            numbers.count(theirs["dev"]), numbers.count(ours["dev"]),
-            numbers.count(theirs["test"]),
-            *(numbers.MISSING if share is None else f"{share:.1f} %" for share in shares),
-        ))  # fmt: skip
-        pairs = ((f"{k}_paper", theirs[k], k, ours[k]) for k in ours)
-        record = {k: v for name, x, own, y in pairs for k, v in ((name, x), (own, y))}
-        records.append({"task": task, **record, "test_paper": theirs["test"]})
-    both = ("paper", _ours(study))
+        record: Record = {"task": task}
+        for name, value in ours.items():
+            record |= {f"{name}_paper": getattr(printed, name, None), name: value}
+        records.append(record | {"test_paper": getattr(printed, "test", None)})
+
+    def both(name: str) -> dict[str, str]:
+        return {f"{name}_paper": "paper", name: _ours(study)}
+
     found = table(
         f"{study.slug}-table1",
         "Table 1: data sets and what round-robin uses of them",
         study.subject,
         (
-            *words("data set"), *numeric(*both, group="training examples"),
-            *numeric(*both, group="dev examples"),
-            Column("paper", "test examples"),  # nothing is measured on ours
-            *numeric(*both, group="used in an RR epoch"),
+            Column("data set", numeric=False, key="task"),
+            *numeric(both("train"), group="training examples"),
+            *numeric(both("dev"), group="dev examples"),
+            *numeric({"test_paper": "paper"}, group="test examples"),  # ours are not measured
+            *numeric(both("used"), "{:.1f} %".format, "used in an RR epoch"),
         ),
-        rows,
+        records,
         caption=_joined(
             "Ours as counted by the runs; utilisation is of the first epoch of a round-robin run.",
             study.subject.warning,
         ),
-        records=records,
-    )  # fmt: skip
+    )
     if rr is not None:
         return [found]
     command = fill(study, 2, "rr", study.main_epochs or paper.EPOCHS)
@@ -197,76 +159,92 @@ def _used(rr: Group | None, task: str) -> float | None:
 def score_table(study: Study, number: int, heading: str, others: Sequence[Group]) -> list[Block]:
     """Table 2 or 4: metrics, score and time of methods, the paper's and others."""
     lines = lines_of(study.main, number) + [Line(g.label, None, g) for g in others]
-    printed_rr = paper.row(number, "rr")
-    rr = row_of(study.main, printed_rr)
+    caption = (
+        f"Best epoch on the dev sets, of {study.main_epochs or '?'} epochs"
+        f" ({paper.EPOCHS} in the paper). {OURS}"
+    )
+    name = f"table{number}"
+    found = _scores(study, name, f"Table {number}: {heading}", lines, caption, number)
+    return [found, *_missing(study, lines, study.main_epochs or paper.EPOCHS)]
+
+
+def methods_table(study: Study) -> Table:
+    """Metrics, score and time of all methods, with nothing of the paper's beside them."""
+    lines = [Line(group.label, None, group) for group in study.main]
+    caption = "Best epoch on the dev sets; mean ± standard deviation over n seeds."
+    return _scores(study, "methods", "The methods beside each other", lines, caption)
+
+
+def _scores(
+    study: Study, name: str, heading: str, lines: Sequence[Line], caption: str, number: int = 0
+) -> Table:
+    """Metrics, score and time of methods; beside the paper's where there is its table's number."""
     whats = [*study.tasks, SCORE]
-    best = _best(lines, whats)
-    rows, records = [], []
-    for line in lines:
-        metrics = [cell for w in whats for cell in line.cells(w, bold=best[w] is line)]
-        texts, times = line.times(rr, printed_rr.minutes)
-        rows.append((f"{line.label}{line.mark}", *metrics, *texts, line.seeds))
-        records.append({**line.record(study, whats), **times})
-    ours = _ours(study)
-    found = table(
-        f"{study.slug}-table{number}",
-        f"Table {number}: {heading}",
+    records = _records(lines, study.main, whats, number or 2)
+    metrics = numeric({what: _heading(study, what) for what in whats}, numbers.metric)
+    minutes, ratios = {"minutes": _ours(study)}, {"minutes_to_rr": "÷ RR"}
+    if number:
+        metrics = [column for what in whats for column in _compared(study, what)]
+        minutes = {"minutes_paper": "paper", **minutes}
+        ratios = {"minutes_to_rr_paper": "paper ÷ RR", "minutes_to_rr": "ours ÷ RR"}
+    group = "minutes per epoch"
+    shown = (
+        Column("method", numeric=False, key="_label"), *metrics,
+        *numeric(minutes, numbers.minutes, group), *numeric(ratios, numbers.ratio, group),
+        *numeric(["n"]),
+    )  # fmt: skip
+    return table(
+        f"{study.slug}-{name}",
+        heading,
         study.subject,
-        (
-            *words("method"),
-            *(c for w in whats for c in numeric("paper", ours, "Δ", group=_heading(study, w))),
-            *numeric("paper", ours, "paper ÷ RR", "ours ÷ RR", group="minutes per epoch"),
-            Column("n"),
-        ),
-        rows,
+        shown,
+        records,
+        bold=_best(records, whats),
         caption=_joined(
-            f"Best epoch on the dev sets, of {study.main_epochs or '?'} epochs"
-            f" ({paper.EPOCHS} in the paper).",
-            OURS,
-            _times_note(lines),
-            BOLD_RULE,
-            study.subject.warning,
+            caption, _times_note(lines), BOLD_RULE, study.subject.warning if number else ""
         ),
         notes=footnotes(number),
-        records=records,
     )
-    return [found, *_missing(study, lines, study.main_epochs or paper.EPOCHS)]
+
+
+def _records(
+    lines: Sequence[Line], groups: Sequence[Group], whats: Sequence[str], number: int
+) -> list[Record]:
+    printed = paper.row(number, "rr")
+    rr = row_of(groups, printed)
+    return [line.record(whats, rr, printed.minutes) for line in lines]
+
+
+def _compared(study: Study, what: str) -> list[Column]:
+    """The paper's number, ours and the difference."""
+    group = _heading(study, what)
+    both = numeric({f"{what}_paper": "paper", what: _ours(study)}, numbers.metric, group)
+    return [*both, *numeric({f"{what}_difference": "Δ"}, numbers.change, group)]
 
 
 def first_epoch_table(study: Study) -> list[Block]:
     """Table 3: paraphrase accuracy after one epoch, and the time beyond round-robin's."""
     lines = lines_of(study.single, 3)
-    rr = row_of(study.single, paper.row(3, "rr"))
     task = paper.PARAPHRASE
     if task not in study.tasks:
         return []
-    best = _best(lines, [task])[task]
-    rows, records = [], []
-    for line in lines:
-        assert line.row is not None
-        own = None if line.group is None else float(line.group.minutes.mean())
-        base = line.base(rr)
-        extra = None if own is None or base is None else own - base
-        against = None if own is None or not base else own / base
-        rows.append((
-            f"{line.label}{line.mark}", *line.cells(task, bold=best is line),
-            numbers.minutes(line.row.minutes), numbers.minutes(extra), numbers.ratio(against),
-            line.seeds,
-        ))  # fmt: skip
-        times = {"extra_minutes_paper": line.row.minutes, "extra_minutes": extra}
-        records.append({**line.record(study, [task]), **times, "minutes_to_rr": against})
-    ours = _ours(study)
+    records = _records(lines, study.single, [task], 3)
+    for record in records:  # the paper prints the minutes beyond round-robin's
+        record |= {"extra_minutes_paper": record.pop("minutes_paper")}
+        record |= {"extra_minutes": record.pop("_extra")}
+        del record["minutes_to_rr_paper"], record["minutes"]
+    extra = {"extra_minutes_paper": "paper", "extra_minutes": _ours(study)}
     found = table(
         f"{study.slug}-table3",
         "Table 3: paraphrase after one epoch, and what ARRP's second phase costs",
         study.subject,
         (
-            *words("method"),
-            *numeric("paper", ours, "Δ", group=_heading(study, task)),
-            *numeric("paper", ours, group="additional minutes per epoch"),
-            *numeric("time ÷ RR", "n"),
+            Column("method", numeric=False, key="_label"), *_compared(study, task),
+            *numeric(extra, numbers.minutes, "additional minutes per epoch"),
+            *numeric({"minutes_to_rr": "time ÷ RR"}, numbers.ratio), *numeric(["n"]),
         ),
-        rows,
+        records,
+        bold=_best(records, [task]),
         caption=_joined(
             f"Runs of one epoch. {OURS} Additional minutes are beyond round-robin's of one epoch.",
             _times_note(lines),
@@ -274,42 +252,8 @@ def first_epoch_table(study: Study) -> list[Block]:
             study.subject.warning,
         ),
         notes=footnotes(3),
-        records=records,
-    )
+    )  # fmt: skip
     return [found, *_missing(study, lines, 1)]
-
-
-def methods_table(study: Study) -> Table:
-    """Metrics, score and time of all methods, with nothing of the paper's beside them."""
-    lines = [Line(group.label, None, group) for group in study.main]
-    printed_rr = paper.row(2, "rr")
-    rr = row_of(study.main, printed_rr)
-    whats = [*study.tasks, SCORE]
-    best = _best(lines, whats)
-    rows, records = [], []
-    for line in lines:
-        (_, minutes, _, ratio), times = line.times(rr, printed_rr.minutes)
-        shown = [line.cells(what, bold=best[what] is line)[1] for what in whats]
-        rows.append((line.label, *shown, minutes, ratio, line.seeds))
-        records.append({**line.record(study, whats), **times})
-    return table(
-        f"{study.slug}-methods",
-        "The methods beside each other",
-        study.subject,
-        (
-            *words("method"),
-            *numeric(*(_heading(study, what) for what in whats)),
-            *numeric(_ours(study), "÷ RR", group="minutes per epoch"),
-            Column("n"),
-        ),
-        rows,
-        caption=_joined(
-            "Best epoch on the dev sets; mean ± standard deviation over n seeds.",
-            _times_note(lines),
-            BOLD_RULE,
-        ),
-        records=records,
-    )
 
 
 def is_the_papers(study: Study) -> bool:

@@ -12,21 +12,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mtl_bert.analysis.document import (
-    PAGE,
-    Answers,
-    Block,
-    Cell,
-    Commands,
-    Document,
-    Figure,
-    Points,
-    Record,
-    Section,
-    Table,
-    Text,
-)
-from mtl_bert.analysis.figures.canvas import inline, standalone
+from mtl_bert.analysis.canvas import inline, standalone
+from mtl_bert.analysis.document import PAGE, Block, Document, Figure, Record, Table
 from mtl_bert.utils.files import replacing, write_text
 
 TEXT, TABLES, FIGURES = "report.md", "tables", "figures"
@@ -80,80 +67,38 @@ def csv_text(records: Sequence[Record]) -> str:
 
 def page(document: Document) -> str:
     """The page; all texts are escaped."""
-    environment = Environment(
-        loader=PackageLoader("mtl_bert.analysis", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     numbers = itertools.count(1)
 
     def drawing(figure: Figure) -> str:
         """A figure's SVG, which matplotlib has made: the only markup that is not the template's."""
         return inline(figure, next(numbers))
 
-    def kind(block: Block) -> str:
-        return type(block).__name__
-
-    template = environment.get_template("page.html.j2")
-    return template.render(document=document, kind=kind, drawing=drawing) + "\n"
+    return environment(autoescape=True).get_template("page.html.j2").render(
+        document=document, kind=_kind, drawing=drawing
+    ) + "\n"  # fmt: skip
 
 
 def markdown(document: Document) -> str:
     """The whole report; figures are links to their files."""
-    parts = [f"# {_escaped(document.title)}", *map(_escaped, document.lead)]
-    for section in document.sections:
-        parts += _section(section, 2)
-    return "\n\n".join(parts) + "\n"
+    plain = environment(autoescape=False)
+    plain.filters |= {"inner": _inner, "escaped": _escaped}
+    text = plain.get_template("report.md.j2").render(document=document, kind=_kind)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _section(section: Section, level: int) -> list[str]:
-    parts = [f"{'#' * level} {_escaped(section.heading)}"]
-    for block in section.blocks:
-        parts += _block(block)
-    for inner in section.sections:
-        parts += _section(inner, level + 1)
-    return parts
+def environment(*, autoescape: bool) -> Environment:
+    """Jinja for the templates of this package."""
+    return Environment(
+        loader=PackageLoader("mtl_bert.analysis", "templates"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
-def _block(block: Block) -> list[str]:
-    if isinstance(block, Text):
-        return [_escaped(block.words)]
-    if isinstance(block, Points):
-        return ["\n".join(f"- {_escaped(item)}" for item in block.items)]
-    if isinstance(block, Commands):
-        items = (f"- {_escaped(name)}\n\n      {command}" for name, command in block.items)
-        return [_escaped(block.lead), "\n".join(items)]
-    if isinstance(block, Answers):
-        return [f"**{_inner(question)}** {_inner(answer)}" for question, answer in block.items]
-    if isinstance(block, Table):
-        return _table(block)
-    return _figure(block)
-
-
-def _table(table: Table) -> list[str]:
-    heads = "|".join(f" {_inner(column.whole)} " for column in table.columns)
-    rules = "|".join("---:" if column.numeric else "---" for column in table.columns)
-    rows = ["|" + "|".join(f" {_cell(cell)} " for cell in row) + "|" for row in table.rows]
-    notes = [f"[{number}] {_escaped(note)}" for number, note in enumerate(table.notes, start=1)]
-    parts = [f"**{_escaped(table.title)}**", "\n".join([f"|{heads}|", f"|{rules}|", *rows])]
-    if table.caption:
-        parts.append(_escaped(table.caption))
-    return [*parts, *notes]
-
-
-def _cell(cell: Cell) -> str:
-    text = _inner(cell.text)
-    if cell.link:
-        text = f"[{text}]({cell.link})"
-    return f"**{text}**" if cell.bold and text else text
-
-
-def _figure(figure: Figure) -> list[str]:
-    picture = f"![{_escaped(figure.description)}](figures/{figure.name}.svg)"
-    parts = [f"**{_escaped(figure.title)}**", picture]
-    return [*parts, _escaped(figure.caption)] if figure.caption else parts
+def _kind(block: Block) -> str:
+    return type(block).__name__
 
 
 def _escaped(text: str) -> str:

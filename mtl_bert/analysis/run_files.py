@@ -1,7 +1,4 @@
-"""Finished runs and their dev predictions, read from the directories where they lie.
-
-Shapes: N dev examples.
-"""
+"""Finished runs and their dev predictions, read from the directories where they lie."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mtl_bert.analysis.methods import Method, method_of, setting_of
@@ -41,26 +37,6 @@ class Scale:
 
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A dev set with a model's answers.
-
-    Attributes:
-        ids: [N].
-        texts: one or two of each example: [N].
-        labels: [N].
-        predictions: in the labels' values: [N].
-        confidences: the probability that the model gives its prediction, NaN where there is none:
-            [N].
-    """
-
-    ids: tuple[str, ...]
-    texts: tuple[tuple[str, ...], ...]
-    labels: NDArray[np.float64]
-    predictions: NDArray[np.float64]
-    confidences: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +70,14 @@ class Run:
         return head_of(self.results.config["tasks"][task])
 
     @cached_property
-    def _read(self) -> dict[str, Predictions]:
+    def _read(self) -> dict[str, pd.DataFrame]:
         return {}
 
-    def predictions(self, task: str) -> Predictions:
+    def predictions(self, task: str) -> pd.DataFrame:
         """The dev predictions of a task, without texts where none may be seen.
+
+        Columns: id, text (and text2 of a pair), label, prediction (in the labels' values), and
+        confidence: the probability that the model gave its prediction, NaN where there is none.
 
         Raises:
             UnusableError: they are missing or damaged.
@@ -106,7 +85,7 @@ class Run:
         if task not in self._read:
             found = _read_predictions(RunFolder(self.directory).predictions(task))
             if not self.quoted:
-                found = replace(found, texts=((LEFT_OUT,),) * len(found.ids))
+                found = found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
             self._read[task] = found
         return self._read[task]
 
@@ -183,7 +162,7 @@ def _first(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read_predictions(path: Path) -> Predictions:
+def _read_predictions(path: Path) -> pd.DataFrame:
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
@@ -195,17 +174,11 @@ def _read_predictions(path: Path) -> Predictions:
     if not isinstance(rows.index, pd.RangeIndex):
         raise UnusableError(f"{path.name} has rows that are longer than its heading")
     try:  # Python's own float, which is exact
-        labels, predictions = (np.array(list(map(float, rows[n]))) for n in ("label", "prediction"))
-        confidences = np.array([float(value or "nan") for value in rows["confidence"]])
+        for name in ("label", "prediction"):
+            rows[name] = np.array(list(map(float, rows[name])))
+        rows["confidence"] = np.array([float(value or "nan") for value in rows["confidence"]])
     except ValueError as error:
         raise UnusableError(f"{path.name} holds something that is no number ({error})") from error
-    if rows.empty or not np.isfinite(labels).all():
+    if rows.empty or not np.isfinite(rows["label"]).all():
         raise UnusableError(f"{path.name} has no labels to compare with")
-    texts = rows[[name for name in ("text", "text2") if name in rows]]
-    return Predictions(
-        tuple(rows["id"]),
-        tuple(texts.itertuples(index=False, name=None)),
-        labels,
-        predictions,
-        confidences,
-    )
+    return rows

@@ -3,11 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
 from mtl_bert.analysis import data_usage, numbers
+from mtl_bert.analysis.canvas import INK, POINTS, Look, draw, heat_map, lines_figure, series_looks
+from mtl_bert.analysis.costs import phase_sums
 from mtl_bert.analysis.document import (
     Answers,
     Block,
     Document,
+    Figure,
     Section,
     Table,
     Text,
@@ -15,14 +22,14 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.figures.heat_maps import epochs_figure, layers_figure
-from mtl_bert.analysis.figures.training_curves import parts_figure, training_figure
-from mtl_bert.analysis.gradient_conflicts import Joint, pair_names
-from mtl_bert.analysis.run_answers import NEVER_MET, Findings, answers
-from mtl_bert.analysis.run_answers import layers as layers_in_words
+from mtl_bert.analysis.gradient_conflicts import HOW, Joint, pair_names
+from mtl_bert.analysis.numbers import percent
+from mtl_bert.analysis.run_answers import Findings, answer, answers
 from mtl_bert.analysis.run_files import Run
-from mtl_bert.analysis.studies import Study, file_name, studies
+from mtl_bert.analysis.studies import SCORE, Study, Subject, file_name, studies
+from mtl_bert.runs.results import PairConflict, Results
 
+COSINE, SHARE = "mean cosine", "% of steps in conflict"
 FOLDER = "runs"
 _LONGEST = 120  # letters of a file's name
 
@@ -77,34 +84,36 @@ def run_page(study: Study, run: Run, address: str) -> Document:
 def _phases_table(found: Findings) -> Table:
     """Steps, examples and seconds of each phase, over all epochs."""
     total = sum(phase.seconds for phase in found.phases)
-    rows = []
-    for name in dict.fromkeys(phase.name for phase in found.phases):
-        own = [phase for phase in found.phases if phase.name == name]
-        steps, examples = sum(p.steps for p in own), sum(p.examples for p in own)
-        seconds = sum(p.seconds for p in own)
-        rows.append((
-            name, f"{steps:,}", f"{examples:,}", f"{seconds:,.1f}",
-            numbers.percent(seconds / total if total else None),
-            f"{1000 * seconds / examples:.2f}" if examples else numbers.MISSING,
-        ))  # fmt: skip
-    headings = ("steps", "examples", "seconds", "of the time", "seconds per 1,000 examples")
+    records = [
+        each
+        | {
+            "share": each["seconds"] / total if total else None,
+            "cost": 1000 * each["seconds"] / each["examples"] if each["examples"] else None,
+        }
+        for each in phase_sums(found.results).reset_index().to_dict("records")
+    ]
+    validation = sum(epoch.validation_seconds for epoch in found.results.epochs)
     return table(
         "phases",
         "Time per phase",
         found.study.subject,
-        (*words("phase"), *numeric(*headings)),
-        rows,
-        caption="Over all epochs, without validation.",
-    )
+        (
+            *words("phase"), *numeric(["steps", "examples"]),
+            *numeric(["seconds"], "{:,.1f}".format), *numeric({"share": "of the time"}, percent),
+            *numeric({"cost": "seconds per 1,000 examples"}, numbers.ratio),
+        ),
+        records,
+        caption=f"Over all epochs, without validation, which took {validation:,.1f} s.",
+    )  # fmt: skip
 
 
 def _conflicts(found: Findings) -> tuple[Block, ...]:
     whole, tasks, subject = found.whole, found.study.tasks, found.study.subject
     if whole is None:
-        return (Text(NEVER_MET),)
+        return (Text(answer("conflict", found)),)
     pairs = [pair for pair in pair_names(tasks) if pair in whole.pairs]
     return (
-        epochs_figure(found.epochs, pairs, subject),
+        conflicts_figure(found.epochs, pairs, subject),
         parts_figure(found.epochs, tasks, subject),
         _tasks_table(found.study, whole),
         _epochs_table(found.study, found.epochs, pairs),
@@ -112,46 +121,53 @@ def _conflicts(found: Findings) -> tuple[Block, ...]:
 
 
 def _tasks_table(study: Study, whole: Joint) -> Table:
+    records = [
+        {"task": task, **part.model_dump(), "part": whole.parts[task]}
+        for task, part in whole.tasks.items()
+    ]
     return table(
         "tasks",
         "Each task in the joint steps",
         study.subject,
         (
-            *words("task"), *numeric("steps", "length of its gradient", "part of the update"),
-            *numeric("plain sum", "update", group="cosine of its gradient with the"),
+            *words("task"), *numeric(["steps"]),
+            *numeric({"norm": "length of its gradient"}, "{:.3g}".format),
+            *numeric({"part": "part of the update"}, percent),
+            *numeric({"before": "plain sum", "after": "update"}, numbers.metric,
+                     "cosine of its gradient with the"),
         ),
-        [
-            (
-                task, f"{part.steps:,}", f"{part.norm:.3g}", numbers.percent(whole.parts[task]),
-                numbers.metric(part.before), numbers.metric(part.after),
-            )
-            for task, part in whole.tasks.items()
-        ],
+        records,
         caption="Means over all epochs. Parts are of all joint steps and add up to 100 %.",
     )  # fmt: skip
 
 
 def _epochs_table(study: Study, epochs: Mapping[int, Joint], pairs: Sequence[str]) -> Table:
-    rows = []
-    for epoch, steps in epochs.items():
-        met = [steps.pairs.get(pair) for pair in pairs]
-        rows.append((
-            str(epoch), f"{steps.steps:,}", numbers.percent(steps.conflicting),
-            *(numbers.metric(p.cosine if p else None) for p in met),
-            *(numbers.percent(p.conflicting if p else None) for p in met),
-            numbers.percent(steps.removed),
-            *(numbers.percent(steps.parts.get(task)) for task in study.tasks),
-        ))  # fmt: skip
+    records = [
+        {
+            "epoch": str(epoch), "steps": each.steps, "conflicting": each.conflicting,
+            **{f"{pair}_cosine": met.cosine for pair, met in each.pairs.items()},
+            **{f"{pair}_conflicting": met.conflicting for pair, met in each.pairs.items()},
+            "removed": each.removed, **{f"{task}_part": p for task, p in each.parts.items()},
+        }
+        for epoch, each in epochs.items()
+    ]  # fmt: skip
+
+    def named(ending: str, names: Sequence[str]) -> dict[str, str]:
+        return {f"{name}_{ending}": name for name in names}
+
     return table(
         "epochs",
         "The joint steps of every epoch",
         study.subject,
         (
-            *words("epoch"), *numeric("joint steps", "in conflict"),
-            *numeric(*pairs, group="mean cosine"), *numeric(*pairs, group="steps in conflict"),
-            *numeric("removed"), *numeric(*study.tasks, group="part of the update"),
+            *words("epoch"), *numeric({"steps": "joint steps"}),
+            *numeric({"conflicting": "in conflict"}, percent),
+            *numeric(named("cosine", pairs), numbers.metric, "mean cosine"),
+            *numeric(named("conflicting", pairs), percent, "steps in conflict"),
+            *numeric(["removed"], percent),
+            *numeric(named("part", study.tasks), percent, "part of the update"),
         ),
-        rows,
+        records,
         caption="Removed: by how much the update is shorter than the plain sum of the gradients.",
         folded=True,
     )  # fmt: skip
@@ -159,7 +175,115 @@ def _epochs_table(study: Study, epochs: Mapping[int, Joint], pairs: Sequence[str
 
 def _layers(found: Findings) -> Block:
     if not found.layers:
-        return Text(layers_in_words(found))
+        return Text(answer("layers", found))
     names = pair_names(found.study.tasks)
     pairs = [name for name in names if any(name in each for each in found.layers.values())]
     return layers_figure(found.layers, pairs, found.study.subject)
+
+
+def training_figure(results: Results, tasks: Sequence[str], subject: Subject) -> Figure:
+    """Training loss and dev metrics of each epoch; at least one has been trained."""
+    points: list[tuple[str, str, int, float]] = []
+    for epoch in results.epochs:
+        points += [("training loss", t, epoch.epoch, loss) for t, loss in epoch.losses.items()]
+    scored = [epoch.scores for epoch in results.epochs]
+    # The untrained model's are like theirs where all are of whole dev sets.
+    for scores in (results.untrained if results.dev_sample is None else None, *scored):
+        if scores is not None:
+            values = {task: score.value for task, score in scores.tasks.items()}
+            values[SCORE] = scores.score
+            points += [("dev metrics and score", t, scores.epoch, v) for t, v in values.items()]
+    whole, on = "", "Epoch 0 is the untrained model."
+    if (sample := results.dev_sample) is not None:
+        whole = ", on whole dev sets"
+        on = f"Epochs were scored on at most {sample:,} examples of each dev set."
+    ends = ", ".join(f"{task} {score.value:.3f}" for task, score in results.last.tasks.items())
+    about = Figure(
+        "course",
+        "Losses and dev metrics",
+        subject,
+        f"Over {len(results.epochs)} epochs: each task's mean training loss and its dev metric. "
+        f"After the last epoch{whole}: {ends}.",
+        f"Losses are means over an epoch's examples. {on}",
+    )
+    looks = {**series_looks(tasks), SCORE: Look(INK, line=(0, (4, 2)))}
+    return _lines(about, points, looks)
+
+
+def conflicts_figure(found: Mapping[int, Joint], pairs: Sequence[str], subject: Subject) -> Figure:
+    """Over the epochs: mean cosine and share of steps in conflict of each pair."""
+    points = [
+        (panel, pair, epoch, value)
+        for epoch, joint in found.items()
+        for pair, met in joint.pairs.items()
+        for panel, value in ((COSINE, met.cosine), (SHARE, 100 * met.conflicting))
+    ]
+    about = Figure(
+        "conflicts", "Conflicts over the epochs", subject,
+        f"{COSINE} and {SHARE} of {', '.join(pairs)} over epochs {min(found)} to {max(found)}; "
+        "the table below has the numbers.",
+        HOW,
+    )  # fmt: skip
+    return _lines(about, points, series_looks(pairs))
+
+
+def parts_figure(found: Mapping[int, Joint], tasks: Sequence[str], subject: Subject) -> Figure:
+    """Over the epochs: each task's gradient, and its part in the update."""
+    points = []
+    for epoch, joint in found.items():
+        for task, own in joint.tasks.items():
+            values = (own.norm, 100 * joint.parts[task], own.before, own.after)
+            points += [(p, task, epoch, v) for p, v in zip(_PARTS, values, strict=True)]
+    about = Figure(
+        "parts", "Each task in the update", subject,
+        f"Over epochs {min(found)} to {max(found)}, for {', '.join(tasks)}: the length of the "
+        "gradient, the part of the update, and the cosine of the gradient with the plain sum of "
+        "all and with the update.",
+        "Joint steps only. Parts add up to 100 %; a task that pulls against the update has a "
+        "negative one. Where a task's cosine with the update is above that with the plain sum of "
+        "gradients, the update agrees more with the task than the sum would.",
+    )  # fmt: skip
+    return _lines(about, points, series_looks(tasks))
+
+
+_PARTS = ("length of the gradient", "% of the update", "cosine with the sum", "cosine with update")
+
+
+def _lines(
+    about: Figure, points: Sequence[tuple[str, str, int, float]], looks: Mapping[str, Look]
+) -> Figure:
+    """Lines over epochs, for a run's page only."""
+    frame = pd.DataFrame(points, columns=POINTS)
+    panels = dict.fromkeys(frame["panel"].unique(), "")
+    return lines_figure(about, frame, looks, panels, "epoch", files=False)
+
+
+def layers_figure(
+    found: Mapping[str, Mapping[str, PairConflict]], pairs: Sequence[str], subject: Subject
+) -> Figure:
+    """Parts of the encoder against pairs: mean cosine and share of steps in conflict."""
+    names, columns = list(found), [pair.replace("/", "/\n") for pair in pairs]
+
+    def frame(what: str) -> pd.DataFrame:
+        nothing = PairConflict.model_construct(cosine=np.nan, conflicting=np.nan)
+        rows = [[getattr(met.get(p, nothing), what) for p in pairs] for met in found.values()]
+        return pd.DataFrame(rows, names, columns)
+
+    cosines = frame("cosine")
+    end = max(0.05, float(np.nanmax(np.abs(cosines))))  # weaker cosines are near nothing
+
+    def paint(canvas: Canvas) -> None:
+        left, right = canvas.subplots(1, 2, sharey=True)
+        heat_map(left, cosines, "RdBu", -end, end)
+        heat_map(right, 100 * frame("conflicting"), "Oranges", 0, 100, digits=0)
+        left.set_title(COSINE)
+        right.set_title(SHARE)
+
+    about = Figure(
+        "layers", "Conflicts by part of the encoder", subject,
+        f"Heat maps of {numbers.counted(len(names), 'part')} ({names[0]} to {names[-1]}) against "
+        f"{', '.join(pairs)}: {COSINE} and {SHARE}.",
+        "Over all epochs, in the steps that were looked at. Red: gradients point against each "
+        f"other on average; blue: the same way. {HOW}",
+    )  # fmt: skip
+    return draw(about, paint, 0.9 + 0.23 * max(3, len(names)), files=False)

@@ -5,10 +5,9 @@ Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from mtl_bert.analysis.numbers import Floats
@@ -68,38 +67,17 @@ def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> 
         predictions: [M, N].
         stream: tells tasks apart, whose dev sets are resampled independently.
     """
-    data: tuple[NDArray[Any], ...]
-    statistic: Any
-    if metric == "accuracy":  # the share of hits: a byte for each instead of two numbers
-        data, statistic = (labels == predictions,), _share
-    else:
-        data, statistic = (np.broadcast_to(labels, predictions.shape), predictions), METRICS[metric]
-    result = stats.bootstrap(
-        data,
-        _along_last(statistic),
-        paired=len(data) == 2,
-        vectorized=True,
-        axis=-1,
-        n_resamples=RESAMPLES,
-        batch=max(1, _GATHERED // predictions.size),
-        method="percentile",
-        rng=np.random.default_rng([SEED, stream]),
-    )
-    return np.asarray(result.bootstrap_distribution)
-
-
-def _share(hits: NDArray[np.bool_]) -> Floats:
-    return np.asarray(np.count_nonzero(hits, axis=-1) / hits.shape[-1])
-
-
-def _along_last(statistic: Any) -> Any:
-    """Give a statistic the argument by which scipy names the axis; ours is always the last."""
-
-    def wrapped(*samples: NDArray[Any], axis: int = -1) -> Any:
-        assert axis == -1
-        return statistic(*samples)
-
-    return wrapped
+    rng, n = np.random.default_rng([SEED, stream]), len(labels)
+    hits = labels == predictions  # of accuracy: a byte for each instead of two numbers
+    batch = max(1, _GATHERED // predictions.size)
+    parts = []
+    for start in range(0, RESAMPLES, batch):
+        rows = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
+        if metric == "accuracy":
+            parts.append(np.count_nonzero(hits[:, rows], axis=-1) / n)
+        else:
+            parts.append(METRICS[metric](labels[rows], predictions[:, rows]))
+    return np.concatenate(parts, axis=-1)
 
 
 def percentile_interval(distribution: Floats) -> Interval:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.methods import Method, setting_of
@@ -320,25 +321,21 @@ def studies(runs: Sequence[Run]) -> list[Study]:
 
 def _told_apart(found: Sequence[Study]) -> list[Study]:
     """The same, named by what they differ in where data and encoder do not tell them apart."""
-    alike: defaultdict[tuple[str, str], list[Study]] = defaultdict(list)
-    for study in found:
-        alike[study.subject.data, study.subject.encoder].append(study)
     named = []
     for study in found:
-        others = alike[study.subject.data, study.subject.encoder]
-        sizes = [other.setting["sizes"] for other in others]  # they mostly follow from the rest
-        own = _own(_choices(study.setting), [_choices(other.setting) for other in others])
-        own = own or _own(_words(study.setting["sizes"]), [_words(size) for size in sizes])
-        named.append(replace(study, name=", ".join((study.name, *own))))
+        same = (study.subject.data, study.subject.encoder)
+        alike = [s.setting for s in found if (s.subject.data, s.subject.encoder) == same]
+        words = _differing([_choices(setting) for setting in (study.setting, *alike)])
+        # Sizes mostly follow from the rest.
+        words = words or _differing([_words(each["sizes"]) for each in (study.setting, *alike)])
+        named.append(replace(study, name=", ".join((study.name, *words))))
     return named
 
 
-def _own(words: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> list[str]:
-    return [
-        f"{key}={value}"
-        for key, value in words.items()
-        if any(other.get(key) != value for other in others)
-    ]
+def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """What the first has and some other has not."""
+    first, *others = settings
+    return [f"{k}={v}" for k, v in first.items() if any(each.get(k) != v for each in others)]
 
 
 def _choices(setting: Mapping[str, Any]) -> dict[str, str]:
@@ -349,14 +346,11 @@ def _choices(setting: Mapping[str, Any]) -> dict[str, str]:
 
 def _words(tree: Mapping[str, Any]) -> dict[str, str]:
     """Dotted keys and their values; not again what repeats another, as optimizer.lr does lr."""
+    (flat,) = pd.json_normalize(dict(tree)).to_dict("records")
     found: dict[str, str] = {}
-    left = list(tree.items())
-    while left:
-        key, value = left.pop(0)
-        if isinstance(value, dict):
-            left[:0] = [(f"{key}.{name}", part) for name, part in value.items()]
-        elif value is not None and found.get(key.rpartition(".")[2]) != str(value):
-            found[key] = str(value)
+    for key, value in flat.items():
+        if value is not None and found.get(str(key).rpartition(".")[2]) != str(value):
+            found[str(key)] = str(value)
     return found
 
 

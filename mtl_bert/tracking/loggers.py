@@ -254,7 +254,7 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     from PIL import Image
 
     from mtl_bert.analysis.document import Figure, Table
-    from mtl_bert.analysis.mistakes import answer_blocks
+    from mtl_bert.analysis.predictions import answer_blocks
     from mtl_bert.analysis.run_files import Classes, Run
     from mtl_bert.analysis.studies import studies
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis import paper, render
+from mtl_bert.analysis import canvas, paper, render
 from mtl_bert.analysis.document import Document
-from mtl_bert.analysis.figures import canvas
 from mtl_bert.analysis.render import write_report
 from tests.analysis.conflicting import quarrel
 from tests.analysis.factory import PAPER_SURGERY, Made, damaged, made_of, make_paper, make_run
@@ -35,8 +34,11 @@ class Written:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures without their drawings, which take most of a report's time."""
-    monkeypatch.setattr(canvas, "_svg", lambda _: "<svg ></svg>")
-    monkeypatch.setattr(canvas, "_png", lambda _: b"")
+
+    def save(self: object, file: io.IOBase, **how: object) -> None:
+        file.write("<svg ></svg>" if how["format"] == "svg" else b"")  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(canvas.Canvas, "savefig", save)
 
 
 @pytest.fixture(scope="session")

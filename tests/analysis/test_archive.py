@@ -91,24 +91,27 @@ def test_answers_are_kept_to_the_last_digit(tmp_path: Path) -> None:
     ((before,), _), ((after,), _) = find_runs([tmp_path / "runs"]), find_runs([runs])
     for task in before.results.tasks:
         ours, theirs = before.predictions(task), after.predictions(task)
-        assert ours.ids == theirs.ids
-        assert (ours.labels == theirs.labels).all()
-        assert ours.predictions == pytest.approx(theirs.predictions, rel=1e-8)
-        assert set(theirs.texts) == {("(left out)",)}
-        assert ours.confidences == pytest.approx(theirs.confidences, rel=1e-8, nan_ok=True)
+        assert ours[["id", "label"]].equals(theirs[["id", "label"]])
+        assert set(theirs["text"]) == {"(left out)"}
+        for column in ("prediction", "confidence"):
+            near = pytest.approx(theirs[column].to_numpy(), rel=1e-8, nan_ok=True)
+            assert ours[column].to_numpy() == near
 
 
 def test_neither_texts_nor_places_get_out(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs" / "run0", MADE)
     data = json.loads((run / "results.json").read_text("utf-8"))["data"]
-    changed(run, data=data | {"skipped": {f"{HOME}/quora-dev.csv": 2}})
+    changed(
+        run, data=data | {"skipped": {f"{HOME}/quora-dev.csv": 2}},
+        overrides=["sampler=rr", f"data.dir={HOME}/cs224n"],
+    )  # fmt: skip
     write_text(tmp_path / "runs" / "damaged" / "results.json", "{}")
     place = published(tmp_path)
     ((found,), _) = find_runs([tmp_path / "runs"])
     assert HOME in found.results.model_dump_json()
     files = contents(place) | contents(unpacked(place / ARCHIVE, tmp_path / "unpacked"))
-    answers = [found.predictions(task) for task in found.results.tasks]
-    texts = {text for each in answers for example in each.texts for text in example}
+    answers = [found.predictions(task).filter(like="text") for task in found.results.tasks]
+    texts = {text for each in answers for text in each.to_numpy().flat}
     assert len(texts) > 10
     for content in files.values():
         assert HOME.encode() not in content
@@ -116,6 +119,7 @@ def test_neither_texts_nor_places_get_out(tmp_path: Path) -> None:
         assert not [text for text in texts if text.encode() in content]
     assert b"DIR/minilm" in files["run0/results.json"]
     assert b"DIR/quora-dev.csv" in files["run0/results.json"]
+    assert b"data.dir=DIR/cs224n" in files["run0/results.json"]
 
 
 def test_a_run_without_answers_is_archived_without_them(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.data_usage import Entry, entries, mean_entries, methods_table, run_table
+from mtl_bert.analysis.data_usage import ALL, mean_usage, methods_table, run_table, usage
 from mtl_bert.runs.results import Results, Utilisation
 from mtl_bert.sampling import RoundRobin
 from mtl_bert.sampling.epoch import rows_used
@@ -40,13 +40,12 @@ def planned(epochs: int) -> Results:
 def test_a_real_plan_gives_the_papers_table_1() -> None:
     """RR, batch 8: 100.0 % of STS, 70.7 % of SST, 2.1 % of QQP (its Table 1)."""
     results = planned(1)
-    found = {(e.task, e.epoch): e for e in entries(results, TASKS)}
-    for epoch in (1, None):
-        shares = {task: found[task, epoch].fraction for task in TASKS}
-        shown = {task: round(100 * share, 1) for task, share in shares.items() if share}
+    found = usage(results, TASKS).set_index(["epoch", "task"])
+    for epoch in (1, ALL):
+        shown = (100 * found.loc[epoch]["fraction"]).round(1).to_dict()
         assert shown == {"sts": 100.0, "sst": 70.7, "qqp": 2.1}
         assert shown == {task: size.used for task, size in paper.SIZES.items()}
-        assert all(found[task, epoch].repeats == 0 for task in TASKS)
+    assert (found["repeats"] == 0).all()
     table = run_table(replace(run_of(Made()), results=results), TASKS, study_of(Made()).subject)
     texts = {(row[0].text, row[1].text): [cell.text for cell in row[2:]] for row in table.rows}
     assert texts["sst", "all"] == ["6,040", "6,040", "70.7 %", "0", "0.71"]
@@ -54,19 +53,21 @@ def test_a_real_plan_gives_the_papers_table_1() -> None:
 
 def test_over_epochs_the_different_ones_are_no_sum() -> None:
     results = planned(3)
-    found = {(e.task, e.epoch): e for e in entries(results, TASKS)}
-    whole = found["sts", None]
-    assert (whole.examples, whole.unique, whole.repeats) == (3 * 6040, 6040, 2 * 6040)
+    found = usage(results, TASKS).set_index(["epoch", "task"]).loc[ALL]
+    whole = found.loc["sts"]
+    assert whole[["examples", "unique", "repeats"]].tolist() == [3 * 6040, 6040, 2 * 6040]
     assert whole.effective_epochs == 3
-    sst = found["sst", None]
+    sst = found.loc["sst"]
     assert sst.examples == 3 * 6040
-    assert 6040 < sst.unique <= 8544  # other ones are drawn in each epoch
+    assert 6040 < sst["unique"] <= 8544  # other ones are drawn in each epoch
     assert sst.effective_epochs == pytest.approx(3 * 6040 / 8544)
 
 
 def test_a_set_of_unknown_size_has_no_shares() -> None:
-    entry = Entry("a", None, 10, 5, 0)
-    assert (entry.fraction, entry.effective_epochs, entry.repeats) == (None, None, 5)
+    run = run_of(Made())
+    run.results.data.sizes["sst"]["train"] = 0
+    table = run_table(run, ("sst",), study_of(Made()).subject)
+    assert [table.rows[0][place].text for place in (4, 6)] == ["–", "–"]
 
 
 def test_methods_are_means_over_seeds_and_every_epoch_is_in_the_csv_file() -> None:
@@ -85,10 +86,8 @@ def test_methods_are_means_over_seeds_and_every_epoch_is_in_the_csv_file() -> No
             update={"epochs": records, "utilisation": {"sst": whole}}
         )
     (group,) = study.compared
-    found = {entry.epoch: entry for entry in mean_entries(group, ("sst",))}
-    assert found[1] == Entry("sst", 1, 40, 30, 100)
-    assert found[2] == Entry("sst", 2, 60, 50, 100)
-    assert found[None] == Entry("sst", None, 100, 60, 100)
+    found = mean_usage(group, ("sst",)).set_index("epoch")[["examples", "unique", "size"]]
+    assert found.T.to_dict("list") == {1: [40, 30, 100], 2: [60, 50, 100], ALL: [100, 60, 100]}
     table = methods_table(study)
     assert table is not None
     (row,) = table.rows

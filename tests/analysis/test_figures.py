@@ -4,37 +4,36 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.analysis.figures import style
-from mtl_bert.analysis.figures.canvas import Legend, Words, draw, inline, log_ticks, standalone
-from mtl_bert.analysis.figures.curves import (
-    Curve,
+from mtl_bert.analysis import canvas
+from mtl_bert.analysis.canvas import POINTS, draw, inline, lines_figure, standalone
+from mtl_bert.analysis.curves import (
     cost_figure,
     effect_figures,
-    examples_seen,
     pareto,
-    progress_figures,
+    progress,
     study_figures,
 )
-from mtl_bert.analysis.figures.predictions import confusion, distance_groups, normalised
+from mtl_bert.analysis.document import Figure
 from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.mistakes import mistakes
-from mtl_bert.analysis.run_files import Classes, Predictions, Scale, head_of
+from mtl_bert.analysis.predictions import confusion, distance_groups, mistakes
+from mtl_bert.analysis.run_files import Classes, Scale, head_of
 from mtl_bert.analysis.studies import SCORE, Subject
 from tests.analysis.factory import HEADS, Made
-from tests.analysis.making import run_of, seeds, study_of
+from tests.analysis.making import seeds, study_of
 
 SUBJECT = Subject("demo", True, (("sst", 10),), "tiny")
+FIGURE = Figure("name", "A heading", SUBJECT, "a line")
 
 
-def test_confusion_counts_and_shares() -> None:
-    labels, predictions = np.array([0.0, 0, 0, 2, 2]), np.array([0.0, 1, 0, 0, 2])
-    counts = confusion(labels, predictions, 3)
-    assert counts.tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 1]]
-    shares = normalised(counts)
+def test_confusion_is_in_shares_of_the_true_class() -> None:
+    found = pd.DataFrame({"label": [0.0, 0, 0, 2, 2], "prediction": [0.0, 1, 0, 0, 2]})
+    shares = confusion(found, ("no", "maybe", "yes"))
+    assert list(shares.index) == list(shares.columns) == ["no", "maybe", "yes"]
     assert np.allclose(shares, [[2 / 3, 1 / 3, 0], [0, 0, 0], [0.5, 0, 0.5]])
 
 
@@ -65,33 +64,36 @@ def test_the_pareto_front_is_what_nothing_beats(found: list[tuple[int, int]]) ->
     assert [costs[place] for place in front] == sorted(costs[place] for place in front)
 
 
-def test_examples_add_up_over_epochs() -> None:
-    made = Made(B=100, epochs=3)
-    assert examples_seen(run_of(made)).tolist() == [2092, 4184, 6276]  # 3 · 664 + 100 each
-
-
-def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made = Made(B=100, epochs=7, validate_every=3)
-    study = study_of(*seeds(made, 2))
+def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after() -> None:
+    study = study_of(*seeds(Made(B=100, epochs=7, validate_every=3), 2))
     # The second run had fewer epochs at first, the last of which was scored off the grid.
     first, second = study.runs
     records = [*second.results.epochs]
     records[4] = records[4].model_copy(update={"score": 0.5, "tasks": records[5].tasks})
     second.__dict__["results"] = second.results.model_copy(update={"epochs": records})
-    painted: list[tuple[list[float], list[float]]] = []
+    (group,) = study.main
+    scores = [first.results.epochs[epoch - 1].score for epoch in (3, 6, 7)]
+    by_epoch = pd.DataFrame(progress(group, by_examples=False), columns=POINTS)
+    by_examples = pd.DataFrame(progress(group, by_examples=True), columns=POINTS)
+    assert by_epoch["x"].unique().tolist() == [3, 6, 7]
+    each = 3 * 664 + 100  # examples of an epoch
+    assert by_examples["x"].unique().tolist() == [3 * each, 6 * each, 7 * each]
+    for points in (by_epoch, by_examples):
+        assert points.groupby("x")["y"].mean().tolist() == pytest.approx(scores)
 
-    def paint(self: Curve, *rest: object, **more: object) -> None:
-        painted.append(
-            ([x for x, _ in self.points], [float(v[SCORE].mean()) for _, v in self.points])
-        )
 
-    monkeypatch.setattr(Curve, "paint", paint)
-    progress_figures(study, study.main, style.looks_of(group.method for group in study.groups))
-    scores = [first.results.epochs[e - 1].score for e in (3, 6, 7)]
-    assert [x for x, _ in painted] == [[3, 6, 7], [3 * 2092, 6 * 2092, 7 * 2092]]
-    assert [mean for _, mean in painted] == [pytest.approx(scores)] * 2
+def test_lines_go_through_means_with_bands_of_a_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[float]] = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.fill_between",
+        lambda self, x, low, high, **more: drawn.append([*x, *low, *high]),
+    )
+    points = pd.DataFrame(
+        [("a", "s", 2, 5.0), ("a", "s", 1, 1.0), ("a", "s", 1, 3.0)], columns=POINTS
+    )
+    lines_figure(FIGURE, points, {"s": canvas.Look("#000000")}, {"a": "y"}, "x", files=False)
+    (found,) = drawn
+    assert found == pytest.approx([1, 2, 2 - 2**0.5, 5, 2 + 2**0.5, 5])
 
 
 methods = st.builds(
@@ -105,10 +107,10 @@ methods = st.builds(
 
 @given(st.lists(methods, min_size=1, max_size=10))
 def test_looks_are_by_sampler_and_do_not_depend_on_order(found: list[Method]) -> None:
-    looks = style.looks_of(found)
-    assert looks == style.looks_of(reversed(found))
+    looks = canvas.looks_of(found)
+    assert looks == canvas.looks_of(reversed(found))
     for method, look in looks.items():
-        assert look.colour == style.COLOURS.get(method.sampler, style.OTHER)
+        assert look.colour == canvas.COLOURS.get(method.sampler, canvas.OTHER)
         assert look.hollow == bool(method.frozen)
     shapes = [(look.colour, look.marker) for look in looks.values()]
     assert len(set(shapes)) == len(shapes)
@@ -119,15 +121,14 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
         *seeds(Made(sampler="arrp", B=10, lambda_=0.5)), *seeds(Made(sampler="annealed", B=30)),
         *seeds(Made(sampler="annealed", B=90, minutes=2.0)),
     )  # fmt: skip
-    looks = style.looks_of(group.method for group in study.groups)
+    looks = canvas.looks_of(group.method for group in study.groups)
     figures = study_figures(study, looks)
     assert [figure.name for figure in figures] == [
-        f"a-demo-{name}"
-        for name in ("score-time", "score-epoch", "score-examples", "utilisation", "effect-b")
+        f"a-demo-{name}" for name in ("score-time", "score-epoch", "score-examples", "effect-b")
     ]
     for figure in figures:
-        assert style.COLOURS["annealed"].lower() in figure.svg
-    assert all(style.COLOURS["arrp"].lower() in figure.svg for figure in figures[:3])
+        assert canvas.COLOURS["annealed"].lower() in figure.svg
+    assert all(canvas.COLOURS["arrp"].lower() in figure.svg for figure in figures[:3])
 
 
 def test_curves_along_lambda_meet_at_one() -> None:
@@ -139,7 +140,7 @@ def test_curves_along_lambda_meet_at_one() -> None:
         on_update,
     )
     study = study_of(*made)
-    (figure,) = effect_figures(study, style.looks_of(group.method for group in study.groups))
+    (figure,) = effect_figures(study, canvas.looks_of(group.method for group in study.groups))
     ends = [group.values(SCORE)[0] for group in study.main]
     first, last = sorted(ends)[0], sorted(ends)[-1]
     for name in ("ARRP F=0 B=10", "ARRP F=0 B=10, λ on the update"):
@@ -149,27 +150,27 @@ def test_curves_along_lambda_meet_at_one() -> None:
 def test_times_of_one_device_share_a_figure() -> None:
     here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
     study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))
-    cost = cost_figure(study, study.main, style.looks_of(g.method for g in study.groups))
+    cost = cost_figure(study, study.main, canvas.looks_of(g.method for g in study.groups))
     assert "of 2 methods" in cost.description
     assert cost.caption.endswith("Left out, as run elsewhere: vanilla B=30.")
     assert "on a CPU, 1 thread" in cost.caption
-    assert style.COLOURS["vanilla"].lower() not in cost.svg
+    assert canvas.COLOURS["vanilla"].lower() not in cost.svg
 
 
 def test_nothing_trained_draws_nothing() -> None:
     study = study_of(Made(sampler="random"))
-    looks = style.looks_of(group.method for group in study.groups)
+    looks = canvas.looks_of(group.method for group in study.groups)
     assert study_figures(study, looks) == []
     assert effect_figures(study, looks) == []
 
 
-def figure(heading: str = "A heading"):  # type: ignore[no-untyped-def]
+def figure() -> Figure:
     def paint(canvas):  # type: ignore[no-untyped-def]
         axes = canvas.subplots()
         axes.plot([0, 1], [0, 1])
         axes.set(xlabel="$x$ & <y>")
 
-    return draw(Words("name", heading, SUBJECT, "a line"), paint, height=1.5)
+    return draw(FIGURE, paint, 1.5)
 
 
 def test_what_a_figure_is_about_is_drawn_on_it() -> None:
@@ -186,8 +187,8 @@ def test_the_same_figure_is_the_same_file() -> None:
 def test_inside_a_page_ink_is_the_pages_and_ids_are_the_figures_own() -> None:
     drawn = figure()
     one, two = inline(drawn, 1), inline(drawn, 2)
-    assert style.INK in drawn.svg
-    assert style.INK not in one
+    assert canvas.INK in drawn.svg
+    assert canvas.INK not in one
     assert "currentColor" in one
     assert "var(--grid)" in one
     ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
@@ -200,45 +201,30 @@ def test_inside_a_page_ink_is_the_pages_and_ids_are_the_figures_own() -> None:
     assert "<metadata" not in one
     assert 'aria-hidden="true"' in one.split(">")[0]  # what is around it says what it shows
     assert standalone(drawn).startswith("<?xml")
-    assert style.INK in standalone(drawn)
+    assert canvas.INK in standalone(drawn)
 
 
 def test_names_are_no_formulas() -> None:
     assert "&lt;y>" in figure().svg or "&lt;y&gt;" in figure().svg
 
 
-def test_a_legend_has_as_many_columns_as_there_is_room_for() -> None:
-    short, long = Legend(("a",) * 9), Legend(("x" * 90,) * 9)
-    assert (short.columns, long.columns) == (4, 1)
-    assert long.height > short.height
-
-
-def test_log_ticks_cover_what_there_is() -> None:
-    assert log_ticks(1700, 9000) == pytest.approx([2000, 5000, 10000])
-    assert log_ticks(0.19, 0.4) == pytest.approx([0.2, 0.5])
-
-
-def answers(confidences: list[float]) -> Predictions:
-    labels, predictions = np.array([0.0, 1, 1, 0]), np.array([1.0, 1, 0, 1])
-    return Predictions(
-        ("a", "b", "c", "d"), (("t",),) * 4, labels, predictions, np.array(confidences)
-    )
+def answers(labels: list[float], predictions: list[float], sure: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"label": labels, "prediction": predictions, "confidence": sure})
 
 
 def test_the_wrong_answers_that_a_model_is_most_sure_of() -> None:
     classes = Classes(("no", "yes"))
-    assert mistakes(answers([0.6, 0.99, 0.8, 0.7]), classes) == [2, 3, 0]
-    many = Predictions(("x",) * 9, (("t",),) * 9, np.zeros(9), np.ones(9), np.linspace(0.5, 0.9, 9))
-    assert mistakes(many, classes) == [8, 7, 6, 5, 4]
+    found = answers([0, 1, 1, 0], [1, 1, 0, 1], [0.6, 0.99, 0.8, 0.7])
+    assert mistakes(found, classes).index.tolist() == [2, 3, 0]
+    many = answers([0] * 9, [1] * 9, np.linspace(0.5, 0.9, 9).tolist())
+    assert mistakes(many, classes).index.tolist() == [8, 7, 6, 5, 4]
 
 
 def test_the_numbers_that_lie_farthest_off() -> None:
-    found = replace(
-        answers([np.nan] * 4),
-        labels=np.array([0.0, 5, 1, 2]),
-        predictions=np.array([1.0, 2, 1, 2.5]),
-    )
-    assert mistakes(found, Scale(0, 5)) == [1, 0, 3]
+    found = answers([0, 5, 1, 2], [1, 2, 1, 2.5], [np.nan] * 4)
+    worst = mistakes(found, Scale(0, 5))
+    assert worst.index.tolist() == [1, 0, 3]
+    assert worst["badness"].tolist() == [3, 1, 0.5]
 
 
 def test_heads_are_told_by_their_kind() -> None:

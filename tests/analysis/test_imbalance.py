@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.analysis import imbalance, paper
+from mtl_bert.analysis import canvas, imbalance, paper
 from mtl_bert.analysis.contents import report
 from mtl_bert.analysis.document import Figure, Section, Table, Text
-from mtl_bert.analysis.figures import style
 from mtl_bert.analysis.imbalance import QUESTION, Series, ratio_of, series_of, worst
 from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.studies import SCORE, Study, studies
@@ -48,7 +47,7 @@ def only(studies_of: list[Study]) -> Series:
 
 def section_of(ladder: Series, means: Mapping[tuple[float, str, str], float]) -> Section:
     """The section, where differences are told: (ratio, label, label) -> mean."""
-    looks = style.looks_of(group.method for study in ladder.studies for group in study.groups)
+    looks = canvas.looks_of(group.method for study in ladder.studies for group in study.groups)
     comparisons = {
         study: Told(
             study.compared,
@@ -127,7 +126,7 @@ def test_the_tables_and_the_figure() -> None:
     assert column(scores, "n")[label] == "2 or 3"
     (record,) = (r for r in scores.records if (r["method"], r["ratio"]) == (label, 1))
     assert record["score"] == pytest.approx(0.6333, abs=1e-4)
-    assert record["score sd"] == pytest.approx(np.std([0.6, 2 / 3], ddof=1))
+    assert record["score_sd"] == pytest.approx(np.std([0.6, 2 / 3], ddof=1))
     assert label in figure.description
     assert "RR" in figure.description
     assert [c.heading for c in advantage.columns] == ["method", "minus", "1 : 1", "10 : 1"]
@@ -229,7 +228,7 @@ def test_a_rung_is_held_against_the_paper_only_with_its_rows(tmp_path: Path) -> 
 
 def test_one_seed_cannot_be_judged() -> None:
     ladder = only(found(*(at(r, m) for r in (1, 10) for m in (ARRP, RR))))
-    looks = style.looks_of(group.method for study in ladder.studies for group in study.groups)
+    looks = canvas.looks_of(group.method for study in ladder.studies for group in study.groups)
     comparisons = {s: Told(s.compared, {}, common=1) for s in ladder.studies}
     *_, question, _ = imbalance.section(ladder, looks, comparisons).blocks
     assert isinstance(question, Text)

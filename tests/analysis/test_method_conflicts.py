@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mtl_bert.analysis.document import Figure, Table, Text
-from mtl_bert.analysis.gradient_conflicts import NONE, blocks, conflicts_of
+from mtl_bert.analysis.document import Table, Text
+from mtl_bert.analysis.gradient_conflicts import NONE, blocks, method_record
 from mtl_bert.analysis.studies import Study
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.conflicting import alone, influence, pair, phase
@@ -35,9 +35,9 @@ def study() -> Study:
 
 
 def test_the_table_has_means_over_seeds_of_means_over_steps() -> None:
-    table, figure = blocks(study())
+    (table,) = blocks(study())
     assert isinstance(table, Table)
-    assert isinstance(figure, Figure)
+    assert "SYNTHETIC" in table.title
     # The first seed: (10 · 0.4 + 30 · 0.1) / 40 = 0.175; the second: 0.3.
     assert column(table, "steps in conflict")["RR"] == "23.8 ± 8.8 %"
     # (10 · 0.1 + 30 · 0.4) / 40 = 0.325, and 0.1
@@ -55,25 +55,18 @@ def test_the_table_has_means_over_seeds_of_means_over_steps() -> None:
 
 
 def test_methods_without_joint_steps_have_dashes() -> None:
-    table, figure = blocks(study())
+    (table,) = blocks(study())
     assert isinstance(table, Table)
     for label in ("one encoder per task", "ARRP F=0 λ=0.5 B=9"):
         assert column(table, "steps in conflict")[label] == "–"
         assert column(table, "largest part of the update task")[label] == "–"
         assert column(table, "n")[label] == "0"
-    assert isinstance(figure, Figure)
-    assert "1 methods" not in figure.description
-
-
-def test_titles_say_what_they_are_about() -> None:
-    for block in blocks(study()):
-        assert isinstance(block, Table | Figure)
-        assert "SYNTHETIC" in block.title
 
 
 def test_seeds_that_recorded_nothing_are_left_out() -> None:
-    (method,) = conflicts_of(study_of(RR, replace(RR, seed=2, phases=())))
-    assert len(method.seeds) == 1
+    found = study_of(RR, replace(RR, seed=2, phases=()))
+    (group,) = found.compared
+    assert (group.n, method_record(group, found.tasks)["n"]) == (2, 1)
 
 
 def test_where_nothing_is_recorded_that_is_said() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from mtl_bert.analysis import paper, paper_tables
+from mtl_bert.analysis.contents import runs_table
 from mtl_bert.analysis.document import Block, Commands, Table
 from mtl_bert.analysis.paper_tables import BOLD_RULE
-from mtl_bert.analysis.run_list import runs_table
 from mtl_bert.analysis.studies import Study
 from tests.analysis.factory import PAPER_SURGERY, Made, made_of
 from tests.analysis.making import NOWHERE, seeds, study_of
@@ -61,7 +61,7 @@ def test_mean_spread_difference_and_times() -> None:
     assert column(table, "minutes per epoch ours ÷ RR")[other] == "6.00"
     assert column(table, "minutes per epoch paper ÷ RR")[other] == "8.30"  # 65.8 / 7.93
     (record,) = (r for r in table.records if r["experiment"] == "rr")
-    assert record["sst_mean"] == pytest.approx(0.52)
+    assert record["sst"] == pytest.approx(0.52)
     assert record["sst_sd"] == pytest.approx(0.02)
     assert record["sst_difference"] == pytest.approx(-0.008)
     assert record["minutes_to_rr"] == 1
@@ -113,8 +113,8 @@ def test_missing_rows_are_gaps_with_commands() -> None:
     assert isinstance(gaps, Commands)
     assert len(gaps.items) == 7
     assert dict(gaps.items)["V-PCGrad, B=16,000"] == (
-        "python -m mtl_bert.train -m +experiment/table2=vanilla_16000 seed=1,2,3 data=cs224n "
-        "data.dir=DIR model=bert_base epochs=10 batch_size=32 lr=0.0007"
+        "mtl-bert train -m +experiment/table2=vanilla_16000 seed=1,2,3 epochs=10  "
+        "# and the settings that Provenance lists: none are recorded"
     )
     assert column(table, "score ours")["V-PCGrad, B=16,000"] == "–"
     assert column(table, "score paper")["V-PCGrad, B=16,000"] == "0.770"
@@ -207,9 +207,10 @@ def test_where_it_is_the_papers_experiment_the_caption_does_not() -> None:
 def test_all_runs_are_listed_with_why_they_stand_nowhere_else() -> None:
     study = study_of(ANNEALED, replace(ANNEALED, later=5), replace(ANNEALED, seed=2))
     places = {NOWHERE / f"run{n}": f"runs/{n}.html" for n in range(3)}
-    table = runs_table(study, {NOWHERE / "run0": "superseded"}, places)
+    table = runs_table(study, places)
     assert {row[0].text: row[0].link for row in table.rows} == {
         f"run{n}": f"runs/{n}.html" for n in range(3)
     }
-    assert column(table, "remark") == {"run0": "superseded", "run1": "", "run2": ""}
+    left_out = "left out: a newer run has the same method and seed"
+    assert column(table, "remark") == {"run0": left_out, "run1": "", "run2": ""}
     assert column(table, "method")["run0"] == "annealed B=56,000"

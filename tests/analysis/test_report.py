@@ -84,15 +84,13 @@ def test_bucketed_runs_stand_apart_and_every_title_of_theirs_says_so() -> None:
     said = [title for title in titles if "batches of like length (group_by_length=50)" in title]
     assert len(said) == len(titles) / 2
     points = [item for block in blocks if isinstance(block, Points) for item in block.items]
-    common = sorted(item.partition(";")[0] for item in points if "bucketing" in item)
-    assert common == ["Length bucketing: none", "Length bucketing: within 50 steps"]
+    common = sorted(item for item in points if "group_by_length" in item)
+    assert common == ["group_by_length: 50", "group_by_length: null"]
 
 
 def test_a_table_cannot_be_made_without_a_subject() -> None:
     with pytest.raises(TypeError):
         Table(name="t", heading="T", columns=(), rows=())  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="does not have 1 cells"):
-        Table("t", "T", subject(), (Column("a"),), ((),))
 
 
 # The files.
@@ -312,7 +310,7 @@ def test_what_is_published_is_small_and_gives_away_no_texts(tmp_path: Path) -> N
     report.main([str(runs), "--out", str(whole)])
     report.main([str(runs), "--out", str(small_files), "--publish"])
     (run,), _ = find_runs([runs])
-    secrets = {text for texts in run.predictions("sst").texts for text in texts}
+    secrets = set(run.predictions("sst")["text"])
 
     def told(place: Path) -> set[str]:
         files = [p.read_text("utf-8") for p in place.rglob("*") if p.suffix in (".md", ".csv")]

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from mtl_bert.analysis import run_answers as questions
-from mtl_bert.analysis.run_answers import Findings, answers
+from mtl_bert.analysis.run_answers import Findings, answer, answers
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.conflicting import alone, influence, pair, phase
 from tests.analysis.factory import Made
@@ -42,7 +41,7 @@ def of(*made: Made, of_run: int = 0) -> Findings:
 
 
 def test_how_often_and_which_pair_most() -> None:
-    said = questions.conflict(of(Made(phases=PHASES)))
+    said = answer("conflict", of(Made(phases=PHASES)))
     assert "In 60.0 % of 30 joint steps at least two tasks' gradients" in said
     # qqp/sts: cosines −0.1, 0.1, −0.3
     assert "Most often qqp and sts: in 60.0 % of the steps that had both" in said
@@ -53,36 +52,36 @@ def test_how_often_and_which_pair_most() -> None:
 
 def test_one_pair_has_no_most_and_least() -> None:
     two = phase({"sst/qqp": pair(-0.2, 0.7)}, {"sst": influence(0.5), "qqp": influence(0.5)})
-    said = questions.conflict(of(Made(epochs=1, phases=[[two]])))
+    said = answer("conflict", of(Made(epochs=1, phases=[[two]])))
     assert "Most often" not in said
     assert "The mean cosine of sst and qqp was −0.200." in said
     assert said.endswith("about half of the steps for each pair.")
 
 
 def test_when() -> None:
-    said = questions.when(of(Made(phases=PHASES)))
+    said = answer("when", of(Made(phases=PHASES)))
     start = "In epoch 1, 60.0 % of the joint steps were in conflict, in epoch 3, 90.0 %."
     assert said.startswith(start)
     assert "Most were in epoch 3 (90.0 %), fewest in epoch 2 (30.0 %)." in said
     assert said.endswith("The mean cosine of qqp and sts went from −0.100 to −0.300.")
-    one = questions.when(of(Made(epochs=1, phases=PHASES[:1])))
+    one = answer("when", of(Made(epochs=1, phases=PHASES[:1])))
     assert "Only epoch 1 had joint steps (60.0 % of them in conflict)" in one
 
 
 def test_in_which_parts() -> None:
-    said = questions.layers(of(Made(phases=PHASES)))
+    said = answer("layers", of(Made(phases=PHASES)))
     assert said == (
         "Over 3 steps that were looked at, gradients agreed least in layer 0, sst and qqp (mean "
         "cosine −0.300, 90.0 % of the steps in conflict) and most in embeddings, sst and qqp (mean "
         "cosine 0.200, 10.0 % of the steps in conflict)."
     )
-    said = questions.layers(of(Made(epochs=1, phases=PHASES[1:2])))
-    assert said.startswith(questions.NOTHING)
+    said = answer("layers", of(Made(epochs=1, phases=PHASES[1:2])))
+    assert said.startswith("Nothing can be said: ")
     assert "trainer.layers_every=50" in said
 
 
 def test_who_dominates() -> None:
-    said = questions.dominance(of(Made(phases=PHASES)))
+    said = answer("dominance", of(Made(phases=PHASES)))
     assert said.startswith(
         "qqp has the largest part of the joint steps' update: qqp 110.0 %, sst 10.0 %, sts −20.0 % "
         "(equal parts would be 33.3 %)."
@@ -92,20 +91,20 @@ def test_who_dominates() -> None:
 
 
 def test_what_the_method_changed() -> None:
-    said = questions.change(of(Made(phases=PHASES)))
+    said = answer("change", of(Made(phases=PHASES)))
     assert said == (
         "The update was 20.0 % shorter than the plain sum of the gradients, on average. The cosine "
         "of each task's gradient with the plain sum, and with the update: sst 0.300 → 0.500, qqp "
         "0.900 → 0.800, sts −0.100 → 0.000."
     )
     longer = [[met((0, 0, 0), 0.5, removed=-0.25)]]
-    assert "25.0 % longer" in questions.change(of(Made(epochs=1, phases=longer)))
+    assert "25.0 % longer" in answer("change", of(Made(epochs=1, phases=longer)))
     equal = [[met((0, 0, 0), 0.5, removed=1e-6)]]
-    assert "was as long as" in questions.change(of(Made(epochs=1, phases=equal)))
+    assert "was as long as" in answer("change", of(Made(epochs=1, phases=equal)))
 
 
 def test_how_much_of_the_data() -> None:
-    said = questions.use(of(Made(sizes={"sst": 1000, "qqp": 20_000, "sts": 500})))
+    said = answer("use", of(Made(sizes={"sst": 1000, "qqp": 20_000, "sts": 500})))
     assert said.startswith(
         "sst: 500 of 1,000 examples at least once (50.0 %), 1,000 with repeats, which are 1.00 "
         "effective epochs; qqp: 500 of 20,000 examples at least once (2.5 %)"
@@ -115,27 +114,27 @@ def test_how_much_of_the_data() -> None:
 def test_whether_it_was_worth_the_time() -> None:
     better = {"sst": 0.53, "qqp": 0.83, "sts": 0.76}  # the score: 0.03 above RR's
     arrp = Made("arrp", B=9, lambda_=0.5, minutes=3.0, accuracies=better)
-    said = questions.worth(of(arrp, Made(), Made(seed=2)))
+    said = answer("worth", of(arrp, Made(), Made(seed=2)))
     assert "Training took 3.00 minutes per epoch" in said
     assert "Round-robin in the same setting has 0.717 (n=2): +0.030 for 3.00 times" in said
     assert "one seed" in said
-    other = questions.worth(of(arrp, Made(device="another")))
+    other = answer("worth", of(arrp, Made(device="another")))
     assert "+0.030; it ran on another device, so times say nothing" in other
-    assert "cannot be said" in questions.worth(of(arrp))
-    assert "cannot be said" in questions.worth(of(arrp, Made(epochs=2)))
+    assert "cannot be said" in answer("worth", of(arrp))
+    assert "cannot be said" in answer("worth", of(arrp, Made(epochs=2)))
 
 
 def test_round_robin_is_held_against_the_single_task_models() -> None:
     single = Made("single", minutes=4.0, accuracies={"sst": 0.5, "qqp": 0.8, "sts": 0.7})
-    said = questions.worth(of(Made(), single))
+    said = answer("worth", of(Made(), single))
     assert "One encoder per task in the same setting has 0.717 (n=1): +0.000 for 0.25 times" in said
 
 
 def test_gradients_that_never_met_say_nothing_of_conflicts() -> None:
     found = of(Made("single", epochs=1, phases=[[alone("sst", 4, "single:sst"), alone("qqp", 6)]]))
     for name in ("conflict", "when", "change"):
-        assert "their gradients never met" in getattr(questions, name)(found)
-    said = questions.dominance(found)
+        assert "their gradients never met" in answer(name, found)
+    said = answer("dominance", found)
     assert said == "Every step was of one task alone, whose update it is: sst 4, qqp 6 steps."
 
 
@@ -150,5 +149,5 @@ def test_tasks_in_another_order_are_the_same_pairs() -> None:
     turned = phase(
         {"qqp/sst": pair(-0.2, 0.7)}, {"qqp": influence(0.4), "sst": influence(0.6)}
     )  # fmt: skip
-    said = questions.conflict(of(replace(Made(epochs=1), phases=[[turned]])))
+    said = answer("conflict", of(replace(Made(epochs=1), phases=[[turned]])))
     assert "sst and qqp" in said

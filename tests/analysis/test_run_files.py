@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mtl_bert.analysis.run_files import UnusableError, find_runs, read_run
@@ -89,11 +88,13 @@ def test_a_configuration_of_another_make_is_left_out(
 def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
     run = read_run(make_run(tmp_path, Made()), tmp_path)
     pairs, numbers = run.predictions("qqp"), run.predictions("sts")
-    assert len(pairs.ids) == len(pairs.texts) == len(pairs.labels) == 400
-    assert pairs.texts[3][1] == "Number 3, what is it about?"
-    assert ((pairs.confidences > 0.5) & (pairs.confidences <= 1)).all()
-    assert np.isnan(numbers.confidences).all()
-    assert len(run.predictions("sst").texts[0]) == 1
+    columns = ["id", "text", "text2", "label", "prediction", "confidence"]
+    assert list(pairs) == columns
+    assert len(pairs) == 400
+    assert pairs["text2"][3] == "Number 3, what is it about?"
+    assert ((pairs["confidence"] > 0.5) & (pairs["confidence"] <= 1)).all()
+    assert numbers["confidence"].isna().all()
+    assert "text2" not in run.predictions("sst")
 
 
 @pytest.mark.parametrize(

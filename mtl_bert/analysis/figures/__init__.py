@@ -1,1 +1,0 @@
-"""The figures of a report: each function draws one and returns it with words that describe it."""
