@@ -115,30 +115,8 @@ def _conflicts(found: Findings) -> tuple[Block, ...]:
     return (
         conflicts_figure(found.epochs, pairs, subject),
         parts_figure(found.epochs, tasks, subject),
-        _tasks_table(found.study, whole),
         _epochs_table(found.study, found.epochs, pairs),
     )
-
-
-def _tasks_table(study: Study, whole: Joint) -> Table:
-    records = [
-        {"task": task, **part.model_dump(), "part": whole.parts[task]}
-        for task, part in whole.tasks.items()
-    ]
-    return table(
-        "tasks",
-        "Each task in the joint steps",
-        study.subject,
-        (
-            *words("task"), *numeric(["steps"]),
-            *numeric({"norm": "length of its gradient"}, "{:.3g}".format),
-            *numeric({"part": "part of the update"}, percent),
-            *numeric({"before": "plain sum", "after": "update"}, numbers.metric,
-                     "cosine of its gradient with the"),
-        ),
-        records,
-        caption="Means over all epochs. Parts are of all joint steps and add up to 100 %.",
-    )  # fmt: skip
 
 
 def _epochs_table(study: Study, epochs: Mapping[int, Joint], pairs: Sequence[str]) -> Table:
