@@ -98,14 +98,13 @@ def report(
             f"DIR: expected results.json of finished runs, found none that can be used below "
             f"{where}; train something first: mtl-bert train hydra.run.dir=DIR/first"
         )
-    from mtl_bert.analysis import archive
     from mtl_bert.analysis.contents import report as reported
-    from mtl_bert.analysis.render import TEXT, write_report
+    from mtl_bert.analysis.render import TEXT, publish_report, write_report
     from mtl_bert.analysis.run_page import run_pages
 
     try:
         if publish:  # warnings name places of this machine, and were given already
-            archive.publish(reported(runs, (), chosen, pages=False), runs, out)
+            publish_report(reported(runs, (), chosen, pages=False), runs, out)
         else:
             write_report(reported(runs, warnings, chosen), out, run_pages(runs))
     except OSError as error:

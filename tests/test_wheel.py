@@ -56,6 +56,7 @@ def test_all_that_the_program_reads_is_inside(wheel: Path) -> None:
     assert modules - inside == set()
     assert "mtl_bert/model/tiny/vocab.txt" in inside
     assert "mtl_bert/analysis/templates/page.html.j2" in inside
+    assert "mtl_bert/analysis/claims.toml" in inside
     assert not [name for name in inside if name.startswith(("conf/", "tests/"))]
 
 

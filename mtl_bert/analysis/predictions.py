@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.canvas import INK, SERIES, draw, heat_map, rows
 from mtl_bert.analysis.document import Block, Column, Figure, Text, table
-from mtl_bert.analysis.numbers import Floats, metric
+from mtl_bert.analysis.numbers import metric
 from mtl_bert.analysis.run_files import Classes, Run, Scale, UnusableError
 from mtl_bert.analysis.statistics import pearson
 from mtl_bert.analysis.studies import Study, Subject
@@ -141,7 +141,7 @@ def scatter_figure(
     """Figure 4: true against predicted values, and how far they lie apart."""
     labels, predictions = (found[name].to_numpy(float) for name in ("label", "prediction"))
     r = metric(float(pearson(labels, predictions)))
-    distances = distance_groups(labels, predictions)
+    distances = distance_groups((found["prediction"] - found["label"]).abs())
 
     def paint(canvas: Canvas) -> None:
         left, right = canvas.subplots(1, 2, width_ratios=(1.1, 1))
@@ -170,11 +170,8 @@ def scatter_figure(
     return draw(about, paint)
 
 
-def distance_groups(labels: Floats, predictions: Floats) -> dict[str, int]:
+def distance_groups(distances: pd.Series) -> dict[str, int]:
     """Examples by how far the prediction lies from the label."""
-    names = [f"d ≤ {LIMITS[0]:g}"]
-    names += [f"{a:g} < d ≤ {b:g}" for a, b in pairwise(LIMITS)]
-    names += [f"d > {LIMITS[-1]:g}"]
-    places = np.searchsorted(LIMITS, np.abs(predictions - labels), side="left")
-    counts = np.bincount(places, minlength=len(names)).tolist()
-    return dict(zip(names, counts, strict=True))
+    between = [f"{a:g} < d ≤ {b:g}" for a, b in pairwise(LIMITS)]
+    names = [f"d ≤ {LIMITS[0]:g}", *between, f"d > {LIMITS[-1]:g}"]
+    return dict(pd.cut(distances, [-1, *LIMITS, np.inf], labels=names).value_counts(sort=False))

@@ -1,15 +1,22 @@
-"""A page for every run: what happened in it, in words, figures and tables."""
+"""A page for every run: what happened in it, in words, figures and tables.
+
+The sentences are those of ``templates/answers.txt.j2``.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from mtl_bert.analysis import data_usage, numbers
+from mtl_bert.analysis import data_usage, numbers, paper
 from mtl_bert.analysis.canvas import INK, POINTS, Look, draw, heat_map, lines_figure, series_looks
 from mtl_bert.analysis.costs import phase_sums
+from mtl_bert.analysis.data_usage import ALL, usage
 from mtl_bert.analysis.document import (
     Answers,
     Block,
@@ -22,16 +29,123 @@ from mtl_bert.analysis.document import (
     table,
     words,
 )
-from mtl_bert.analysis.gradient_conflicts import HOW, Joint, pair_names
+from mtl_bert.analysis.fairness import single_of
+from mtl_bert.analysis.gradient_conflicts import HOW, Joint, Layers, joint, pair_names, steps_alone
+from mtl_bert.analysis.gradient_conflicts import layers as layers_of
 from mtl_bert.analysis.numbers import percent
-from mtl_bert.analysis.run_answers import Findings, answer, answers
+from mtl_bert.analysis.render import environment
 from mtl_bert.analysis.run_files import Run
-from mtl_bert.analysis.studies import SCORE, Study, Subject, file_name, studies
-from mtl_bert.runs.results import PairConflict, Results
+from mtl_bert.analysis.studies import (
+    SCORE,
+    Group,
+    Study,
+    Subject,
+    file_name,
+    phases_of,
+    row_of,
+    studies,
+)
+from mtl_bert.runs.results import PairConflict, PhaseRecord, Results
 
 COSINE, SHARE = "mean cosine", "% of steps in conflict"
 FOLDER = "runs"
 _LONGEST = 120  # letters of a file's name
+QUESTIONS = {
+    "conflict": "Do the tasks conflict?",
+    "when": "When?",
+    "layers": "In which parts of the encoder?",
+    "dominance": "Who dominates the update?",
+    "change": "What did the method change?",
+    "use": "How much of the data was used?",
+    "worth": "Was it worth the time?",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the answers are made of: a run, and the setting that it belongs to."""
+
+    study: Study
+    run: Run
+
+    @property
+    def results(self) -> Results:
+        """The run's."""
+        return self.run.results
+
+    @cached_property
+    def phases(self) -> list[PhaseRecord]:
+        """Of all epochs."""
+        return phases_of(self.results)
+
+    @cached_property
+    def whole(self) -> Joint | None:
+        """The run's joint steps, if there are any."""
+        return joint(self.phases, self.study.tasks)
+
+    @cached_property
+    def epochs(self) -> dict[int, Joint]:
+        """Those of each epoch that had some."""
+        each = {epoch.epoch: joint(epoch.phases, self.study.tasks) for epoch in self.results.epochs}
+        return {epoch: steps for epoch, steps in each.items() if steps is not None}
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Epoch -> share of its joint steps that were in conflict."""
+        return {epoch: each.conflicting for epoch, each in self.epochs.items()}
+
+    @property
+    def alone(self) -> dict[str, int]:
+        """Steps that had one task only: task -> how many."""
+        return steps_alone(self.phases)
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Parts of the encoder, over all epochs."""
+        return layers_of(self.phases, self.study.tasks)
+
+    @property
+    def fields(self) -> list[tuple[str, str, PairConflict]]:
+        """The same: part, pair and its numbers."""
+        return [(part, name, p) for part, pairs in self.layers.items() for name, p in pairs.items()]
+
+    @property
+    def used(self) -> list[dict[Any, Any]]:
+        """What was used of each task's data over all epochs."""
+        found = usage(self.results, self.study.tasks)
+        return found[found["epoch"] == ALL].to_dict("records")
+
+    @property
+    def rival(self) -> tuple[str, Group] | None:
+        """Round-robin, or else the single-task models, as long trained, if it is not one itself."""
+        groups = [g for g in self.study.groups if g.trained and g.epochs == self.run.epochs]
+        for name, other in (
+            ("Round-robin", row_of(groups, paper.row(2, "rr"))),
+            ("One encoder per task", single_of(self.study)),
+        ):
+            if other in groups and self.run not in other.runs:
+                return name, other
+        return None
+
+
+@cache
+def _sentences() -> Any:
+    plain = environment(autoescape=False)
+    for name in ("percent", "metric", "change", "minutes", "ratio", "count", "counted"):
+        plain.filters[name] = getattr(numbers, name)
+    return plain.get_template("answers.txt.j2").module
+
+
+def answer(name: str, *findings: Findings) -> str:
+    """The answer to one of :data:`QUESTIONS`."""
+    return " ".join(getattr(_sentences(), name)(*findings).split())
+
+
+def answers(found: Findings) -> tuple[tuple[str, str], ...]:
+    """Each question with its answer."""
+    if not found.results.epochs:
+        return (("What happened?", "Nothing was trained."),)
+    return tuple((question, answer(name, found)) for name, question in QUESTIONS.items())
 
 
 def addresses(runs: Sequence[Run]) -> dict[Path, str]:
@@ -115,30 +229,8 @@ def _conflicts(found: Findings) -> tuple[Block, ...]:
     return (
         conflicts_figure(found.epochs, pairs, subject),
         parts_figure(found.epochs, tasks, subject),
-        _tasks_table(found.study, whole),
         _epochs_table(found.study, found.epochs, pairs),
     )
-
-
-def _tasks_table(study: Study, whole: Joint) -> Table:
-    records = [
-        {"task": task, **part.model_dump(), "part": whole.parts[task]}
-        for task, part in whole.tasks.items()
-    ]
-    return table(
-        "tasks",
-        "Each task in the joint steps",
-        study.subject,
-        (
-            *words("task"), *numeric(["steps"]),
-            *numeric({"norm": "length of its gradient"}, "{:.3g}".format),
-            *numeric({"part": "part of the update"}, percent),
-            *numeric({"before": "plain sum", "after": "update"}, numbers.metric,
-                     "cosine of its gradient with the"),
-        ),
-        records,
-        caption="Means over all epochs. Parts are of all joint steps and add up to 100 %.",
-    )  # fmt: skip
 
 
 def _epochs_table(study: Study, epochs: Mapping[int, Joint], pairs: Sequence[str]) -> Table:
@@ -214,8 +306,8 @@ def conflicts_figure(found: Mapping[int, Joint], pairs: Sequence[str], subject: 
     """Over the epochs: mean cosine and share of steps in conflict of each pair."""
     points = [
         (panel, pair, epoch, value)
-        for epoch, joint in found.items()
-        for pair, met in joint.pairs.items()
+        for epoch, each in found.items()
+        for pair, met in each.pairs.items()
         for panel, value in ((COSINE, met.cosine), (SHARE, 100 * met.conflicting))
     ]
     about = Figure(
@@ -230,9 +322,9 @@ def conflicts_figure(found: Mapping[int, Joint], pairs: Sequence[str], subject: 
 def parts_figure(found: Mapping[int, Joint], tasks: Sequence[str], subject: Subject) -> Figure:
     """Over the epochs: each task's gradient, and its part in the update."""
     points = []
-    for epoch, joint in found.items():
-        for task, own in joint.tasks.items():
-            values = (own.norm, 100 * joint.parts[task], own.before, own.after)
+    for epoch, each in found.items():
+        for task, own in each.tasks.items():
+            values = (own.norm, 100 * each.parts[task], own.before, own.after)
             points += [(p, task, epoch, v) for p, v in zip(_PARTS, values, strict=True)]
     about = Figure(
         "parts", "Each task in the update", subject,

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from mtl_bert import report
-from mtl_bert.analysis.archive import ARCHIVE, write_archive
 from mtl_bert.analysis.comparison import compare
-from mtl_bert.analysis.render import csv_text
+from mtl_bert.analysis.render import ARCHIVE, csv_text, write_archive
 from mtl_bert.analysis.run_files import find_runs
 from mtl_bert.analysis.statistics import pearson
 from mtl_bert.analysis.studies import studies

@@ -38,9 +38,9 @@ def test_confusion_is_in_shares_of_the_true_class() -> None:
 
 
 def test_distances_are_grouped_with_their_limits_below() -> None:
-    predictions = np.array([0.5, 0.51, 1.0, 1.5, 2.0, 2.01, -3.0])
-    assert distance_groups(np.zeros(7), predictions) == {
-        "d ≤ 0.5": 1, "0.5 < d ≤ 1": 2, "1 < d ≤ 2": 2, "d > 2": 2,
+    distances = pd.Series([0.5, 0.51, 1.0, 1.5, 2.0, 2.01, 3.0, 0.0])
+    assert distance_groups(distances) == {
+        "d ≤ 0.5": 2, "0.5 < d ≤ 1": 2, "1 < d ≤ 2": 2, "d > 2": 2,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.archive import ARCHIVE
+from mtl_bert.analysis.render import ARCHIVE
 from mtl_bert.analysis.run_files import Run, find_runs
 from mtl_bert.analysis.studies import SCORE, row_of, studies
 

@@ -11,7 +11,6 @@ import pytest
 
 from mtl_bert import report
 from mtl_bert.analysis import render
-from mtl_bert.analysis.archive import ARCHIVE
 from mtl_bert.analysis.contents import report as make_report
 from mtl_bert.analysis.document import (
     Cell,
@@ -23,7 +22,7 @@ from mtl_bert.analysis.document import (
     Table,
     Text,
 )
-from mtl_bert.analysis.render import markdown, page
+from mtl_bert.analysis.render import ARCHIVE, markdown, page
 from mtl_bert.analysis.run_files import Run, find_runs
 from mtl_bert.analysis.studies import Subject
 from mtl_bert.utils.files import write_text

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mtl_bert.analysis.run_answers import Findings, answer, answers
+from mtl_bert.analysis.run_page import Findings, answer, answers
 from mtl_bert.runs.results import PhaseRecord
 from tests.analysis.conflicting import alone, influence, pair, phase
 from tests.analysis.factory import Made

@@ -105,7 +105,7 @@ def test_a_page_has_everything_that_is_recorded() -> None:
     figures = {figure.name for figure in of(document, Figure)}
     assert figures == {"course", "conflicts", "parts", "layers"}
     tables = {table.name: table for table in of(document, Table)}
-    assert set(tables) == {"phases", "tasks", "epochs", "ledger"}
+    assert set(tables) == {"phases", "epochs", "ledger"}
     assert [row[0].text for row in tables["epochs"].rows] == ["1", "2", "3", "4"]
     assert [row[0].text for row in tables["phases"].rows] == ["rr", "finetune"]
     # four epochs of 10 steps and 60 seconds beside 5 steps and 60 seconds
