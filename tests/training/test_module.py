@@ -59,7 +59,8 @@ def predictions(parts: Assembly, tmp_path: Path, *overrides: str) -> dict[str, n
     trainer = make_trainer(settings, tmp_path, [], [])
     trainer.validate(other.module, other.datamodule, verbose=False)
     assert other.module.evaluation is not None
-    return dict(other.module.evaluation.predictions)
+    answers = other.module.evaluation.answers
+    return {task: of_task.predictions.numpy() for task, of_task in answers.items()}
 
 
 def test_predictions_stand_in_the_order_of_the_dev_set(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_predictions_stand_in_the_order_of_the_dev_set(tmp_path: Path) -> None:
     # And read off the model itself.
     model = parts.module.model.eval()
     steps = parts.datamodule.val_dataloader()
-    batches = [batch for step in steps for batch in step.tasks.get("sts", [])]
+    batches = [step.batches["sts"] for step in steps if "sts" in step.batches]
     assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(21))
     for batch in batches:
         with torch.inference_mode():

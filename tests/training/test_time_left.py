@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mtl_bert.data.encoded import Encoded
 
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import ARRP
