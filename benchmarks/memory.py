@@ -24,7 +24,7 @@ from benchmarks.rows import PAPER
 from mtl_bert.data.batch import Batch
 from mtl_bert.memory.estimate import Estimate, computing, estimate
 from mtl_bert.memory.forecast import HELD
-from mtl_bert.memory.preview import Work
+from mtl_bert.sampling.usage import Work
 from mtl_bert.surgery import GradientMatrix
 
 OPTIMIZER = "fused AdamW"

@@ -108,6 +108,24 @@ def test_imports_run_downwards() -> None:
     assert wrong == []
 
 
+def test_no_circle() -> None:
+    """Neither among rooms nor among files, also where a function imports."""
+    above = {
+        module: {name for name in imports(tree) if name in MODULES and name != module}
+        for module, tree in MODULES.items()
+    }
+    packages = {
+        module
+        for module, tree in MODULES.items()
+        if (PACKAGE.parent / module.replace(".", "/")).is_dir()
+    }
+    arrows = {module: names - packages for module, names in above.items() if module not in packages}
+    left = dict(arrows)
+    while free := [module for module, names in left.items() if not names & left.keys()]:
+        left = {module: names for module, names in left.items() if module not in free}
+    assert sorted(left) == []
+
+
 def test_a_file_at_the_top_is_a_command_and_no_folder_is_called_like_one() -> None:
     top = {path.stem for path in FILES if path.parent == PACKAGE} - {"__init__", "__main__"}
     assert {f"mtl_bert.{name}" for name in top} == set(ENTRY_POINTS)

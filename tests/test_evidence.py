@@ -65,7 +65,7 @@ def test_every_published_row_is_run_with_three_seeds(
 ) -> None:
     methods = [(method_of(s.plain()), s) for s in runs["tables"].values()]
     for row in paper.ROWS:
-        own = [s for m, s in methods if m.is_row(row) and (s.epochs == 1) == (row.table == 3)]
+        own = [s for m, s in methods if row.is_of(m) and (s.epochs == 1) == (row.table == 3)]
         assert sorted(s.seed for s in own) == [1], row
     # 19 different rows, single-task models, and λ at five more places.
     assert len(runs["tables"]) == 19 + 1 + 5

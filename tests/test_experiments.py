@@ -30,7 +30,7 @@ def test_the_report_finds_the_row_and_has_its_numbers(row: paper.PaperRow) -> No
     name = f"table{row.table}/{row.experiment}"
     settings = settings_of(chosen(name))
     method = method_of(settings.plain())
-    same = [r for r in paper.ROWS if method.is_row(r)]
+    same = [r for r in paper.ROWS if r.is_of(method)]
     assert row in same
     assert {r.recipe for r in same} == {row.recipe}
     assert (settings.epochs == 1) == (row.table == 3)

@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from mtl_bert.runs.results import Results
-
-if TYPE_CHECKING:
-    from mtl_bert.analysis.paper import PaperRow
 
 ALL_BUT_HEAD = ("*", "!heads.{task}.*")
 WITHOUT_SURGERY = ("full", "single", "random")  # one task at a time, or none: nothing to combine
@@ -85,10 +82,6 @@ class Method:
         if self.surgery not in ("", PAPER_SURGERY):
             label += f", surgery {self.surgery}"
         return f"{label}, {self.rest}" if self.rest else label
-
-    def is_row(self, row: "PaperRow") -> bool:
-        """Whether a run of this method is that row of the paper."""
-        return replace(self, B_scale=1.0) == row.recipe
 
 
 def method_of(config: dict[str, Any]) -> Method:

@@ -7,7 +7,7 @@ so and nothing is mended.
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtl_bert.analysis.methods import ALL_BUT_HEAD, PAPER_SURGERY, WITHOUT_SURGERY, Method
@@ -61,6 +61,10 @@ class PaperRow:
     minutes: float
     inferred: str = ""
     notes: tuple[str, ...] = ()
+
+    def is_of(self, method: Method) -> bool:
+        """Whether a run of that method is this row."""
+        return replace(method, B_scale=1.0) == self.recipe
 
     @property
     def footnotes(self) -> tuple[str, ...]:

@@ -281,7 +281,7 @@ class Study:
 def _order(method: Method) -> tuple[Any, ...]:
     """Published methods in print's order, then others by name."""
     for number, row in enumerate(paper.ROWS):
-        if method.is_row(row):
+        if row.is_of(method):
             return (0, number, method.label)
     return (1, 0, method.label)
 
@@ -291,7 +291,7 @@ def row_of(groups: Sequence[Group], row: paper.PaperRow) -> Group | None:
 
     Where B was scaled in several ways the plainest one stands for the row.
     """
-    found = [group for group in groups if group.method.is_row(row)]
+    found = [group for group in groups if row.is_of(group.method)]
     return min(found, key=lambda group: abs(group.method.B_scale - 1), default=None)
 
 

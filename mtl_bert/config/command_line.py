@@ -30,8 +30,12 @@ from mtl_bert.config.compose import (
     read_settings,
     saved_settings,
 )
+from mtl_bert.config.reference import help_text
 from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
 from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, told_in_a_line
+
+# What --help says of the settings.
+OmegaConf.register_new_resolver("described_settings", lambda: help_text())
 
 
 @dataclass(frozen=True)

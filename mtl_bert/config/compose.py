@@ -38,9 +38,6 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path)
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
 
-# What --help says of the settings.
-OmegaConf.register_new_resolver("described_settings", lambda: _described_settings())
-
 # The directory of a sweep's job, seen from Hydra's part of the configuration.
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
@@ -103,12 +100,6 @@ def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
     return dict(plain)
-
-
-def _described_settings() -> str:
-    from mtl_bert.config.reference import help_text  # which reads what this module knows
-
-    return help_text()
 
 
 def _run_name(root: DictConfig) -> str:

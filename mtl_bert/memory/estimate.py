@@ -25,7 +25,7 @@ from mtl_bert.surgery.freezing import frozen_names
 from mtl_bert.training.step import task_loss
 
 if TYPE_CHECKING:
-    from mtl_bert.memory.preview import Work
+    from mtl_bert.sampling.usage import Work
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 

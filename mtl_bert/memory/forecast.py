@@ -19,7 +19,7 @@ from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
 
 if TYPE_CHECKING:
-    from mtl_bert.memory.preview import Work
+    from mtl_bert.sampling.usage import Work
 
 MEBI = 2**20
 HELD = 1.25  # of a step's tensors on CPUs: glibc's malloc keeps freed memory (benchmarks/README.md)

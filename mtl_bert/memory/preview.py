@@ -1,7 +1,6 @@
 """What a run will see in each epoch, and take of memory, without training."""
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
-from mtl_bert.sampling.usage import Usage, records, usage
+from mtl_bert.sampling.usage import Largest, Usage, records, usage
 from mtl_bert.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -65,43 +64,6 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         return sampler(sizes, epoch, settings.epochs, settings.seed)
 
     return Preview(settings, sizes, corpus, drawn)
-
-
-@dataclass(frozen=True)
-class Work:
-    """Steps with the same tasks and the same frozen parameters."""
-
-    frozen: tuple[str, ...]  # patterns of parameter names
-    examples: Mapping[str, int]  # that go through the model at once in the largest step, by task
-    parts: int = 1  # of a task's examples that do, one after another
-
-
-class Largest:
-    """Remembers the most examples of each task that go through the model at once.
-
-    Args:
-        processes: that share a step's examples.
-        accumulate: parts that a process's share goes through the model in.
-    """
-
-    def __init__(self, processes: int, accumulate: int) -> None:
-        self._processes, self._accumulate = processes, accumulate
-        self._most = defaultdict[tuple[tuple[str, ...], ...], Counter[str]](Counter)
-
-    def see(self, plan: Epoch) -> None:
-        """Take note of an epoch."""
-        for step in plan.steps:
-            counts = Counter({task: len(rows) for task, rows in step.rows.items()})
-            self._most[step.phase.frozen, tuple(step.rows)] |= counts
-
-    def works(self) -> list[Work]:
-        """The kinds of steps that there were."""
-        works = []
-        for (frozen, _), most in self._most.items():
-            shares = {task: -(-count // self._processes) for task, count in most.items()}
-            at_once = {task: -(-share // self._accumulate) for task, share in shares.items()}
-            works.append(Work(frozen, at_once, min(self._accumulate, max(shares.values()))))
-        return works
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ class Run:
         """Its model, loaded to answer when it is first asked."""
         from mtl_bert.runs.text_model import load_text_model  # torch takes seconds
 
-        return load_text_model(self)
+        return load_text_model(self.settings, self.load_into)
 
     def load_into(self, model: "nn.Module") -> None:
         """Give a model of the run's form the checkpoint's weights.

@@ -1,13 +1,12 @@
 """A model with what turns texts into its input, for training and for inference alike."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, Settings
@@ -20,9 +19,6 @@ from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
 from mtl_bert.runs.factories import make, make_sampler, make_tasks
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
-
-if TYPE_CHECKING:
-    from mtl_bert.runs.opened import Run
 
 log = logging.getLogger(__name__)
 
@@ -119,15 +115,18 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
     return TextModel(model, tokenize, AUTOCAST.get(precision))
 
 
-def load_text_model(run: "Run") -> TextModel:
-    """A run's model with the weights of its checkpoint, ready to answer on the device there is.
+def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) -> TextModel:
+    """A run's model, ready to answer on the device there is.
+
+    Args:
+        settings: the run's.
+        load_into: gives a model the weights of the run's checkpoint.
 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
-    settings = run.settings
     loaded = make_text_model(settings, make_tasks(settings), make(settings.model.source))
-    run.load_into(loaded.model)
+    load_into(loaded.model)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return loaded
 

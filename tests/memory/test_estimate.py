@@ -21,10 +21,10 @@ from mtl_bert.memory.estimate import (
     prediction_peak,
     rows_of_a_step,
 )
-from mtl_bert.memory.preview import Largest, Work
 from mtl_bert.model import MultiTaskModel, Tiny, multitask
 from mtl_bert.sampling import Epoch, Phase, Step
 from mtl_bert.sampling.loader import parts_of
+from mtl_bert.sampling.usage import Largest, Work
 from mtl_bert.surgery import GradientMatrix
 from tests.factories import make_task
 
