@@ -24,9 +24,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 train: setup  ## Run the main job on the built-in demo; overrides go into ARGS="sampler=rr seed=2"
 	$(BIN)/python -m mtl_bert.train $(ARGS)
 
-# Much of the tests is waiting for processes: two at a time, each file's in one of them.
+# Much of the tests is waiting for processes: two at a time, each file's in one of them, and not
+# the files with few but long tests last.
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## Check style
 	$(BIN)/ruff check .

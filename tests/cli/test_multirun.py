@@ -133,8 +133,8 @@ def test_fail_fast_starts_no_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "launcher"),
-    [(signal.SIGTERM, ()), (signal.SIGINT, JOBLIB), (signal.SIGKILL, JOBLIB)],
-    ids=["basic-TERM", "joblib-INT", "joblib-KILL"],
+    [(signal.SIGINT, ()), (signal.SIGKILL, JOBLIB)],
+    ids=["basic-INT", "joblib-KILL"],
 )
 def test_a_sweep_that_is_killed_goes_on(
     tmp_path: Path, alone: dict[int, bytes], number: int, launcher: tuple[str, ...]

@@ -242,8 +242,9 @@ def send(*signals: int) -> Callable[..., None]:
     return sender
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-@pytest.mark.parametrize("step", [3, 8, 12])
+@pytest.mark.parametrize(
+    ("number", "step"), [(signal.SIGTERM, 3), (signal.SIGUSR1, 8), (signal.SIGINT, 12)]
+)
 def test_asked_to_stop_it_saves_and_says_so(
     whole: dict[str, Any], tmp_path: Path, number: int, step: int
 ) -> None:
