@@ -85,16 +85,18 @@ def dashboard(
 def _subject(run: Path | None, entity: str, project: str) -> "Subject":
     """What is wanted, and what the run's own configuration says where it is given."""
     from mtl_bert.config.compose import known_tasks, saved_settings
+    from mtl_bert.runs.results import RunFolder
     from mtl_bert.tracking.wandb_workspaces import Subject, run_id
 
     if run is None:
         return Subject(entity, project or PROJECT, known_tasks())
-    if not (run / "config.yaml").is_file():
+    config = RunFolder(run).config
+    if not config.is_file():
         raise UserError(
-            f"--run: expected the directory of a run, found no config.yaml in {run}; "
+            f"--run: expected the directory of a run, found no {config.name} in {run}; "
             f"write for example {console.EXAMPLE}"
         )
-    settings = saved_settings(run / "config.yaml")
+    settings = saved_settings(config)
     own = settings.logger.get("wandb", {}).get("project", PROJECT)
     return Subject(entity, project or own, settings.tasks, run_id(run))
 
