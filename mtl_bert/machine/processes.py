@@ -45,14 +45,16 @@ def spawn(function: Callable[..., None], arguments: Sequence[object], processes:
         UserError: one of theirs.
         SystemExit: with the code of the first that ended otherwise than well.
     """
-    errors: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
+    # Forked from a server that has imported everything, so that K processes import it once.
+    multiprocessing.set_forkserver_preload([function.__module__])
+    errors: SimpleQueue[str] = multiprocessing.get_context("forkserver").SimpleQueue()
     port = find_free_network_port()
     running = start_processes(  # type: ignore[no-untyped-call]
         _child,
         args=(function, tuple(arguments), processes, port, errors),
         nprocs=processes,
         join=False,
-        start_method="spawn",
+        start_method="forkserver",
     )
     with handled(lambda number, _: _forward(number, running.pids())):
         try:

@@ -12,7 +12,7 @@ from tests.cli.driving import SMALL, Command, Outcome, program
 
 @pytest.fixture
 def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """``command("train", "seed=2")``: the command line in this process, working in tmp_path."""
     monkeypatch.chdir(tmp_path)
@@ -25,7 +25,7 @@ def command(
             main([module, *arguments])
         except SystemExit as end:
             code = end.code
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         return Outcome(code, out, err)
 
     yield run

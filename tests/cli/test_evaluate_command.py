@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from mtl_bert.runs.results import Scores
-from tests.cli.driving import SMALL, Command, program, results_in, tree
+from tests.cli.driving import SMALL, Command, results_in, tree
 
 
-def test_the_best_checkpoint_from_outside(trained: Path, tmp_path: Path) -> None:
+def test_the_best_checkpoint(command: Command, trained: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    ended = program("evaluate", str(trained), cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert "the numbers are the recorded ones" in ended.stdout
+    ended = command("evaluate", str(trained))
+    assert ended.code == 0, ended.err
+    assert "the numbers are the recorded ones" in ended.out
     results = results_in(trained)
-    rows = _rows(ended.stdout)
+    rows = _rows(ended.out)
     assert rows["best checkpoint, now"] == _shown(results) == rows["as recorded"]
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
     assert not [path for path in tree(tmp_path) if not path.startswith(".")]

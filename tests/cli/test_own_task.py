@@ -1,14 +1,11 @@
 """A fourth task needs one file and no Python: here it is, beside one of the three."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.cli.driving import Command
 
 COLA = """\
 # @package tasks.cola
@@ -25,7 +22,7 @@ sources:
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Path:
     """A directory of a user's own, with the task's file and two data files."""
     (tmp_path / "conf" / "task").mkdir(parents=True)
     (tmp_path / "conf" / "task" / "cola.yaml").write_text(COLA)
@@ -36,26 +33,16 @@ def place(tmp_path):
     return tmp_path
 
 
-def train(place, *overrides):
-    command = [sys.executable, "-m", "mtl_bert.train", "--config-dir", str(place / "conf")]
-    command += ["task=[sst,cola]", "data=demo", "data.scale=0.003", "epochs=1", "sampler=rr"]
-    command += ["B=48", "batch_size=8", "hydra.run.dir=run", "trainer.accelerator=cpu"]
-    command += ["trainer.threads=1", *overrides]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        command,
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+TRAIN = (
+    "train", "--config-dir", "conf", "task=[sst,cola]", "data=demo", "data.scale=0.003",
+    "epochs=1", "sampler=rr", "B=48", "batch_size=8", "hydra.run.dir=run",
+    "trainer.accelerator=cpu", "trainer.threads=1",
+)  # fmt: skip
 
 
-def test_a_fourth_task_is_trained_and_scored(place):
-    done = train(place)
-    assert done.returncode == 0, done.stderr
+def test_a_fourth_task_is_trained_and_scored(command: Command, place: Path) -> None:
+    done = command(*TRAIN)
+    assert done.code == 0, done.err
     results = json.loads((place / "run" / "results.json").read_text())
     assert list(results["tasks"]) == ["sst", "cola"]
     cola, sst = results["tasks"]["cola"], results["tasks"]["sst"]
@@ -68,10 +55,10 @@ def test_a_fourth_task_is_trained_and_scored(place):
     assert results["utilisation"]["cola"]["examples"] > 0
 
 
-def test_its_bad_file_is_an_error_of_one_line(place):
+def test_its_bad_file_is_an_error_of_one_line(command: Command, place: Path) -> None:
     (place / "cola-dev.csv").write_text("sentence\nno label\n")
-    done = train(place)
-    assert done.returncode == 2
-    (message,) = done.stderr.strip().splitlines()
+    done = command(*TRAIN)
+    assert done.code == 2
+    (message,) = done.err.strip().splitlines()
     assert "cola-dev.csv: expected the columns sentence, acceptable, found 'sentence'" in message
     assert not (place / "run").exists()
