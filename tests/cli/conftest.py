@@ -38,6 +38,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was started from the command line."""
     cwd = tmp_path_factory.mktemp("trained")
     ended = program("train", *SMALL, "epochs=2", "B=16", "hydra.run.dir=run", cwd=cwd)
-    assert ended.returncode == 0, ended.stderr
-    assert "run written to" in ended.stdout
+    assert ended.code == 0, ended.err
+    assert "run written to" in ended.out
     return cwd / "run"

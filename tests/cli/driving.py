@@ -45,12 +45,10 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-def program(
-    module: str, *arguments: str, cwd: Path, **environment: str
-) -> "subprocess.CompletedProcess[str]":
+def program(module: str, *arguments: str, cwd: Path, **environment: str) -> Outcome:
     """Run ``python -m mtl_bert.MODULE`` in a process of its own, without any W&B account."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", f"mtl_bert.{module}", *arguments],
         cwd=cwd,
         env=inherited
@@ -60,6 +58,7 @@ def program(
         text=True,
         timeout=120,
     )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
 def train_here(directory: Path, *overrides: str) -> Results:

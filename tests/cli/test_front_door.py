@@ -73,10 +73,10 @@ def test_completion_offers_commands_options_and_values(tmp_path: Path) -> None:
 def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
     words = ["gone"] if module else ["evaluate", "gone"]
     ended = program(module or "__main__", *words, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (ended.code, ended.out) == (2, "")
     refused(
-        ended.returncode,
-        ended.stderr,
+        ended.code,
+        ended.err,
         "RUN: expected the folder of a finished run|found no results.json in gone|write",
     )
 

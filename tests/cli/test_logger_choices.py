@@ -24,7 +24,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     often = ["trainer.log_every_n_steps=1", "trainer.layers_every=1"]
     choice = ["logger=[wandb,tensorboard]", "seed=1,2", "B=8", "hydra.sweep.dir=sweep"]
     ended = program("train", "-m", *SMALL, *often, *choice, cwd=cwd)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     return cwd / "sweep"
 
 

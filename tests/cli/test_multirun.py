@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,8 @@ def test_jobs_that_fail_leave_the_others_alone(
     """Refused, crashed, killed: each is said when it happens, at the end, and by status."""
     optimizers = "tests.cli.misbehaving.crash,torch.optim.AdamW,tests.cli.misbehaving.be_killed"
     choices = (f"optimizer._target_={optimizers}", "freeze=none,[nope]", "hydra.sweep.dir=sweep")
-    ended = command("train", "-m", *SMALL, *choices, *launcher)
+    start = partial(program, cwd=tmp_path, PYTHONPATH=ROOT) if launcher else command
+    ended = start("train", "-m", *SMALL, *choices, *launcher)
     assert ended.code == 2
     for job, error in {
         0: "RuntimeError: the disk is gone",
@@ -116,8 +118,8 @@ def test_jobs_that_fail_leave_the_others_alone(
     assert "sweep: 1 done, 5 failed" in shown.out
     assert shown.out.count("expected patterns of parameter names") == 3
     listed = json.loads(command("sweep", "status", "sweep", "--json").out)
-    assert [job["state"] for job in listed] == ["done", *["failed"] * 5]
-    assert listed[0]["score"] == results_in(done).score
+    assert [job["score"] for job in listed if job["state"] == "done"] == [results_in(done).score]
+    assert sum(job["state"] == "failed" for job in listed) == 5
 
 
 def test_the_launcher_for_slurm_carries_out_the_same_jobs(tmp_path: Path) -> None:
@@ -125,10 +127,10 @@ def test_the_launcher_for_slurm_carries_out_the_same_jobs(tmp_path: Path) -> Non
     launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
     choices = ("freeze=none,[nope]", "hydra.sweep.dir=sweep")
     ended = program("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path)
-    assert ended.returncode == 2
+    assert ended.code == 2
     assert sorted(states(tmp_path / "sweep")) == [State.DONE, State.FAILED]
-    assert "1 of 2 runs done" in ended.stderr
-    assert re.search("^failed: arrp-.*: freeze: expected patterns", ended.stderr, re.MULTILINE)
+    assert "1 of 2 runs done" in ended.err
+    assert re.search("^failed: arrp-.*: freeze: expected patterns", ended.err, re.MULTILINE)
 
 
 def test_fail_fast_starts_no_more(command: Command, tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_a_sweep_that_is_killed_goes_on(
     assert states(folder).count(State.STOPPED) == jobs
 
     ended = program("train", "-m", *arguments, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     assert states(folder) == [State.DONE, State.DONE]
     for seed in (1, 2):
         (run,) = folder.glob(f"rr-seed{seed}-*")

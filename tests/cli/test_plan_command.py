@@ -27,8 +27,8 @@ GIVEN = "plan.sizes={sts: 20, sst: 43, qqp: 301}"
 
 def test_table_1_of_the_paper(tmp_path: Path) -> None:
     ended = program("plan", PAPER, "sampler=rr", "epochs=1", "batch_size=8", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert _rows(ended.stdout) == [
+    assert ended.code == 0, ended.err
+    assert _rows(ended.out) == [
         ["1", "rr", "755", "sts", "6,040", "6,040", "100.0"],
         ["", "", "", "sst", "6,040", "6,040", "70.7"],
         ["", "", "", "qqp", "6,040", "6,040", "2.1"],

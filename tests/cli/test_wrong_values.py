@@ -242,7 +242,7 @@ def test_the_traceback_can_be_had(command: Command, monkeypatch: pytest.MonkeyPa
 )
 def test_a_wrong_value_from_outside(tmp_path: Path, overrides: str, message: str) -> None:
     ended = program("train", *SMALL, *overrides.split(), cwd=tmp_path)
-    refused(ended.returncode, ended.stderr, message)
+    refused(ended.code, ended.err, message)
     assert not [path for path in tree(tmp_path) if not path.startswith(".")]
 
 
