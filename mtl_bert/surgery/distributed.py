@@ -35,7 +35,7 @@ class _Layout:
     size: int
 
 
-class AveragedRows:
+class AveragedRows(LocalRows):
     """The same rows in every process.
 
     Args:
@@ -53,6 +53,7 @@ class AveragedRows:
         reach: Callable[[str], Sequence[bool]],
         group: dist.ProcessGroup | None = None,
     ) -> None:
+        super().__init__()
         self.stop_requested = False
         self._parameters, self._reach, self._group = list(parameters), reach, group
         self._layouts: dict[tuple[str, ...], _Layout] = {}

@@ -7,11 +7,10 @@ A parameter that a task does not reach has no entry in its row (not a zero, whic
 it under AdamW's momentum and weight decay).
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -20,9 +19,10 @@ from torch.nn.utils import get_total_norm
 
 from mtl_bert.surgery.gram import gram_matrices
 from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
+from mtl_bert.surgery.result import StepResult
 from mtl_bert.surgery.sparse import TouchedRows
 
-Row = tuple[Tensor | None, ...]
+Row = Sequence[Tensor | None]
 """A task's gradient of each parameter; None where the task does not reach it."""
 
 
@@ -42,46 +42,30 @@ class GradientRows(NamedTuple):
     overwritable: bool
 
 
-class RowStore(Protocol):
-    """Where gradients and losses wait, by task, until all of a step's are there."""
-
-    def start(self, tasks: Sequence[str]) -> None:
-        """Begin a step with these tasks."""
-        ...
-
-    def add(self, task: str, row: Row, loss: Tensor) -> None:
-        """Add a part of a task's gradient and loss."""
-        ...
-
-    def take(self) -> GradientRows:
-        """Return the step's gradients and losses, and forget them."""
-        ...
-
-
 class LocalRows:
-    """The rows of one process, kept as autograd made them."""
+    """Where gradients and losses wait, by task, until all of a step's are there: one process's."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, list[Tensor | None]] = {}
         self._losses: dict[str, Tensor] = {}
 
     def start(self, tasks: Sequence[str]) -> None:
-        """Forget what was added before."""
+        """Begin a step with these tasks, forgetting what was added before."""
         self._rows, self._losses = {}, {}
 
     def add(self, task: str, row: Row, loss: Tensor) -> None:
-        """Keep a task's first part, add up what follows."""
+        """Add a part of a task's gradient and loss; a first part is kept as autograd made it."""
         if task in self._rows:
-            row = tuple(_sum(a, b) for a, b in zip(self._rows[task], row, strict=True))
+            row = [_sum(a, b) for a, b in zip(self._rows[task], row, strict=True)]
             loss = self._losses[task] + loss
-        self._rows[task], self._losses[task] = row, loss
+        self._rows[task], self._losses[task] = list(row), loss
 
     def take(self) -> GradientRows:
-        """Return the rows and forget them."""
+        """Return the step's gradients and losses, and forget them."""
         rows = GradientRows(
             tuple(self._rows), list(self._rows.values()), list(self._losses.values()), False
         )
-        self._rows, self._losses = {}, {}
+        self.start(())
         return rows
 
 
@@ -97,52 +81,6 @@ REDUCTIONS = ("mean", "sum")
 PIECE = 2**19  # elements
 
 
-class NonFiniteGradientError(ArithmeticError):
-    """A loss or gradient has an infinite or undefined entry.
-
-    Args:
-        tasks: the tasks whose loss or gradient it is.
-        stats: of the step.
-    """
-
-    def __init__(self, tasks: Sequence[str], stats: StepStats) -> None:
-        super().__init__(f"the loss or gradient of {', '.join(tasks)} is not finite")
-        self.tasks, self.stats = tuple(tasks), stats
-
-
-class MultiTaskStep(NamedTuple):
-    """A step in which surgery combined the gradients of K tasks.
-
-    Attributes:
-        stats: what the method saw.
-        weights: of their gradients: [K] float64.
-        summed: the part of the Gram matrix whose parameters are summed, where the others are
-            averaged over tasks: [K, K] float64; else None.
-        grams: of parts of the parameters that were asked for: [K, K] float64 each.
-    """
-
-    stats: StepStats
-    weights: Tensor
-    summed: Tensor | None
-    grams: Mapping[str, Tensor] = {}
-
-
-class SingleTaskStep(NamedTuple):
-    """A step that took one task's plain gradient.
-
-    Attributes:
-        task: whose step it is.
-        loss: a number on the device.
-        norm: of the gradient, a number on the device.
-        finite: whether loss and gradient are finite, a truth on the device.
-    """
-
-    task: str
-    loss: Tensor
-    norm: Tensor
-    finite: Tensor
-
-
 class GradientMatrix:
     """Rows of gradients, step after step.
 
@@ -153,7 +91,7 @@ class GradientMatrix:
         rows: where gradients wait; None keeps autograd's own.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], rows: RowStore | None = None) -> None:
+    def __init__(self, parameters: Sequence[Parameter], rows: LocalRows | None = None) -> None:
         self._parameters = list(parameters)
         self._rows = LocalRows() if rows is None else rows
         self._touched: dict[int, TouchedRows] = {}
@@ -192,19 +130,17 @@ class GradientMatrix:
         generator: Generator | None = None,
         scale: float = 1.0,
         parts: Mapping[str, Sequence[int]] | None = None,
-    ) -> MultiTaskStep:
+    ) -> StepResult:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
 
-        Parameters that no task reached keep ``grad is None``.
+        Parameters that no task reached keep ``grad is None``, and all do where the loss or gradient
+        of some task is not finite.
 
         Args:
             surgery: what is done.
             generator: of the method's randomness.
             scale: that all rows have and the combined gradient shall not.
             parts: places of parameters whose Gram matrices are wanted by themselves, by name.
-
-        Raises:
-            NonFiniteGradientError: naming the tasks whose loss or gradient is not finite.
         """
         tasks, rows, losses, overwritable = self._rows.take()
         if not tasks:
@@ -228,8 +164,10 @@ class GradientMatrix:
         )
         groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
         (inside, outside, own_way, *wanted), read = gram_matrices(groups, len(tasks), losses)
+        finite = torch.stack([inside.diagonal(), outside.diagonal(), read]).isfinite().all(0)
         stats = StepStats(tasks, inside / scale**2, read)
-        _require_finite(stats, inside.diagonal(), outside.diagonal(), stats.losses)
+        if not finite.all():
+            return StepResult(tasks, read, finite, stats.gram, None)
         weights = weights_of(surgery.method, stats, generator)
         plain = torch.ones_like(weights)
         own = None if overwritable else _storages_of_one_entry(columns)
@@ -239,9 +177,10 @@ class GradientMatrix:
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
         summed = own_way / scale**2 if averages else None
-        return MultiTaskStep(stats, weights, summed, dict(zip(parts or (), wanted, strict=True)))
+        grams = dict(zip(parts or (), wanted, strict=True))
+        return StepResult(tasks, read, finite, stats.gram, weights, summed, grams)
 
-    def alone(self, scale: float = 1.0) -> SingleTaskStep:
+    def alone(self, scale: float = 1.0) -> StepResult:
         """Write the only task's gradient into the parameters' ``grad``; read nothing back.
 
         What there is to know stays on the device, so that a GPU is not waited for.
@@ -255,7 +194,7 @@ class GradientMatrix:
                 f"expected the loss of a single task in a phase without surgery, found "
                 f"{', '.join(tasks) or 'none'}; give the step a phase with surgery=True"
             )
-        (task,), (row,), (loss,) = tasks, rows, losses
+        (row,), (loss,) = rows, losses
         columns = [self._column(p, [entry]) for p, entry in enumerate(row)]
         own = None if overwritable else _storages_of_one_entry(columns)
         reached = [e for column in columns for e in column.entries if e is not None]
@@ -263,7 +202,8 @@ class GradientMatrix:
         norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
         for parameter, column in zip(self._parameters, columns, strict=True):
             parameter.grad = column.combine([1 / scale], own)
-        return SingleTaskStep(task, loss, norm / scale, norm.isfinite() & loss.isfinite())
+        finite, squared = norm.isfinite() & loss.isfinite(), (norm / scale).double().square()
+        return StepResult(tasks, loss, finite, squared, torch.ones(1).double())
 
     def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
         """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""
@@ -346,15 +286,6 @@ def _storages_of_one_entry(columns: Sequence[_Column]) -> frozenset[int]:
 
 def _storage(entry: Tensor) -> int:
     return entry.untyped_storage().data_ptr()
-
-
-def _require_finite(stats: StepStats, *numbers: Tensor) -> None:
-    """Raise unless each of ``numbers`` [K] is finite."""
-    finite = torch.stack(numbers).isfinite().all(0)
-    if not finite.all():
-        raise NonFiniteGradientError(
-            list(itertools.compress(stats.tasks, (~finite).tolist())), stats
-        )
 
 
 @dataclass(frozen=True)
