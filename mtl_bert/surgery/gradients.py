@@ -8,72 +8,21 @@ it under AdamW's momentum and weight decay).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from mtl_bert.surgery.gram import gram_matrices
 from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
+from mtl_bert.surgery.one_pass import Trunk
 from mtl_bert.surgery.result import StepResult
+from mtl_bert.surgery.rows import LocalRows
 from mtl_bert.surgery.sparse import TouchedRows
-
-Row = Sequence[Tensor | None]
-"""A task's gradient of each parameter; None where the task does not reach it."""
-
-
-class GradientRows(NamedTuple):
-    """The gradients of a step, a row for each task.
-
-    Attributes:
-        tasks: the K tasks that have one.
-        rows: K of them.
-        losses: of the tasks, K numbers on the device.
-        overwritable: nobody else uses the memory of the rows.
-    """
-
-    tasks: tuple[str, ...]
-    rows: list[Row]
-    losses: list[Tensor]
-    overwritable: bool
-
-
-class LocalRows:
-    """Where gradients and losses wait, by task, until all of a step's are there: one process's."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, list[Tensor | None]] = {}
-        self._losses: dict[str, Tensor] = {}
-
-    def start(self, tasks: Sequence[str]) -> None:
-        """Begin a step with these tasks, forgetting what was added before."""
-        self._rows, self._losses = {}, {}
-
-    def add(self, task: str, row: Row, loss: Tensor) -> None:
-        """Add a part of a task's gradient and loss; a first part is kept as autograd made it."""
-        if task in self._rows:
-            row = [_sum(a, b) for a, b in zip(self._rows[task], row, strict=True)]
-            loss = self._losses[task] + loss
-        self._rows[task], self._losses[task] = list(row), loss
-
-    def take(self) -> GradientRows:
-        """Return the step's gradients and losses, and forget them."""
-        rows = GradientRows(
-            tuple(self._rows), list(self._rows.values()), list(self._losses.values()), False
-        )
-        self.start(())
-        return rows
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
 
 SCOPES = ("all", "shared")
 REDUCTIONS = ("mean", "sum")
@@ -95,6 +44,7 @@ class GradientMatrix:
         self._parameters = list(parameters)
         self._rows = LocalRows() if rows is None else rows
         self._touched: dict[int, TouchedRows] = {}
+        self._trunk: Trunk | None = None
 
     def start(self, tasks: Sequence[str]) -> None:
         """Begin a step, dropping what was added before."""
@@ -123,6 +73,54 @@ class GradientMatrix:
             part * scale, self._parameters, allow_unused=True, retain_graph=retain_graph
         )
         self._rows.add(task, row, part.detach())
+
+    @contextmanager
+    def one_pass(self, trunk: nn.Module, *sizes: Mapping[str, int]) -> Iterator[None]:
+        """Within the context, have a module put each task's gradients into the task's row.
+
+        Args:
+            trunk: all tasks' examples go through it at once, and ``add_together`` takes the losses.
+            sizes: see ``Surgeon.one_pass``.
+        """
+        if self._trunk is None or self._trunk.module is not trunk:
+            self._trunk = Trunk(trunk, self._parameters)
+        with self._trunk.segmented(self._rows, sizes):
+            yield
+
+    def add_together(
+        self, losses: Mapping[str, Tensor], shares: Mapping[str, float], scale: float = 1.0
+    ) -> None:
+        """Go backward through the losses of one pass, each into its task's row.
+
+        Args:
+            losses: of the tasks; as for ``add``.
+            shares: of the tasks; as for ``add``.
+            scale: of the gradients, not of the losses.
+
+        Raises:
+            RuntimeError: a loss depends on a parameter of the trunk in another way.
+        """
+        assert self._trunk is not None
+        parts = {task: loss * shares[task] for task, loss in losses.items()}
+        scaled = [part * scale for part in parts.values()]
+        inside, outside = self._trunk.inside, self._trunk.outside
+        for (task, part), loss in zip(parts.items(), scaled, strict=True):
+            row: list[Tensor | None] = [None] * len(self._parameters)
+            if outside:
+                own = [self._parameters[p] for p in outside]
+                found = torch.autograd.grad(loss, own, allow_unused=True, retain_graph=True)
+                for p, entry in zip(outside, found, strict=True):
+                    row[p] = entry
+            self._rows.add(task, row, part.detach())
+        if inside:
+            shared = [self._parameters[p] for p in inside]
+            left = torch.autograd.grad(scaled, shared, allow_unused=True)
+            if any(entry is not None for entry in left):
+                raise RuntimeError(
+                    "Surgeon.one_pass: expected a trunk that is called once with all tasks' "
+                    "examples, as many as sizes say, found a parameter of it used in another way; "
+                    "mend sizes, or take the tasks one by one"
+                )
 
     def combine(
         self,
