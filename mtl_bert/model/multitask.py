@@ -73,12 +73,11 @@ class MultiTaskModel(nn.Module):
             for (task, batch), part in zip(batches.items(), parts, strict=True)
         }
 
-    def sizes(self, batches: Mapping[str, Batch]) -> list[dict[str, int]]:
-        """What the encoder's layers see of each task in ``together``: sequences, and tokens."""
-        sizes = [{task: batch.sequences for task, batch in batches.items()}]
-        if self.packs:
-            sizes.append({task: len(batch.input_ids) for task, batch in batches.items()})
-        return sizes
+    def sizes(self, batches: Mapping[str, Batch]) -> tuple[dict[str, int], dict[str, int] | None]:
+        """What the encoder sees of each task in ``together``: sequences, and tokens end to end."""
+        sequences = {task: batch.sequences for task, batch in batches.items()}
+        tokens = {task: len(batch.input_ids) for task, batch in batches.items()}
+        return sequences, tokens if self.packs else None
 
     def _pooled(self, encoder: PreTrainedModel, batch: Batch) -> Tensor:
         """One vector for each sequence: [S, D]."""

@@ -75,16 +75,13 @@ class GradientMatrix:
         self._rows.add(task, row, part.detach())
 
     @contextmanager
-    def one_pass(self, trunk: nn.Module, *sizes: Mapping[str, int]) -> Iterator[None]:
-        """Within the context, have a module put each task's gradients into the task's row.
-
-        Args:
-            trunk: all tasks' examples go through it at once, and ``add_together`` takes the losses.
-            sizes: see ``Surgeon.one_pass``.
-        """
+    def one_pass(
+        self, trunk: nn.Module, examples: Mapping[str, int], tokens: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
+        """See ``Surgeon.one_pass``; ``add_together`` takes the losses within the context."""
         if self._trunk is None or self._trunk.module is not trunk:
             self._trunk = Trunk(trunk, self._parameters)
-        with self._trunk.segmented(self._rows, sizes):
+        with self._trunk.segmented(self._rows, examples, tokens):
             yield
 
     def add_together(
@@ -118,8 +115,8 @@ class GradientMatrix:
             if any(entry is not None for entry in left):
                 raise RuntimeError(
                     "Surgeon.one_pass: expected a trunk that is called once with all tasks' "
-                    "examples, as many as sizes say, found a parameter of it used in another way; "
-                    "mend sizes, or take the tasks one by one"
+                    "examples, as many as was said, found a parameter of it used in another way; "
+                    "mend the numbers, or take the tasks one by one"
                 )
 
     def combine(

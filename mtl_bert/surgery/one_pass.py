@@ -7,9 +7,10 @@ if nothing in between looks from one example at another. Opacus knows the same r
 examples (`opacus.grad_sample`). Shapes: N tokens or examples, D features.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -76,33 +77,46 @@ class Trunk:
         ]
 
     @contextmanager
-    def segmented(self, rows: LocalRows, sizes: Sequence[Mapping[str, int]]) -> Iterator[None]:
+    def segmented(
+        self, rows: LocalRows, examples: Mapping[str, int], tokens: Mapping[str, int] | None
+    ) -> Iterator[None]:
         """Have the layers put each task's gradients into the task's row.
 
         Args:
             rows: of the step.
-            sizes: as ``Surgeon.one_pass`` has them.
+            examples: as ``Surgeon.one_pass`` has them.
+            tokens: likewise.
         """
-
-        def forward(layer: nn.Module, input: Tensor) -> Tensor:  # noqa: A002
-            out = RULES[type(layer)](layer, input, totals, segments)
-            # BERT asks its pooler of packed sequences, for example, whose answer nobody looks at.
-            # If somebody does, the gradient that autograd then has is found in ``add_together``.
-            return type(layer).forward(layer, input) if out is None else out
-
-        totals = [sum(form.values()) for form in sizes]
+        B, N = sum(examples.values()), sum((tokens or {}).values())
 
         def segments(leading: Sequence[int]) -> list[Segment]:
             """Of an input with these leading dimensions, laid out flat; none if it is none."""
-            N = torch.Size(leading).numel()
-            for form, total in zip(sizes, totals, strict=True):
-                if N == total or (leading and leading[0] == total):
-                    found, end = list[Segment](), 0
-                    for task, size in form.items():
-                        begin, end = end, end + size * (N // total)
-                        found += [Segment(task, slice(begin, end), rows, self._places)] * (size > 0)
-                    return found
-            return []
+            count = torch.Size(leading).numel()
+            if leading and leading[0] == B:
+                sizes, each = examples, count // B
+            elif tokens and count == N:
+                sizes, each = tokens, 1
+            else:
+                return []
+            ends = accumulate(size * each for size in sizes.values())
+            return [
+                Segment(task, slice(end - size * each, end), rows, self._places)
+                for (task, size), end in zip(sizes.items(), ends, strict=True)
+                if size
+            ]
+
+        def forward(layer: nn.Module, x: Tensor) -> Tensor:
+            rule, parameters = RULES[type(layer)], (layer.weight, getattr(layer, "bias", None))
+            if rule is _Embedding and len(x) == 1 and x.numel() != N:
+                x = x.expand(B, *x.shape[1:])  # positions, say, that all examples share
+            own = 0 if rule is _Embedding else len(getattr(layer, "normalized_shape", "1"))
+            found = segments(x.shape[: x.dim() - own])
+            # BERT asks its pooler of packed sequences, for example, whose answer nobody looks at.
+            # If somebody does, the gradient that autograd then has is found in ``add_together``.
+            if not found:
+                return type(layer).forward(layer, x)
+            out: Tensor = rule.apply(layer, found, x, *parameters)  # type: ignore[no-untyped-call]
+            return out
 
         try:
             for layer in self._layers:
@@ -130,144 +144,110 @@ def obstacle(trunk: nn.Module) -> str | None:
     return None
 
 
-# A rule: what a layer makes of its input, or None where no segments are known of it.
-
-Segments = Callable[[Sequence[int]], list[Segment]]
-
-
-def _linear(layer: nn.Linear, x: Tensor, totals: Sequence[int], of: Segments) -> Tensor | None:
-    segments = of(x.shape[:-1])
-    return _apply(_Linear, x, layer.weight, layer.bias, segments) if segments else None
-
-
-def _layer_norm(
-    layer: nn.LayerNorm, x: Tensor, totals: Sequence[int], of: Segments
-) -> Tensor | None:
-    segments = of(x.shape[: -len(layer.normalized_shape)])
-    return (
-        _apply(_LayerNorm, x, layer.weight, layer.bias, layer.eps, segments) if segments else None
-    )
-
-
-def _rms_norm(layer: nn.RMSNorm, x: Tensor, totals: Sequence[int], of: Segments) -> Tensor | None:
-    segments = of(x.shape[: -len(layer.normalized_shape)])
-    plain = functional.rms_norm(x, list(layer.normalized_shape), None, layer.eps)
-    return _apply(_Scale, plain, layer.weight, segments) if segments else None
-
-
-def _embedding(
-    layer: nn.Embedding, ids: Tensor, totals: Sequence[int], of: Segments
-) -> Tensor | None:
-    if ids.dim() > 1 and len(ids) == 1 and ids.numel() not in totals:
-        ids = ids.expand(totals[0], *ids.shape[1:])  # positions, say, that all examples share
-    segments = of(ids.shape)
-    return _apply(_Embedding, ids, layer.weight, layer, segments) if segments else None
-
-
-RULES: Mapping[type[nn.Module], Callable[..., Tensor | None]] = {
-    nn.Linear: _linear,
-    nn.LayerNorm: _layer_norm,
-    nn.RMSNorm: _rms_norm,
-    nn.Embedding: _embedding,
-}
-"""The layers of which one pass gives K rows, by type; what a subclass does, nobody knows."""
-
-
-def _apply(function: type[Function], *given: Any) -> Tensor:
-    out: Tensor = function.apply(*given)  # type: ignore[no-untyped-call]
-    return out
+# The rules. Parameters are asked of the layer: tensors that were saved are others once they come
+# out of a checkpoint.
 
 
 class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
-        x, weight, bias, ctx.segments = given
+        ctx.layer, ctx.segments, x, weight, bias = given
         kind, dtype, ctx.dtype = x.device.type, x.dtype, x.dtype
         if torch.is_autocast_enabled(kind) and dtype != torch.float64:
             dtype = torch.get_autocast_dtype(kind)
-        cast, factor = x.to(dtype), weight.to(dtype)
-        ctx.save_for_backward(cast, factor, weight, bias)
-        return functional.linear(cast, factor, None if bias is None else bias.to(dtype))
+        x, weight = x.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(x, weight)
+        return functional.linear(x, weight, None if bias is None else bias.to(dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        x, factor, weight, bias = ctx.saved_tensors
+        (x, weight), bias = ctx.saved_tensors, ctx.layer.bias
         with torch.autocast(g.device.type, enabled=False):
-            gx = (g @ factor).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+            gx = (g @ weight).to(ctx.dtype) if ctx.needs_input_grad[2] else None
             g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
             for segment in ctx.segments:
-                segment.put_product(weight, g, x)
+                segment.put_product(ctx.layer.weight, g, x)
                 if bias is not None:
                     segment.put(bias, g[segment.part].sum(0, dtype=bias.dtype))
-        return gx, None, None, None
+        return None, None, gx, None, None
 
 
 class _LayerNorm(Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
-        x, weight, bias, eps, ctx.segments = given
+        ctx.layer, ctx.segments, x, weight, bias = given
         ctx.dtype = x.dtype
         if x.is_cuda and torch.is_autocast_enabled("cuda"):
             x = x.float()
-        out, mean, rstd = torch.native_layer_norm(x, weight.shape, weight, bias, eps)
-        ctx.save_for_backward(x, mean, rstd, weight, bias)
+        out, mean, rstd = torch.native_layer_norm(x, weight.shape, weight, bias, ctx.layer.eps)
+        ctx.save_for_backward(x, mean, rstd)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        *seen, weight, bias = ctx.saved_tensors
-        seen = [g.contiguous(), *seen]
+        seen, weight, bias = [g.contiguous(), *ctx.saved_tensors], ctx.layer.weight, ctx.layer.bias
 
         def gradients(parts: list[Tensor], *wanted: bool) -> Any:
             g, x, *rest = parts
             return aten.native_layer_norm_backward(g, x, weight.shape, *rest, weight, bias, wanted)
 
-        gx = gradients(seen, True, False, False)[0] if ctx.needs_input_grad[0] else None
-        D = weight.dim()
-        flat = [part.reshape(-1, *part.shape[part.dim() - D :]) for part in seen]
+        gx = gradients(seen, True, False, False)[0] if ctx.needs_input_grad[2] else None
+        flat = [part.reshape(-1, *part.shape[part.dim() - weight.dim() :]) for part in seen]
         for segment in ctx.segments:
             parts = [part[segment.part] for part in flat]
             _, g_weight, g_bias = gradients(parts, False, True, bias is not None)
             segment.put(weight, g_weight)
             segment.put(bias, g_bias)
-        return None if gx is None else gx.to(ctx.dtype), None, None, None, None
+        return None, None, None if gx is None else gx.to(ctx.dtype), None, None
 
 
-class _Scale(Function):
+class _RMSNorm(Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
-        x, weight, ctx.segments = given
-        ctx.save_for_backward(x, weight)
-        scaled: Tensor = x * weight
-        return scaled
+        ctx.layer, ctx.segments, x, weight, _ = given
+        ctx.save_for_backward(x)
+        return functional.rms_norm(x, list(weight.shape), weight, ctx.layer.eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
-        products = (g * x).reshape(-1, *weight.shape)
+        (x,), weight, eps = ctx.saved_tensors, ctx.layer.weight, ctx.layer.eps
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            plain = functional.rms_norm(x, list(weight.shape), None, eps)
+        (gx,) = torch.autograd.grad(plain, x, (g * weight).to(plain.dtype))
+        products = (g * plain).reshape(-1, *weight.shape)
         for segment in ctx.segments:
             segment.put(weight, products[segment.part].sum(0, dtype=weight.dtype))
-        return (g * weight).to(x.dtype), None, None
+        return None, None, gx, None, None
 
 
 class _Embedding(Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
-        ids, weight, ctx.layer, ctx.segments = given
-        ctx.save_for_backward(ids, weight)
+        ctx.layer, ctx.segments, ids, weight, _ = given
+        ctx.save_for_backward(ids)
         return functional.embedding(ids, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        ids, weight = ctx.saved_tensors
-        padding = -1 if ctx.layer.padding_idx is None else ctx.layer.padding_idx
-        how = len(weight), padding, ctx.layer.scale_grad_by_freq, ctx.layer.sparse
+        (ids,), layer = ctx.saved_tensors, ctx.layer
+        padding = -1 if layer.padding_idx is None else layer.padding_idx
+        how = layer.num_embeddings, padding, layer.scale_grad_by_freq, layer.sparse
         g, ids = g.reshape(-1, g.shape[-1]), ids.reshape(-1)
         for segment in ctx.segments:
             entry = aten.embedding_backward(g[segment.part], ids[segment.part], *how)
-            segment.put(weight, entry)
-        return None, None, None, None
+            segment.put(layer.weight, entry)
+        return None, None, None, None, None
+
+
+RULES: Mapping[type[nn.Module], type[Function]] = {
+    nn.Linear: _Linear,
+    nn.LayerNorm: _LayerNorm,
+    nn.RMSNorm: _RMSNorm,
+    nn.Embedding: _Embedding,
+}
+"""The layers of which one pass gives K rows, by type; what a subclass does, nobody knows."""

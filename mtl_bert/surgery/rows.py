@@ -62,17 +62,16 @@ class LocalRows:
         The memory of these rows is kept for the next step.
         """
         row = self._rows.setdefault(task, {})
-        if p in row:
-            self.put(task, p, (g.t() @ x).to(weight.dtype))
-            return
         place = list(self._rows).index(task), p
         if place not in self._kept:
             self._kept[place] = torch.empty_like(weight, memory_format=torch.contiguous_format)
-        row[p] = self._kept[place]
-        if g.dtype == weight.dtype:
-            torch.mm(g.t(), x, out=row[p])
+        kept = self._kept[place]
+        if p in row and row[p] is not kept:  # an embedding's table that is used as a matrix, too
+            self.put(task, p, (g.t() @ x).to(weight.dtype))
+        elif g.dtype == weight.dtype:
+            row[p] = torch.addmm(kept, g.t(), x, beta=float(p in row), out=kept)
         else:
-            row[p].copy_(g.t() @ x)
+            row[p] = kept.add_(g.t() @ x) if p in row else kept.copy_(g.t() @ x)
 
     def take(self) -> GradientRows:
         """Return the step's gradients and losses, and forget them."""

@@ -198,7 +198,9 @@ class Surgeon:
                 self._matrix.add(name, each, shares[name], self._factor, retain_graph=retain)
 
     @contextmanager
-    def one_pass(self, trunk: nn.Module, *sizes: Mapping[str, int]) -> Iterator[None]:
+    def one_pass(
+        self, trunk: nn.Module, examples: Mapping[str, int], tokens: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
         """Within a step, take several tasks at once through a part of the model that they share.
 
             with surgeon.step(optimizer), surgeon.one_pass(encoder, {"a": 8, "b": 4}):
@@ -211,8 +213,8 @@ class Surgeon:
 
         Args:
             trunk: of layers that ``one_pass.RULES`` knows, looking at each example by itself.
-            sizes: how many examples of each task follow one another; also how many tokens, where
-                layers see sequences end to end.
+            examples: how many of each task follow one another in the first dimension.
+            tokens: how many of each task follow one another, where layers see sequences end to end.
 
         Raises:
             RuntimeError: outside of ``step``.
@@ -220,7 +222,7 @@ class Surgeon:
         """
         if not self._open:
             raise RuntimeError("Surgeon.one_pass: expected to be called within Surgeon.step")
-        with self._matrix.one_pass(trunk, *sizes):
+        with self._matrix.one_pass(trunk, examples, tokens):
             self._together = True
             try:
                 yield
