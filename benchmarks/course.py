@@ -81,26 +81,28 @@ class CourseLoop:
         self._model.train()
         for number, step in enumerate(steps):
             self._optimizer.zero_grad()
+            losses: Sequence[Tensor | float]
             if self._ways.surgery:
                 losses = self._combine(step, number)
             elif len(step.rows) > 1:
-                losses = [self._loss(task, rows) for task, rows in step.rows.items()]
-                project(losses, list(self._model.parameters()))
+                losses = found = [self._loss(task, rows) for task, rows in step.rows.items()]
+                project(found, list(self._model.parameters()))
             else:
                 ((task, rows),) = step.rows.items()
-                losses = [self._loss(task, rows)]
-                (losses[0] * step.phase.lambda_).backward()  # type: ignore[no-untyped-call]
+                losses = [loss := self._loss(task, rows)]
+                (loss * step.phase.lambda_).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
-            self.losses += [loss.item() for loss in losses]
+            self.losses += [float(loss) for loss in losses]
 
-    def _combine(self, step: Step, number: int) -> list[Tensor]:
+    def _combine(self, step: Step, number: int) -> Sequence[Tensor | float]:
         self._matrix.start(list(step.rows))
         for task, rows in step.rows.items():
             self._matrix.add(task, self._loss(task, rows), scale=step.phase.lambda_)
         if step.phase.surgery:
-            seen = self._matrix.combine(PAPER, order_generator(0, 1, number)).stats
-            return list(seen.losses)
-        return [self._matrix.alone().loss]
+            result = self._matrix.combine(PAPER, order_generator(0, 1, number))
+        else:
+            result = self._matrix.alone()
+        return list(result.losses.values())
 
     def _loss(self, task: str, rows: Rows) -> Tensor:
         batch = self._batch(task, rows)

@@ -23,7 +23,7 @@ from benchmarks.rows import EXAMPLES, PAPER
 from mtl_bert.machine.processes import joined, spawn
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import AveragedRows, GradientMatrix
-from mtl_bert.surgery.gradients import GradientRows, Row
+from mtl_bert.surgery.rows import GradientRows, Row
 
 PROCESSES = 2
 

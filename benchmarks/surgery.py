@@ -42,7 +42,7 @@ from benchmarks.measure import (
 from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, LocalRows
-from mtl_bert.surgery.gradients import GradientRows
+from mtl_bert.surgery.rows import GradientRows
 
 Prepare = Callable[[], Work]
 

@@ -62,14 +62,40 @@ class Batch:
             torch.from_numpy(rows),
         )
 
+    @classmethod
+    def joined(cls, batches: Sequence["Batch"]) -> "Batch":
+        """The sequences of several batches one after another, without labels."""
+        T, sequences, tokens = max(batch.max_seqlen for batch in batches), 0, 0
+        positions, ends = [], [batches[0].cu_seqlens[:1]]
+        for batch in batches:
+            row = batch.positions // batch.max_seqlen
+            positions.append(batch.positions + row * (T - batch.max_seqlen) + sequences * T)
+            ends.append(batch.cu_seqlens[1:] + tokens)
+            sequences, tokens = sequences + batch.sequences, tokens + len(batch.input_ids)
+        types = [b.token_type_ids for b in batches if b.token_type_ids is not None]
+        return cls(
+            torch.cat([batch.input_ids for batch in batches]),
+            torch.cat(types) if types else None,
+            torch.cat(positions),
+            torch.cat(ends),
+            T,
+            None,
+            torch.cat([batch.rows for batch in batches]),
+        )
+
+    @property
+    def sequences(self) -> int:
+        """S."""
+        return len(self.cu_seqlens) - 1
+
     @property
     def per_example(self) -> int:
         """Sequences of one example, 1 or 2 (a pair's two stand next to each other)."""
-        return (len(self.cu_seqlens) - 1) // len(self.rows)
+        return self.sequences // len(self.rows)
 
     def padded(self, values: Tensor, fill: int) -> Tensor:
         """A number for each token, in the padded form: [N] to [S, T]."""
-        table = values.new_full([(len(self.cu_seqlens) - 1) * self.max_seqlen], fill)
+        table = values.new_full([self.sequences * self.max_seqlen], fill)
         return table.index_copy_(0, self.positions, values).view(-1, self.max_seqlen)
 
     @property

@@ -4,7 +4,7 @@ Shapes: B examples, D features.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,33 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, task: str, batch: Batch) -> Tensor:
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""
-        features = self.dropout(self._features(task, batch))
+        return self._answers(task, batch, self._pooled(self._encoders(task)[0], batch))
+
+    def together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
+        """The same for several tasks that share the encoder, in one pass through it."""
+        pooled = self._pooled(self.encoder, Batch.joined(list(batches.values())))
+        parts = torch.split(pooled, [batch.sequences for batch in batches.values()])
+        return {
+            task: self._answers(task, batch, part)
+            for (task, batch), part in zip(batches.items(), parts, strict=True)
+        }
+
+    def sizes(self, batches: Mapping[str, Batch]) -> tuple[dict[str, int], dict[str, int] | None]:
+        """What the encoder sees of each task in ``together``: sequences, and tokens end to end."""
+        sequences = {task: batch.sequences for task, batch in batches.items()}
+        tokens = {task: len(batch.input_ids) for task, batch in batches.items()}
+        return sequences, tokens if self.packs else None
+
+    def _pooled(self, encoder: PreTrainedModel, batch: Batch) -> Tensor:
+        """One vector for each sequence: [S, D]."""
+        return (pooled_packed if self.packs else pooled_padded)(encoder, batch)
+
+    def _answers(self, task: str, batch: Batch, pooled: Tensor) -> Tensor:
+        """What a task's head says of its sequences, which were pooled to [S, D]."""
+        if batch.per_example == 2:
+            u, v = pooled[0::2], pooled[1::2]
+            pooled = torch.cat([u, v, (u - v).abs()], dim=-1)
+        features = self.dropout(pooled)
         with torch.autocast(features.device.type, enabled=False):
             return self.tasks[task].head.shape(
                 self.heads[task](features.to(self.heads[task].weight.dtype))
@@ -90,12 +116,3 @@ class MultiTaskModel(nn.Module):
         if own is None:
             return [self.encoder]
         return [own[task]] if task else list(own.values())
-
-    def _features(self, task: str, batch: Batch) -> Tensor:
-        """One vector for each example: [B, D], or [B, 3 D]."""
-        encoder = self._encoders(task)[0]
-        pooled = (pooled_packed if self.packs else pooled_padded)(encoder, batch)
-        if batch.per_example == 1:
-            return pooled
-        u, v = pooled[0::2], pooled[1::2]
-        return torch.cat([u, v, (u - v).abs()], dim=-1)

@@ -18,7 +18,7 @@ from mtl_bert.utils.files import replacing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 
 
 class CheckpointError(UserError):

@@ -2,12 +2,7 @@
 
 from mtl_bert.surgery.distributed import AveragedRows
 from mtl_bert.surgery.freezing import FreezeError
-from mtl_bert.surgery.gradients import (
-    GradientMatrix,
-    LocalRows,
-    NonFiniteGradientError,
-    Surgery,
-)
+from mtl_bert.surgery.gradients import GradientMatrix, Surgery
 from mtl_bert.surgery.methods.base import Method, StepStats
 from mtl_bert.surgery.methods.fixed import Fixed
 from mtl_bert.surgery.methods.gradnorm import GradNorm
@@ -19,7 +14,9 @@ from mtl_bert.surgery.methods.pcgrad import PCGrad
 from mtl_bert.surgery.methods.plain import Mean, Sum, Weighting
 from mtl_bert.surgery.methods.random_weights import RandomWeights
 from mtl_bert.surgery.methods.uncertainty import Uncertainty
-from mtl_bert.surgery.surgeon import StepResult, Surgeon, backward
+from mtl_bert.surgery.result import NonFiniteGradientError, StepResult
+from mtl_bert.surgery.rows import LocalRows
+from mtl_bert.surgery.surgeon import Surgeon, backward
 
 __all__ = [
     "MGDA",

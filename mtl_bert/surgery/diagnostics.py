@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mtl_bert.surgery.methods.base import StepStats
+from mtl_bert.surgery.result import StepResult, cosines_of, ratio
 
 
 class Diagnosis(NamedTuple):
@@ -33,11 +34,13 @@ class Diagnosis(NamedTuple):
     removed: float  # 1 − |u| / |s|: what the method took off the plain sum's length
 
 
-def diagnose(stats: StepStats, weights: Tensor, summed: Tensor | None = None) -> Diagnosis:
+def diagnose(
+    stats: StepStats | StepResult, weights: Tensor, summed: Tensor | None = None
+) -> Diagnosis:
     """Read a step off its Gram matrix.
 
     Args:
-        stats: of the K tasks.
+        stats: of the K tasks, none of whose gradients is infinite or undefined.
         weights: of their gradients in the update: [K] float64.
         summed: the part of the Gram matrix whose parameters are summed where the others are
             averaged over tasks: [K, K]; None where all of them are treated alike.
@@ -55,18 +58,8 @@ def diagnose(stats: StepStats, weights: Tensor, summed: Tensor | None = None) ->
         stats.tasks,
         cosines_of(gram),
         norms,
-        _ratio(weights * (twice @ weights), torch.tensor(squared)),
-        _ratio(along_plain, norms * plain_sum),
-        _ratio(along, norms * update),
+        ratio(weights * (twice @ weights), torch.tensor(squared)),
+        ratio(along_plain, norms * plain_sum),
+        ratio(along, norms * update),
         1 - update / plain_sum if plain_sum else 0.0,
     )
-
-
-def cosines_of(gram: Tensor) -> Tensor:
-    """The cosines between vectors whose dot products these are: [K, K]."""
-    norms = gram.diagonal().sqrt()
-    return _ratio(gram, norms[:, None] * norms)
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(b > 0, a / b, torch.zeros_like(a))

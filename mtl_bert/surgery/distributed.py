@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
-from mtl_bert.surgery.gradients import GradientRows, LocalRows, Row
+from mtl_bert.surgery.rows import GradientRows, LocalRows
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Layout:
     size: int
 
 
-class AveragedRows:
+class AveragedRows(LocalRows):
     """The same rows in every process.
 
     Args:
@@ -53,21 +53,21 @@ class AveragedRows:
         reach: Callable[[str], Sequence[bool]],
         group: dist.ProcessGroup | None = None,
     ) -> None:
+        super().__init__()
         self.stop_requested = False
         self._parameters, self._reach, self._group = list(parameters), reach, group
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._buffer = torch.empty(0)
         self._tasks: tuple[str, ...] = ()
         self._reached: set[tuple[str, int]] = set()
-        self._early = LocalRows()
 
     def start(self, tasks: Sequence[str]) -> None:
         """Clear room for these tasks, which are the step's in every process.
 
         Without any, gradients wait until ``take`` has asked the other processes for their tasks.
         """
+        super().start(tasks)
         self._tasks, self._reached = tuple(tasks), set()
-        self._early = LocalRows()
         if not tasks:
             return
         if self._tasks not in self._layouts:
@@ -77,23 +77,34 @@ class AveragedRows:
             self._buffer = torch.empty(size, dtype=like.dtype, device=like.device)
         self._buffer[:size].zero_()
 
-    def add(self, task: str, row: Row, loss: Tensor) -> None:
-        """Add this process's part of a task's gradient and loss."""
-        if not self._tasks:
-            self._early.add(task, row, loss)
-            return
-        layout = self._layouts[self._tasks]
-        for p, entry in enumerate(row):
-            if entry is not None:
-                self._entry(layout.slots[task, p], p).add_(entry)
-                self._reached.add((task, p))
-        self._buffer[layout.losses + self._tasks.index(task)] += loss
+    def put(self, task: str, p: int, entry: Tensor) -> None:
+        """Add to this process's part of a task's gradient of parameter ``p``."""
+        if self._tasks:
+            self._slot(task, p).add_(entry)
+        else:
+            super().put(task, p, entry)
+
+    def put_product(self, task: str, p: int, g: Tensor, x: Tensor, weight: Tensor) -> None:
+        """Add gᵀ x, the gradient of a weight from [N, out] and [N, in], likewise."""
+        if self._tasks and g.dtype == weight.dtype:
+            self._slot(task, p).addmm_(g.t(), x)
+        elif self._tasks:
+            self.put(task, p, g.t() @ x)
+        else:
+            super().put_product(task, p, g, x, weight)
+
+    def _slot(self, task: str, p: int) -> Tensor:
+        self._reached.add((task, p))
+        return self._entry(self._layouts[self._tasks].slots[task, p], p)
 
     def take(self) -> GradientRows:
         """Sum over processes; ``stop_requested`` then says whether any was asked to stop."""
         if not self._tasks:
             self._lay_out_early()
         layout = self._layouts[self._tasks]
+        for place, task in enumerate(self._tasks, layout.losses):
+            if task in self._losses:
+                self._buffer[place] = self._losses[task]
         counts = self._buffer[layout.counts : layout.size]
         reached = [float(slot in self._reached) for slot in layout.slots]
         counts.copy_(torch.tensor([*reached, float(self.stop_requested)]))
@@ -111,7 +122,7 @@ class AveragedRows:
 
     def _lay_out_early(self) -> None:
         """Agree on the step's tasks, in the order of the first process that has them."""
-        early = self._early.take()
+        early = super().take()
         told: list[Sequence[str]] = [()] * dist.get_world_size(self._group)
         dist.all_gather_object(told, early.tasks, group=self._group)
         self.start(list(dict.fromkeys(task for tasks in told for task in tasks)))

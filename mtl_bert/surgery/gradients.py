@@ -7,140 +7,27 @@ A parameter that a task does not reach has no entry in its row (not a zero, whic
 it under AdamW's momentum and weight decay).
 """
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from mtl_bert.surgery.gram import gram_matrices
 from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
+from mtl_bert.surgery.one_pass import Trunk
+from mtl_bert.surgery.result import StepResult
+from mtl_bert.surgery.rows import LocalRows
 from mtl_bert.surgery.sparse import TouchedRows
-
-Row = tuple[Tensor | None, ...]
-"""A task's gradient of each parameter; None where the task does not reach it."""
-
-
-class GradientRows(NamedTuple):
-    """The gradients of a step, a row for each task.
-
-    Attributes:
-        tasks: the K tasks that have one.
-        rows: K of them.
-        losses: of the tasks, K numbers on the device.
-        overwritable: nobody else uses the memory of the rows.
-    """
-
-    tasks: tuple[str, ...]
-    rows: list[Row]
-    losses: list[Tensor]
-    overwritable: bool
-
-
-class RowStore(Protocol):
-    """Where gradients and losses wait, by task, until all of a step's are there."""
-
-    def start(self, tasks: Sequence[str]) -> None:
-        """Begin a step with these tasks."""
-        ...
-
-    def add(self, task: str, row: Row, loss: Tensor) -> None:
-        """Add a part of a task's gradient and loss."""
-        ...
-
-    def take(self) -> GradientRows:
-        """Return the step's gradients and losses, and forget them."""
-        ...
-
-
-class LocalRows:
-    """The rows of one process, kept as autograd made them."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, Row] = {}
-        self._losses: dict[str, Tensor] = {}
-
-    def start(self, tasks: Sequence[str]) -> None:
-        """Forget what was added before."""
-        self._rows, self._losses = {}, {}
-
-    def add(self, task: str, row: Row, loss: Tensor) -> None:
-        """Keep a task's first part, add up what follows."""
-        if task in self._rows:
-            row = tuple(_sum(a, b) for a, b in zip(self._rows[task], row, strict=True))
-            loss = self._losses[task] + loss
-        self._rows[task], self._losses[task] = row, loss
-
-    def take(self) -> GradientRows:
-        """Return the rows and forget them."""
-        rows = GradientRows(
-            tuple(self._rows), list(self._rows.values()), list(self._losses.values()), False
-        )
-        self._rows, self._losses = {}, {}
-        return rows
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
 
 SCOPES = ("all", "shared")
 REDUCTIONS = ("mean", "sum")
 
 PIECE = 2**19  # elements
-
-
-class NonFiniteGradientError(ArithmeticError):
-    """A loss or gradient has an infinite or undefined entry.
-
-    Args:
-        tasks: the tasks whose loss or gradient it is.
-        stats: of the step.
-    """
-
-    def __init__(self, tasks: Sequence[str], stats: StepStats) -> None:
-        super().__init__(f"the loss or gradient of {', '.join(tasks)} is not finite")
-        self.tasks, self.stats = tuple(tasks), stats
-
-
-class MultiTaskStep(NamedTuple):
-    """A step in which surgery combined the gradients of K tasks.
-
-    Attributes:
-        stats: what the method saw.
-        weights: of their gradients: [K] float64.
-        summed: the part of the Gram matrix whose parameters are summed, where the others are
-            averaged over tasks: [K, K] float64; else None.
-        grams: of parts of the parameters that were asked for: [K, K] float64 each.
-    """
-
-    stats: StepStats
-    weights: Tensor
-    summed: Tensor | None
-    grams: Mapping[str, Tensor] = {}
-
-
-class SingleTaskStep(NamedTuple):
-    """A step that took one task's plain gradient.
-
-    Attributes:
-        task: whose step it is.
-        loss: a number on the device.
-        norm: of the gradient, a number on the device.
-        finite: whether loss and gradient are finite, a truth on the device.
-    """
-
-    task: str
-    loss: Tensor
-    norm: Tensor
-    finite: Tensor
 
 
 class GradientMatrix:
@@ -153,10 +40,11 @@ class GradientMatrix:
         rows: where gradients wait; None keeps autograd's own.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], rows: RowStore | None = None) -> None:
+    def __init__(self, parameters: Sequence[Parameter], rows: LocalRows | None = None) -> None:
         self._parameters = list(parameters)
         self._rows = LocalRows() if rows is None else rows
         self._touched: dict[int, TouchedRows] = {}
+        self._trunk: Trunk | None = None
 
     def start(self, tasks: Sequence[str]) -> None:
         """Begin a step, dropping what was added before."""
@@ -186,25 +74,68 @@ class GradientMatrix:
         )
         self._rows.add(task, row, part.detach())
 
+    @contextmanager
+    def one_pass(
+        self, trunk: nn.Module, examples: Mapping[str, int], tokens: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
+        """See ``Surgeon.one_pass``; ``add_together`` takes the losses within the context."""
+        if self._trunk is None or self._trunk.module is not trunk:
+            self._trunk = Trunk(trunk, self._parameters)
+        with self._trunk.segmented(self._rows, examples, tokens):
+            yield
+
+    def add_together(
+        self, losses: Mapping[str, Tensor], shares: Mapping[str, float], scale: float = 1.0
+    ) -> None:
+        """Go backward through the losses of one pass, each into its task's row.
+
+        Args:
+            losses: of the tasks; as for ``add``.
+            shares: of the tasks; as for ``add``.
+            scale: of the gradients, not of the losses.
+
+        Raises:
+            RuntimeError: a loss depends on a parameter of the trunk in another way.
+        """
+        assert self._trunk is not None
+        parts = {task: loss * shares[task] for task, loss in losses.items()}
+        scaled = [part * scale for part in parts.values()]
+        inside, outside = self._trunk.inside, self._trunk.outside
+        for (task, part), loss in zip(parts.items(), scaled, strict=True):
+            row: list[Tensor | None] = [None] * len(self._parameters)
+            if outside:
+                own = [self._parameters[p] for p in outside]
+                found = torch.autograd.grad(loss, own, allow_unused=True, retain_graph=True)
+                for p, entry in zip(outside, found, strict=True):
+                    row[p] = entry
+            self._rows.add(task, row, part.detach())
+        if inside:
+            shared = [self._parameters[p] for p in inside]
+            left = torch.autograd.grad(scaled, shared, allow_unused=True)
+            if any(entry is not None for entry in left):
+                raise RuntimeError(
+                    "Surgeon.one_pass: expected a trunk that is called once with all tasks' "
+                    "examples, as many as was said, found a parameter of it used in another way; "
+                    "mend the numbers, or take the tasks one by one"
+                )
+
     def combine(
         self,
         surgery: "Surgery",
         generator: Generator | None = None,
         scale: float = 1.0,
         parts: Mapping[str, Sequence[int]] | None = None,
-    ) -> MultiTaskStep:
+    ) -> StepResult:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
 
-        Parameters that no task reached keep ``grad is None``.
+        Parameters that no task reached keep ``grad is None``, and all do where the loss or gradient
+        of some task is not finite.
 
         Args:
             surgery: what is done.
             generator: of the method's randomness.
             scale: that all rows have and the combined gradient shall not.
             parts: places of parameters whose Gram matrices are wanted by themselves, by name.
-
-        Raises:
-            NonFiniteGradientError: naming the tasks whose loss or gradient is not finite.
         """
         tasks, rows, losses, overwritable = self._rows.take()
         if not tasks:
@@ -228,8 +159,10 @@ class GradientMatrix:
         )
         groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
         (inside, outside, own_way, *wanted), read = gram_matrices(groups, len(tasks), losses)
+        finite = torch.stack([inside.diagonal(), outside.diagonal(), read]).isfinite().all(0)
         stats = StepStats(tasks, inside / scale**2, read)
-        _require_finite(stats, inside.diagonal(), outside.diagonal(), stats.losses)
+        if not finite.all():
+            return StepResult(tasks, read, finite, stats.gram, None)
         weights = weights_of(surgery.method, stats, generator)
         plain = torch.ones_like(weights)
         own = None if overwritable else _storages_of_one_entry(columns)
@@ -239,9 +172,10 @@ class GradientMatrix:
                 factors = factors / len(tasks)
             parameter.grad = column.combine(factors.tolist(), own)
         summed = own_way / scale**2 if averages else None
-        return MultiTaskStep(stats, weights, summed, dict(zip(parts or (), wanted, strict=True)))
+        grams = dict(zip(parts or (), wanted, strict=True))
+        return StepResult(tasks, read, finite, stats.gram, weights, summed, grams)
 
-    def alone(self, scale: float = 1.0) -> SingleTaskStep:
+    def alone(self, scale: float = 1.0) -> StepResult:
         """Write the only task's gradient into the parameters' ``grad``; read nothing back.
 
         What there is to know stays on the device, so that a GPU is not waited for.
@@ -255,7 +189,7 @@ class GradientMatrix:
                 f"expected the loss of a single task in a phase without surgery, found "
                 f"{', '.join(tasks) or 'none'}; give the step a phase with surgery=True"
             )
-        (task,), (row,), (loss,) = tasks, rows, losses
+        (row,), (loss,) = rows, losses
         columns = [self._column(p, [entry]) for p, entry in enumerate(row)]
         own = None if overwritable else _storages_of_one_entry(columns)
         reached = [e for column in columns for e in column.entries if e is not None]
@@ -263,7 +197,8 @@ class GradientMatrix:
         norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
         for parameter, column in zip(self._parameters, columns, strict=True):
             parameter.grad = column.combine([1 / scale], own)
-        return SingleTaskStep(task, loss, norm / scale, norm.isfinite() & loss.isfinite())
+        finite, squared = norm.isfinite() & loss.isfinite(), (norm / scale).double().square()
+        return StepResult(tasks, loss, finite, squared, torch.ones(1).double())
 
     def _column(self, p: int, entries: Sequence[Tensor | None]) -> "_Column":
         """The tasks' gradients of parameter ``p``, sparse ones reduced to the rows touched."""
@@ -346,15 +281,6 @@ def _storages_of_one_entry(columns: Sequence[_Column]) -> frozenset[int]:
 
 def _storage(entry: Tensor) -> int:
     return entry.untyped_storage().data_ptr()
-
-
-def _require_finite(stats: StepStats, *numbers: Tensor) -> None:
-    """Raise unless each of ``numbers`` [K] is finite."""
-    finite = torch.stack(numbers).isfinite().all(0)
-    if not finite.all():
-        raise NonFiniteGradientError(
-            list(itertools.compress(stats.tasks, (~finite).tolist())), stats
-        )
 
 
 @dataclass(frozen=True)

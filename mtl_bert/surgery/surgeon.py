@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import combinations
 from typing import Any, Protocol, cast
 
 import torch
@@ -14,18 +13,12 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.profiler import record_function
 
-from mtl_bert.surgery.diagnostics import cosines_of
 from mtl_bert.surgery.distributed import AveragedRows
 from mtl_bert.surgery.freezing import freezing
-from mtl_bert.surgery.gradients import (
-    GradientMatrix,
-    MultiTaskStep,
-    NonFiniteGradientError,
-    SingleTaskStep,
-    Surgery,
-)
+from mtl_bert.surgery.gradients import GradientMatrix, Surgery
 from mtl_bert.surgery.methods.base import Method
 from mtl_bert.surgery.methods.plain import Weighting
+from mtl_bert.surgery.result import NonFiniteGradientError, StepResult
 from mtl_bert.surgery.update import SharedScale, scaled_update, skipped_if
 
 Parameters = nn.Module | Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
@@ -46,72 +39,6 @@ class PhaseLike(Protocol):
     def lambda_on(self) -> str: ...  # noqa: D102
     @property
     def frozen(self) -> Sequence[str]: ...  # noqa: D102
-
-
-class StepResult:
-    """What a step has come to; on a GPU, nothing is waited for until something is asked.
-
-    Args:
-        outcome: the numbers as surgery left them.
-
-    Attributes:
-        outcome: the numbers as surgery left them.
-        tasks: the K tasks that the step had.
-        overflowed: fp16 could not hold the gradients; the next step has a smaller scale.
-    """
-
-    def __init__(self, outcome: MultiTaskStep | SingleTaskStep | NonFiniteGradientError) -> None:
-        self.outcome, self.overflowed = outcome, False
-        self.tasks: tuple[str, ...] = (
-            (outcome.task,) if isinstance(outcome, SingleTaskStep) else outcome.stats.tasks
-        )
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """The loss of each task, without λ and without an fp16 scale."""
-        if isinstance(self.outcome, SingleTaskStep):
-            return {self.outcome.task: float(self.outcome.loss)}
-        return dict(zip(self.tasks, self.outcome.stats.losses.tolist(), strict=True))
-
-    @property
-    def gram(self) -> Tensor:
-        """The dot products of the tasks' gradients: [K, K] float64."""
-        if isinstance(self.outcome, SingleTaskStep):
-            return self.outcome.norm.double().square().cpu().view(1, 1)
-        return self.outcome.stats.gram
-
-    @property
-    def cosines(self) -> Tensor:
-        """The cosines between the tasks' gradients: [K, K]; 0 where a gradient is zero."""
-        return cosines_of(self.gram)
-
-    @property
-    def conflicts(self) -> list[tuple[str, str]]:
-        """The pairs of tasks whose gradients point against each other."""
-        negative = (self.cosines < 0).tolist()
-        pairs = combinations(enumerate(self.tasks), 2)
-        return [(a, b) for (i, a), (j, b) in pairs if negative[i][j]]
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of each task's gradient in the update; empty where the step was skipped."""
-        if isinstance(self.outcome, NonFiniteGradientError):
-            return {}
-        if isinstance(self.outcome, SingleTaskStep):
-            return {self.outcome.task: 1.0} if not self.skipped else {}
-        return dict(zip(self.tasks, self.outcome.weights.tolist(), strict=True))
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """The tasks whose loss or gradient was not finite; with any, nothing was updated."""
-        if isinstance(self.outcome, SingleTaskStep):
-            return () if bool(self.outcome.finite) else self.tasks
-        return self.outcome.tasks if isinstance(self.outcome, NonFiniteGradientError) else ()
-
-    def __repr__(self) -> str:
-        """Losses and weights, or who made the step impossible."""
-        told = f"skipped={self.skipped}" if self.skipped else f"weights={self.weights}"
-        return f"StepResult(losses={self.losses}, {told})"
 
 
 class Surgeon:
@@ -165,7 +92,7 @@ class Surgeon:
         self._matrix = GradientMatrix([])
         self._rows: AveragedRows | None = None
         self._phase: PhaseLike = PLAIN
-        self._open = False
+        self._open = self._together = False
         self._last: StepResult | None = None
         self.stop_requested = False
 
@@ -252,8 +179,8 @@ class Surgeon:
         """
         if not self._open:
             raise RuntimeError("Surgeon.backward: expected to be called within Surgeon.step")
-        losses = {task: loss} if isinstance(task, str) else dict(task)
-        for number, (name, value) in enumerate(losses.items(), 1):
+        losses, shares = dict[str, Tensor](), dict[str, float]()
+        for name, value in ({task: loss} if isinstance(task, str) else task).items():
             if value is None or not value.requires_grad:
                 found = "none" if value is None else "one that depends on none of them"
                 raise RuntimeError(
@@ -261,14 +188,46 @@ class Surgeon:
                     f"parameters, found {found}; leave the task out of this step, or freeze less"
                 )
             part = share[name] if isinstance(share, Mapping) else share
-            with record_function(f"backward {name}"):
-                self._matrix.add(
-                    name,
-                    value,
-                    1 / self.processes if part is None else part,
-                    self._factor,
-                    retain_graph=number < len(losses),
-                )
+            losses[name], shares[name] = value, 1 / self.processes if part is None else part
+        with record_function(f"backward {', '.join(losses)}"):
+            if self._together:
+                self._matrix.add_together(losses, shares, self._factor)
+                return
+            for number, (name, each) in enumerate(losses.items(), 1):
+                retain = number < len(losses)
+                self._matrix.add(name, each, shares[name], self._factor, retain_graph=retain)
+
+    @contextmanager
+    def one_pass(
+        self, trunk: nn.Module, examples: Mapping[str, int], tokens: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
+        """Within a step, take several tasks at once through a part of the model that they share.
+
+            with surgeon.step(optimizer), surgeon.one_pass(encoder, {"a": 8, "b": 4}):
+                features = encoder(torch.cat([a, b]))  # one forward and one backward pass
+                loss_a, loss_b = loss(features[:8]), loss(features[8:])
+                surgeon.backward({"a": loss_a, "b": loss_b})
+
+        The tasks' gradients are those of a pass for each, to rounding, and several times cheaper
+        where batches are small. Dropout draws one mask for all.
+
+        Args:
+            trunk: of layers that ``one_pass.RULES`` knows, looking at each example by itself.
+            examples: how many of each task follow one another in the first dimension.
+            tokens: how many of each task follow one another, where layers see sequences end to end.
+
+        Raises:
+            RuntimeError: outside of ``step``.
+            ValueError: the trunk has another type of layer with parameters.
+        """
+        if not self._open:
+            raise RuntimeError("Surgeon.one_pass: expected to be called within Surgeon.step")
+        with self._matrix.one_pass(trunk, examples, tokens):
+            self._together = True
+            try:
+                yield
+            finally:
+                self._together = False
 
     def state_dict(self) -> dict[str, Any]:
         """What another surgeon needs to go on: the method's memory, the scale, the steps so far."""
@@ -324,20 +283,30 @@ class Surgeon:
         """Combine the gradients, clip, and update."""
         if self._rows is not None:
             self._rows.stop_requested = self.stop_requested
-        if self._phase.surgery:
-            self._combine(optimizer, generator, parts)
-        else:
-            self._take_plain(optimizer)
+        result = self._last = self._combined(generator, parts)
+        if self._phase.surgery or optimizer is None:
+            if result.skipped:
+                self._clear()
+            else:
+                self._update(optimizer)
+        else:  # nothing is waited for, but with an fp16 scale
+            with skipped_if(result.missing, unwrapped(optimizer)) as possible:
+                if possible:
+                    self._update(optimizer)
+        if self.scale.in_use:  # the next step's scale depends on how this one went
+            if result.skipped:
+                result.overflowed = self.scale.overflowed()
+            else:
+                self.scale.held()
         if self._rows is not None:
             self.stop_requested = self._rows.stop_requested
 
-    def _combine(
-        self,
-        optimizer: Optimizer | None,
-        generator: Generator | None,
-        parts: Mapping[str, Sequence[str]],
-    ) -> None:
-        """Surgery; the host waits for the Gram matrix."""
+    def _combined(
+        self, generator: Generator | None, parts: Mapping[str, Sequence[str]]
+    ) -> StepResult:
+        """Fill ``grad``: by surgery, for whose Gram matrix the host waits, or with one gradient."""
+        if not self._phase.surgery:
+            return self._matrix.alone(self.scale.value)
         if generator is None:
             generator = torch.Generator().manual_seed((self._seed << 32) + self._steps)
         places = {name: place for place, name in enumerate(self._trained)}
@@ -345,35 +314,8 @@ class Surgeon:
             part: [places[name] for name in names if name in places]
             for part, names in parts.items()
         }
-        try:
-            with record_function("surgery"):
-                outcome = self._matrix.combine(self.surgery, generator, self.scale.value, wanted)
-        except NonFiniteGradientError as error:
-            self._last = StepResult(error)
-            self._last.overflowed = self.scale.overflowed()
-            return
-        self._last = StepResult(outcome)
-        self._update(optimizer)
-        self.scale.held()
-
-    def _take_plain(self, optimizer: Optimizer | None) -> None:
-        """One task's own gradient; nothing is waited for, but with an fp16 scale."""
-        outcome = self._matrix.alone(self.scale.value)
-        self._last = StepResult(outcome)
-        if optimizer is None:
-            if self._last.skipped:
-                self._clear()
-            else:
-                self._update(None)
-        else:
-            with skipped_if(~outcome.finite, unwrapped(optimizer)) as possible:
-                if possible:
-                    self._update(optimizer)
-        if self.scale.in_use:  # the next step's scale depends on how this one went
-            if self._last.skipped:
-                self._last.overflowed = self.scale.overflowed()
-            else:
-                self.scale.held()
+        with record_function("surgery"):
+            return self._matrix.combine(self.surgery, generator, self.scale.value, wanted)
 
     def _update(self, optimizer: Optimizer | None) -> None:
         factor = self._phase.lambda_ if self._phase.lambda_on == "update" else 1.0
@@ -434,7 +376,10 @@ def backward(
     for number, (task, loss) in enumerate(losses.items(), 1):
         # Not freed: whether several graphs are one, nobody can tell.
         matrix.add(task, loss, retain_graph=number < len(losses))
-    return StepResult(matrix.combine(surgery_of(method), generator))
+    result = matrix.combine(surgery_of(method), generator)
+    if result.skipped:
+        raise NonFiniteGradientError(result.skipped)
+    return result
 
 
 def surgery_of(method: How) -> Surgery:

@@ -42,6 +42,7 @@ from mtl_bert.tasks import Task
 from mtl_bert.training.datamodule import PlanDataModule, Validating
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.training.out_of_memory import OutOfMemory
+from mtl_bert.training.passes import passes
 from mtl_bert.training.step_log import StepLog
 from mtl_bert.utils.logging import bar_wanted
 
@@ -135,6 +136,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
             settings.trainer.accumulate_grad_batches,
             settings.trainer.eval_batch_size,
         ),
+        passes=passes(settings.trainer, model),
         seed=settings.seed,
         log_every=settings.trainer.log_every_n_steps,
     )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mtl_bert.runs.results import Conflicts, Influence, PairConflict
-from mtl_bert.surgery.diagnostics import Diagnosis, cosines_of
+from mtl_bert.surgery.diagnostics import Diagnosis
+from mtl_bert.surgery.result import cosines_of
 
 Sums = dict[str, list[float]]
 """Sums of numbers under a name; the first says how often there were any."""

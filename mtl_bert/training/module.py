@@ -19,6 +19,7 @@ from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.evaluation import Evaluation, Predictions, evaluate
 from mtl_bert.training.meters import layer_groups
 from mtl_bert.training.out_of_memory import OutOfMemory
+from mtl_bert.training.passes import Passes
 from mtl_bert.training.step import take_step
 from mtl_bert.training.step_log import StepLog
 
@@ -33,6 +34,7 @@ class MultiTaskModule(LightningModule):
         schedule: optimizer -> its learning-rate schedule, stepped once per step.
         log: of the steps' outcomes.
         out_of_memory: says what to lower where memory does not suffice.
+        passes: how steps with several tasks go through the encoder.
         seed: of everything random in a step.
         log_every: steps between two readings of the training losses.
 
@@ -54,6 +56,7 @@ class MultiTaskModule(LightningModule):
         log: StepLog,
         out_of_memory: OutOfMemory,
         *,
+        passes: Passes,
         seed: int,
         log_every: int = 50,
     ) -> None:
@@ -65,7 +68,7 @@ class MultiTaskModule(LightningModule):
         self.stop, self.stopping = StopRequest(), False
         self.axes: Callable[[], Mapping[str, float]] = dict
         self._optimizer, self._schedule, self._out_of_memory = optimizer, schedule, out_of_memory
-        self._seed, self._log_every = seed, log_every
+        self.passes, self._seed, self._log_every = passes, seed, log_every
         self._layers = layer_groups([name for name, _ in model.named_parameters()])
         self._resumed: dict[str, Any] | None = None
         self._predictions = Predictions([])
@@ -82,6 +85,7 @@ class MultiTaskModule(LightningModule):
         return {
             "position": tuple(position),
             "steps": self.steps,
+            "passes": self.passes.way,
             "state_dict": self.state_dict(),
             "optimizer": self.trainer.optimizers[0].state_dict(),
             "scheduler": self._scheduler().state_dict(),
@@ -93,6 +97,7 @@ class MultiTaskModule(LightningModule):
         """Go on from a ``training_state`` when training begins."""
         self._resumed = state
         self.position, self.steps = Position(*state["position"]), state["steps"]
+        self.passes = self.passes.resumed(state["passes"])
         self.load_state_dict(state["state_dict"])
         self.surgeon.load_state_dict(state["surgeon"])
         self.step_log.resume(state["log"])
@@ -118,7 +123,7 @@ class MultiTaskModule(LightningModule):
             return
         optimizer: Any = self.optimizers()  # Lightning's wrapper, which counts the steps
         self.surgeon.stop_requested = bool(self.stop)
-        with self._out_of_memory.in_step(step):
+        with self._out_of_memory.in_step(step, one_pass=self.passes.one):
             result = take_step(
                 self.model,
                 self.surgeon,
@@ -126,6 +131,7 @@ class MultiTaskModule(LightningModule):
                 step,
                 seed=self._seed,
                 rank=self.global_rank,
+                one_pass=self.passes.one,
                 parts=self._layers if self.step_log.layers_due() else None,
             )
         self.stopping = self.surgeon.stop_requested

@@ -31,13 +31,18 @@ class OutOfMemory:
     accumulate: int
     eval_batch_size: int
 
-    def in_step(self, step: PlanStep[Batch]) -> AbstractContextManager[None]:
+    def in_step(
+        self, step: PlanStep[Batch], *, one_pass: bool = False
+    ) -> AbstractContextManager[None]:
         """Raise OutOfMemoryError for an error in a training step that is one of memory."""
         size = _half(self.batch_size)
         parts = self.accumulate * self.batch_size // size
         advice = f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
         lead = f"batch_size={self.batch_size}"
-        return _explained(lead, f"a step of {step.phase.name}", step, advice)
+        together = one_pass and len(step.parts) > 1
+        if together:
+            advice = "trainer.passes=per_task, which trains the same but for dropout's masks"
+        return _explained(lead, f"a step of {step.phase.name}", step, advice, together=together)
 
     def in_validation(self, step: PlanStep[Batch]) -> AbstractContextManager[None]:
         """The same in a validation."""
@@ -47,7 +52,9 @@ class OutOfMemory:
 
 
 @contextmanager
-def _explained(lead: str, what: str, step: PlanStep[Batch], advice: str) -> Iterator[None]:
+def _explained(
+    lead: str, what: str, step: PlanStep[Batch], advice: str, *, together: bool = False
+) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -59,10 +66,14 @@ def _explained(lead: str, what: str, step: PlanStep[Batch], advice: str) -> Iter
             for task, parts in step.parts.items()
             for batch, _ in parts
         )
-        if count == 1:  # smaller batches there are none
+        of = task
+        if together:
+            longest = max(batch.max_seqlen for parts in step.parts.values() for batch, _ in parts)
+            of = f"each of {len(step.parts)} tasks"
+        elif count == 1:  # smaller batches there are none
             advice = f"model.max_length={max(8, longest // 2)} hydra.run.dir=ANOTHER"
         raise OutOfMemoryError(
-            f"{lead}: expected room for {what} ({count} of {task} at once, the longest of "
+            f"{lead}: expected room for {what} ({count} of {of} at once, the longest of "
             f"{longest} tokens), found {shortage}; write {advice}"
         ) from error
 

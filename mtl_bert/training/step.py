@@ -8,7 +8,9 @@ Everything random in a step is a function of (seed, epoch, step, rank), so that 
 the middle of an epoch with no generator to save.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch.profiler import record_function
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.sampling.loader import PlanStep
+from mtl_bert.sampling.loader import Part, PlanStep
 from mtl_bert.surgery import StepResult, Surgeon
 
 
@@ -30,9 +32,10 @@ def take_step(
     *,
     seed: int,
     rank: int = 0,
+    one_pass: bool = False,
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> StepResult:
-    """Take one step of the plan: K forward and backward passes, surgery, one update.
+    """Take one step of the plan: forward and backward passes, surgery, one update.
 
     Args:
         model: the encoder with the tasks' heads.
@@ -41,6 +44,8 @@ def take_step(
         step: its phase, and its batches on the model's device.
         seed: the run's.
         rank: this process's number.
+        one_pass: all tasks go through the encoder together, not one after another: the same
+            gradients to rounding, but dropout draws other masks.
         parts: names of parameters whose Gram matrices are wanted by themselves (an encoder's
             layers), by any name.
 
@@ -50,19 +55,44 @@ def take_step(
     seed_dropout(seed, step.epoch, step.number, rank)
     order = order_generator(seed, step.epoch, step.number)
     with surgeon.step(optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts):
-        for task, batches in step.parts.items():
-            for batch, share in batches:
-                with record_function(f"forward {task}"):
-                    loss = task_loss(model, task, batch)
-                surgeon.backward(task, loss, share)
+        for found in _at_once(step, one_pass):
+            batches = {task: part.batch for task, part in found.items()}
+            through = (
+                surgeon.one_pass(model.encoder, *model.sizes(batches))
+                if len(batches) > 1
+                else nullcontext()
+            )
+            with through:
+                with record_function(f"forward {', '.join(batches)}"):
+                    outputs = model.together(batches) if len(batches) > 1 else {}
+                    losses = {t: task_loss(model, t, batches[t], outputs.get(t)) for t in batches}
+                surgeon.backward(losses, share={task: part.share for task, part in found.items()})
     return surgeon.last
 
 
-def task_loss(model: MultiTaskModel, task: str, batch: Batch) -> Tensor:
-    """The mean loss of a task's examples, in full precision whatever surrounds it."""
-    outputs = model(task, batch)
-    assert batch.labels is not None
+def _at_once(step: PlanStep[Batch], one_pass: bool) -> Iterator[dict[str, Part[Batch]]]:
+    """What goes through the model at once: a part of each task, or of one task after another."""
+    if not one_pass:
+        yield from ({task: part} for task, parts in step.parts.items() for part in parts)
+        return
+    for parts in zip_longest(*step.parts.values()):
+        yield {task: part for task, part in zip(step.parts, parts, strict=True) if part}
+
+
+def task_loss(
+    model: MultiTaskModel, task: str, batch: Batch, outputs: Tensor | None = None
+) -> Tensor:
+    """The mean loss of a task's examples, in full precision whatever surrounds it.
+
+    Args:
+        model: the model.
+        task: the task.
+        batch: its examples.
+        outputs: of the task's head, where the batch has been through the model.
+    """
+    outputs = model(task, batch) if outputs is None else outputs
     labels = batch.labels
+    assert labels is not None
     if labels.is_floating_point():
         labels = labels.to(outputs.dtype)
     with torch.autocast(outputs.device.type, enabled=False):

@@ -10,13 +10,12 @@ from mtl_bert.runs.results import SkippedStep
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import StepResult
 from mtl_bert.surgery.diagnostics import diagnose
-from mtl_bert.surgery.gradients import MultiTaskStep, SingleTaskStep
 from mtl_bert.training.divergence import SkippedSteps
 from mtl_bert.training.meters import ConflictMeter, LossMeter
 
 UNREAD = {"cpu": 1}
 UNREAD_ELSEWHERE = 16
-"""Steps with one task whose outcome is read at once, so that a GPU is rarely waited for."""
+"""Steps without surgery whose outcome is read at once, so that a GPU is rarely waited for."""
 
 
 class StepLog:
@@ -34,7 +33,7 @@ class StepLog:
     def __init__(self, skip_limit: int, layers_every: int | None = None) -> None:
         self._losses, self._conflicts = LossMeter(), ConflictMeter()
         self._skipped, self._layers_every = SkippedSteps(skip_limit), layers_every
-        self._unread: list[tuple[PlanStep[Batch], StepResult, SingleTaskStep]] = []
+        self._unread: list[tuple[PlanStep[Batch], StepResult]] = []
         self.overflows = 0
 
     @property
@@ -61,33 +60,33 @@ class StepLog:
         return every is not None and self._conflicts.several % every == 0
 
     def add(self, step: PlanStep[Batch], result: StepResult) -> None:
-        """Note a step; of a step with one task the outcome may be read later."""
-        if isinstance(outcome := result.outcome, SingleTaskStep):
-            self._unread.append((step, result, outcome))
-            if len(self._unread) >= UNREAD.get(outcome.loss.device.type, UNREAD_ELSEWHERE):
-                self.settle()
-            return
-        self.settle()
-        if not isinstance(outcome, MultiTaskStep):
-            self._skip(step, result, outcome.tasks)
-            return
-        self._take(result.losses)
-        found = diagnose(outcome.stats, outcome.weights, outcome.summed)
-        self._conflicts.add(step.phase.name, found, outcome.grams)
+        """Note a step; of a step without surgery the outcome may be read later."""
+        self._unread.append((step, result))
+        device = result.numbers.device.type
+        if step.phase.surgery or len(self._unread) >= UNREAD.get(device, UNREAD_ELSEWHERE):
+            self.settle()
 
     def settle(self) -> None:
         """Read the outcomes that are still on the device, in one transfer."""
         unread, self._unread = self._unread, []
         if not unread:
             return
-        numbers = [torch.stack([o.loss.double(), o.norm.double(), o.finite]) for *_, o in unread]
-        read = torch.stack(numbers).tolist()
-        for (step, result, outcome), (loss, norm, finite) in zip(unread, read, strict=True):
-            if finite:
-                self._take({outcome.task: loss})
-                self._conflicts.add_alone(step.phase.name, outcome.task, norm)
+        alone = [result for step, result in unread if not step.phase.surgery]
+        read = torch.stack([result.numbers for result in alone]).cpu() if alone else ()
+        for result, numbers in zip(alone, read, strict=True):
+            result.numbers = numbers
+        for step, result in unread:
+            if result.skipped:
+                self._skip(step, result)
+                continue
+            self._take(result.losses)
+            if step.phase.surgery:
+                assert result.weighing is not None
+                found = diagnose(result, result.weighing, result.summed)
+                self._conflicts.add(step.phase.name, found, result.grams)
             else:
-                self._skip(step, result, (outcome.task,))
+                (task,), norm = result.tasks, float(result.gram.sqrt())
+                self._conflicts.add_alone(step.phase.name, task, norm)
 
     def check(self, step: PlanStep[Batch]) -> None:
         """Raise DivergedError once too many steps in a row were skipped."""
@@ -127,9 +126,9 @@ class StepLog:
             self._losses.add(task, loss)
         self._skipped.taken()
 
-    def _skip(self, step: PlanStep[Batch], result: StepResult, tasks: tuple[str, ...]) -> None:
+    def _skip(self, step: PlanStep[Batch], result: StepResult) -> None:
         if result.overflowed:  # fp16's own affair: the next step has a smaller scale
             self.overflows += 1
             return
-        rows = {task: step.plan.rows[task].tolist() for task in tasks}
+        rows = {task: step.plan.rows[task].tolist() for task in result.skipped}
         self._skipped.skipped(step.epoch, step.number, rows)

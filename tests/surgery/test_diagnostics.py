@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from mtl_bert.surgery import PCGrad, Sum
-from mtl_bert.surgery.diagnostics import Diagnosis, cosines_of, diagnose
+from mtl_bert.surgery.diagnostics import Diagnosis, diagnose
 from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
+from mtl_bert.surgery.result import cosines_of
 
 
 def diagnosed(J: Tensor, method: Method | None = None) -> Diagnosis:

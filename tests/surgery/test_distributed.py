@@ -44,9 +44,9 @@ def gradients(
                 batch = data(task)[part]
                 loss = heads[task](shared(batch).tanh()).square().mean()
                 matrix.add(task, loss, len(batch) / EXAMPLES[task])
-        seen = matrix.combine(surgery, torch.Generator().manual_seed(3)).stats
+        seen = matrix.combine(surgery, torch.Generator().manual_seed(3))
     grads = {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
-    return grads | {"gram": seen.gram, "losses": seen.losses}
+    return grads | {"gram": seen.gram, "losses": torch.tensor(list(seen.losses.values()))}
 
 
 WHOLE = {task: [slice(None)] for task in EXAMPLES}

@@ -25,8 +25,8 @@ def spoil(
         count = 0 if begins else count + 1
         return take(*args, **settings)  # type: ignore[arg-type]
 
-    def spoilt(model: MultiTaskModel, task: str, batch: Batch) -> Tensor:
-        loss = loss_of(model, task, batch)
+    def spoilt(model: MultiTaskModel, task: str, batch: Batch, *outputs: Tensor) -> Tensor:
+        loss = loss_of(model, task, batch, *outputs)
         return loss * factor if count in steps and only in ("", task) else loss
 
     monkeypatch.setattr(module_file, "take_step", counted)

@@ -348,8 +348,8 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_also_after_a_kill(tmp_
             now = step
             seeded(seed, epoch, step, rank)
 
-        def loss(model: Any, task: str, batch: Any) -> Any:
-            value = real(model, task, batch)
+        def loss(model: Any, task: str, batch: Any, *outputs: Any) -> Any:
+            value = real(model, task, batch, *outputs)
             return value * float("nan") if now in bad and task == "sts" else value
 
         step_file.seed_dropout, step_file.task_loss = seed, loss
@@ -376,8 +376,8 @@ def test_a_run_that_diverges_leaves_the_weights_before_it_did(tmp_path: Path) ->
     def poison() -> None:
         real, take, now = step_file.task_loss, MultiTaskModule.training_step, 0
 
-        def loss(model: Any, task: str, batch: Any) -> Any:
-            return real(model, task, batch) * (float("nan") if now >= 10 else 1.0)
+        def loss(model: Any, task: str, batch: Any, *outputs: Any) -> Any:
+            return real(model, task, batch, *outputs) * (float("nan") if now >= 10 else 1.0)
 
         def training_step(self: MultiTaskModule, step: Any, index: int) -> None:
             nonlocal now

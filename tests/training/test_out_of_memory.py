@@ -125,7 +125,7 @@ def fill_memory(number: int, training: bool = True) -> Callable[[], None]:
     return prepare
 
 
-CHOSEN = ("sampler=arrp", "B=20", "trainer.save_steps=3")
+CHOSEN = ("trainer.passes=per_task", "sampler=arrp", "B=20", "trainer.save_steps=3")
 
 
 def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:

@@ -1,0 +1,81 @@
+"""Where the tasks' gradients and losses wait until all of a step's are there."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Row = Sequence[Tensor | None]
+"""A task's gradient of each parameter; None where the task does not reach it."""
+
+
+class GradientRows(NamedTuple):
+    """The gradients of a step, a row for each task.
+
+    Attributes:
+        tasks: the K tasks that have one.
+        rows: K of them.
+        losses: of the tasks, K numbers on the device.
+        overwritable: nobody else uses the memory of the rows.
+    """
+
+    tasks: tuple[str, ...]
+    rows: Sequence[Row]
+    losses: list[Tensor]
+    overwritable: bool
+
+
+class LocalRows:
+    """Where gradients and losses wait, by task, until all of a step's are there: one process's."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[int, Tensor]] = {}
+        self._losses: dict[str, Tensor] = {}
+        self._kept: dict[tuple[int, int], Tensor] = {}
+        self._length = 0
+
+    def start(self, tasks: Sequence[str]) -> None:
+        """Begin a step with these tasks, forgetting what was added before."""
+        self._rows, self._losses = {}, {}
+
+    def add(self, task: str, row: Row, loss: Tensor) -> None:
+        """Add a part of a task's gradient and loss; a first part is kept as autograd made it."""
+        self._rows.setdefault(task, {})
+        for p, entry in enumerate(row):
+            if entry is not None:
+                self.put(task, p, entry)
+        self._losses[task] = self._losses[task] + loss if task in self._losses else loss
+        self._length = len(row)
+
+    def put(self, task: str, p: int, entry: Tensor) -> None:
+        """Add to a task's gradient of parameter ``p``."""
+        row = self._rows.setdefault(task, {})
+        if p in row and row[p].is_sparse and not entry.is_sparse:
+            row[p] = entry + row[p]
+        else:
+            row[p] = row[p] + entry if p in row else entry
+
+    def put_product(self, task: str, p: int, g: Tensor, x: Tensor, weight: Tensor) -> None:
+        """Add gᵀ x, the gradient of a weight from [N, out] and [N, in], to a task's row.
+
+        The memory of these rows is kept for the next step.
+        """
+        row = self._rows.setdefault(task, {})
+        place = list(self._rows).index(task), p
+        if place not in self._kept:
+            self._kept[place] = torch.empty_like(weight, memory_format=torch.contiguous_format)
+        kept = self._kept[place]
+        if p in row and row[p] is not kept:  # an embedding's table that is used as a matrix, too
+            self.put(task, p, (g.t() @ x).to(weight.dtype))
+        elif g.dtype == weight.dtype:
+            row[p] = torch.addmm(kept, g.t(), x, beta=float(p in row), out=kept)
+        else:
+            row[p] = kept.add_(g.t() @ x) if p in row else kept.copy_(g.t() @ x)
+
+    def take(self) -> GradientRows:
+        """Return the step's gradients and losses, and forget them."""
+        rows = [[row.get(p) for p in range(self._length)] for row in self._rows.values()]
+        taken = GradientRows(tuple(self._rows), rows, list(self._losses.values()), False)
+        self.start(())
+        return taken
