@@ -42,7 +42,8 @@ def tables(
             code = _until(end, [
                 sys.executable, "-m", "mtl_bert.train", "-m",
                 f"+experiment/table{table}={','.join(rows)}", f"seed={seed}", *chosen, *beside,
-                f"hydra.sweep.dir={folder}", "trainer.keep=none", "trainer.enable_progress_bar=false",
+                f"hydra.sweep.dir={folder}", "trainer.keep=none",
+                "trainer.enable_progress_bar=false",
             ], out / f"table{table}-seed{seed}.log")  # fmt: skip
             said.append(f"Table {table}, seed {seed}: exit code {code}")
             if time.perf_counter() > end or code not in (0, 75):

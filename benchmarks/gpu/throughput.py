@@ -68,7 +68,7 @@ def steps_of(K: int, examples: int, device: str, count: int) -> list[PlanStep[Ba
     found = []
     for number in range(count):
         made = batches(K, examples, number)
-        plan = Step(Phase("rr"), {task: batch.rows for task, batch in made.items()})
+        plan = Step(Phase("rr"), {task: batch.rows.numpy() for task, batch in made.items()})
         parts = {task: [Part(batch, 1.0)] for task, batch in made.items()}
         found.append(PlanStep(1, number, plan, parts).to(device))
     return found
@@ -182,7 +182,7 @@ def measure(
                 take(count)
             times[name].append(1000 * (time.perf_counter() - began) / count)
     steps = steps_of(K, examples, "cpu", 8)
-    tokens = sum(float(b.lengths.sum()) for s in steps for b in s.batches.values()) / len(steps)
+    tokens = sum(len(b.input_ids) for s in steps for b in s.batches.values()) / len(steps)
     net = model(size, K)
     body = sum(p.numel() for n, p in net.named_parameters() if "embeddings" not in n)
     milliseconds = {name: median(values) for name, values in times.items()}
