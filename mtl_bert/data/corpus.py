@@ -201,8 +201,8 @@ def refuse(table: Table | Encoded, max_bad_share: float) -> None:
     if share > max_bad_share:
         raise DataError(
             f"{_counted(table, table.skipped, 'cannot be used')}; expected at most "
-            f"{max_bad_share:.2%} of them; mend the file or write "
-            f"data.max_bad_share={share + 0.005:.2f}"
+            f"{max_bad_share:.2%} of them; mend the file, write another quoting:, "
+            f"header: or encoding: in the task's file, or data.max_bad_share={share + 0.005:.2f}"
         )
 
 
