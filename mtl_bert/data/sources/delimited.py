@@ -4,9 +4,9 @@ What a file may mean in two ways is reported by line and never repaired: quotes 
 closed or stray, lines with too few or too many fields, bytes of another encoding.
 """
 
-import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -48,14 +48,17 @@ class Dialect:
     encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
-        separator, known = self.separator, True
         try:
             b"text".decode(self.encoding, "ignore")
+            known = True
         except (LookupError, TypeError, ValueError):
             known = False
-        one = isinstance(separator, str) and len(separator) == 1 and separator not in '"\r\n\0'
         for name, fits, expected in (
-            ("separator", one, 'one character, for example "\\t" or ","'),
+            (
+                "separator",
+                re.fullmatch(r'[^"\r\n\0]', str(self.separator)),
+                'one character, as "\\t"',
+            ),
             ("quoting", self.quoting in ("minimal", "none"), "minimal or none"),
             ("header", isinstance(self.header, bool), "true or false"),
             ("encoding", known, "an encoding, for example utf-8, utf-16, latin-1 or cp1252"),
@@ -103,17 +106,15 @@ class Delimited(Source):
         """Open the file of one split."""
         columns, dialect, path = self._locate(task, split)
         rows = _rows(_text(path, dialect.encoding), dialect)
-        line, names, fault = next(rows, (1, [], "an empty file"))
-        if dialect.header:
-            if fault:
-                raise DataError(
-                    f"{path} line {line}: expected the names of the columns, found {fault}; name "
-                    "another file, or write header: false, quoting: none or another encoding: in "
-                    "the task's file"
-                )
-        else:
-            rows = chain([(line, names, fault)], rows)
-            names = [str(number) for number in range(len(names))]
+        first = line, names, fault = next(rows, (1, [], "an empty file"))
+        if not dialect.header:
+            rows, names = chain([first], rows), [str(number) for number in range(len(names))]
+        elif fault:
+            raise DataError(
+                f"{path} line {line}: expected a header line with column names, found {fault}; "
+                "name another file, or write header: false, quoting: none or another encoding: in "
+                f"task {task.name}'s file"
+            )
         columns.check(task, names, str(path), labelled=labelled)
         records = (  # a broken row's fields as far as they go
             Record(f"{path.name} line {line}", dict(zip(names, row, strict=False)), fault)
@@ -144,8 +145,7 @@ def _text(path: Path, encoding: str) -> str:
     raw = path.read_bytes()
     if found := next((kind for magic, kind in PACKED.items() if raw.startswith(magic)), None):
         raise DataError(f"{path}: expected text, found {found}; unpack it or write it as text")
-    one_byte = len("xx".encode(encoding)) - len("x".encode(encoding)) == 1
-    if one_byte and (wide := _wide(raw[:32])):
+    if encoding == "utf-8" and (wide := _wide(raw[:32])):
         raise DataError(
             f"{path}: expected text in {encoding}, found {wide.upper()}; write encoding: {wide} "
             "beside the file's name in the task's file"
@@ -160,17 +160,11 @@ def _text(path: Path, encoding: str) -> str:
 
 
 def _wide(start: bytes) -> str:
-    """The encoding of text of two or four bytes a letter, or an empty string."""
-    for name, marks in (
-        ("utf-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
-        ("utf-16", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
-    ):
-        if start.startswith(marks):
-            return name
-    for name, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
-        if zeros.count(0) > len(start) / 4:
-            return name
-    return ""
+    """The encoding of a text of two bytes a letter, or an empty string."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    zeros = {"utf-16-le": start[1::2].count(0), "utf-16-be": start[::2].count(0)}
+    return next((name for name, count in zeros.items() if 4 * count > len(start)), "")
 
 
 def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
@@ -179,15 +173,14 @@ def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
     lines = [*io.StringIO(text, newline=""), "\n"]
     at = width = 0
     while at < len(lines):
-        taken, row, fault = _row(lines, at, width, dialect)
-        for number in range(at, at + taken if fault else at + 1):
+        row, taken, doubt = _row(lines, at, width, dialect)
+        for number in range(at, at + taken if doubt else at + 1):
             if not lines[number].strip() and dialect.separator not in lines[number]:
                 continue
-            fields = row
-            if fault:  # each of the lines to the letter
-                fields = [field.strip('"') for field in _split(lines[number], dialect)]
-            width = width or len(fields)
-            yield number + 1, fields, fault or _fault(fields, width, dialect.encoding)
+            if doubt:  # each of the lines by itself
+                row = [field.strip('"') for field in _split(lines[number], dialect)]
+            width = width or len(row)
+            yield number + 1, row, doubt or _fault(row, width, dialect.encoding)
         at += taken
 
 
@@ -204,32 +197,31 @@ def _split(line: str, dialect: Dialect) -> list[str]:
     return line.rstrip("\r\n").split(dialect.separator)
 
 
-def _row(lines: list[str], at: int, width: int, dialect: Dialect) -> tuple[int, list[str], str]:
-    """How many lines the row takes that begins in one, its fields, and whether that is in doubt.
+def _row(lines: list[str], at: int, width: int, dialect: Dialect) -> tuple[list[str], int, str]:
+    """The fields of the row that begins in a line, its number of lines, and what is in doubt.
 
-    A quote that opens a field may be a stray one. It is none where it is closed, an end of a field
-    follows, and the lines by themselves are no rows.
+    A quote at the beginning of a field may be a letter of the text. It surely opens a quoted text
+    where its end is the end of a field, the row has the right ``width``, and the first and last
+    lines of the quoted text by themselves have not.
     """
     alone = _split(lines[at], dialect)
     if dialect.quoting == "none" or '"' not in lines[at]:
-        return 1, alone, ""
+        return alone, 1, ""
     following = (lines[number] for number in range(at, len(lines)))
     reader = csv.reader(following, delimiter=dialect.separator, strict=True)
     try:
         row = next(reader)
     except csv.Error:
         if reader.line_num == 1:
-            return 1, alone, "text after a closing quote"
-        taken = 1 if len(alone) == width else reader.line_num
-        return taken, alone, "a quote that is not closed"
+            return alone, 1, "text after a closing quote"
+        is_row = len(alone) == (width or len(alone))
+        return alone, 1 if is_row else reader.line_num, "a quote that is not closed"
     taken, expected = reader.line_num, width or len(row)
-    if taken > 1:
-        ends = {len(alone), len(_split(lines[at + taken - 1], dialect))}
-        if len(row) != expected or ends == {expected}:
-            span = f"lines {at + 1} to {at + taken}"
-            return taken, alone, f"one text in quotes or rows with stray quotes in {span}"
-    whole = "".join(lines[at : at + taken])
-    for field in row:
-        if '\\"' in field and '"{}"'.format(field.replace('"', '""')) not in whole:
-            return taken, alone, "a backslash before a quote"
-    return taken, row, ""
+    ends = {len(alone), len(_split(lines[at + taken - 1], dialect))}
+    if taken > 1 and (len(row) != expected or ends == {expected}):
+        where = f"lines {at + 1} to {at + taken}"
+        return alone, taken, f"one text in quotes or rows with stray quotes in {where}"
+    for field in row:  # not quoted, or the quote would be doubled
+        if '\\"' in field and field.replace('"', '""') not in "".join(lines[at : at + taken]):
+            return alone, taken, "a backslash before a quote"
+    return row, taken, ""

@@ -52,7 +52,7 @@ class Columns:
 
     def check(self, task: Task, present: Iterable[str], origin: str, *, labelled: bool) -> None:
         """Raise DataError unless the columns fit the task and are present."""
-        if not isinstance(self.text, list) or len(self.text) != (2 if task.pair else 1):
+        if not isinstance(self.text, list | tuple) or len(self.text) != (2 if task.pair else 1):
             expected = "two text columns [a, b]" if task.pair else "one text column [a]"
             raise DataError(
                 f"task {task.name}: expected {expected}, found {self.text!r}; "

@@ -252,7 +252,7 @@ def test_a_task_may_have_a_separator_of_its_own(read):
     assert read("id;sentence;label\na;one\ttwo;1\n", separator=";").texts == (("one\ttwo",),)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_wide_letters_are_named_and_can_be_read(read, encoding):
     raw = "id\tsentence\tlabel\na\tcafé 日本\t1\n".encode(encoding)
     with pytest.raises(DataError) as raised:
@@ -384,6 +384,9 @@ texts = (
 )
 
 
+NAMES = ("sentence1", "sentence2")
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("tables")
@@ -393,27 +396,23 @@ def directory(tmp_path_factory):
     rows=st.lists(st.tuples(texts, texts, st.sampled_from(["0", "1", "0.0", "1.0"])), min_size=1),
     line_break=st.sampled_from(["\n", "\r\n"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
-    order=st.permutations(["sentence1", "sentence2", "label"]),
+    order=st.permutations([*NAMES, "label"]),
 )
 def test_what_a_csv_writer_writes_comes_back(directory, rows, line_break, quoting, order):
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter="\t", lineterminator=line_break, quoting=quoting)
     writer.writerow(order)
     for row in rows:
-        fields = dict(zip(("sentence1", "sentence2", "label"), row, strict=True))
+        fields = dict(zip((*NAMES, "label"), row, strict=True))
         writer.writerow([fields[name] for name in order])
     (directory / "file.tsv").write_bytes(file.getvalue().encode())
     task = make_task(pair=True, sources={"files": source_of(pair=True, id=None)})
-    try:
-        table = Delimited("files", str(directory)).read(task, "train")
-    except DataError as error:
-        assert "one text in quotes or rows" in str(error)
-        return
-    assert all("one text in quotes or rows" in row.reason for row in table.skipped)
-    if table.skipped:
-        return
-    assert table.texts == tuple((a.strip(), b.strip()) for a, b, _ in rows)
-    assert table.labels.tolist() == [float(label) for _, _, label in rows]
+    records = list(Delimited("files", str(directory)).open(task, "train", labelled=True).records)
+    doubts = [record.fault for record in records if record.fault]
+    assert all("one text in quotes or rows with stray quotes" in doubt for doubt in doubts)
+    if not doubts:
+        found = [[record.fields[name] for name in (*NAMES, "label")] for record in records]
+        assert found == [list(row) for row in rows]
 
 
 raw_fields = st.text(st.sampled_from('ab" ,\\'), max_size=4) | st.text(
@@ -431,7 +430,9 @@ raw_fields = st.text(st.sampled_from('ab" ,\\'), max_size=4) | st.text(
 )
 def test_pandas_reads_the_same(rows, line_break, blank, quoting, header, encoding):
     """Wherever pandas has nothing to say against a file, and we have not either."""
-    content = line_break.join(["x\ty\tz", blank, *rows])
+    # pandas' parser in C loses a separator after an empty line that a lone \r ends.
+    blanks = [] if line_break == "\r" else [blank]
+    content = line_break.join(["x\ty\tz", *blanks, *rows])
     how = {"quoting": csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL}
     how |= {"header": 0 if header else None, "encoding": encoding, "index_col": False}
     with warnings.catch_warnings():
