@@ -5,6 +5,7 @@ Shapes: S sequences (an example's text or pair, or each text of a pair), T token
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 CODE = ("mtl_bert.data", "mtl_bert.data.sources")  # makes entries, so that a change makes new ones
 CHUNK = 8192  # texts given to the tokenizer at once: enough to keep its threads busy
 LETTERS = 2**22  # and letters: it takes about 50 bytes for each
+ENDLESS_WORD = re.compile(r"(?<!\S)(\S{100000})\S+")  # no tokenizer makes sense of the rest
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,17 @@ class Tokenize:
         Where both texts of a pair are such, the parts decide which has one token more.
         """
         size = LETTERS // 4
+        left = self.tokenizer.truncation_side == "left"
         while size < len(text):  # the word at the cut is left out, lest it give other tokens
-            if self.tokenizer.truncation_side == "left":
-                part = "".join(text[-size:].split(maxsplit=1)[-1:])
-            else:
-                part = "".join(text[:size].rsplit(maxsplit=1)[:1])
-            if len(self.tokenizer.tokenize(part)) > self.max_length:
+            words = (
+                text[-size:].split(maxsplit=1)[-1:] if left else text[:size].rsplit(maxsplit=1)[:1]
+            )
+            part = "".join(words)
+            shown = self.tokenizer(part, add_special_tokens=False, truncation=False, verbose=False)
+            if len(shown["input_ids"]) > self.max_length:
                 return part
             size *= 2
+            text = text if left else ENDLESS_WORD.sub(r"\1", text)
         return text
 
     def _encode(self, chunk: Sequence[tuple[str, ...]]) -> "_Rows":

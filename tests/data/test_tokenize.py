@@ -236,15 +236,27 @@ def test_of_an_enormous_text_only_a_part_is_read(monkeypatch, side, columns):
     tokenizer.truncation_side = side
     texts = random_texts(tokenizer, 20, columns, longest=400)
     asked = []
+    encode = Tokenize._encode
     monkeypatch.setattr(
-        BertTokenizer, "tokenize", lambda self, text: asked.append(len(text)) or text.split()
+        Tokenize,
+        "_encode",
+        lambda self, chunk: (
+            asked.extend(len(t) for row in chunk for t in row) or encode(self, chunk)
+        ),
     )
     limit = LIMIT + 1  # each of two texts gets the same, whichever is longer
     encoded = Tokenize(tokenizer, limit)(make_table(texts))
     calls = [tokenizer(*row, truncation=True, max_length=limit)["input_ids"] for row in texts]
     assert sequences_of(encoded, encoded.tokens) == calls
-    assert asked
-    assert max(asked) <= 200
+    assert max(map(len, texts[0])) > 400 > 200 >= max(asked)
+
+
+def test_a_word_without_an_end(tokenizer):
+    ((word,),) = random_texts(tokenizer, 1, 1, longest=1)
+    encoded = Tokenize(tokenizer, LIMIT)(make_table([("x" * 3_000_000 + f" {word}",)]))
+    unknown = tokenizer.unk_token_id
+    kept = tokenizer(word)["input_ids"]
+    assert encoded.tokens.tolist() == [kept[0], unknown, *kept[1:]]
 
 
 @given(

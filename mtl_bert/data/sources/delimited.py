@@ -220,7 +220,7 @@ def _row(lines: list[str], at: int, width: int, dialect: Dialect) -> tuple[list[
     ends = {len(alone), len(_split(lines[at + taken - 1], dialect))}
     if taken > 1 and (len(row) != expected or ends == {expected}):
         where = f"lines {at + 1} to {at + taken}"
-        return alone, taken, f"one text in quotes or rows with stray quotes in {where}"
+        return alone, taken, f"one text in quotes or several rows, {where}"
     for field in row:  # not quoted, or the quote would be doubled
         if '\\"' in field and field.replace('"', '""') not in "".join(lines[at : at + taken]):
             return alone, taken, "a backslash before a quote"

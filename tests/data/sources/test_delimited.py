@@ -142,7 +142,7 @@ def test_rows_that_stray_quotes_seem_to_glue_are_reported(read, order, between):
     table = read("\n".join(lines), text=["text"])
     assert table.texts == (("before",), ("after",))
     last = 3 + between + 1
-    reason = f"one text in quotes or rows with stray quotes in lines 3 to {last}"
+    reason = f"one text in quotes or several rows, lines 3 to {last}"
     assert reasons(table) == [f"file.tsv line {line}: {reason}" for line in range(3, last + 1)]
     to_the_letter = read("\n".join(lines), text=["text"], quoting="none")
     assert to_the_letter.texts == tuple((text,) for text in texts)
@@ -409,7 +409,7 @@ def test_what_a_csv_writer_writes_comes_back(directory, rows, line_break, quotin
     task = make_task(pair=True, sources={"files": source_of(pair=True, id=None)})
     records = list(Delimited("files", str(directory)).open(task, "train", labelled=True).records)
     doubts = [record.fault for record in records if record.fault]
-    assert all("one text in quotes or rows with stray quotes" in doubt for doubt in doubts)
+    assert all("one text in quotes or several rows" in doubt for doubt in doubts)
     if not doubts:
         found = [[record.fields[name] for name in (*NAMES, "label")] for record in records]
         assert found == [list(row) for row in rows]
