@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -71,8 +71,7 @@ class Tokenize:
                 lengths.append(np.array([len(row) for row in ids]))
                 total = int(lengths[-1].sum())
                 tokens.append(np.fromiter(chain.from_iterable(ids), token_type, total))
-                if self._has_types:
-                    types.append(np.fromiter(chain.from_iterable(segments), np.uint8, total))
+                types.append(np.fromiter(chain.from_iterable(segments), np.uint8, total))
                 cut.append(np.array(was_cut, np.bool_))
                 shown.update(len(ids))
         return Encoded(
@@ -171,34 +170,30 @@ class Tokenize:
             text = text if left else ENDLESS_WORD.sub(r"\1", text)
         return text
 
-    def _encode(self, chunk: Sequence[tuple[str, ...]]) -> "_Rows":
+    def _encode(
+        self, chunk: Sequence[tuple[str, ...]]
+    ) -> tuple[list[Sequence[int]], list[Sequence[int]], list[bool]]:
         """Token numbers, segments and whether it was cut, of each sequence."""
         # A tokenizer that cuts a pair keeps each part of one text with each of the other, in the
         # memory of the product of their lengths. So it cuts nothing, and the rest is dropped here.
-        how: dict[str, Any] = {"truncation": False, "verbose": False}
-        backend: Any = self.tokenizer.backend_tokenizer if self._is_plain else None
-        if backend is not None:  # without what nobody asks for (masks, places in the text)
+        how: dict[str, Any] = {"truncation": False, "verbose": False, "return_token_type_ids": True}
+        if self._is_plain:  # without what nobody asks for (masks, places in the text)
             self.tokenizer("", **how)  # tells the backend
+            backend: Any = self.tokenizer.backend_tokenizer
             rows = backend.encode_batch_fast([row[0] if len(row) == 1 else row for row in chunk])
-            ids = [row.ids for row in rows]
-            types = [row.type_ids for row in rows] if self._has_types else []
+            ids, types = [row.ids for row in rows], [row.type_ids for row in rows]
         else:
-            how["return_token_type_ids"] = self._has_types
             encoded = self.tokenizer(*map(list, zip(*chunk, strict=True)), **how)
-            ids, rows = encoded["input_ids"], encoded.encodings
-            types = encoded["token_type_ids"] if self._has_types else []
+            ids, types, rows = encoded["input_ids"], encoded["token_type_ids"], encoded.encodings
         cut = [len(row) > self.max_length for row in ids]
         for at in np.flatnonzero(cut):
             if rows:
                 kept = self._kept(rows[at].sequence_ids)
-                for column in (ids, types) if types else (ids,):
-                    column[at] = np.asarray(column[at])[kept]
+                ids[at], types[at] = np.array(ids[at])[kept], np.array(types[at])[kept]
             else:  # a tokenizer in Python, which keeps nothing of what it cuts
                 how |= {"truncation": "longest_first", "max_length": self.max_length}
                 again = self.tokenizer(*chunk[at], **how)
-                ids[at] = again["input_ids"]
-                if types:
-                    types[at] = again["token_type_ids"]
+                ids[at], types[at] = again["input_ids"], again["token_type_ids"]
         return ids, types, cut
 
     def _kept(self, texts: Sequence[int | None]) -> NDArray[np.bool_]:
@@ -217,9 +212,6 @@ class Tokenize:
             kept[tokens[end : end + size]] = True
             room -= size
         return kept
-
-
-_Rows = tuple[Sequence[Sequence[int]], Iterable[Sequence[int]], Sequence[bool]]
 
 
 class Tokens:

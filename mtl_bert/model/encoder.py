@@ -218,7 +218,7 @@ def data_sets_of(path: str) -> list[str]:
         text = _card(path)
         if not text.lstrip().startswith("---"):  # no metadata, of which the library would warn
             return []
-        card = ModelCard(text).data  # trained_on is what our own cards call local files
+        card = ModelCard(text).data  # trained_on: our own cards' names for any data
         named = [getattr(card, key, None) or [] for key in ("datasets", "trained_on")]
     except Exception as error:
         # Cards are written by hand, and their readers have no error in common.

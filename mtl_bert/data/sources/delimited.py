@@ -19,15 +19,10 @@ from mtl_bert.tasks import Task
 
 csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
 
-PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"BZh91AY": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PAR1": "Parquet",
-}
-"""What files begin with that are not text."""
+KINDS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive or a spreadsheet", b"BZh91AY": "bzip2"}
+KINDS |= {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "Parquet"}
+KINDS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""What files begin with that are not plain text."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +80,12 @@ class Delimited(Source):
     separator: str = "\t"
 
     def __post_init__(self) -> None:
-        if self.dir is None:
+        if self.dir is None or not Path(self.dir).is_dir():
+            there = self.dir is not None and Path(self.dir).exists()
+            where = "" if self.dir is None else f" at {self.dir}"
             raise DataError(
-                f"data.dir: expected the directory of the {self.name} files, found nothing; "
-                "write data.dir=DIR"
-            )
-        if not Path(self.dir).is_dir():
-            found = "a file" if Path(self.dir).exists() else "nothing"
-            raise DataError(
-                f"data.dir: expected a directory, found {found} at {self.dir}; write data.dir=DIR"
+                f"data.dir: expected the directory of the {self.name} files, found "
+                f"{'a file' if there else 'nothing'}{where}; write data.dir=DIR"
             )
 
     def fingerprint(self, task: Task, split: str) -> Fingerprint:
@@ -143,28 +135,20 @@ class Delimited(Source):
 def _text(path: Path, encoding: str) -> str:
     """The text of a file; bytes of another encoding become lone surrogates."""
     raw = path.read_bytes()
-    if found := next((kind for magic, kind in PACKED.items() if raw.startswith(magic)), None):
-        raise DataError(f"{path}: expected text, found {found}; unpack it or write it as text")
-    if encoding == "utf-8" and (wide := _wide(raw[:32])):
-        raise DataError(
-            f"{path}: expected text in {encoding}, found {wide.upper()}; write encoding: {wide} "
-            "beside the file's name in the task's file"
-        )
+    found = next((kind for start, kind in KINDS.items() if raw.startswith(start)), None)
+    for wide, zeros in (("utf-16-le", raw[1:32:2]), ("utf-16-be", raw[:32:2])):
+        if zeros.count(0) > len(zeros) / 2:
+            found = found or wide
+    advice = "unpack it or write it as text"
+    if found and found.startswith("utf"):
+        advice = f"write encoding: {found} beside the file's name in the task's file"
+        found = found.upper() if encoding == "utf-8" else None
     try:
-        return raw.decode(encoding, "surrogateescape").removeprefix("\ufeff")
+        if not found:
+            return raw.decode(encoding, "surrogateescape").removeprefix("\ufeff")
     except UnicodeError as error:
-        raise DataError(
-            f"{path}: expected text in {encoding}, found something else ({error}); write another "
-            "encoding: in the task's file"
-        ) from None
-
-
-def _wide(start: bytes) -> str:
-    """The encoding of a text of two bytes a letter, or an empty string."""
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    zeros = {"utf-16-le": start[1::2].count(0), "utf-16-be": start[::2].count(0)}
-    return next((name for name, count in zeros.items() if 4 * count > len(start)), "")
+        found, advice = f"something else ({error})", "write another encoding: in the task's file"
+    raise DataError(f"{path}: expected text in {encoding}, found {found}; {advice}")
 
 
 def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
@@ -177,20 +161,17 @@ def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
         for number in range(at, at + taken if doubt else at + 1):
             if not lines[number].strip() and dialect.separator not in lines[number]:
                 continue
+            fault = doubt
             if doubt:  # each of the lines by itself
                 row = [field.strip('"') for field in _split(lines[number], dialect)]
+            elif len(row) != (width := width or len(row)):
+                fault = f"expected {width} fields, found {len(row)}"
+            elif bad := UNREADABLE.search("".join(row)):
+                encoding = dialect.encoding.upper()
+                fault = "a NUL byte" if bad[0] == "\0" else f"text that is not {encoding}"
             width = width or len(row)
-            yield number + 1, row, doubt or _fault(row, width, dialect.encoding)
+            yield number + 1, row, fault
         at += taken
-
-
-def _fault(row: list[str], width: int, encoding: str) -> str:
-    """What is wrong with a row that can be read in one way only, or an empty string."""
-    if len(row) != width:
-        return f"expected {width} fields, found {len(row)}"
-    if not (unreadable := UNREADABLE.search("".join(row))):
-        return ""
-    return "a NUL byte" if unreadable[0] == "\0" else f"text that is not {encoding.upper()}"
 
 
 def _split(line: str, dialect: Dialect) -> list[str]:
