@@ -186,7 +186,7 @@ class Tokenize:
             encoded = self.tokenizer(*map(list, zip(*chunk, strict=True)), **how)
             ids, types, rows = encoded["input_ids"], encoded["token_type_ids"], encoded.encodings
         cut = [len(row) > self.max_length for row in ids]
-        for at in np.flatnonzero(cut):
+        for at in np.flatnonzero(cut).tolist():
             if rows:
                 kept = self._kept(rows[at].sequence_ids)
                 ids[at], types[at] = np.array(ids[at])[kept], np.array(types[at])[kept]
