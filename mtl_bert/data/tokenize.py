@@ -157,17 +157,13 @@ class Tokenize:
         Where both texts of a pair are such, the parts decide which has one token more.
         """
         size = LETTERS // 4
-        left = self.tokenizer.truncation_side == "left"
-        while size < len(text):  # the word at the cut is left out, lest it give other tokens
-            words = (
-                text[-size:].split(maxsplit=1)[-1:] if left else text[:size].rsplit(maxsplit=1)[:1]
-            )
-            part = "".join(words)
+        while size < len(text) and self.tokenizer.truncation_side == "right":
+            # The word at the cut is left out, lest it give other tokens.
+            part = "".join(text[:size].rsplit(maxsplit=1)[:1])
             shown = self.tokenizer(part, add_special_tokens=False, truncation=False, verbose=False)
             if len(shown["input_ids"]) > self.max_length:
                 return part
-            size *= 2
-            text = text if left else ENDLESS_WORD.sub(r"\1", text)
+            size, text = 2 * size, ENDLESS_WORD.sub(r"\1", text)
         return text
 
     def _encode(
@@ -206,11 +202,12 @@ class Tokenize:
         kept = text_of < 0
         room = self.max_length - int(kept.sum())
         of_texts = [np.flatnonzero(text_of == text) for text in range(text_of.max() + 1)]
-        for left, tokens in enumerate(sorted(of_texts, key=len), -len(of_texts)):
-            size = min(len(tokens), room // -left)
-            end = len(tokens) - size if self.tokenizer.truncation_side == "left" else 0
-            kept[tokens[end : end + size]] = True
-            room -= size
+        if self.tokenizer.truncation_side == "left":
+            of_texts = [tokens[::-1] for tokens in of_texts]
+        for others, tokens in enumerate(sorted(of_texts, key=len), 1 - len(of_texts)):
+            share = tokens[: room // (1 - others)]
+            kept[share] = True
+            room -= len(share)
         return kept
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
 from transformers import BertTokenizer, PreTrainedTokenizer, RobertaTokenizer
@@ -155,6 +155,7 @@ def test_words_of_bytes():
     assert encoded.truncated == 1
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=9),
     columns=st.sampled_from([1, 2]),
@@ -228,12 +229,10 @@ def test_memory_grows_with_the_length_of_a_pair_and_not_with_its_square(tokenize
     assert encoded.lengths.tolist() == [LIMIT if joint else 2 * LIMIT]
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("columns", [1, 2])
-def test_of_an_enormous_text_only_a_part_is_read(monkeypatch, side, columns):
+def test_of_an_enormous_text_only_a_part_is_read(monkeypatch, columns):
     monkeypatch.setattr(mtl_bert.data.tokenize, "LETTERS", 400)
     tokenizer = TINY.tokenizer()
-    tokenizer.truncation_side = side
     texts = random_texts(tokenizer, 20, columns, longest=400)
     asked = []
     encode = Tokenize._encode
@@ -259,6 +258,7 @@ def test_a_word_without_an_end(tokenizer):
     assert encoded.tokens.tolist() == [kept[0], unknown, *kept[1:]]
 
 
+@settings(deadline=None)
 @given(
     rows=st.sets(st.integers(0, 29), min_size=1).map(sorted),
     columns=st.sampled_from([1, 2]),

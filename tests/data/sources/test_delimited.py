@@ -7,7 +7,7 @@ import warnings
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_bert.data import DataError, Delimited
@@ -392,6 +392,7 @@ def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("tables")
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(texts, texts, st.sampled_from(["0", "1", "0.0", "1.0"])), min_size=1),
     line_break=st.sampled_from(["\n", "\r\n"]),
@@ -420,6 +421,7 @@ raw_fields = st.text(st.sampled_from('ab" ,\\'), max_size=4) | st.text(
 ).map('"{}"'.format)
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.lists(raw_fields, min_size=3, max_size=3).map("\t".join)),
     line_break=st.sampled_from(["\n", "\r\n", "\r"]),
