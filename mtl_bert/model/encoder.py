@@ -218,13 +218,16 @@ def data_sets_of(path: str) -> list[str]:
         text = _card(path)
         if not text.lstrip().startswith("---"):  # no metadata, of which the library would warn
             return []
-        named = getattr(ModelCard(text).data, "datasets", None) or []
+        card = ModelCard(text).data  # trained_on: our own cards' names for any data
+        named = [getattr(card, key, None) or [] for key in ("datasets", "trained_on")]
     except Exception as error:
         # Cards are written by hand, and their readers have no error in common.
         message = "%s: no model card that says what the encoder was trained on (%s)"
         log.info(message, path, first_line(error))
         return []
-    return [str(name) for name in (named if isinstance(named, list) else [named])]
+    return [
+        str(name) for names in named for name in (names if isinstance(names, list) else [names])
+    ]
 
 
 def _card(path: str) -> str:

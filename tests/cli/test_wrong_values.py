@@ -155,7 +155,7 @@ FILES = {
     "no file": (None, "expected a data file of task sst|found nothing|data.dir"),
     "empty": (b"", "expected a header line|found an empty file|name another file"),
     "header only": (HEADER.encode(), "expected rows for task sst|none that can be used|name"),
-    "binary": (b"PK\x03\x04\x00\x00\xff", "expected text|found binary data|name a file"),
+    "binary": (b"PK\x03\x04\x00\x00\xff", "expected text|found a zip archive|unpack it"),
     "column": (b"\tid\tsentiment\n0\ta\t1\n", "expected the columns|found '', 'id'|add sentence"),
     "labels": (f"{HEADER}0\ta\tfine\t9\n".encode(), "none that can be used|not one of 0 to 4|name"),
 }
