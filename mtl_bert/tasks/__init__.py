@@ -2,6 +2,7 @@
 
 from mtl_bert.tasks.head import Binary, Head, MultiClass, Regression
 from mtl_bert.tasks.task import MetricRange, Submission, Task, score
+from mtl_bert.tasks.trial import TaskError
 
 __all__ = ["Binary", "Head", "MetricRange", "MultiClass", "Regression"]
-__all__ += ["Submission", "Task", "score"]
+__all__ += ["Submission", "Task", "TaskError", "score"]

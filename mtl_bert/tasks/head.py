@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,10 @@ class Head(ABC):
     def check(self, label: float) -> str | None:
         """Say what is wrong with a label, or None."""
 
+    def examples(self) -> list[float]:
+        """Some labels, among them every class's, to try a loss and a metric on."""
+        return [float(label) for label in range(max(2, len(self.names)))]
+
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Read predictions [B], in the labels' own values, off shaped outputs."""
@@ -59,12 +63,12 @@ class MultiClass(Head):
     names: Sequence[str]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", class_names(self.names))
         if len(self.names) < 2:
             raise ValueError(
                 f"head.names: expected at least 2 class names, found {list(self.names)}; "
                 "write for example names: [negative, positive]"
             )
-        _check_different(self.names)
 
     @property
     def outputs(self) -> int:
@@ -97,12 +101,12 @@ class Binary(Head):
     names: Sequence[str] = ("no", "yes")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", class_names(self.names))
         if len(self.names) != 2:
             raise ValueError(
                 f"head.names: expected what 0 and 1 are called, found {list(self.names)}; "
-                "write for example names: [no, yes]"
+                "write for example names: ['no', 'yes']"
             )
-        _check_different(self.names)
 
     def check(self, label: float) -> str | None:
         """Accept 0 and 1."""
@@ -131,6 +135,15 @@ class Regression(Head):
                 "write for example low: 0 and high: 5"
             )
 
+    def examples(self) -> list[float]:
+        """The ends of the scale and its middle; of a scale without an end, some numbers near."""
+        low, high = self.low, self.high
+        if math.isinf(low):
+            low = high - 2 if math.isfinite(high) else 0.0
+        if math.isinf(high):
+            high = low + 2
+        return [low, (low + high) / 2, high]
+
     def check(self, label: float) -> str | None:
         """Accept finite numbers on the scale."""
         if self.low <= label <= self.high and math.isfinite(label):
@@ -150,9 +163,26 @@ class Regression(Head):
         return torch.full_like(outputs, math.nan)
 
 
-def _check_different(names: Sequence[str]) -> None:
-    """Results count and name classes: no two may have the same name."""
+def texts(setting: str, values: Any) -> tuple[str, ...]:
+    """A list of texts, whole numbers among them as they are written.
+
+    Raises:
+        ValueError: something else, such as the true that YAML makes of a yes without quotes.
+    """
+    listed = isinstance(values, Sequence) and not isinstance(values, str)
+    if not listed or not all(isinstance(v, str | int) and v is not bool(v) for v in values):
+        raise ValueError(
+            f"{setting}: expected a list of texts, found {values!r}; write them in quotes, which "
+            f"keep YAML from reading yes, no, on, off or null: {setting}: ['no', 'yes']"
+        )
+    return tuple(map(str, values))
+
+
+def class_names(values: Any) -> tuple[str, ...]:
+    """Texts that are all different: results count and name classes by them."""
+    names = texts("head.names", values)
     if len(set(names)) < len(names):
         raise ValueError(
             f"head.names: expected different names, found {list(names)}; call no two classes alike"
         )
+    return names

@@ -26,6 +26,7 @@ from mtl_bert.data.token_cache import GIBI, Cache, directory
 from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
+from mtl_bert.model.probe import probe
 from mtl_bert.runs.factories import (
     make,
     make_sampler,
@@ -77,9 +78,11 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     """Read, encode and build everything that a run needs, checking as early as possible.
 
     Raises:
-        ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
+        ConfigError, DataError, ModelError, HubError, FreezeError, TaskError: one line each.
     """
     tasks = make_tasks(settings)
+    for task in tasks:
+        task.try_out(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
     sampler, surgery = make_sampler(settings), make_surgery(settings)
     optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
     encoder_source = make(settings.model.source)
@@ -87,6 +90,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
+    probe(model, text_model.tokenize, encoder_source.name)
     selections, trainer = make_selections(settings), settings.trainer
     cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
     tokenize = replace(text_model.tokenize, bar=bar_wanted(trainer.enable_progress_bar))
