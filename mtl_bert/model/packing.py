@@ -76,7 +76,7 @@ def pack(encoder: PreTrainedModel) -> bool:
     An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
     its padded ones on a small sample.
     """
-    if encoder.config.model_type not in PACKABLE:
+    if getattr(encoder.config, "model_type", None) not in PACKABLE:
         return False
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
@@ -130,7 +130,7 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
 
 def _padding(encoder: PreTrainedModel) -> int:
     """The padding token's number; where there is none any will do, as nothing looks at it."""
-    return int(encoder.config.pad_token_id or 0)
+    return int(getattr(encoder.config, "pad_token_id", None) or 0)
 
 
 def position_table(encoder: nn.Module) -> tuple[int, int | None]:

@@ -4,11 +4,12 @@ A few short sequences and one of the greatest length go through the encoder once
 sequences, D features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.data.batch import Batch, collate
@@ -39,7 +40,7 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
     name = f"{name} ({type(encoder).__name__})"
     front, back = _special(tokenizer)
     vocabulary = sorted(tokenizer.get_vocab().values())
-    words = [n for n in vocabulary if n not in set(tokenizer.all_special_ids)] or vocabulary
+    words = sorted({*vocabulary} - {*tokenizer.all_special_ids}) or vocabulary
     room = min(limit, MOST) - len(front) - len(back)
 
     def sequence(count: int, last: int) -> list[int]:
@@ -80,9 +81,9 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
             moved, leaked = _apart(changed, padded), _apart(padded, alone)
             if moved < NOISE:
                 raise refuse(
-                    " that pools a state which has read the text",
-                    "whose answer no last token changes (it reads from left to right, perhaps)",
-                    "write the model.path of one that reads in both directions, such as BERT",
+                    " whose pooled state has read the text",
+                    "whose answer is the same whatever the last token is (does it read left to right?)",
+                    "write the model.path of one that reads both ways, such as BERT",
                 )
             if leaked > max(50 * NOISE, moved / 100):
                 raise refuse(" that heeds its mask", "whose answer changes with padding")
@@ -92,20 +93,46 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
                 f" with an embedding of each of its tokenizer's {vocabulary[-1] + 1:,} tokens",
                 "write a model.path whose tokenizer and encoder fit each other",
             )
-            pooled(
-                batch_of(sequence(room, words[0])),
-                f" of texts of {min(limit, MOST)} tokens",
-                "write a smaller model.max_length",
-            )
+            with _one_layer(encoder):
+                pooled(
+                    batch_of(sequence(room, words[0])),
+                    f" of texts of {min(limit, MOST)} tokens",
+                    "write a smaller model.max_length",
+                )
             if tokenize.cross_encode and any(task.pair for task in model.tasks.values()):
                 encoded = tokenize(Table("a pair", ("0",), (("a", "a"),), None))
                 pooled(
                     collate(encoded, np.arange(1), torch.float32),
                     " of pairs in the segments that its tokenizer gives",
-                    "write model.pairs=alone, or another model.path",
+                    "write model.pairs=alone, or take token_type_ids out of model_input_names in "
+                    "its tokenizer_config.json",
                 )
     finally:
         model.train(training)
+
+
+class _EnoughError(Exception):
+    """The first layer has taken its input, and so will the others."""
+
+
+@contextmanager
+def _one_layer(encoder: nn.Module) -> Iterator[None]:
+    """End what is computed within after one layer, of which a long sequence would have many."""
+
+    def stop(*_: object) -> None:
+        raise _EnoughError
+
+    count = getattr(encoder.config, "num_hidden_layers", None)
+    stacks = [p for p in encoder.modules() if isinstance(p, nn.ModuleList) and len(p) == count]
+    hooks = [stack[0].register_forward_hook(stop) for stack in stacks]
+    try:
+        yield
+    except ModelError as error:
+        if not isinstance(error.__cause__, _EnoughError):
+            raise
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

@@ -131,7 +131,9 @@ class Task:
             self.loss._apply(change)  # type: ignore[no-untyped-call]
         for part in parts:
             held = part.keywords if isinstance(part, partial) else getattr(part, "__dict__", {})
-            held.update({k: change(v) for k, v in held.items() if isinstance(v, Tensor)})
+            for name, value in held.items():
+                if isinstance(value, Tensor):
+                    held[name] = change(value)
 
     @cached_property
     def reads(self) -> str:
@@ -147,7 +149,7 @@ class Task:
 
         An undefined metric (Pearson's r of constant predictions) counts as 0 (docs/paper.md, 13).
         """
-        value = measure(self.metric, answers, labels, self.head)
+        value = measure(self.metric, answers, labels)
         if math.isfinite(value):
             return value, None
         return 0.0, f"{self.metric_name} of {self.name} is undefined here and counts as 0"

@@ -17,6 +17,7 @@ from mtl_bert.tasks.head import Head
 from mtl_bert.utils.errors import UserError, first_line
 
 CLASSIFICATION = "torchmetrics.classification"
+MOST = 16  # rows of wrong answers that a loss is tried on
 
 
 class TaskError(UserError):
@@ -61,8 +62,10 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
                 return float(found.detach())
         except Exception as error:  # losses are anybody's, and so is what they raise
             raise refuse(f"which fails ({first_line(error)})") from error
-        what = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise refuse(f"which gives {what} for {len(labels)} examples", "write reduction: mean")
+        if isinstance(found, Tensor):
+            which = f"which gives {list(found.shape)} numbers for {len(labels)} examples"
+            raise refuse(which, "write reduction: mean")
+        raise refuse(f"which gives no tensor but {type(found).__name__}")
 
     if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
         raise refuse("whose own parameters nobody trains", "give it buffers, or take another")
@@ -80,7 +83,7 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
         ) from error
     same = rows[-1:].expand(len(chosen), -1)
     once, twice = value(same), value(same.repeat(2, 1), target.repeat(2))
-    if abs(twice - once) > 0.4 * abs(once) + 1e-6:
+    if abs(once) > 1e-6 and not 0.6 < abs(twice / once) < 1.9:
         found = f"which gives {once:.4g} for some examples and {twice:.4g} for the same ones twice"
         raise refuse(found, "write reduction: mean")
     agrees = predicted == torch.tensor(chosen)[:, None]  # [B, rows]
@@ -88,10 +91,17 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
         return
     right = rows[agrees.int().argmax(1)]
     least = value(right)
-    pairs = zip(rows, agrees.T, strict=True)
-    others = [value(torch.where(agree[:, None], right, row)) for row, agree in pairs]
-    if not math.isfinite(least) or min(others) < least - 1e-4 * max(1.0, abs(least)):
-        raise refuse(f"which is {least:.4g} for right answers and {min(others):.4g} for wrong ones")
+    if not math.isfinite(least):
+        raise refuse(f"which is {least} for right answers")
+    single = head.outputs == 1  # so few labels that each is tried by itself
+    margin = 1e-6 if head.names and single else -1e-4 * max(1.0, abs(least))
+    for row, agree in list(zip(rows, agrees.T, strict=True))[-MOST:]:
+        for label in labels if single else chosen[:1]:
+            differ = ~agree & ((torch.tensor(chosen) == label) | (not single))
+            other = value(torch.where(differ[:, None], row, right))
+            if differ.any() and other - least < margin:
+                found = f"which is {least:.4g} for right answers and {other:.4g} for wrong ones"
+                raise refuse(found)
     if head.names and value(10 * right) < least - 2:
         raise refuse("which falls without end as right answers grow surer")
 
@@ -99,40 +109,49 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
 def reading(name: str, head: Head, metric: Callable[[], Any]) -> str:
     """What a metric is given: "predictions", the "probability" of 1, or all "probabilities".
 
-    Classes are given as predictions, unless the metric refuses them or is one of torchmetrics' that
-    says something else of probabilities (an area under a curve, a calibration error, top k).
+    Those of torchmetrics for classes are given probabilities if that makes a difference (areas
+    under a curve, calibration errors, thresholds, top k); others if they refuse predictions.
 
     Raises:
         TaskError: a metric that takes neither, or whose value is not one number.
     """
-    labels = head.examples()
-    B = 16 * len(labels)
-    target = torch.tensor(list(islice(cycle(labels), B)))
-    logits = 3 * torch.sin(torch.arange(1.0, B * head.outputs + 1) ** 2).view(B, -1)
-    outputs, found, reason = head.shape(logits), {}, ""
-    ways = ["predictions"]
-    if head.names:
-        ways += ["probability", "probabilities"][:: 1 if head.outputs == 1 else -1]
-    for way in ways:
-        try:
-            found[way] = measure(metric, read(head, way, outputs), target, head)
-        except Exception as error:  # metrics are anybody's, too
-            reason = reason or first_line(error)
-    if not found:
-        kind = getattr(metric, "func", metric)
+    C, labels, kind = len(head.names), head.examples(), getattr(metric, "func", metric)
+    target = torch.tensor(list(islice(cycle(labels), len(labels) + 48)))
+    logits = 3 * torch.sin(torch.arange(1.0, len(target) * head.outputs + 1) ** 2)
+    outputs = head.shape(logits.view(len(target), -1))
+    found: dict[str, float] = {}
+    try:
+        bases = _bases(_make(metric))
+        binary = any(base.startswith("Binary") for base in bases)
+        classes = 2 if binary else next(filter(None, bases.values()), C)
+        if bases and (C == 0 or classes != C):
+            raise ValueError(f"it is for {classes or 'any number of'} classes, the head has {C}")
+        one = C == 2 and (head.outputs == 1 if not bases else binary)
+        ways = ["predictions", "probability" if one else "probabilities"][: 2 if C else 1]
+        for way in ways:
+            try:
+                found[way] = measure(metric, read(head, way, outputs), target)
+            except Exception:  # metrics are anybody's, and so is what they raise
+                if way == ways[-1] and not found:
+                    raise
+    except Exception as error:
         raise TaskError(
             f"tasks.{name}.metric: expected one that makes a number of a {type(head).__name__} "
-            f"head's answers, found {getattr(kind, '__name__', type(kind).__name__)}, which fails "
-            f"({reason}); choose another, or mend its settings"
-        )
-    first, *others = found
-    asks = any(
-        base.__module__.startswith(CLASSIFICATION)
-        for part in metric().modules()
+            f"head's answers, found {getattr(kind, '__name__', type(kind).__name__)}, which does "
+            f"not ({first_line(error)}); choose another, or mend its settings"
+        ) from error
+    first, last = next(iter(found)), next(reversed(found))
+    return last if bases and found[first] != found[last] else first
+
+
+def _bases(metric: Metric) -> dict[str, int | None]:
+    """Torchmetrics' metrics of classes that a metric is or wraps, each with its num_classes."""
+    return {
+        base.__name__: getattr(part, "num_classes", None)
+        for part in metric.modules()
         for base in type(part).__mro__
-    )
-    differs = (way for way in others if asks and found[way] != found[first])
-    return next(differs, first)
+        if base.__module__.startswith(CLASSIFICATION)
+    }
 
 
 def read(head: Head, way: str, outputs: Tensor) -> Tensor:
@@ -143,21 +162,18 @@ def read(head: Head, way: str, outputs: Tensor) -> Tensor:
     return probabilities[:, 1] if way == "probability" else probabilities
 
 
-def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor, head: Head) -> float:
+def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor) -> float:
     """The metric of answers on labels [B], computed in double precision.
 
     Raises:
         ValueError: a metric that is none, or has several values.
     """
-    made = metric()
-    if not isinstance(made, Metric):
-        raise ValueError(f"{type(made).__name__} is no torchmetrics metric made by _partial_: true")
-    made = made.set_dtype(torch.float64)
     # In single precision the mean of equal numbers may differ from them: r would be defined.
-    answers = answers.double() if answers.is_floating_point() else answers
+    made = _make(metric).set_dtype(torch.float64)
+    labels = labels.long() if _bases(made) else labels
     with warnings.catch_warnings():  # a metric that is undefined says so by its value
         warnings.simplefilter("ignore")
-        made.update(answers, labels.long() if head.names else labels.double())
+        made.update(*(x.double() if x.is_floating_point() else x for x in (answers, labels)))
         value = made.compute()
     if not isinstance(value, Tensor) or value.numel() != 1:
         several = f"of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value)
@@ -165,10 +181,19 @@ def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor, head: He
     return float(value)
 
 
+def _make(metric: Callable[[], Any]) -> Metric:
+    with warnings.catch_warnings():  # of the room that it takes
+        warnings.simplefilter("ignore")
+        made = None if isinstance(metric, Metric) else metric()
+    if not isinstance(made, Metric):
+        raise ValueError("it is nothing that makes a metric of torchmetrics: say _partial_: true")
+    return made
+
+
 def _rows(head: Head, labels: list[float]) -> Tensor:
     """Logits [., N] that are read as each of the labels, surely before hardly."""
     if head.outputs > 1:
-        return torch.cat([4 * torch.eye(head.outputs), torch.eye(head.outputs) / 2])
+        return torch.cat([4 * torch.eye(head.outputs), torch.eye(head.outputs)[:4] / 2])
     span = max(labels) - min(labels)
     values = [-4, 4, *labels, *(y + s * span for s in (1, -1) for y in labels), -0.5, 0.5]
     return torch.tensor(values, dtype=torch.float64)[:, None]
