@@ -143,7 +143,7 @@ def position_table(encoder: nn.Module) -> tuple[int, int | None]:
         padding = getattr(part, "padding_idx", None)
         if name.endswith("position_embeddings") and padding is not None:
             return padding + 1, len(part.weight) - padding - 1
-    return 0, limit
+    return 0, limit if limit is None or limit > 0 else None  # XLNet's is -1
 
 
 def _sample(encoder: PreTrainedModel) -> Batch:

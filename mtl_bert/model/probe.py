@@ -82,7 +82,7 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
             if moved < NOISE:
                 raise refuse(
                     " whose pooled state has read the text",
-                    "whose answer is the same whatever the last token is (does it read left to right?)",
+                    "whose answer no last token changes (does it read only forwards?)",
                     "write the model.path of one that reads both ways, such as BERT",
                 )
             if leaked > max(50 * NOISE, moved / 100):

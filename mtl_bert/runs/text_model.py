@@ -130,10 +130,10 @@ def _max_length(
     settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> int:
     _, positions = position_table(model.encoder_of(next(iter(model.tasks))))
-    limits = (tokenizer.model_max_length, positions)
+    limits = (tokenizer.model_max_length, positions, UNLIMITED)
     limit = min(value for value in limits if value is not None and value > 0)
     least = tokenizer.num_special_tokens_to_add(pair=True) + 2  # a token of each text
-    wanted = settings.model.max_length or min(limit, UNLIMITED)
+    wanted = settings.model.max_length or limit
     if not least <= wanted <= limit:
         raise ConfigError(
             f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "

@@ -1,5 +1,6 @@
 """What a task is, as data: its texts, head, loss, metric and how the metric enters the score."""
 
+import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from torchmetrics import Metric
 
 from mtl_bert.tasks.head import Head, texts
 from mtl_bert.tasks.trial import measure, read, reading, try_loss
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,12 @@ class Task:
         with torch.random.fork_rng(devices=[]):
             try_loss(self.name, self.head, self.loss, dtype)
             _ = self.reads
+        if getattr(self.metric(), "higher_is_better", None) is False:
+            log.warning(
+                "%s: of %s lower is better, but the epoch with the highest score counts as best",
+                self.name,
+                self.metric_name,
+            )
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move or cast the tensors that the loss holds, as a module, a partial or an object."""

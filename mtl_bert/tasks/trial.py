@@ -41,7 +41,8 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
     """
     labels = head.examples()
     chosen = list(islice(cycle(labels), 2 * len(labels) + 1))  # so many are not taken for classes
-    target = torch.tensor(chosen).to(dtype if head.label_type.is_floating_point else torch.int64)
+    given = torch.tensor(chosen, dtype=torch.float64)
+    target = given.to(dtype if head.label_type.is_floating_point else head.label_type)
     rows = _rows(head, labels).to(dtype)
 
     def refuse(found: str, advice: str = "choose a loss for such a head") -> TaskError:
@@ -83,10 +84,10 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
         ) from error
     same = rows[-1:].expand(len(chosen), -1)
     once, twice = value(same), value(same.repeat(2, 1), target.repeat(2))
-    if abs(once) > 1e-6 and not 0.6 < abs(twice / once) < 1.9:
+    if 1e-6 < abs(once) < math.inf and not 0.6 < abs(twice / once) < 1.9:
         found = f"which gives {once:.4g} for some examples and {twice:.4g} for the same ones twice"
         raise refuse(found, "write reduction: mean")
-    agrees = predicted == torch.tensor(chosen)[:, None]  # [B, rows]
+    agrees = predicted == given.to(predicted.dtype)[:, None]  # [B, rows]
     if not agrees.any(1).all():  # a head of somebody's own, whose answers are never quite labels
         return
     right = rows[agrees.int().argmax(1)]
@@ -97,7 +98,7 @@ def try_loss(name: str, head: Head, loss: Any, dtype: torch.dtype) -> None:
     margin = 1e-6 if head.names and single else -1e-4 * max(1.0, abs(least))
     for row, agree in list(zip(rows, agrees.T, strict=True))[-MOST:]:
         for label in labels if single else chosen[:1]:
-            differ = ~agree & ((torch.tensor(chosen) == label) | (not single))
+            differ = ~agree & ((given == label) | (not single))
             other = value(torch.where(differ[:, None], row, right))
             if differ.any() and other - least < margin:
                 found = f"which is {least:.4g} for right answers and {other:.4g} for wrong ones"

@@ -215,19 +215,22 @@ def _fp16_scaler(wanted: TrainerSettings) -> torch.amp.GradScaler | None:
 
 def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
     names = [name for name, _ in model.named_parameters()]
+    fixed = {name for name, p in model.named_parameters() if not p.requires_grad}
     some_task = next(iter(datamodule.sizes))
     # Misspelt patterns are refused even where this plan has no phase that freezes.
     frozen_names([pattern.replace("{task}", some_task) for pattern in patterns], names)
     for phase, steps in datamodule.plan(1).phases():
-        check_trainable(phase.frozen, names, steps[0].rows)
+        check_trainable(phase.frozen, names, steps[0].rows, fixed)
 
 
-def check_trainable(patterns: Sequence[str], names: Sequence[str], tasks: Iterable[str]) -> None:
-    """Raise FreezeError if ``patterns`` leave some of ``tasks`` nothing to train.
+def check_trainable(
+    patterns: Sequence[str], names: Sequence[str], tasks: Iterable[str], fixed: Iterable[str] = ()
+) -> None:
+    """Raise FreezeError if ``patterns``, and what came frozen, leave a task nothing to train.
 
     A task reaches the shared encoder, or its own, and its own head.
     """
-    frozen = frozen_names(patterns, names)
+    frozen = frozen_names(patterns, names).union(fixed)
     for task in tasks:
         own = ("encoder.", f"encoders.{task}.", f"heads.{task}.")
         reached = [name for name in names if name.startswith(own)]
