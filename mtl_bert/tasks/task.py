@@ -1,6 +1,5 @@
 """What a task is, as data: its texts, head, loss, metric and how the metric enters the score."""
 
-import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +13,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from mtl_bert.tasks.head import Head, texts
-from mtl_bert.tasks.trial import measure, read, reading, try_loss
+from mtl_bert.tasks.trial import measure, read, reading, try_head, try_loss
+from mtl_bert.utils.errors import UserError, first_line
 
-log = logging.getLogger(__name__)
+
+class TaskError(UserError):
+    """Parts of a task that do not fit each other."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,6 @@ class Task:
             )
         texts(f"tasks.{self.name}.metric_name", [self.metric_name])
         texts(f"tasks.{self.name}.known_as", self.known_as)
-        if not isinstance(self.head, Head):
-            raise ValueError(
-                f"tasks.{self.name}.head: expected a head, found {self.head!r}; write for example "
-                "head: {_target_: mtl_bert.tasks.Regression, low: 0, high: 1}"
-            )
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
         """Those of a model card's data sets whose name holds a word of ``known_as``.
@@ -114,40 +111,41 @@ class Task:
         return [name for name in data_sets if self.known_as and whole.search(name)]
 
     def try_out(self, dtype: torch.dtype) -> None:
-        """Try the head, the loss and the metric on made-up rows; no random state moves.
-
-        Args:
-            dtype: of the model's weights, to which the loss is cast.
+        """Try the parts on made-up rows, with the loss cast to ``dtype``; no random state moves.
 
         Raises:
             TaskError: parts that do not fit each other.
         """
         self.apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
-        with torch.random.fork_rng(devices=[]):
-            try_loss(self.name, self.head, self.loss, dtype)
-            _ = self.reads
-        if getattr(self.metric(), "higher_is_better", None) is False:
-            log.warning(
-                "%s: of %s lower is better, but the epoch with the highest score counts as best",
-                self.name,
-                self.metric_name,
-            )
+        part = "head"
+        try:
+            with torch.random.fork_rng(devices=[]):
+                try_head(self.head)
+                part = "loss"
+                try_loss(self.head, self.loss, dtype)
+                part = "metric"
+                _ = self.reads
+        except Exception as error:  # parts are anybody's, and so is what they raise
+            found = getattr(getattr(self, part), "func", getattr(self, part))
+            raise TaskError(
+                f"tasks.{self.name}.{part}: expected one that fits a {type(self.head).__name__} "
+                f"head, found {getattr(found, '__name__', type(found).__name__)}, which does not "
+                f"({first_line(error)}); write another, or mend its settings"
+            ) from error
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move or cast the tensors that the loss holds, as a module, a partial or an object."""
         parts = self.loss.modules() if isinstance(self.loss, nn.Module) else [self.loss]
-        if isinstance(self.loss, nn.Module):
-            self.loss._apply(change)  # type: ignore[no-untyped-call]
         for part in parts:
-            held = part.keywords if isinstance(part, partial) else getattr(part, "__dict__", {})
-            for name, value in held.items():
-                if isinstance(value, Tensor):
-                    held[name] = change(value)
+            keywords = part.keywords if isinstance(part, partial) else {}
+            for held in (keywords, getattr(part, "_buffers", {}), getattr(part, "__dict__", {})):
+                for name in [name for name in held if isinstance(held[name], Tensor)]:
+                    held[name] = change(held[name])
 
     @cached_property
     def reads(self) -> str:
         """What the metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
-        return reading(self.name, self.head, self.metric)
+        return reading(self.head, self.metric)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """What the metric is given of shaped outputs: predictions [B], or probabilities."""

@@ -113,7 +113,7 @@ def test_encoders_whose_state_is_the_texts(kind: str) -> None:
 
 
 BAD = {
-    "causal": (of("GPT2"), "pooled state has read the text", "reads both ways"),
+    "causal": (of("GPT2"), "pooled state has read the text", "like BERT"),
     "a bert that decodes": (of("Bert", is_decoder=True), "pooled state has read the text"),
     "own causal": (Forwards, "pooled state has read the text"),
     "t5": (of("T5"), "T5Model", "decoder"),
@@ -121,7 +121,7 @@ BAD = {
     "no mask": (of("FNet"), "heeds its mask", "padding"),
     "own without mask": (lambda: Own(heeds_mask=False), "heeds its mask"),
     "too few embeddings": (of("Bert", vocab_size=WORDS - 1), f"{WORDS:,} tokens", "out of range"),
-    "one segment": (of("Roberta", type_vocab_size=1), "segments", "model_input_names"),
+    "one segment": (of("Roberta", type_vocab_size=1), "of pairs", "model_input_names"),
     "not finite": (broken, "not finite"),
     "no size": (lambda: Own(hidden_size=None), "hidden_size"),
     "another size": (lambda: Own(hidden_size=17), "[1, 16]"),
@@ -171,7 +171,7 @@ def test_the_longest_sequence_is_tried_in_the_first_layer_alone(packs: bool) -> 
     lengths[1].clear()
     with pytest.raises(ModelError) as refused:
         tried(make, packs=packs, limit=35)
-    assert_tells(refused.value, "of texts of 35 tokens", "model.max_length")
+    assert_tells(refused.value, "of 35 tokens", "model.max_length")
 
 
 def test_nothing_is_left_of_the_trial() -> None:
