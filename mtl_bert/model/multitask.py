@@ -52,9 +52,8 @@ class MultiTaskModel(nn.Module):
         features = getattr(self.encoder_config, "hidden_size", None)
         if not isinstance(features, int):
             raise ModelError(
-                f"model: expected an encoder whose config.hidden_size says how many numbers its "
-                f"states have, found {source.name} ({type(encoder).__name__}) without; write "
-                "another model.path"
+                f"model: expected an encoder with a config.hidden_size, found {source.name} "
+                f"({type(encoder).__name__}) without; write another model.path"
             )
         if encoder_per_task:  # all start from the same weights, pretrained or random
             self.encoders = nn.ModuleDict({task.name: copy.deepcopy(encoder) for task in tasks})

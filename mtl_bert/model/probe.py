@@ -26,16 +26,10 @@ class _EnoughError(Exception):
 
 
 def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
-    """Try a model's encoder; weights, modes and random states stay as they are.
-
-    Args:
-        model: on the CPU.
-        tokenize: makes its input.
-        name: the encoder's, for messages.
+    """Try the encoder of a model on the CPU; weights, modes and random states stay as they are.
 
     Raises:
-        ModelError: the pooled state does not depend on the last token, or does on padding; or some
-            input fails.
+        ModelError: naming the encoder, whose pooled state is not its text's, or which fails.
     """
     task, tokenizer = next(iter(model.tasks)), tokenize.tokenizer
     encoder, vocabulary = model.encoder_of(task), sorted(tokenizer.get_vocab().values())

@@ -55,20 +55,38 @@ class Head(ABC):
 
 
 @dataclass(frozen=True)
-class MultiClass(Head):
-    """One of several classes, labelled 0, 1, …, in the order of their names; a logit for each."""
-
-    label_type: ClassVar[torch.dtype] = torch.int64
+class _Classes(Head):
+    """One of several classes, labelled 0, 1, …, in the order of their names."""
 
     names: Sequence[str]
+    _expected: ClassVar[str] = "at least 2 class names"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", class_names(self.names))
-        if len(self.names) < 2:
+        names = texts("head.names", self.names)
+        object.__setattr__(self, "names", names)
+        if len(names) < 2 or (self.outputs == 1 and len(names) > 2):
             raise ValueError(
-                f"head.names: expected at least 2 class names, found {list(self.names)}; "
-                "write for example names: [negative, positive]"
+                f"head.names: expected {self._expected}, found {list(names)}; "
+                "write for example names: ['no', 'yes']"
             )
+        if len(set(names)) < len(names):  # results count and name classes by them
+            raise ValueError(
+                f"head.names: expected different names, found {list(names)}; "
+                "call no two classes alike"
+            )
+
+    def check(self, label: float) -> str | None:
+        """Accept 0, 1, … up to the number of classes."""
+        if label in range(len(self.names)):
+            return None
+        last = len(self.names) - 1
+        return f"label {label:g} is not {'0 or 1' if last == 1 else f'one of 0 to {last}'}"
+
+
+class MultiClass(_Classes):
+    """One of several classes; a logit for each."""
+
+    label_type: ClassVar[torch.dtype] = torch.int64
 
     @property
     def outputs(self) -> int:
@@ -78,12 +96,6 @@ class MultiClass(Head):
     def shape(self, logits: Tensor) -> Tensor:
         """The logits [B, C], as they are."""
         return logits
-
-    def check(self, label: float) -> str | None:
-        """Accept 0, 1, … up to the number of classes."""
-        if label in range(len(self.names)):
-            return None
-        return f"label {label:g} is not one of 0 to {len(self.names) - 1}"
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The class of the largest logit: [B]."""
@@ -95,22 +107,11 @@ class MultiClass(Head):
 
 
 @dataclass(frozen=True)
-class Binary(Head):
+class Binary(_Classes):
     """Yes or no, labelled 1 or 0, from one logit; ``names`` says what 0 and 1 are called."""
 
     names: Sequence[str] = ("no", "yes")
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", class_names(self.names))
-        if len(self.names) != 2:
-            raise ValueError(
-                f"head.names: expected what 0 and 1 are called, found {list(self.names)}; "
-                "write for example names: ['no', 'yes']"
-            )
-
-    def check(self, label: float) -> str | None:
-        """Accept 0 and 1."""
-        return None if label in (0, 1) else f"label {label:g} is not 0 or 1"
+    _expected: ClassVar[str] = "what 0 and 1 are called"
 
     def predict(self, outputs: Tensor) -> Tensor:
         """1 where the logit is positive, else 0: [B]."""
@@ -176,13 +177,3 @@ def texts(setting: str, values: Any) -> tuple[str, ...]:
             f"keep YAML from reading yes, no, on, off or null: {setting}: ['no', 'yes']"
         )
     return tuple(map(str, values))
-
-
-def class_names(values: Any) -> tuple[str, ...]:
-    """Texts that are all different: results count and name classes by them."""
-    names = texts("head.names", values)
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"head.names: expected different names, found {list(names)}; call no two classes alike"
-        )
-    return names

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from mtl_bert.tasks.head import Head, texts
-from mtl_bert.tasks.trial import measure, read, reading, try_head, try_loss
+from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
 from mtl_bert.utils.errors import UserError, first_line
 
 
@@ -146,10 +146,6 @@ class Task:
     def reads(self) -> str:
         """What the metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
         return reading(self.head, self.metric)
-
-    def answers(self, outputs: Tensor) -> Tensor:
-        """What the metric is given of shaped outputs: predictions [B], or probabilities."""
-        return read(self.head, self.reads, outputs)
 
     def evaluate(self, answers: Tensor, labels: Tensor) -> tuple[float, str | None]:
         """The metric of answers on labels [B], and a remark where it is undefined.

@@ -80,7 +80,9 @@ def reading(head: Head, metric: Callable[[], Any]) -> str:
     target = torch.tensor(labels * (1 + 48 // len(labels)))
     logits = 3 * torch.sin(torch.arange(1.0, len(target) * head.outputs + 1) ** 2)
     outputs = head.shape(logits.view(len(target), -1))
-    bases = _bases(_made(metric))
+    with warnings.catch_warnings():  # of the memory that it takes
+        warnings.simplefilter("ignore")
+        bases = _bases(None if isinstance(metric, Metric) else metric())
     binary = any(base.startswith("Binary") for base in bases)
     classes = 2 if binary else next(filter(None, bases.values()), C)
     if bases and (C == 0 or classes != C):
@@ -109,10 +111,10 @@ def read(head: Head, way: str, outputs: Tensor) -> Tensor:
 def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor) -> float:
     """The metric of answers on labels [B], in double precision; ValueError if it is several."""
     # In single precision the mean of equal numbers may differ from them: r would be defined.
-    made = _made(metric).set_dtype(torch.float64)
-    labels = labels.long() if _bases(made) else labels
     with warnings.catch_warnings():  # a metric that is undefined says so by its value
         warnings.simplefilter("ignore")
+        made = metric().set_dtype(torch.float64)
+        labels = labels.long() if _bases(made) else labels
         made.update(*(x.double() if x.is_floating_point() else x for x in (answers, labels)))
         value = made.compute()
     if not isinstance(value, Tensor) or value.numel() != 1:
@@ -121,17 +123,10 @@ def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor) -> float
     return float(value)
 
 
-def _made(metric: Callable[[], Any]) -> Metric:
-    with warnings.catch_warnings():  # of the room that it takes
-        warnings.simplefilter("ignore")
-        made = None if isinstance(metric, Metric) else metric()
-    if not isinstance(made, Metric):
-        raise ValueError("it makes no metric of torchmetrics: is _partial_: true missing?")
-    return made
-
-
-def _bases(metric: Metric) -> dict[str, int | None]:
+def _bases(metric: Any) -> dict[str, int | None]:
     """Torchmetrics' metrics of classes that a metric is or wraps, each with its num_classes."""
+    if not isinstance(metric, Metric):
+        raise ValueError("it makes no metric of torchmetrics: is _partial_: true missing?")
     return {
         base.__name__: getattr(part, "num_classes", None)
         for part in metric.modules()

@@ -13,6 +13,7 @@ from torchmetrics import classification as of_classes
 from torchmetrics import regression as of_numbers
 
 from mtl_bert.tasks import Binary, Head, MultiClass, Regression, Task, TaskError
+from mtl_bert.tasks.trial import read
 from tests.factories import assert_tells
 
 YES, TWO, FIVE = Binary(), MultiClass(["a", "b"]), MultiClass(list("abcde"))
@@ -233,7 +234,7 @@ def test_the_area_under_the_curve_is_of_the_probabilities() -> None:
     ranks = (logits[labels == 1][:, None] > logits[labels == 0]).double().mean().item()
     for head, outputs in ((YES, logits), (TWO, torch.stack([-logits, torch.zeros(40)], -1))):
         task = fitting(head, metric=of_classes.BinaryAUROC)
-        value, _ = task.evaluate(task.answers(outputs), labels.to(head.label_type))
+        value, _ = task.evaluate(read(head, task.reads, outputs), labels.to(head.label_type))
         assert value == pytest.approx(ranks, abs=1e-6)
 
 
