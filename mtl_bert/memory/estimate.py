@@ -66,19 +66,21 @@ def estimate(
         precision: as ``trainer.precision``.
         processes: how many average their rows, which then wait in a buffer.
     """
-    parameters = dict(model.named_parameters())
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     sparse = processes == 1 and next(iter(parameters.values())).device.type == "cpu"
     tables = _set_sparse(model, sparse)  # as training does
     trained: set[str] = set()
     steps = []
     for work in works:
-        frozen = frozen_names(work.frozen, list(parameters))
+        frozen = frozen_names(work.frozen, [name for name, _ in model.named_parameters()])
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in frozen)
         free = [name for name in parameters if name not in frozen]
         trained |= {name for name in free for task in work.examples if model.reaches(task, name)}
         steps.append(rows_of_a_step(model, work, batch_of, precision, processes))
-    update = optimizer_step(optimizer(model.parameters()), [parameters[n] for n in sorted(trained)])
+    update = optimizer_step(
+        optimizer(parameters.values()), [parameters[n] for n in sorted(trained)]
+    )
     combined = size(table for name, table in tables.items() if name in trained)
     fixed = size([*model.parameters(), *model.buffers()])
     held = fixed + update.state + combined

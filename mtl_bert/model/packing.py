@@ -76,7 +76,7 @@ def pack(encoder: PreTrainedModel) -> bool:
     An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
     its padded ones on a small sample.
     """
-    if encoder.config.model_type not in PACKABLE:
+    if getattr(encoder.config, "model_type", None) not in PACKABLE:
         return False
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
@@ -89,7 +89,7 @@ def pack(encoder: PreTrainedModel) -> bool:
         encoder.set_attn_implementation(ATTENTION)
         try:
             same = torch.allclose(pooled_packed(encoder, batch), expected, atol=TOLERANCE)
-        except (TypeError, ValueError, RuntimeError):
+        except (AttributeError, TypeError, ValueError, RuntimeError):
             same = False
     if not same:
         encoder.set_attn_implementation(before)
@@ -103,7 +103,7 @@ def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     segments = {} if types is None else {"token_type_ids": types[None]}
     hidden = encoder(
         input_ids=batch.input_ids[None],
-        position_ids=(batch.positions % batch.max_seqlen + _first_position(encoder))[None],
+        position_ids=(batch.positions % batch.max_seqlen + position_table(encoder)[0])[None],
         packed=batch,
         mask=batch.mask[:, None, None],
         **segments,
@@ -119,7 +119,7 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     output = encoder(
         input_ids=batch.padded(batch.input_ids, _padding(encoder)),
-        attention_mask=batch.mask,
+        attention_mask=batch.mask.long(),  # as tokenizers give it: some encoders subtract from it
         **segments,
     )
     pooled = getattr(output, "pooler_output", None)
@@ -130,14 +130,20 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
 
 def _padding(encoder: PreTrainedModel) -> int:
     """The padding token's number; where there is none any will do, as nothing looks at it."""
-    return int(encoder.config.pad_token_id or 0)
+    return int(getattr(encoder.config, "pad_token_id", None) or 0)
 
 
-def _first_position(encoder: PreTrainedModel) -> int:
-    """The number of a sequence's first position: RoBERTa and its kin count from the padding's."""
-    positions = encoder.get_submodule("embeddings.position_embeddings")
-    padding = getattr(positions, "padding_idx", None)
-    return 0 if padding is None else int(padding) + 1
+def position_table(encoder: nn.Module) -> tuple[int, int | None]:
+    """The number of a sequence's first position, and how many positions there are, if limited.
+
+    RoBERTa and its kin count from the padding's number, so that the table's first rows are unused.
+    """
+    limit = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+    for name, part in encoder.named_modules():
+        padding = getattr(part, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            return padding + 1, len(part.weight) - padding - 1
+    return 0, limit if limit is None or limit > 0 else None  # XLNet's is -1
 
 
 def _sample(encoder: PreTrainedModel) -> Batch:
