@@ -19,6 +19,9 @@ NO_DIFFERENCE = (
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""
 
+PLACES = ("data.dir", "data.source.dir", "model.path", "model.source.path")
+"""Where things lie: what lies there is compared by itself."""
+
 STEP_SIZE = (
     "batch_size",
     "trainer.accumulate_grad_batches",
@@ -44,12 +47,22 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def identity(settings: Settings) -> str:
     """Sixteen hexadecimal digits that two runs share if they are told to do the same."""
-    freezing = ("freeze", "freeze_sets", "freeze_sets.*")
-    told = {
-        key: value
-        for key, value in flat(settings.complete())
-        if not matches(key, (*NO_DIFFERENCE, *STEP_SIZE, *freezing))
-    }
+    return _digest(settings, settings.complete(), NO_DIFFERENCE)
+
+
+def checkpoint_mark(settings: Settings) -> str:
+    """What tells a run's checkpoints from another's.
+
+    It stays when the run gets more epochs, when its files move, and when a later version of the
+    program has more settings: what is at its default does not enter.
+    """
+    told = settings.model_dump(by_alias=True, mode="json", exclude_defaults=True)
+    return _name(settings, _digest(settings, told, (*NO_DIFFERENCE, *PLACES, "epochs")))
+
+
+def _digest(settings: Settings, values: Mapping[str, Any], free: Iterable[str]) -> str:
+    patterns = (*free, *STEP_SIZE, "freeze", "freeze_sets", "freeze_sets.*")
+    told = {key: value for key, value in flat(values) if not matches(key, patterns)}
     told["step size"] = settings.step_size
     told["frozen"] = settings.frozen
     if settings.B is None:
@@ -60,11 +73,15 @@ def identity(settings: Settings) -> str:
 
 def run_name(settings: Settings) -> str:
     """A directory's name by which people find a run and no two different runs are confused."""
-    parts = [str(settings.sampler["name"])]
+    return _name(settings, identity(settings))
+
+
+def _name(settings: Settings, digest: str) -> str:
+    parts = [str(settings.sampler.get("name", "unnamed"))]
     if settings.B is not None:
         parts.append(f"B{settings.B}")
     if settings.lambda_ is not None:
         parts.append(f"lambda{settings.lambda_:g}")
     if settings.frozen:
         parts.append(settings.freeze if isinstance(settings.freeze, str) else "frozen")
-    return "-".join([*parts, f"seed{settings.seed}", identity(settings)[:8]])
+    return "-".join([*parts, f"seed{settings.seed}", digest[:8]])

@@ -59,6 +59,8 @@ Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
 Node = dict[str, Any]
+TaskName = Annotated[str, Field(pattern=r"^[^\W\d]\w*$", max_length=100)]
+"""It names parameters and files, and comes from configurations that others have written."""
 _PerTask = Count | Annotated[dict[str, Count], Field(min_length=1)] | None
 _PER_TASK = "a whole number ≥ 1, one for each task, or null"
 
@@ -200,8 +202,8 @@ class Settings(_Settings):
         expected="names of lists of patterns",
     )
     """The patterns that each name for freeze stands for; {task} is the largest task."""
-    tasks: Annotated[dict[str, Node], Field(min_length=1)] = _setting(
-        ..., "task=[sst,qqp,sts]", expected="at least one task"
+    tasks: Annotated[dict[TaskName, Node], Field(min_length=1)] = _setting(
+        ..., "task=[sst,qqp,sts]", expected="at least one task, named by letters, digits and _"
     )
     """The tasks, a file each below conf/task."""
     sampler: Node = _setting(..., "arrp")

@@ -9,12 +9,15 @@ from mtl_bert.runs.results import RunFolder
 from tests.factories import assert_tells
 
 
+RUN = "rr-seed1-0a1b2c3d"
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """The directory of a run with two checkpoints, numbered 1 and 2."""
     for number in (1, 2):
         checkpoint.write_last(
-            RunFolder(tmp_path), {"number": number, "weights": torch.arange(1000.0)}
+            RunFolder(tmp_path), RUN, {"number": number, "weights": torch.arange(1000.0)}
         )
     return tmp_path
 
@@ -24,7 +27,7 @@ def last(run: Path) -> Path:
 
 
 def test_the_newest_is_taken(run: Path) -> None:
-    found = checkpoint.newest(RunFolder(run))
+    found = checkpoint.newest(RunFolder(run), RUN)
     assert found is not None
     assert found["number"] == 2
     assert torch.equal(found["weights"], torch.arange(1000.0))
@@ -44,7 +47,7 @@ def test_a_damaged_one_gets_a_line_and_the_one_before_is_taken(
     run: Path, damage: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     last(run).write_bytes(damage(last(run).read_bytes()))  # type: ignore[operator]
-    found = checkpoint.newest(RunFolder(run))
+    found = checkpoint.newest(RunFolder(run), RUN)
     assert found is not None
     assert found["number"] == 1
     (record,) = caplog.records
@@ -55,12 +58,12 @@ def test_none_that_is_good_is_an_error(run: Path) -> None:
     last(run).write_bytes(b"")
     last(run).with_name("previous.ckpt").write_bytes(b"")
     with pytest.raises(CheckpointError) as error:
-        checkpoint.newest(RunFolder(run))
+        checkpoint.newest(RunFolder(run), RUN)
     assert_tells(error.value, "previous.ckpt")
 
 
 def test_none_at_all_is_none(tmp_path: Path) -> None:
-    assert checkpoint.newest(RunFolder(tmp_path)) is None
+    assert checkpoint.newest(RunFolder(tmp_path), RUN) is None
 
 
 class Anything:
@@ -70,12 +73,12 @@ class Anything:
 def test_nothing_is_unpickled_but_data(run: Path) -> None:
     torch.save({"format": checkpoint.FORMAT, "code": Anything()}, last(run))
     with pytest.raises(CheckpointError, match="does not load"):
-        checkpoint.read(last(run))
+        checkpoint.read(last(run), RUN)
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, {"format": 1}, {"format": 99}, [1, 2]])
 def test_another_programs_is_refused(run: Path, content: object) -> None:
     torch.save(content, last(run))
     with pytest.raises(CheckpointError) as error:
-        checkpoint.read(last(run))
+        checkpoint.read(last(run), RUN)
     assert_tells(error.value, str(last(run)))

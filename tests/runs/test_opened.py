@@ -68,12 +68,12 @@ def test_predictions_are_the_files(run: Run, task: str) -> None:
 def test_texts_that_look_like_nothing_stay_texts(run: Run, tmp_path: Path) -> None:
     place = tmp_path / "run"
     shutil.copytree(run.path, place)
-    row = 'nan,"NA",1,0,0.5\n1,"",2,2,\n'
+    rows = 'nan,"NA",1,0,0.5\n1,"",2,2,\n' * 20
     head = "id,text,label,prediction,confidence\n"
-    (place / "predictions" / "sst.csv").write_text(head + row, "utf-8")
+    (place / "predictions" / "sst.csv").write_text(head + rows, "utf-8")
     frame = Run.open(place).predictions("sst")
-    assert frame[["id", "text"]].values.tolist() == [["nan", "NA"], ["1", ""]]
-    assert frame.confidence.isna().tolist() == [False, True]
+    assert frame[["id", "text"]].values.tolist() == [["nan", "NA"], ["1", ""]] * 20
+    assert frame.confidence.isna().tolist() == [False, True] * 20
 
 
 @pytest.mark.parametrize("task", ["sst", "sts"])
