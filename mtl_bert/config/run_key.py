@@ -9,7 +9,7 @@ from typing import Any
 from mtl_bert.config.settings import Settings
 
 NO_DIFFERENCE = (
-    "overrides", "logger", "logger.*", "trainer.accelerator", "trainer.num_workers",
+    "overrides", "run_key", "logger", "logger.*", "trainer.accelerator", "trainer.num_workers",
     "trainer.threads",
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
     "trainer.log_every_n_steps",
@@ -18,9 +18,6 @@ NO_DIFFERENCE = (
     "trainer.skip_limit", "trainer.profile",
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""
-
-PLACES = ("data.dir", "data.source.dir", "model.path", "model.source.path")
-"""Where things lie: what lies there is compared by itself."""
 
 STEP_SIZE = (
     "batch_size",
@@ -47,22 +44,12 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def identity(settings: Settings) -> str:
     """Sixteen hexadecimal digits that two runs share if they are told to do the same."""
-    return _digest(settings, settings.complete(), NO_DIFFERENCE)
-
-
-def checkpoint_mark(settings: Settings) -> str:
-    """What tells a run's checkpoints from another's.
-
-    It stays when the run gets more epochs, when its files move, and when a later version of the
-    program has more settings: what is at its default does not enter.
-    """
-    told = settings.model_dump(by_alias=True, mode="json", exclude_defaults=True)
-    return _name(settings, _digest(settings, told, (*NO_DIFFERENCE, *PLACES, "epochs")))
-
-
-def _digest(settings: Settings, values: Mapping[str, Any], free: Iterable[str]) -> str:
-    patterns = (*free, *STEP_SIZE, "freeze", "freeze_sets", "freeze_sets.*")
-    told = {key: value for key, value in flat(values) if not matches(key, patterns)}
+    freezing = ("freeze", "freeze_sets", "freeze_sets.*")
+    told = {
+        key: value
+        for key, value in flat(settings.complete())
+        if not matches(key, (*NO_DIFFERENCE, *STEP_SIZE, *freezing))
+    }
     told["step size"] = settings.step_size
     told["frozen"] = settings.frozen
     if settings.B is None:
@@ -71,12 +58,13 @@ def _digest(settings: Settings, values: Mapping[str, Any], free: Iterable[str]) 
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def key_of(settings: Settings) -> str:
+    """What a run's checkpoints are marked with: the name under which it began."""
+    return settings.run_key or run_name(settings)
+
+
 def run_name(settings: Settings) -> str:
     """A directory's name by which people find a run and no two different runs are confused."""
-    return _name(settings, identity(settings))
-
-
-def _name(settings: Settings, digest: str) -> str:
     parts = [str(settings.sampler.get("name", "unnamed"))]
     if settings.B is not None:
         parts.append(f"B{settings.B}")
@@ -84,4 +72,4 @@ def _name(settings: Settings, digest: str) -> str:
         parts.append(f"lambda{settings.lambda_:g}")
     if settings.frozen:
         parts.append(settings.freeze if isinstance(settings.freeze, str) else "frozen")
-    return "-".join([*parts, f"seed{settings.seed}", digest[:8]])
+    return "-".join([*parts, f"seed{settings.seed}", identity(settings)[:8]])

@@ -63,7 +63,7 @@ def saved_settings(
             "write another directory"
         ) from error
     foreign = [
-        f"{key}={name}"
+        " ".join(f"{key}={name}".split())
         for key, name in leaves
         if "_target_" in key.split(".")
         and name not in own_parts()

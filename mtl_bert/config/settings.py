@@ -222,16 +222,17 @@ class Settings(_Settings):
     """How the run is carried out."""
     logger: dict[str, Node] = _setting({}, "wandb", expected="choices from conf/logger")
     """Where metrics go besides the run's directory."""
-    # The command line that the settings come from: a note, and no setting.
+    # Notes, and no settings: the command line that these come from, and what marks checkpoints.
     overrides: list[str] | None = None
+    run_key: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        """The settings as they were given, under the names that people use, with the note."""
+        """The settings as they were given, under the names that people use, with the notes."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
     def config(self) -> dict[str, Any]:
-        """The same without the note of the command line, which results keep beside them."""
-        return {key: value for key, value in self.plain().items() if key != "overrides"}
+        """The same without the notes."""
+        return {k: v for k, v in self.plain().items() if k not in ("overrides", "run_key")}
 
     def complete(self) -> dict[str, Any]:
         """The same, with the defaults of what was not given."""

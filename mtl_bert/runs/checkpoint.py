@@ -2,7 +2,7 @@
 
 A checkpoint is a dictionary of tensors, numbers and texts, so that reading one runs no code
 (``torch.load(path, weights_only=True)``). Its ``state_dict`` is the model's, and its ``run`` the
-mark of the run that wrote it (:func:`mtl_bert.config.run_key.checkpoint_mark`).
+key of the run that wrote it (:func:`mtl_bert.config.run_key.key_of`).
 """
 
 import logging

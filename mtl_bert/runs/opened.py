@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mtl_bert.config.run_key import checkpoint_mark
+from mtl_bert.config.run_key import key_of
 from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.results import Results, RunFolder
@@ -37,14 +37,12 @@ class Run:
         path: its folder.
         settings: its own, but for one process on whatever device there is here.
         results: what it reached, and how.
-        mark: that its checkpoints carry.
         checkpoint: whose weights answer: those of the ``best`` epoch or of the ``last``.
     """
 
     path: Path
     settings: Settings
     results: Results
-    mark: str
     checkpoint: str = "best"
 
     @classmethod
@@ -92,9 +90,11 @@ class Run:
                 f"{folder.results}: expected {', '.join(settings.tasks)}, the tasks in "
                 f"{folder.config.name}, found {', '.join(results.tasks)}; write another run"
             )
-        mark = checkpoint_mark(settings)
         here: dict[str, Any] = {"accelerator": "auto", "devices": 1, "num_nodes": 1}
-        changes: dict[str, Any] = {"trainer": settings.trainer.model_copy(update=here)}
+        changes: dict[str, Any] = {
+            "run_key": key_of(settings),
+            "trainer": settings.trainer.model_copy(update=here),
+        }
         for group, name, value in (("data", "dir", data_dir), ("model", "path", model_path)):
             if value is None:
                 continue
@@ -106,7 +106,7 @@ class Run:
                 )
             source = {**chosen.source, name: str(value)}
             changes[group] = chosen.model_copy(update={"source": source})
-        return cls(folder.path, settings.model_copy(update=changes), results, mark, checkpoint)
+        return cls(folder.path, settings.model_copy(update=changes), results, checkpoint)
 
     @property
     def folder(self) -> RunFolder:
@@ -213,7 +213,7 @@ class Run:
 
         path = self.folder.checkpoint(self.checkpoint)
         try:
-            model.load_state_dict(read(path, self.mark)["state_dict"])
+            model.load_state_dict(read(path, key_of(self.settings))["state_dict"])
         except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
             reason = first_line(error.__cause__ or error)
             found = f"one that does not load ({reason})" if path.exists() else "none"

@@ -251,10 +251,11 @@ class Results(Record):
 
     def check_rows(self, task: str, rows: int, path: Path) -> None:
         """Raise UserError unless a file of a task's predictions has a row for each dev example."""
-        if rows != (n := self.tasks[task].n):
+        n, cut = self.tasks[task].n, not path.read_bytes().endswith(b"\n")
+        if rows != n or cut:
             raise UserError(
-                f"{path}: expected {n:,} rows, as many as were scored, found {rows:,}; copy the "
-                "file again, or leave it out"
+                f"{path}: expected {n:,} rows, as many as were scored, found {rows:,}"
+                f"{' and a cut line' if cut else ''}; copy the file again"
             )
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from mtl_bert.config.run_key import NO_DIFFERENCE, PLACES, STEP_SIZE, flat, matches
+from mtl_bert.config.run_key import NO_DIFFERENCE, STEP_SIZE, flat, matches
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.runs.factories import make, make_sampler
@@ -15,6 +15,9 @@ from mtl_bert.runs.results import RunState
 from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes
 from mtl_bert.training.build import Assembly
+
+# Where things lie may change as well: what lies there is compared by itself.
+MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path")
 
 MISSING = "nothing"
 
@@ -41,7 +44,7 @@ def restore(
 
 def check_changes(old: Settings, new: Settings) -> None:
     """Raise ConfigError for the first setting with which the run would have gone another way."""
-    free = [*NO_DIFFERENCE, *PLACES, "epochs"]  # restore looks at those
+    free = [*MAY_CHANGE, "epochs"]  # restore looks at those
     if old.step_size == new.step_size:
         free += STEP_SIZE
     settings = [dict(flat(each.complete())) for each in (old, new)]

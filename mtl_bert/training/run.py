@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
 from mtl_bert.config.compose import settings_yaml
-from mtl_bert.config.run_key import checkpoint_mark
+from mtl_bert.config.run_key import key_of
 from mtl_bert.config.saved import callables, saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.machine import processes, signals
@@ -68,6 +68,7 @@ def _train(settings: Settings, directory: Path) -> None:
         joined = processes.joined(settings.processes, trainer_settings.accelerator)
         first = stack.enter_context(joined) == 0  # the process that reads and writes the folder
         old, state = processes.from_first(lambda: _open(folder, settings, stack))
+        settings = settings.model_copy(update={"run_key": key_of(old)})
         parts = assemble(settings)
         logger_factories = [make(node) for node in settings.logger.values()]
         make_trainer(settings, directory)  # refuses a device that is not there
@@ -160,7 +161,7 @@ def _open(
     resume.check_changes(old, settings)
     stack.enter_context(_locked(folder))
     remove_temporaries(folder.path)
-    state = checkpoint.newest(folder, checkpoint_mark(old))
+    state = checkpoint.newest(folder, key_of(old))
     if state is None and folder.results.exists():
         raise ConfigError(
             f"epochs: expected at most {old.epochs}, as {folder.path} keeps no checkpoint to go on "
@@ -244,8 +245,8 @@ def _final_evaluation(
     best_epoch, last_epoch = processes.from_first(epochs)
     best = last = evaluate(last_epoch)
     if best_epoch != last_epoch:
-        path, mark = folder.checkpoint("best"), recorder.mark
-        best_one = processes.from_first(lambda: checkpoint.read(path, mark))
+        path, key = folder.checkpoint("best"), recorder.key
+        best_one = processes.from_first(lambda: checkpoint.read(path, key))
         module.load_state_dict(best_one["state_dict"])
         best = evaluate(best_epoch)
     if trainer.is_global_zero:

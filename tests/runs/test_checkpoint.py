@@ -8,7 +8,6 @@ from mtl_bert.runs.checkpoint import CheckpointError
 from mtl_bert.runs.results import RunFolder
 from tests.factories import assert_tells
 
-
 RUN = "rr-seed1-0a1b2c3d"
 
 
