@@ -227,7 +227,7 @@ def data_sets_of(path: str) -> list[str]:
         log.info(message, path, first_line(error))
         return []
     listed = named if isinstance(named, list) else [named]
-    return [name for name in listed if isinstance(name, str)]
+    return [str(name) for name in listed if not isinstance(name, dict | list)]
 
 
 def _card(path: str) -> str:

@@ -1,10 +1,11 @@
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
 from mtl_bert.runs import checkpoint
-from mtl_bert.runs.checkpoint import CheckpointError
+from mtl_bert.runs.checkpoint import CheckpointError, ForeignError
 from mtl_bert.runs.results import RunFolder
 from tests.factories import assert_tells
 
@@ -81,3 +82,21 @@ def test_another_programs_is_refused(run: Path, content: object) -> None:
     with pytest.raises(CheckpointError) as error:
         checkpoint.read(last(run), RUN)
     assert_tells(error.value, str(last(run)))
+
+
+def test_another_runs_is_refused_by_name_though_the_one_before_is_good(run: Path) -> None:
+    torch.save(torch.load(last(run), weights_only=True) | {"run": "arrp-seed2-1"}, last(run))
+    with pytest.raises(ForeignError) as error:
+        checkpoint.newest(RunFolder(run), RUN)
+    assert_tells(error.value, str(last(run)), RUN, "arrp-seed2-1")
+
+
+def test_a_few_compressed_bytes_do_not_become_gigabytes(run: Path) -> None:
+    parts = {}
+    with zipfile.ZipFile(last(run)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(last(run), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match="compressed"):
+        checkpoint.read(last(run), RUN)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from mtl_bert.runs.opened import Run
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import train_here
 from tests.factories import assert_tells
@@ -135,3 +136,10 @@ def test_a_run_is_not_scored_without_epochs(tmp_path: Path) -> None:
     assert isinstance(frame, pd.DataFrame)
     assert frame.empty
     assert "value" in frame
+
+
+@pytest.mark.parametrize("task", ["../../secret", "/etc/passwd", "../predictions/../../x"])
+def test_no_task_leads_out_of_the_folder(tmp_path: Path, task: str) -> None:
+    with pytest.raises(UserError) as error:
+        RunFolder(tmp_path / "run").predictions(task)
+    assert_tells(error.value, "elsewhere")
