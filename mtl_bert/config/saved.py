@@ -1,6 +1,6 @@
-"""A run's config.yaml, read again: perhaps a stranger's, so it is data and runs no code but ours.
+"""A run's config.yaml, read again: perhaps a stranger's, so it is data and calls no code but ours.
 
-Everything that opens or resumes a run reads its configuration here, before anything in it is used.
+Whatever opens or resumes a run reads its configuration here, before anything in it is used.
 """
 
 import re
@@ -19,9 +19,7 @@ from mtl_bert.utils.errors import first_line
 LONGEST, DEEPEST = 2**20, 32  # bytes, and levels of nesting; ours have some 5,000 and 6
 
 LIBRARIES = re.compile(
-    r"torch\.tensor"
-    r"|torch\.nn\.[A-Z]\w*Loss"
-    r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
+    r"torch\.tensor|torch\.nn\.[A-Z]\w*Loss|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
     r"|torchmetrics\.((classification|regression)\.)?[A-Z]\w*"
     r"|torchjd\.aggregation\.[A-Z]\w*Weighting"
     r"|transformers\.(optimization\.)?get_\w*schedule\w*",
@@ -32,7 +30,7 @@ LIBRARIES = re.compile(
 
 @cache
 def own_parts() -> frozenset[str]:
-    """What a run may name of this program: what ``conf`` itself names, and nothing else in it.
+    """What a run may name of this program: what ``conf`` itself names.
 
     A prefix would not do: ``mtl_bert.runs.provenance.subprocess.run`` begins with one.
     """
@@ -43,32 +41,26 @@ def own_parts() -> frozenset[str]:
 def saved_settings(
     path: Path, *, named: Collection[str] = (), trust: str | Path | None = None
 ) -> Settings:
-    """The settings in a run's config.yaml.
+    """The settings in a run's config.yaml; ConfigError if it is none, or may not be trusted.
 
     Args:
         path: the file.
-        named: callables that the command line names as well, as :func:`callables` finds them.
+        named: what the command line names as well (:func:`callables`).
         trust: the run's folder again, where its configuration may call others' code.
-
-    Raises:
-        ConfigError: a file that is no configuration, or one that names something to be called that
-            is neither a part of this program nor harmless.
     """
     try:
         saved = _read(path)
-        leaves = list(_leaves(saved))
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
         raise ConfigError(
             f"{path}: expected the settings of a run, found something else ({first_line(error)}); "
             "write another directory"
         ) from error
+    known = {*own_parts(), *named}
     foreign = [
         " ".join(f"{key}={name}".split())
-        for key, name in leaves
+        for key, name in _leaves(saved)
         if "_target_" in key.split(".")
-        and name not in own_parts()
-        and name not in named
-        and not (isinstance(name, str) and LIBRARIES.fullmatch(name))
+        and not (isinstance(name, str) and (name in known or LIBRARIES.fullmatch(name)))
     ]
     if foreign and not (trust and Path(trust).resolve() == path.parent.resolve()):
         raise ConfigError(
@@ -85,33 +77,25 @@ def callables(config: Any) -> set[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A mapping of plain values, all of them written out."""
     with path.open("rb") as file:
         content = file.read(LONGEST + 1)
-    if len(content) > LONGEST:
-        raise ValueError(f"more than {LONGEST:,} bytes")
     text, depth = content.decode(), 0
     for event in yaml.parse(text, yaml.SafeLoader):  # before a few lines become gigabytes
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"an alias, *{event.anchor}")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} levels")
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST or len(content) > LONGEST:
+            raise ValueError(f"an alias, {DEEPEST} levels or {LONGEST:,} bytes")
     saved: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    if not isinstance(saved, dict):
-        raise ValueError("no names")
-    for key, value in _leaves({**saved, "overrides": None}):  # the command line is only quoted
+    for key, value in _leaves(saved | {"overrides": None}):  # the command line is only quoted
         if isinstance(value, str) and ("${" in value or "\0" in value):
             raise ValueError(f"{key}: {value!r}, which is not resolved")
-    return saved
+    return dict(saved)
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that holds no others, under its dotted name."""
-    if isinstance(node, dict | list):
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-        for name, value in items:
-            yield from _leaves(value, f"{key}.{name}" if key else str(name))
-    else:
+    if not isinstance(node, dict | list):
         yield key, node
+        return
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(value, f"{key}.{name}" if key else str(name))

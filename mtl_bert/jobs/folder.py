@@ -131,7 +131,7 @@ class Folder:
             records = (json.loads(line) for line in reversed(lines))
             last = next(record for record in records if record["score"] is not None)
             return int(last["epoch"]), float(last["score"])
-        except (OSError, ValueError, LookupError, StopIteration):
+        except (OSError, ValueError, TypeError, LookupError, StopIteration):
             return None
 
     def fail(self, name: str, error: str) -> None:

@@ -26,10 +26,6 @@ class CheckpointError(UserError):
     """A file that is not a checkpoint, or no longer."""
 
 
-class ForeignError(UserError):
-    """A good checkpoint of another run."""
-
-
 class Position(NamedTuple):
     """The epoch that is going on or about to begin, from 1, and how many of its steps are done."""
 
@@ -63,7 +59,7 @@ def read(path: Path, run: str) -> dict[str, Any]:
 
     Raises:
         CheckpointError: it is missing or damaged, or another program's.
-        ForeignError: it is another run's.
+        UserError: it is another run's, and whose is the rest of the folder?
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -85,7 +81,7 @@ def read(path: Path, run: str) -> dict[str, Any]:
             "use the version of the program that wrote it"
         )
     if (other := content.get("run")) != run:
-        raise ForeignError(
+        raise UserError(
             f"{path}: expected a checkpoint of the run {run}, found one of {other}; "
             "put back its own, or write another run"
         )
@@ -93,12 +89,7 @@ def read(path: Path, run: str) -> dict[str, Any]:
 
 
 def newest(folder: RunFolder, run: str) -> dict[str, Any] | None:
-    """The newest good checkpoint of a run, None without any.
-
-    Raises:
-        CheckpointError: all are bad.
-        ForeignError: one is another run's, so that nobody knows what else in the folder is.
-    """
+    """The newest good checkpoint of a run, None without any; UserError if none can be used."""
     found, failure = None, None
     for path in map(folder.checkpoint, ("last", "previous")):
         try:

@@ -91,10 +91,8 @@ class Run:
                 f"{folder.config.name}, found {', '.join(results.tasks)}; write another run"
             )
         here: dict[str, Any] = {"accelerator": "auto", "devices": 1, "num_nodes": 1}
-        changes: dict[str, Any] = {
-            "run_key": key_of(settings),
-            "trainer": settings.trainer.model_copy(update=here),
-        }
+        trainer = settings.trainer.model_copy(update=here)
+        changes: dict[str, Any] = {"run_key": key_of(settings), "trainer": trainer}
         for group, name, value in (("data", "dir", data_dir), ("model", "path", model_path)):
             if value is None:
                 continue
@@ -206,8 +204,7 @@ class Run:
         """Give a model of the run's form the checkpoint's weights.
 
         Raises:
-            ConfigError: a checkpoint that is missing or does not load.
-            ForeignError: another run's.
+            UserError: a checkpoint that is missing, does not load or is another run's.
         """
         from mtl_bert.runs.checkpoint import CheckpointError, read  # torch takes seconds
 

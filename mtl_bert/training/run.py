@@ -246,8 +246,8 @@ def _final_evaluation(
     best = last = evaluate(last_epoch)
     if best_epoch != last_epoch:
         path, key = folder.checkpoint("best"), recorder.key
-        best_one = processes.from_first(lambda: checkpoint.read(path, key))
-        module.load_state_dict(best_one["state_dict"])
+        weights = processes.from_first(lambda: checkpoint.read(path, key)["state_dict"])
+        module.load_state_dict(weights)
         best = evaluate(best_epoch)
     if trainer.is_global_zero:
         recorder.finish(best, last)

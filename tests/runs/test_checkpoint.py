@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mtl_bert.runs import checkpoint
-from mtl_bert.runs.checkpoint import CheckpointError, ForeignError
+from mtl_bert.runs.checkpoint import CheckpointError
 from mtl_bert.runs.results import RunFolder
+from mtl_bert.utils.errors import UserError
 from tests.factories import assert_tells
 
 RUN = "rr-seed1-0a1b2c3d"
@@ -86,7 +87,7 @@ def test_another_programs_is_refused(run: Path, content: object) -> None:
 
 def test_another_runs_is_refused_by_name_though_the_one_before_is_good(run: Path) -> None:
     torch.save(torch.load(last(run), weights_only=True) | {"run": "arrp-seed2-1"}, last(run))
-    with pytest.raises(ForeignError) as error:
+    with pytest.raises(UserError) as error:
         checkpoint.newest(RunFolder(run), RUN)
     assert_tells(error.value, str(last(run)), RUN, "arrp-seed2-1")
 
