@@ -54,8 +54,8 @@ def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
         folder.checkpoint(name).unlink(missing_ok=True)
 
 
-def read(path: Path, run: str) -> dict[str, Any]:
-    """The content of a checkpoint of this run, on the CPU.
+def read(path: Path, run: str, needed: str = "state_dict") -> dict[str, Any]:
+    """The content of a checkpoint of this run that has what is needed, on the CPU.
 
     Raises:
         CheckpointError: it is missing or damaged, or another program's.
@@ -75,9 +75,9 @@ def read(path: Path, run: str) -> dict[str, Any]:
             f"{path}: expected a checkpoint of this program, found one that does not load "
             f"({first_line(error)}); write the path of another run"
         ) from error
-    if found != FORMAT:
+    if found != FORMAT or needed not in content:
         raise CheckpointError(
-            f"{path}: expected a checkpoint of format {FORMAT}, found {found}; "
+            f"{path}: expected a checkpoint of format {FORMAT} with {needed}, found {found}; "
             "use the version of the program that wrote it"
         )
     if (other := content.get("run")) != run:
@@ -93,7 +93,7 @@ def newest(folder: RunFolder, run: str) -> dict[str, Any] | None:
     found, failure = None, None
     for path in map(folder.checkpoint, ("last", "previous")):
         try:
-            found = found or (read(path, run) if path.exists() else None)
+            found = found or (read(path, run, "position") if path.exists() else None)
         except CheckpointError as error:
             log.warning("%s", error)
             failure = error

@@ -211,7 +211,7 @@ class Run:
         path = self.folder.checkpoint(self.checkpoint)
         try:
             model.load_state_dict(read(path, key_of(self.settings))["state_dict"])
-        except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
+        except (CheckpointError, RuntimeError, TypeError) as error:
             reason = first_line(error.__cause__ or error)
             found = f"one that does not load ({reason})" if path.exists() else "none"
             (other,) = {*CHECKPOINTS} - {self.checkpoint}

@@ -15,7 +15,6 @@ from mtl_bert.runs.results import RunState
 from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes
 from mtl_bert.training.build import Assembly
-from mtl_bert.utils.errors import first_line
 
 # Where things lie may change as well: what lies there is compared by itself.
 MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path")
@@ -29,20 +28,8 @@ def restore(
     """Bring freshly built parts to where the checkpoint of the run in ``directory`` left them.
 
     Raises:
-        ConfigError: training sets, a number of epochs or a state with which the run cannot go on.
+        ConfigError: training sets or a number of epochs with which the run cannot go on.
     """
-    try:
-        _restore(parts, old, new, state, directory)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"resume: expected a checkpoint that this run has written, found another in "
-            f"{directory} ({type(error).__name__}: {first_line(error)}); put back its own"
-        ) from error
-
-
-def _restore(
-    parts: Assembly, old: Settings, new: Settings, state: Mapping[str, Any], directory: Path
-) -> None:
     position, sizes = Position(*state["position"]), parts.datamodule.sizes
     if parts.datamodule.digest() != state["data"]:
         raise ConfigError(

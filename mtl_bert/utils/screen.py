@@ -14,9 +14,7 @@ class Screen(Console):
     Colours are given by ``style=`` or as rich's ``Text``.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**({"highlight": False, "markup": False, "emoji": False} | settings))
-
     def render_str(self, text: str, **settings: Any) -> Text:
         """Every string comes through here: printed, in a cell, a heading or a title."""
-        return super().render_str(printable(text), **settings)
+        plain = {"highlight": False, "markup": False, "emoji": False}
+        return super().render_str(printable(text), **(settings | plain))

@@ -18,7 +18,9 @@ def run(tmp_path: Path) -> Path:
     """The directory of a run with two checkpoints, numbered 1 and 2."""
     for number in (1, 2):
         checkpoint.write_last(
-            RunFolder(tmp_path), RUN, {"number": number, "weights": torch.arange(1000.0)}
+            RunFolder(tmp_path),
+            RUN,
+            {"position": (1, 0), "number": number, "weights": torch.arange(1000.0)},
         )
     return tmp_path
 
@@ -74,14 +76,14 @@ class Anything:
 def test_nothing_is_unpickled_but_data(run: Path) -> None:
     torch.save({"format": checkpoint.FORMAT, "code": Anything()}, last(run))
     with pytest.raises(CheckpointError, match="does not load"):
-        checkpoint.read(last(run), RUN)
+        checkpoint.read(last(run), RUN, "position")
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, {"format": 1}, {"format": 99}, [1, 2]])
 def test_another_programs_is_refused(run: Path, content: object) -> None:
     torch.save(content, last(run))
     with pytest.raises(CheckpointError) as error:
-        checkpoint.read(last(run), RUN)
+        checkpoint.read(last(run), RUN, "position")
     assert_tells(error.value, str(last(run)))
 
 
@@ -100,4 +102,10 @@ def test_a_few_compressed_bytes_do_not_become_gigabytes(run: Path) -> None:
         for name, content in parts.items():
             archive.writestr(name, content)
     with pytest.raises(CheckpointError, match="compressed"):
-        checkpoint.read(last(run), RUN)
+        checkpoint.read(last(run), RUN, "position")
+
+
+def test_the_best_ones_weights_are_no_state_to_go_on_from(run: Path) -> None:
+    checkpoint.write(last(run), RUN, {"state_dict": {}, "scores": "{}"})
+    with pytest.raises(CheckpointError, match="with position"):
+        checkpoint.read(last(run), RUN, "position")
