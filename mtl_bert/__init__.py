@@ -97,7 +97,8 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
     # Torch takes seconds to import: settings that are wrong are refused before that.
     from mtl_bert.training.run import run
 
-    return Run.open(run(settings, directory))
+    directory = run(settings, directory)
+    return Run.open(directory, trust=directory)  # its configuration was written just now
 
 
 def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":

@@ -40,6 +40,7 @@ def dashboard(
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A run with logger=wandb.")
     ] = None,
+    trust: console.Trust = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help=f"Write files only (without an account: {OUT})."),
@@ -59,7 +60,7 @@ def dashboard(
             "dashboard: expected the wandb-workspaces package, found none installed; "
             "write pip install 'mtl-bert[dashboard]'"
         )
-    subject = _subject(run, entity, project)
+    subject = _subject(run, entity, project, trust)
     # It takes seconds to import: options that are wrong are refused before that.
     from mtl_bert.tracking.wandb_workspaces import (
         NoAccountError,
@@ -82,9 +83,10 @@ def dashboard(
     print(f"{why}: nothing was created; what would be was written to {paths}")
 
 
-def _subject(run: Path | None, entity: str, project: str) -> "Subject":
+def _subject(run: Path | None, entity: str, project: str, trust: Path | None) -> "Subject":
     """What is wanted, and what the run's own configuration says where it is given."""
-    from mtl_bert.config.compose import known_tasks, saved_settings
+    from mtl_bert.config.compose import known_tasks
+    from mtl_bert.config.saved import saved_settings
     from mtl_bert.runs.results import RunFolder
     from mtl_bert.tracking.wandb_workspaces import Subject, run_id
 
@@ -96,7 +98,7 @@ def _subject(run: Path | None, entity: str, project: str) -> "Subject":
             f"--run: expected the directory of a run, found no {config.name} in {run}; "
             f"write for example {console.EXAMPLE}"
         )
-    settings = saved_settings(config)
+    settings = saved_settings(config, trust=trust)
     own = settings.logger.get("wandb", {}).get("project", PROJECT)
     return Subject(entity, project or own, settings.tasks, run_id(run))
 

@@ -17,16 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _show(composed: "Composed") -> None:
     from omegaconf import OmegaConf
-    from rich.console import Console
 
     from mtl_bert.config.compose import read_settings
     from mtl_bert.memory.preview import preview
+    from mtl_bert.utils.screen import Screen
 
     options: Any = OmegaConf.to_container(composed.config.plan)
     out = options["out"]
     settings = read_settings(composed.config)
     shown = preview(settings, options["sizes"], by_length=out is not None)
-    console = Console(highlight=False)
+    console = Screen()
     if out is not None:
         shown.write(Path(str(out)))
     console.print(shown)

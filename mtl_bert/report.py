@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtl_bert.utils import console
-from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.errors import UserError, say
 
 if TYPE_CHECKING:
     from mtl_bert.analysis.run_files import Run
@@ -91,7 +91,7 @@ def report(
                 )
         runs, chosen = ([replace(one, quoted=False) for one in some] for some in (runs, chosen))
     for warning in warnings:
-        sys.stderr.write(f"{warning}\n")
+        say(warning, sys.stderr)
     if not runs:
         where = ", ".join(map(str, directories))
         raise UserError(

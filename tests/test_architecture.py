@@ -190,6 +190,7 @@ def test_only_the_shell_knows_hydra() -> None:
         "config.command_line",
         "config.compose",
         "config.reference",
+        "config.saved",
         "runs.factories",
         "jobs.hydra_callback",
     )

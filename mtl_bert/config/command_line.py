@@ -28,11 +28,11 @@ from mtl_bert.config.compose import (
     own_part,
     read_job_settings,
     read_settings,
-    saved_settings,
 )
 from mtl_bert.config.reference import help_text
+from mtl_bert.config.saved import callables, saved_settings
 from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
-from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, told_in_a_line
+from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, say, told_in_a_line
 
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
@@ -70,9 +70,10 @@ class Composed:
                 f"resume: expected the directory of a run, found no config.yaml in {directory}; "
                 "write resume=DIR"
             )
-        before = saved_settings(path)
-        saved = OmegaConf.create(before.plain())
-        anew = [override for override in self.overrides if not override.startswith("resume=")]
+        named = callables(OmegaConf.to_container(config))
+        before = saved_settings(path, named=named, trust=config.trust and str(config.trust))
+        saved = OmegaConf.create(before.config())  # without a command line, whose ${} is quoted
+        anew = [o for o in self.overrides if not o.startswith(("resume=", "trust="))]
         for override in anew:
             key = override.lstrip("+~").partition("=")[0].partition("@")[0]
             node = NODES.get(key, key)
@@ -108,7 +109,7 @@ def run(
             shown = isinstance(error, UserError) and not wants_traceback
             if shown or in_sweep:  # Hydra itself reports only at the sweep's end
                 lead = f"job {runtime.job.num} failed: " if in_sweep else ""
-                sys.stderr.write(f"{lead}{error}\n")
+                say(f"{lead}{error}", sys.stderr)
             if not shown:
                 raise
             _remove_empty(directory, began)

@@ -1,4 +1,4 @@
-"""From a composed configuration, or the one that a run's folder keeps, to checked settings."""
+"""From a composed configuration to checked settings."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -49,6 +49,7 @@ UNSET = {"B": None, "lambda": None, "freeze": "none"}
 
 NO_SETTINGS = {
     "resume": "Directory of a run to go on with.",
+    "trust": "That directory again, where its configuration may call others' code.",
     "fail_fast": "Whether a job that fails keeps a sweep (-m) from starting more.",
 }
 """Keys of the command line that are about the command and not about the run."""
@@ -112,23 +113,6 @@ def _run_name(root: DictConfig) -> str:
 def settings_yaml(settings: Settings) -> str:
     """Settings as a run's directory keeps them."""
     return OmegaConf.to_yaml(settings.plain())
-
-
-def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
-    """The settings in a run's config.yaml, some of which (by dotted names) are others now."""
-    try:
-        saved = OmegaConf.load(path)
-        if not isinstance(saved, DictConfig):
-            raise ValueError("no names")
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        first = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{path}: expected the settings of a run, found something else ({first}); "
-            "write another directory"
-        ) from error
-    for key, value in (changes or {}).items():
-        OmegaConf.update(saved, key, value)
-    return read_settings(saved)
 
 
 def known_tasks() -> dict[str, Any]:

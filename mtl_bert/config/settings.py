@@ -59,6 +59,8 @@ Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
 Node = dict[str, Any]
+TaskName = Annotated[str, Field(pattern=r"^[^\W\d]\w*$", max_length=100)]
+"""It names parameters and files, and comes from configurations that others have written."""
 _PerTask = Count | Annotated[dict[str, Count], Field(min_length=1)] | None
 _PER_TASK = "a whole number ≥ 1, one for each task, or null"
 
@@ -204,8 +206,8 @@ class Settings(_Settings):
         expected="names of lists of patterns",
     )
     """The patterns that each name for freeze stands for; {task} is the largest task."""
-    tasks: Annotated[dict[str, Node], Field(min_length=1)] = _setting(
-        ..., "task=[sst,qqp,sts]", expected="at least one task"
+    tasks: Annotated[dict[TaskName, Node], Field(min_length=1)] = _setting(
+        ..., "task=[sst,qqp,sts]", expected="at least one task, named by letters, digits and _"
     )
     """The tasks, a file each below conf/task."""
     sampler: Node = _setting(..., "arrp")
@@ -224,16 +226,17 @@ class Settings(_Settings):
     """How the run is carried out."""
     logger: dict[str, Node] = _setting({}, "wandb", expected="choices from conf/logger")
     """Where metrics go besides the run's directory."""
-    # The command line that the settings come from: a note, and no setting.
+    # Notes, and no settings: the command line that these come from, and what marks checkpoints.
     overrides: list[str] | None = None
+    run_key: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        """The settings as they were given, under the names that people use, with the note."""
+        """The settings as they were given, under the names that people use, with the notes."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
     def config(self) -> dict[str, Any]:
-        """The same without the note of the command line, which results keep beside them."""
-        return {key: value for key, value in self.plain().items() if key != "overrides"}
+        """The same without the notes."""
+        return {k: v for k, v in self.plain().items() if k not in ("overrides", "run_key")}
 
     def complete(self) -> dict[str, Any]:
         """The same, with the defaults of what was not given."""

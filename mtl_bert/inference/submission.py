@@ -27,6 +27,8 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
     Raises:
         UserError: rows or a model that cannot be had, or nowhere to write.
     """
+    if out == opened.folder.submission:
+        opened.folder.refuse_links()
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
     tables = load_rows(make(opened.settings.data.source), tasks, split)
     texts, answered = {}, {}

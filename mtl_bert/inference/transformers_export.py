@@ -62,10 +62,10 @@ def _write(
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {
-            "program": f"mtl_bert {results.versions['mtl-bert']}",
+            "program": f"mtl_bert {results.versions.get('mtl-bert', 'unknown')}",
             "commit": results.commit,
             "checkpoint": opened.checkpoint,
-            "sampler": results.config["sampler"]["name"],
+            "sampler": opened.settings.sampler.get("name", "unnamed"),
             "seed": results.seed,
             "encoder": results.encoder,
             "data": results.data.name,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from mtl_bert.runs.results import CONFIG, Record, Results, RunFolder
 from mtl_bert.utils.files import write_text
@@ -130,7 +131,7 @@ class Folder:
             records = (json.loads(line) for line in reversed(lines))
             last = next(record for record in records if record["score"] is not None)
             return int(last["epoch"]), float(last["score"])
-        except (OSError, ValueError, LookupError, StopIteration):
+        except (OSError, ValueError, TypeError, LookupError, StopIteration):
             return None
 
     def fail(self, name: str, error: str) -> None:
@@ -212,7 +213,7 @@ def status_table(path: Path, jobs: Sequence[JobStatus]) -> Table:
     for job in jobs:
         table.add_row(
             job.name,
-            f"[{COLOURS[job.state]}]{job.state}[/]" if job.state in COLOURS else job.state,
+            Text(job.state, COLOURS.get(job.state, "")),
             "" if job.epoch is None else str(job.epoch),
             "" if job.score is None else f"{job.score:.3f}",
             "" if job.minutes is None else f"{job.minutes:.1f}",

@@ -26,7 +26,7 @@ from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED
+from mtl_bert.utils.errors import REFUSED, say
 
 log = logging.getLogger("mtl_bert")
 
@@ -80,7 +80,7 @@ class SweepCallback(Callback):
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper will come to the same error, and Hydra lets it through
         except ConfigError as error:  # which Hydra would turn into a warning
-            sys.stderr.write(f"{error}\n")
+            say(error, sys.stderr)
             sys.exit(REFUSED)
         self._folder = Folder(Path(str(config.hydra.sweep.dir)))
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())

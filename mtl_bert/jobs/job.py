@@ -23,7 +23,7 @@ from filelock import Timeout
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.folder import Folder
 from mtl_bert.machine.signals import EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED, UserError
+from mtl_bert.utils.errors import REFUSED, UserError, say
 from mtl_bert.utils.logging import plain_messages
 
 log = logging.getLogger("mtl_bert")
@@ -99,7 +99,7 @@ class JobProcess:
         folder.fail(name, error)
         self._remove_if_empty()
         more = f" (its output: {folder.output(name)})" if self.beside_others else ""
-        sys.stderr.write(f"job {number} failed: {error}{more}\n")
+        say(f"job {number} failed: {error}{more}", sys.stderr)
         if self.fail_fast and key:
             folder.stop(key, f"fail_fast, and job {number} failed")
         return NOTHING

@@ -121,9 +121,9 @@ class Preview:
 
     def __str__(self) -> str:
         """The table as a terminal shows it."""
-        from rich.console import Console
+        from mtl_bert.utils.screen import Screen
 
-        console = Console(width=100, highlight=False)
+        console = Screen(width=100)
         with console.capture() as text:
             console.print(self)
         return text.get()

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from mtl_bert.runs.results import Results, Scores
+from mtl_bert.utils.screen import Screen
 
 
 def print_summary(results: Results, directory: Path) -> None:
@@ -18,7 +18,7 @@ def print_summary(results: Results, directory: Path) -> None:
         rows[f"{sampler}, last epoch ({results.last_epoch})"] = results.last
     if results.untrained is not None:
         rows["random baseline (untrained)"] = results.untrained
-    console = Console(highlight=False)
+    console = Screen()
     console.print(scores_table(title_of(results), rows, results))
     if results.epochs:
         console.print(f"{results.minutes_per_epoch:.2f} minutes per epoch on {results.device}")

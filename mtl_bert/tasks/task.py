@@ -55,7 +55,7 @@ class Submission:
     def __post_init__(self) -> None:
         texts("submission", [text for text in (self.file, self.column) if text is not None])
         name = "x" if self.file is None else self.file
-        if Path(name).name != name or len(f"{name}{self.column}".splitlines()) != 1:
+        if Path(name).name != name or not f"{name}{self.column}".isprintable():
             raise ValueError(
                 f"submission: expected a file name without directories and a header of one line, "
                 f"found file={self.file} and column={self.column!r}; "

@@ -11,7 +11,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
-from mtl_bert.config.compose import saved_settings, settings_yaml
+from mtl_bert.config.compose import settings_yaml
+from mtl_bert.config.run_key import key_of
+from mtl_bert.config.saved import callables, saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.machine import processes, signals
 from mtl_bert.machine.hardware import in_words, resolved
@@ -66,6 +68,7 @@ def _train(settings: Settings, directory: Path) -> None:
         joined = processes.joined(settings.processes, trainer_settings.accelerator)
         first = stack.enter_context(joined) == 0  # the process that reads and writes the folder
         old, state = processes.from_first(lambda: _open(folder, settings, stack))
+        settings = settings.model_copy(update={"run_key": key_of(old)})
         parts = assemble(settings)
         logger_factories = [make(node) for node in settings.logger.values()]
         make_trainer(settings, directory)  # refuses a device that is not there
@@ -148,9 +151,10 @@ def _open(
     Raises:
         ConfigError: the folder holds a finished run, or one that these settings do not go on with.
     """
+    folder.refuse_links()
     if not folder.config.exists():
         return settings, None
-    old = saved_settings(folder.config)
+    old = saved_settings(folder.config, named=callables(settings.config()))
     if folder.results.exists():  # somebody may want more epochs than it had
         finished = json.loads(folder.results.read_text("utf-8"))
         if settings.epochs <= finished["config"]["epochs"]:
@@ -158,7 +162,7 @@ def _open(
     resume.check_changes(old, settings)
     stack.enter_context(_locked(folder))
     remove_temporaries(folder.path)
-    state = checkpoint.newest(folder)
+    state = checkpoint.newest(folder, key_of(old))
     if state is None and folder.results.exists():
         raise ConfigError(
             f"epochs: expected at most {old.epochs}, as {folder.path} keeps no checkpoint to go on "
@@ -242,8 +246,9 @@ def _final_evaluation(
     best_epoch, last_epoch = processes.from_first(epochs)
     best = last = evaluate(last_epoch)
     if best_epoch != last_epoch:
-        path = folder.checkpoint("best")
-        module.load_state_dict(processes.from_first(lambda: checkpoint.read(path)["state_dict"]))
+        path, key = folder.checkpoint("best"), recorder.key
+        weights = processes.from_first(lambda: checkpoint.read(path, key)["state_dict"])
+        module.load_state_dict(weights)
         best = evaluate(best_epoch)
     if trainer.is_global_zero:
         recorder.finish(best, last)

@@ -24,6 +24,10 @@ DataDir = Annotated[
 ModelPath = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the encoder lies now, if it moved.")
 ]
+Trust = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="RUN again, where its configuration may call others' code."),
+]
 
 KEY_VALUE = re.compile(r"([a-z][\w.]*)=(.*)", re.DOTALL)
 

@@ -1,9 +1,10 @@
-"""The errors that a user can mend."""
+"""The errors that a user can mend, and how a terminal gets texts that others have written."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 REFUSED = 2  # the exit code of a program that was told something wrong
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -18,8 +19,22 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's says, in one line."""
+    """What an error of somebody else's says, in one line; of pydantic's, where and what."""
+    if callable(errors := getattr(error, "errors", None)):
+        first = errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), str(first["msg"]))))
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are written out, so that a terminal obeys none of them."""
+    shown = (c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(shown)
+
+
+def say(message: object, file: TextIO | None = None) -> None:
+    """Print a message; whatever names are in it, it is text and nothing else."""
+    print(printable(str(message)), file=file)
 
 
 @contextmanager
@@ -30,5 +45,5 @@ def told_in_a_line() -> Iterator[None]:
     except UserError as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        sys.stderr.write(f"{error}\n")
+        say(error, sys.stderr)
         sys.exit(REFUSED)

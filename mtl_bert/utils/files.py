@@ -64,6 +64,7 @@ def write_together(texts: Mapping[Path, str]) -> None:
 @contextmanager
 def creating(directory: Path) -> Iterator[Path]:
     """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
+    directory = directory.resolve()  # a link cannot be replaced by a directory
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(TEMPORARY, f".{directory.name}.", directory.parent))
     try:

@@ -6,10 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mtl_bert.utils.errors import printable
+
+
+class Printable(logging.Formatter):
+    """Messages in which control characters are written out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, with its time where that is wanted."""
+        return printable(super().format(record))
+
 
 def plain_messages(level: int = logging.INFO) -> None:
     """Messages alone, on standard error, as ``conf/hydra/job_logging/plain.yaml`` has them."""
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Printable("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("lightning", "lightning.pytorch", "httpx", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -18,7 +30,7 @@ def plain_messages(level: int = logging.INFO) -> None:
 def messages_kept_in(path: Path) -> Iterator[None]:
     """Add every message to a file, with its time."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(Printable("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mtl_bert.config import reference
-from mtl_bert.config.compose import made_by, read_settings, saved_settings, settings_yaml
+from mtl_bert.config.compose import made_by, read_settings, settings_yaml
 from mtl_bert.config.run_key import identity
+from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import RENAMED, ConfigError, described
 from tests.composing import settings_of
 
