@@ -19,11 +19,13 @@ def _carry_out(composed: "Composed") -> float | None:
         from mtl_bert.jobs.hydra_callback import carry_out_job
 
         return carry_out_job(composed.config, composed.directory)
-    run = composed.run()
-    # Torch takes seconds to import: settings that are wrong are refused before that.
-    from mtl_bert.training.run import run as carry_out
+    from mtl_bert.runs.requested import requested
 
-    carry_out(*run)
+    settings, directory = requested(composed)
+    # Torch takes seconds to import: settings that are wrong are refused before that.
+    from mtl_bert.training.run import run
+
+    run(settings, directory)
     return None
 
 

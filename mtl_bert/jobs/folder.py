@@ -53,8 +53,8 @@ class Sweep(Record):
 
     @cached_property
     def key(self) -> str:
-        """What tells this sweep from others in its folder: its runs, or else its command."""
-        names = sorted({job.name for job in self.jobs}) or sorted(self.command)
+        """What tells this sweep from others in its folder: its jobs' runs, or else its command."""
+        names = [job.name for job in self.jobs] or sorted(self.command)
         return hashlib.blake2b("\n".join(names).encode(), digest_size=6).hexdigest()
 
 
@@ -67,8 +67,7 @@ class Folder:
     # Sweeps.
 
     def add(self, sweep: Sweep) -> None:
-        """Note what a command asks for, and try again what failed or was not started."""
-        self._file(sweep.key, "stop").unlink(missing_ok=True)
+        """Note what a command asks for, and try again what failed."""
         for job in sweep.jobs:
             self._file(job.name, "failed").unlink(missing_ok=True)
         write_text(self._file(sweep.key, "json"), sweep.model_dump_json(indent=1) + "\n")
@@ -92,13 +91,17 @@ class Folder:
         jobs = [job for sweep in self.sweeps() if sweep.key == key for job in sweep.jobs]
         return min((job.number for job in jobs if job.name == name), default=None)
 
-    def stop(self, key: str, reason: str) -> None:
-        """Have no more jobs of a sweep started."""
-        write_text(self._file(key, "stop"), reason)
+    def stop(self, process: str, reason: str) -> None:
+        """Have no more jobs started of the sweep that a process carries out."""
+        write_text(self._file(process, "stop"), reason)
 
-    def stopped(self, key: str) -> str | None:
-        """Why no more jobs of a sweep are started, if so."""
-        return _text(self._file(key, "stop"))
+    def stopped(self, process: str) -> str | None:
+        """Why no more jobs of that sweep are started, if so."""
+        return _text(self._file(process, "stop"))
+
+    def forget_stop(self, process: str) -> None:
+        """Remove what ``stop`` left."""
+        self._file(process, "stop").unlink(missing_ok=True)
 
     # Jobs.
 

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar, cast
 
@@ -16,10 +17,14 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+from torch.multiprocessing.spawn import (
+    ProcessException,
+    ProcessExitedException,
+    start_processes,
+)
 
 from mtl_bert.machine.hardware import on_gpu
-from mtl_bert.machine.signals import handled
+from mtl_bert.machine.signals import EXIT_CODE, handled, how_killed
 from mtl_bert.utils.errors import REFUSED, UserError
 from mtl_bert.utils.logging import plain_messages
 
@@ -38,11 +43,22 @@ def environment(processes: int) -> ClusterEnvironment | None:
     return None
 
 
-def spawn(function: Callable[..., None], arguments: Sequence[object], processes: int) -> None:
+def spawn(
+    function: Callable[..., None],
+    arguments: Sequence[object],
+    processes: int,
+    then: str = "start again",
+) -> None:
     """Run ``function(*arguments)`` in several new processes of this machine.
 
+    Args:
+        function: importable, as the processes import it.
+        arguments: which travel to them.
+        processes: how many.
+        then: what to do when one has been killed.
+
     Raises:
-        UserError: one of theirs.
+        UserError: one of theirs, or one of them was killed.
         SystemExit: with the code of the first that ended otherwise than well.
     """
     errors: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
@@ -54,21 +70,41 @@ def spawn(function: Callable[..., None], arguments: Sequence[object], processes:
         join=False,
         start_method="spawn",
     )
-    with handled(lambda number, _: _forward(number, running.pids())):
+    asked, killed = set[int](), dict[int, int]()
+
+    def forward(number: int, _: object) -> None:
+        asked.add(number)
+        if number == signal.SIGINT and sys.stdin is not None and os.isatty(0):
+            return  # a terminal tells everyone
+        for process in running.processes:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                if process.is_alive():
+                    os.kill(process.pid, number)
+
+    with handled(forward):
         try:
-            while not running.join():
-                pass
-        except ProcessExitedException as error:
+            ended = False
+            while not ended:
+                # Before torch ends the others, and before they fail for want of the one.
+                for sentinel in wait(list(running.sentinels)):
+                    rank = running.sentinels[sentinel]
+                    running.processes[rank].join()
+                    if (code := running.processes[rank].exitcode) < 0:
+                        killed[rank] = -code
+                ended = running.join()
+        except ProcessException as error:
+            if asked & {*killed.values()}:  # before it listened
+                sys.exit(EXIT_CODE)
+            for rank, number in killed.items():
+                raise UserError(
+                    f"trainer.devices: expected {processes} processes until the end, found process "
+                    f"{rank} {how_killed(number)}; {then}"
+                ) from None
             if not errors.empty():
                 raise UserError(errors.get()) from None
-            sys.exit(error.exit_code)
-
-
-def _forward(number: int, processes: Sequence[int]) -> None:
-    if number == signal.SIGINT and sys.stdin is not None and os.isatty(0):
-        return  # a terminal tells everyone
-    for process in processes:
-        os.kill(process, number)
+            if isinstance(error, ProcessExitedException):
+                sys.exit(error.exit_code)
+            raise
 
 
 def _child(
@@ -131,14 +167,14 @@ def in_any(so: bool) -> bool:
 
 
 def from_first(work: Callable[[], Value]) -> Value:
-    """What some work comes to in the first process, in every process; also its UserError."""
+    """What some work comes to in the first process, in every process; also what it cannot do."""
     if not dist.is_initialized():
         return work()
     answer: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             answer[0] = work()
-        except UserError as error:
+        except (UserError, OSError) as error:
             answer[1] = error
     dist.broadcast_object_list(answer, 0)
     value, failure = answer

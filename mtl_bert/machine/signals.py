@@ -1,26 +1,67 @@
-"""Being asked to stop: by a person (Ctrl-C) or by a scheduler (SIGTERM, Slurm's SIGUSR1)."""
+"""Being asked to stop: by a person (Ctrl-C, a closed terminal), a scheduler (SIGTERM, SIGUSR1)."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 EXIT_CODE = 75  # sysexits.h calls it EX_TEMPFAIL: run the same command again and it goes on
 AT_ONCE = 130  # what shells report for a program that Ctrl-C ended
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, *(() if _nohup else (signal.SIGHUP,)))
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def handle(handler: Handler) -> dict[int, Any]:
+    """Have these signals handled so; returns how they were handled before."""
+
+    def handled(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        handler(number, frame)
+
+    return {number: signal.signal(number, handled) for number in SIGNALS}
+
+
+def restore(before: dict[int, Any]) -> None:
+    """Have signals handled as ``handle`` found them."""
+    for number, earlier in before.items():
+        signal.signal(number, earlier)
 
 
 @contextmanager
-def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+def handled(handler: Handler) -> Iterator[None]:
     """Have these signals handled so, and afterwards as before."""
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    before = handle(handler)
     try:
         yield
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        restore(before)
+
+
+def name_of(number: int) -> str:
+    """A signal's name, such as SIGTERM; also of real-time signals, which have numbers only."""
+    known = {each.value: each.name for each in signal.Signals}
+    return known.get(number, f"signal {number}")
+
+
+def how_killed(number: int) -> str:
+    """How a process ended that a signal ended, in words."""
+    return f"killed by {name_of(number)}{' (out of memory?)' if number == signal.SIGKILL else ''}"
+
+
+def _leave_terminal() -> None:
+    """Send nowhere what would go to a terminal that is gone, as every write to it fails."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 class Interrupted(BaseException):
@@ -51,12 +92,11 @@ class StopRequest:
     def listen_again(self) -> None:
         """Take the signals back from whoever took them (Lightning does, in every stage)."""
         if self._listening:
-            for number in SIGNALS:
-                signal.signal(number, self._receive)
+            handle(self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Note a signal; the second Ctrl-C stops at once."""
-        name = signal.Signals(number).name
+        name = name_of(number)
         if number == signal.SIGINT and self.signal == name:
             sys.exit(AT_ONCE)
         self.signal = name

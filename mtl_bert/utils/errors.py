@@ -1,5 +1,6 @@
 """The errors that a user can mend."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,34 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def what_failed(error: OSError, where: object = "input and output", then: str = "") -> str:
+    """What the machine would not do, in a line.
+
+    Args:
+        error: its own account, which often says where.
+        where: it happened, if it does not.
+        then: what to do when it can be done.
+    """
+    expected, cure = "a place that can be used", "name another, or mend this one"
+    if error.errno in FULL:
+        expected, cure = "room to write", "make room, or name another place"
+    found = error.strerror or first_line(error)
+    return f"{error.filename or where}: expected {expected}, found {found!r}; {cure}{then}"
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """Show an error that a user can mend as its message, and end the program."""
     try:
         yield
-    except UserError as error:
+    except BrokenPipeError:  # nobody reads on: nothing is wrong
+        raise
+    except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        sys.stderr.write(f"{error}\n")
+        told = what_failed(error) if isinstance(error, OSError) else error
+        sys.stderr.write(f"{told}\n")
         sys.exit(REFUSED)

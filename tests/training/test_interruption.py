@@ -6,7 +6,7 @@ import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -86,19 +86,18 @@ def half_written(number: int) -> Callable[[], None]:
     """Die when half of a checkpoint is on disk."""
     real = torch.save
 
-    def save(content: Any, path: Path) -> None:
-        real(content, path)
-        data = path.read_bytes()
-        path.write_bytes(data[: len(data) // 2])
+    def save(content: Any, file: BinaryIO) -> None:
+        real(content, file)
+        file.truncate(file.tell() // 2)
         die()
 
     def prepare() -> None:
         calls = 0
 
-        def patched(content: Any, path: Path) -> None:
+        def patched(content: Any, file: BinaryIO) -> None:
             nonlocal calls
             calls += 1
-            (save if calls == number else real)(content, path)
+            (save if calls == number else real)(content, file)
 
         torch.save = patched  # type: ignore[assignment]
 
@@ -243,7 +242,8 @@ def send(*signals: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize(
-    ("number", "step"), [(signal.SIGTERM, 3), (signal.SIGUSR1, 8), (signal.SIGINT, 12)]
+    ("number", "step"),
+    [(signal.SIGTERM, 3), (signal.SIGUSR1, 8), (signal.SIGINT, 12), (signal.SIGHUP, 12)],
 )
 def test_asked_to_stop_it_saves_and_says_so(
     whole: dict[str, Any], tmp_path: Path, number: int, step: int
