@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from mtl_bert.__main__ import main
 from mtl_bert.config.command_line import compose
+from mtl_bert.training import run as running
 from tests.cli.driving import SMALL, Command, results_in, tree
 from tests.cli.test_wrong_values import refused
 from tests.forking import at_once
@@ -124,9 +126,14 @@ def test_a_device_is_not_replaced(command: Command, tmp_path: Path) -> None:
 
 
 def test_of_several_processes_one_has_the_directory(command: Command, tmp_path: Path) -> None:
-    """Those that start together, and one that starts amid the other's run."""
+    """All look at an empty one; the others would come to write while the first one trains."""
+    build = running.assemble
 
-    assert sorted(at_once(3, lambda _: main(["train", *RUN]))) == [0, 2, 2]
+    def work(number: int) -> None:
+        running.assemble = lambda *a: (time.sleep(number / 2), build(*a))[1]
+        main(["train", *RUN])
+
+    assert sorted(at_once(3, work)) == [0, 2, 2]
     log = (tmp_path / "run" / "train.log").read_text("utf-8")
     assert log.count("run in ") == 1
     assert results_in(tmp_path / "run").last_epoch == 2
