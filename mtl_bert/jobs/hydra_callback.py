@@ -25,7 +25,7 @@ from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
-from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, handle, name_of, restore
+from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, handle, restore
 from mtl_bert.utils.errors import REFUSED, what_failed
 
 log = logging.getLogger("mtl_bert")
@@ -129,7 +129,7 @@ class SweepCallback(Callback):
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Start no more jobs; who waits for one on this machine has it save and end."""
-        name = name_of(number)
+        name = signal.Signals(number).name
         if self._folder.stopped(this_process()) == name and number == signal.SIGINT:
             sys.exit(AT_ONCE)
         self._folder.stop(this_process(), name)

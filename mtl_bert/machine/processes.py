@@ -51,14 +51,8 @@ def spawn(
 ) -> None:
     """Run ``function(*arguments)`` in several new processes of this machine.
 
-    Args:
-        function: importable, as the processes import it.
-        arguments: which travel to them.
-        processes: how many.
-        then: what to do when one has been killed.
-
     Raises:
-        UserError: one of theirs, or one of them was killed.
+        UserError: one of theirs; or one was killed, and ``then`` says what to do.
         SystemExit: with the code of the first that ended otherwise than well.
     """
     errors: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()

@@ -44,15 +44,10 @@ def handled(handler: Handler) -> Iterator[None]:
         restore(before)
 
 
-def name_of(number: int) -> str:
-    """A signal's name, such as SIGTERM; also of real-time signals, which have numbers only."""
-    known = {each.value: each.name for each in signal.Signals}
-    return known.get(number, f"signal {number}")
-
-
 def how_killed(number: int) -> str:
     """How a process ended that a signal ended, in words."""
-    return f"killed by {name_of(number)}{' (out of memory?)' if number == signal.SIGKILL else ''}"
+    name = signal.Signals(number).name
+    return f"killed by {name}{' (out of memory?)' if number == signal.SIGKILL else ''}"
 
 
 def _leave_terminal() -> None:
@@ -96,7 +91,7 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Note a signal; the second Ctrl-C stops at once."""
-        name = name_of(number)
+        name = signal.Signals(number).name
         if number == signal.SIGINT and self.signal == name:
             sys.exit(AT_ONCE)
         self.signal = name

@@ -3,6 +3,7 @@
 import logging
 import shlex
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -206,11 +207,18 @@ def _claimed(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def _faults_told(folder: RunFolder) -> Iterator[None]:
     """Say what the machine would not do, and how to go on when it can."""
+    # Threads that write for a run, as TensorBoard's, hand their errors on to it.
+    threading.excepthook = _told_of_thread
     try:
         yield
     except OSError as error:
         then = f", then {_go_on(folder)}" if folder.config.exists() else ""
         raise UserError(what_failed(error, folder.path, then)) from error
+
+
+def _told_of_thread(thread: threading.ExceptHookArgs) -> None:
+    if not issubclass(thread.exc_type, OSError):
+        threading.__excepthook__(thread)
 
 
 def _go_on(folder: RunFolder) -> str:

@@ -27,13 +27,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def what_failed(error: OSError, where: object = "input and output", then: str = "") -> str:
-    """What the machine would not do, in a line.
-
-    Args:
-        error: its own account, which often says where.
-        where: it happened, if it does not.
-        then: what to do when it can be done.
-    """
+    """What the machine would not do, and ``where`` if the error does not say, in a line."""
     expected, cure = "a place that can be used", "name another, or mend this one"
     if error.errno in FULL:
         expected, cure = "room to write", "make room, or name another place"

@@ -3,56 +3,49 @@
 import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 TEMPORARY = ".tmp"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success sync it and rename it to ``path``."""
+    """Give a temporary file beside ``path``; on success sync it and rename it to ``path``."""
     if path.exists() and not path.is_file():  # as root one would replace /dev/null itself
         raise FileExistsError(errno.EEXIST, "Not a file", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _named(path):
-        handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            _sync(temporary)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _appearing(path, Path.touch) as temporary:
+        yield temporary
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Have an OSError name the path that people know: many have a temporary's, or none."""
+def creating(directory: Path) -> Iterator[Path]:
+    """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
+    with _appearing(directory, Path.mkdir) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _appearing(path: Path, make: Callable[..., None]) -> Iterator[Path]:
+    """Give something temporary that appears at ``path``; an OSError names no temporary place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{token_hex(4)}{TEMPORARY}")
     try:
-        yield
-    except OSError as error:
-        if TEMPORARY in str(error.filename or TEMPORARY):
+        make(temporary, exist_ok=False)
+        yield temporary
+        for each in (temporary, *temporary.rglob("*")):
+            each.chmod(0o755 if each.is_dir() else 0o644)  # some libraries write for their user
+            _sync(each)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:  # of a full disk often without any name
+        if str(temporary) in str(error.filename or temporary):
             error.filename, error.filename2 = str(path), None
         raise
-
-
-@contextmanager
-def place_for(directory: Path) -> Iterator[None]:
-    """Make a directory; it and those made for it are removed afterwards if they are empty."""
-    made = [place for place in (directory, *directory.parents) if not place.exists()]
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        yield
     finally:
-        for place in made:
-            with suppress(OSError):
-                place.rmdir()
+        _remove(temporary)
 
 
 def _sync(path: Path) -> None:
@@ -64,13 +57,18 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # perhaps it is gone, with its directory
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
 def remove_temporaries(directory: Path) -> None:
     """Remove what a process left that was killed while it wrote."""
     for path in list(directory.rglob(f".*{TEMPORARY}")):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)  # perhaps gone with its directory
+        _remove(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -87,19 +85,13 @@ def write_together(texts: Mapping[Path, str]) -> None:
 
 
 @contextmanager
-def creating(directory: Path) -> Iterator[Path]:
-    """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with _named(directory):
-        temporary = Path(tempfile.mkdtemp(TEMPORARY, f".{directory.name}.", directory.parent))
-        try:
-            yield temporary
-            for path in temporary.rglob("*"):
-                if path.is_file():  # some libraries write for their user alone
-                    path.chmod(0o644)
-                    _sync(path)
-            temporary.chmod(0o755)
-            temporary.replace(directory)
-            _sync(directory.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+def place_for(directory: Path) -> Iterator[None]:
+    """Make a directory; it and those made for it are removed afterwards if they are empty."""
+    made = [place for place in (directory, *directory.parents) if not place.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()

@@ -1,11 +1,14 @@
 """Show where a step's time goes: a trace to look at and a table, of a few steps of each phase."""
 
+import errno
 import gzip
 import json
 import logging
+import os
 from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -96,9 +99,13 @@ class StepProfile(Callback):
 
     def _keep(self, recorded: profile, title: str) -> None:
         """Add a phase to what is on disk."""
-        with replacing(self._directory / TRACE) as temporary:
-            recorded.export_chrome_trace(str(temporary))
-            trace = json.loads(temporary.read_text("utf-8"))
+        with TemporaryDirectory() as place, replacing(self._directory / TRACE) as temporary:
+            raw = Path(place) / "trace.json"
+            recorded.export_chrome_trace(str(raw))
+            try:
+                trace = json.loads(raw.read_text("utf-8"))
+            except ValueError:  # torch does not tell
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(raw)) from None
             self._trace = joined(self._trace, trace) if self._trace else trace
             with gzip.open(temporary, "wt", encoding="utf-8") as file:
                 json.dump(self._trace, file)
