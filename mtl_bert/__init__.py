@@ -90,10 +90,10 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
     """
     from mtl_bert.config.command_line import compose
     from mtl_bert.runs.opened import Run
-    from mtl_bert.runs.requested import requested
+    from mtl_bert.runs.results import CONFIG
     from mtl_bert.utils.logging import plain_messages
 
-    settings, directory = requested(compose("train", overrides, out))
+    settings, directory = compose("train", overrides, out).run(CONFIG)
     plain_messages()
     # Torch takes seconds to import: settings that are wrong are refused before that.
     from mtl_bert.training.run import run

@@ -28,9 +28,10 @@ from mtl_bert.config.compose import (
     own_part,
     read_job_settings,
     read_settings,
+    saved_settings,
 )
 from mtl_bert.config.reference import help_text
-from mtl_bert.config.settings import Settings, described, unknown_setting
+from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
 from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, told_in_a_line
 
 # What --help says of the settings.
@@ -53,24 +54,36 @@ class Composed:
     overrides: Sequence[str]
     in_sweep: bool = False
 
-    def settings(self, before: Settings | None = None) -> Settings:
-        """The settings of a new run, or of one that began with others and has some of these anew.
+    def run(self, saved_as: str) -> tuple[Settings, Path]:
+        """The settings and the folder of a new run, or of the one that ``resume`` names.
+
+        Args:
+            saved_as: the name of the file in a run's folder that keeps its settings.
 
         Raises:
-            ConfigError: settings that are wrong.
+            ConfigError: no run is there to go on with, or settings that are wrong.
         """
-        if before is None:
-            return made_by(read_settings(self.config), self.overrides)
+        config = self.config
+        if config.resume is None:
+            return made_by(read_settings(config), self.overrides), self.directory
+        directory = Path(str(config.resume))
+        path = directory / saved_as
+        if not path.is_file():
+            raise ConfigError(
+                f"resume: expected the directory of a run, found no {saved_as} in {directory}; "
+                "write resume=DIR"
+            )
+        before = saved_settings(path)
         saved = OmegaConf.create(before.plain())
         anew = [override for override in self.overrides if not override.startswith("resume=")]
         for override in anew:
             key = override.lstrip("+~").partition("=")[0].partition("@")[0]
             node = NODES.get(key, key)
-            OmegaConf.update(saved, node, OmegaConf.select(self.config, node), force_add=True)
+            OmegaConf.update(saved, node, OmegaConf.select(config, node), force_add=True)
         # Another sampler is refused for its name, not for what is left of the old one's settings.
         chosen = any(override.startswith("sampler=") for override in anew)
         settings = read_job_settings(saved)[0] if chosen else read_settings(saved)
-        return made_by(settings, [*(before.overrides or ()), *anew])
+        return made_by(settings, [*(before.overrides or ()), *anew]), directory
 
 
 def run(

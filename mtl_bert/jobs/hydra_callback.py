@@ -25,8 +25,8 @@ from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
-from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, handle, restore
-from mtl_bert.utils.errors import REFUSED, what_failed
+from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, handle
+from mtl_bert.utils.errors import REFUSED, told
 
 log = logging.getLogger("mtl_bert")
 
@@ -89,7 +89,7 @@ class SweepCallback(Callback):
             self._folder.add(self._sweep)
             self._folder.forget_stop(this_process())  # of a process that had this one's number
         except OSError as error:
-            sys.stderr.write(f"{what_failed(error)}\n")
+            sys.stderr.write(f"{told(error)}\n")
             sys.exit(REFUSED)
         os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: this_process()}
         self._handlers = handle(self._stop)
@@ -107,7 +107,8 @@ class SweepCallback(Callback):
         """Say how the sweep ended; the exit code is 0 if all its jobs are done."""
         if self._sweep is None:
             return
-        restore(self._handlers)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         del os.environ[SWEEP], os.environ[SWEEP_PROCESS]
         names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
         states = {name: self._folder.state(name) for name in names}

@@ -23,7 +23,7 @@ from filelock import Timeout
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.folder import Folder
 from mtl_bert.machine.signals import EXIT_CODE, SIGNALS, how_killed
-from mtl_bert.utils.errors import REFUSED, UserError
+from mtl_bert.utils.errors import REFUSED, UserError, first_line, told
 from mtl_bert.utils.logging import plain_messages
 
 log = logging.getLogger("mtl_bert")
@@ -146,21 +146,20 @@ class JobProcess:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         threading.Thread(target=_stop_with_the_parent, daemon=True).start()
-        if self.beside_others:
-            with self.folder.output(self.name).open("ab") as file:
-                for stream in (sys.stdout, sys.stderr):
-                    stream.flush()
-                    os.dup2(file.fileno(), stream.fileno())
-        plain_messages()
         try:
+            if self.beside_others:
+                with self.folder.output(self.name).open("ab") as file:
+                    for stream in (sys.stdout, sys.stderr):
+                        stream.flush()
+                        os.dup2(file.fileno(), stream.fileno())
+            plain_messages()
             answer.send(self._run())
-        except UserError as error:
-            answer.send(str(error))
+        except (UserError, OSError) as error:
+            answer.send(told(error))
             sys.exit(REFUSED)
         except Exception as error:
             traceback.print_exc()
-            first = (str(error).strip() or "no message").splitlines()[0]
-            answer.send(f"{type(error).__name__}: {first}")
+            answer.send(f"{type(error).__name__}: {first_line(error)}")
             sys.exit(1)
 
     def _run(self) -> float:

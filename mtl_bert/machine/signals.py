@@ -28,12 +28,6 @@ def handle(handler: Handler) -> dict[int, Any]:
     return {number: signal.signal(number, handled) for number in SIGNALS}
 
 
-def restore(before: dict[int, Any]) -> None:
-    """Have signals handled as ``handle`` found them."""
-    for number, earlier in before.items():
-        signal.signal(number, earlier)
-
-
 @contextmanager
 def handled(handler: Handler) -> Iterator[None]:
     """Have these signals handled so, and afterwards as before."""
@@ -41,7 +35,8 @@ def handled(handler: Handler) -> Iterator[None]:
     try:
         yield
     finally:
-        restore(before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def how_killed(number: int) -> str:

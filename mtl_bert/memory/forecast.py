@@ -16,6 +16,7 @@ from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import first_line
 
 if TYPE_CHECKING:
     from mtl_bert.sampling.usage import Work
@@ -36,8 +37,7 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[W
     try:
         return _forecast(resolved(settings), tables, works)
     except Exception as error:  # encoders are anybody's, and what is asked for is the plan
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return [f"memory not estimated: {reason}"]
+        return [f"memory not estimated: {first_line(error)}"]
 
 
 def _forecast(

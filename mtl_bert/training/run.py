@@ -30,7 +30,7 @@ from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
 from mtl_bert.training.evaluation import Evaluation
-from mtl_bert.utils.errors import UserError, what_failed
+from mtl_bert.utils.errors import UserError, told
 from mtl_bert.utils.files import place_for, remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
 
@@ -213,7 +213,7 @@ def _faults_told(folder: RunFolder) -> Iterator[None]:
         yield
     except OSError as error:
         then = f", then {_go_on(folder)}" if folder.config.exists() else ""
-        raise UserError(what_failed(error, folder.path, then)) from error
+        raise UserError(told(error, folder.path, then)) from error
 
 
 def _told_of_thread(thread: threading.ExceptHookArgs) -> None:

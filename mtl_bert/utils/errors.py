@@ -26,8 +26,10 @@ def first_line(error: BaseException) -> str:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def what_failed(error: OSError, where: object = "input and output", then: str = "") -> str:
-    """What the machine would not do, and ``where`` if the error does not say, in a line."""
+def told(error: UserError | OSError, where: object = "input and output", then: str = "") -> str:
+    """An error in a line: what the machine would not do, and ``where``, if it does not say."""
+    if isinstance(error, UserError):
+        return str(error)
     expected, cure = "a place that can be used", "name another, or mend this one"
     if error.errno in FULL:
         expected, cure = "room to write", "make room, or name another place"
@@ -45,6 +47,5 @@ def told_in_a_line() -> Iterator[None]:
     except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        told = what_failed(error) if isinstance(error, OSError) else error
-        sys.stderr.write(f"{told}\n")
+        sys.stderr.write(f"{told(error)}\n")
         sys.exit(REFUSED)

@@ -38,7 +38,7 @@ def refuse() -> None:
 
 @pytest.mark.parametrize(
     ("number", "told"),
-    [(signal.SIGKILL, r"SIGKILL \(out of memory\?\)"), (signal.SIGSEGV, "SIGSEGV")],
+    [(signal.SIGKILL, r"SIGKILL \(out of memory\?\)"), (signal.SIGALRM, "SIGALRM")],
 )
 def test_the_one_that_was_killed_is_named(number: int, told: str) -> None:
     work = of_rank(first=partial(time.sleep, 60), second=partial(kill, number))
