@@ -30,7 +30,9 @@ def told(error: UserError | OSError, where: object = "input and output", then: s
     """An error in a line: what the machine would not do, and ``where``, if it does not say."""
     if isinstance(error, UserError):
         return str(error)
-    expected, cure = "a place that can be used", "name another, or mend this one"
+    expected, cure = "the system to do as asked", "mend that"
+    if error.filename:
+        expected, cure = "a place that can be used", "name another, or mend this one"
     if error.errno in FULL:
         expected, cure = "room to write", "make room, or name another place"
     found = error.strerror or first_line(error)

@@ -36,6 +36,7 @@ def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
     assert in_a_fork(work) == 0
 
 
+@pytest.mark.skipif(signal.SIGHUP not in signals.SIGNALS, reason="these tests run under nohup")
 def test_a_terminal_that_is_gone_fails_no_write() -> None:
     """The run has to save, and its messages and its bar still come."""
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -32,6 +31,20 @@ def kill(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def signal_at(monkeypatch: pytest.MonkeyPatch, number: int, which: int) -> None:
+    """Send a signal to this process when it begins to wait for the ``number``-th time."""
+    real, calls = processes.wait, 0
+
+    def wait(sentinels: list[int]) -> list[object]:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            kill(which)
+        return real(sentinels)
+
+    monkeypatch.setattr(processes, "wait", wait)
+
+
 def refuse() -> None:
     raise UserError("x: expected this, found that; write this")
 
@@ -51,7 +64,7 @@ def test_what_one_refuses_is_told_and_ends_the_other() -> None:
         processes.spawn(of_rank(first=partial(time.sleep, 60), second=refuse), (), 2)
 
 
-def test_a_signal_reaches_who_is_left() -> None:
+def test_a_signal_reaches_who_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first has ended: nothing is sent to it, and nothing raised."""
 
     def listen() -> None:
@@ -61,15 +74,17 @@ def test_a_signal_reaches_who_is_left() -> None:
                 time.sleep(0.05)
         raise SystemExit(EXIT_CODE)
 
-    threading.Timer(1, lambda: kill(signal.SIGHUP)).start()
+    signal_at(monkeypatch, 2, signal.SIGUSR1)
     with pytest.raises(SystemExit) as end:
         processes.spawn(of_rank(first=lambda: None, second=listen), (), 2)
     assert end.value.code == EXIT_CODE
 
 
-def test_a_signal_before_anybody_listens_asks_to_start_again() -> None:
+def test_a_signal_before_anybody_listens_asks_to_start_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sleep = partial(time.sleep, 60)
-    threading.Timer(1, lambda: kill(signal.SIGTERM)).start()
+    signal_at(monkeypatch, 1, signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         processes.spawn(of_rank(first=sleep, second=sleep), (), 2)
     assert end.value.code == EXIT_CODE
