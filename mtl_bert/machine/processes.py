@@ -17,11 +17,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch.multiprocessing.spawn import (
-    ProcessException,
-    ProcessExitedException,
-    start_processes,
-)
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, start_processes
 
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.signals import EXIT_CODE, handled, how_killed

@@ -8,7 +8,8 @@ program itself and its data, what kernels need inside, and what an allocator hol
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -100,9 +101,13 @@ def estimate(
     )
 
 
-def computing(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which a step of such a precision computes."""
-    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
+@contextmanager
+def counted(model: nn.Module, precision: str) -> "Iterator[LiveBytes]":
+    """Compute as a step of such a precision does, counting what is made besides the model."""
+    there = [*model.parameters(), *model.buffers()]
+    live = LiveBytes(there)
+    with torch.autocast(there[0].device.type, HALF.get(precision), enabled=precision in HALF), live:
+        yield live
 
 
 class StepRows(NamedTuple):
@@ -122,22 +127,15 @@ def rows_of_a_step(
     precision: str,
     processes: int = 1,
 ) -> StepRows:
-    """Take every task of a step forward and backward, counting.
+    """Take every task of a step forward and backward, counting; frozen is what is in such a step.
 
-    Args:
-        model: its parameters are frozen as they are in such a step.
-        work: the step.
-        batch_of: a task and a number -> so many of its examples.
-        precision: as ``trainer.precision``.
-        processes: several copy each row into a buffer, which holds all rows of the step.
+    Several processes copy each row into a buffer, which holds all rows of the step.
     """
-    there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     batches = {task: batch_of(task, count) for task, count in work.examples.items()}
-    live, rows = LiveBytes(there), dict[str, list[Tensor]]()
-    sizes, activations = dict[str, int](), dict[str, int]()
+    rows, sizes, activations = dict[str, list[Tensor]](), dict[str, int](), dict[str, int]()
     model.train()
-    with computing(there[0].device, precision), live:
+    with counted(model, precision) as live:
         for task, batch in batches.items():
             for _ in range(min(work.parts, 2)):  # a third takes no more than the second
                 before = live.now
@@ -167,10 +165,8 @@ def rows_of_a_step(
 
 def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: str) -> int:
     """The most bytes at once while a batch is predicted, besides the model's own."""
-    there = [*model.parameters(), *model.buffers()]
-    live = LiveBytes(there)
     model.eval()
-    with torch.inference_mode(), computing(there[0].device, precision), live:
+    with torch.inference_mode(), counted(model, precision) as live:
         model(task, batch)
     return live.peak
 

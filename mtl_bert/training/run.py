@@ -125,7 +125,7 @@ def _train(settings: Settings, directory: Path) -> None:
             log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
 
         trains = datamodule.total_steps > 0
-        with _stopping_when_asked(parts, directory, first):
+        with _stopping_when_asked(parts, folder, first):
             if state is None and (trainer_settings.baseline or not trains):
                 trainer.validate(module, datamodule, verbose=False)
                 assert module.evaluation is not None
@@ -226,7 +226,7 @@ def _go_on(folder: RunFolder) -> str:
 
 
 @contextmanager
-def _stopping_when_asked(parts: Assembly, directory: Path, first: bool) -> Iterator[None]:
+def _stopping_when_asked(parts: Assembly, folder: RunFolder, first: bool) -> Iterator[None]:
     """Listen to signals; say how to go on when one has stopped the run."""
     stop = parts.module.stop
     try:
@@ -237,7 +237,7 @@ def _stopping_when_asked(parts: Assembly, directory: Path, first: bool) -> Itera
             epoch, step = parts.module.position
             sys.stderr.write(
                 f"stopped by {stop.signal or 'a signal elsewhere'} after {step} steps of epoch "
-                f"{epoch}; write resume={directory} to go on\n"
+                f"{epoch}; {_go_on(folder)}\n"
             )
         sys.exit(signals.EXIT_CODE)
 
