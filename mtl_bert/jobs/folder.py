@@ -66,8 +66,9 @@ class Folder:
 
     # Sweeps.
 
-    def add(self, sweep: Sweep) -> None:
-        """Note what a command asks for, and try again what failed."""
+    def add(self, sweep: Sweep, process: str) -> None:
+        """Note what a command asks for, whose process that is, and try again what failed."""
+        self._file(process, "stop").unlink(missing_ok=True)  # of one that had the same number
         for job in sweep.jobs:
             self._file(job.name, "failed").unlink(missing_ok=True)
         write_text(self._file(sweep.key, "json"), sweep.model_dump_json(indent=1) + "\n")
@@ -98,10 +99,6 @@ class Folder:
     def stopped(self, process: str) -> str | None:
         """Why no more jobs of that sweep are started, if so."""
         return _text(self._file(process, "stop"))
-
-    def forget_stop(self, process: str) -> None:
-        """Remove what ``stop`` left."""
-        self._file(process, "stop").unlink(missing_ok=True)
 
     # Jobs.
 

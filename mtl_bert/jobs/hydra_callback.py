@@ -86,8 +86,7 @@ class SweepCallback(Callback):
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
         self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
         try:
-            self._folder.add(self._sweep)
-            self._folder.forget_stop(this_process())  # of a process that had this one's number
+            self._folder.add(self._sweep, this_process())
         except OSError as error:
             sys.stderr.write(f"{told(error)}\n")
             sys.exit(REFUSED)
@@ -115,7 +114,6 @@ class SweepCallback(Callback):
         done = sum(state == State.DONE for state in states.values())
         reason = self._folder.stopped(this_process())
         by_signal = stopped_by_signal(self._folder, this_process())
-        self._folder.forget_stop(this_process())
         if done == len(names) and not (by_signal and not names):
             return
         if by_signal:
