@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar, cast
 
@@ -60,7 +59,7 @@ def spawn(
         join=False,
         start_method="spawn",
     )
-    asked, killed = set[int](), dict[int, int]()
+    asked = set[int]()
 
     def forward(number: int, _: object) -> None:
         asked.add(number)
@@ -73,27 +72,21 @@ def spawn(
 
     with handled(forward):
         try:
-            ended = False
-            while not ended:
-                # Before torch ends the others, and before they fail for want of the one.
-                for sentinel in wait(list(running.sentinels)):
-                    rank = running.sentinels[sentinel]
-                    running.processes[rank].join()
-                    if (code := running.processes[rank].exitcode) < 0:
-                        killed[rank] = -code
-                ended = running.join()
+            while not running.join():
+                pass
         except ProcessException as error:
-            if asked & {*killed.values()}:  # before it listened
+            code = error.exit_code if isinstance(error, ProcessExitedException) else 1
+            if -code in asked:  # before it listened
                 sys.exit(EXIT_CODE)
-            for rank, number in killed.items():
+            if code < 0:
                 raise UserError(
                     f"trainer.devices: expected {processes} processes until the end, found process "
-                    f"{rank} {how_killed(number)}; {then}"
+                    f"{error.error_index} {how_killed(-code)}; {then}"
                 ) from None
             if not errors.empty():
                 raise UserError(errors.get()) from None
             if isinstance(error, ProcessExitedException):
-                sys.exit(error.exit_code)
+                sys.exit(code)
             raise
 
 

@@ -3,13 +3,14 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 
 from mtl_bert.machine import processes
-from mtl_bert.machine.signals import EXIT_CODE, StopRequest
+from mtl_bert.machine.signals import EXIT_CODE, Handler, StopRequest
 from mtl_bert.utils.errors import UserError
 
 
@@ -31,18 +32,18 @@ def kill(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def signal_at(monkeypatch: pytest.MonkeyPatch, number: int, which: int) -> None:
-    """Send a signal to this process when it begins to wait for the ``number``-th time."""
-    real, calls = processes.wait, 0
+def signalled(monkeypatch: pytest.MonkeyPatch, number: int, after: float) -> None:
+    """Send a signal to this process so many seconds after it began to listen."""
+    real = processes.handled
 
-    def wait(sentinels: list[int]) -> list[object]:
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            kill(which)
-        return real(sentinels)
+    @contextmanager
+    def handled(handler: Handler) -> Iterator[None]:
+        with real(handler):
+            time.sleep(after)
+            kill(number)
+            yield
 
-    monkeypatch.setattr(processes, "wait", wait)
+    monkeypatch.setattr(processes, "handled", handled)
 
 
 def refuse() -> None:
@@ -74,7 +75,7 @@ def test_a_signal_reaches_who_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
                 time.sleep(0.05)
         raise SystemExit(EXIT_CODE)
 
-    signal_at(monkeypatch, 2, signal.SIGUSR1)
+    signalled(monkeypatch, signal.SIGUSR1, after=0.5)
     with pytest.raises(SystemExit) as end:
         processes.spawn(of_rank(first=lambda: None, second=listen), (), 2)
     assert end.value.code == EXIT_CODE
@@ -84,7 +85,7 @@ def test_a_signal_before_anybody_listens_asks_to_start_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sleep = partial(time.sleep, 60)
-    signal_at(monkeypatch, 1, signal.SIGTERM)
+    signalled(monkeypatch, signal.SIGTERM, after=0)
     with pytest.raises(SystemExit) as end:
         processes.spawn(of_rank(first=sleep, second=sleep), (), 2)
     assert end.value.code == EXIT_CODE
