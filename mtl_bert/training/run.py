@@ -30,7 +30,7 @@ from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
 from mtl_bert.training.evaluation import Evaluation
-from mtl_bert.utils.errors import UserError, told
+from mtl_bert.utils.errors import UserError, first_line, told
 from mtl_bert.utils.files import place_for, remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
 
@@ -53,7 +53,9 @@ def run(settings: Settings, directory: Path) -> Path:
     if count == 1 or processes.environment(count) is not None:
         _train(settings, directory)
     elif nodes == 1:
-        processes.spawn(_train, (settings, directory), count, _go_on(RunFolder(directory)))
+        folder = RunFolder(directory)
+        with _faults_told(folder):
+            processes.spawn(_train, (settings, directory), count, _go_on(folder))
     else:
         raise ConfigError(
             "trainer.num_nodes: expected 1 where neither torchrun nor Slurm starts the program, "
@@ -214,6 +216,13 @@ def _faults_told(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         then = f", then {_go_on(folder)}" if folder.config.exists() else ""
         raise UserError(told(error, folder.path, then)) from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"trainer.num_workers: expected workers until the end, found {first_line(error)} "
+            f"(out of memory?); {_go_on(folder)}, with fewer of them"
+        ) from error
 
 
 def _told_of_thread(thread: threading.ExceptHookArgs) -> None:

@@ -46,6 +46,8 @@ def told_in_a_line() -> Iterator[None]:
         yield
     except BrokenPipeError:  # nobody reads on: nothing is wrong
         raise
+    except KeyboardInterrupt:  # before anything listens to it
+        sys.exit(130)
     except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise

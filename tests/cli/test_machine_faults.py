@@ -1,6 +1,7 @@
 """What the machine would not do is told in one line, nothing is left by halves, and it goes on."""
 
 import errno
+import multiprocessing
 import os
 import resource
 import shutil
@@ -42,6 +43,16 @@ def limited() -> None:
     at_step(1, lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)))()
 
 
+def killed() -> None:
+    """Kill the processes that make batches."""
+
+    def kill(*_: object) -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    at_step(2, kill)()
+
+
 def removed() -> None:
     at_step(5, lambda *_: shutil.rmtree("run"))()
 
@@ -57,15 +68,16 @@ PLACE = "expected a place that can be used|found"
         (limited, f"last.ckpt: {ROOM}"),
         (full("results.json"), f"results.json: {ROOM}"),
         (removed, f"metrics.csv: {PLACE} 'No such file"),
+        (killed, "trainer.num_workers: expected workers until|is killed|run to go on, with fewer"),
     ],
-    ids=["full", "limited", "full at the end", "removed"],
+    ids=["full", "limited", "full at the end", "removed", "killed"],
 )
 def test_a_run_that_cannot_write_says_so_and_goes_on(
     command: Command, tmp_path: Path, hook: Callable[[], None], message: str
 ) -> None:
     def work() -> None:
         hook()
-        outcome = command("train", *RUN)
+        outcome = command("train", *RUN, f"trainer.num_workers={int(hook is killed)}")
         told = tmp_path / "told"
         told.write_text(outcome.err)
         raise SystemExit(outcome.code)
