@@ -8,8 +8,7 @@ program itself and its data, what kernels need inside, and what an allocator hol
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -101,13 +100,9 @@ def estimate(
     )
 
 
-@contextmanager
-def counted(model: nn.Module, precision: str) -> "Iterator[LiveBytes]":
-    """Compute as a step of such a precision does, counting what is made besides the model."""
-    there = [*model.parameters(), *model.buffers()]
-    live = LiveBytes(there)
-    with torch.autocast(there[0].device.type, HALF.get(precision), enabled=precision in HALF), live:
-        yield live
+def computing(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a step of such a precision computes."""
+    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
 class StepRows(NamedTuple):
@@ -131,11 +126,13 @@ def rows_of_a_step(
 
     Several processes copy each row into a buffer, which holds all rows of the step.
     """
+    there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     batches = {task: batch_of(task, count) for task, count in work.examples.items()}
-    rows, sizes, activations = dict[str, list[Tensor]](), dict[str, int](), dict[str, int]()
+    live, rows = LiveBytes(there), dict[str, list[Tensor]]()
+    sizes, activations = dict[str, int](), dict[str, int]()
     model.train()
-    with counted(model, precision) as live:
+    with computing(there[0].device, precision), live:
         for task, batch in batches.items():
             for _ in range(min(work.parts, 2)):  # a third takes no more than the second
                 before = live.now
@@ -165,8 +162,10 @@ def rows_of_a_step(
 
 def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: str) -> int:
     """The most bytes at once while a batch is predicted, besides the model's own."""
+    there = [*model.parameters(), *model.buffers()]
+    live = LiveBytes(there)
     model.eval()
-    with torch.inference_mode(), counted(model, precision) as live:
+    with torch.inference_mode(), computing(there[0].device, precision), live:
         model(task, batch)
     return live.peak
 

@@ -213,16 +213,19 @@ def _faults_told(folder: RunFolder) -> Iterator[None]:
     threading.excepthook = _told_of_thread
     try:
         yield
-    except OSError as error:
+    except (OSError, EOFError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError):  # nobody reads on: nothing is wrong
+            raise
+        lost = isinstance(error, ConnectionError | EOFError)  # in the middle of a batch
+        if lost or str(error).startswith("DataLoader worker"):
+            raise UserError(
+                f"trainer.num_workers: expected workers until the end, found {first_line(error)} "
+                f"(out of memory?); {_go_on(folder)}, with fewer of them"
+            ) from error
+        if not isinstance(error, OSError):
+            raise
         then = f", then {_go_on(folder)}" if folder.config.exists() else ""
         raise UserError(told(error, folder.path, then)) from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise UserError(
-            f"trainer.num_workers: expected workers until the end, found {first_line(error)} "
-            f"(out of memory?); {_go_on(folder)}, with fewer of them"
-        ) from error
 
 
 def _told_of_thread(thread: threading.ExceptHookArgs) -> None:

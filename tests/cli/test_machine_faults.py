@@ -68,7 +68,7 @@ PLACE = "expected a place that can be used|found"
         (limited, f"last.ckpt: {ROOM}"),
         (full("results.json"), f"results.json: {ROOM}"),
         (removed, f"metrics.csv: {PLACE} 'No such file"),
-        (killed, "trainer.num_workers: expected workers until|is killed|run to go on, with fewer"),
+        (killed, "trainer.num_workers: expected workers until the end|run to go on, with fewer"),
     ],
     ids=["full", "limited", "full at the end", "removed", "killed"],
 )
