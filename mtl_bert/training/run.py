@@ -19,7 +19,6 @@ from mtl_bert.machine.hardware import in_words, resolved
 from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint, provenance
 from mtl_bert.runs.factories import make
-from mtl_bert.runs.opened import Run
 from mtl_bert.runs.results import RunFolder, RunState
 from mtl_bert.runs.summary import print_summary
 from mtl_bert.tracking.loggers import WandbCallback, open_loggers, run_labels, wandb_logger
@@ -76,7 +75,7 @@ def _train(settings: Settings, directory: Path) -> None:
         if opened is None:
             if first:
                 log.info("finished already; nothing is done")
-                print_summary(Run.open(directory).results, directory)
+                print_summary(folder.read_results(), directory)
             return
         old, state = opened
         parts = assemble(settings)
@@ -166,7 +165,15 @@ def _open(
         return settings, None
     old = saved_settings(folder.config)
     resume.check_changes(old, settings)
-    finished = Run.open(folder.path).results.config["epochs"] if folder.results.exists() else 0
+    finished = 0
+    if folder.results.exists():
+        try:
+            finished = folder.read_results().config["epochs"]
+        except ValueError as error:
+            raise ConfigError(
+                f"{folder.results}: expected the results of a run, found something else "
+                f"({first_line(error)}); write hydra.run.dir=ANOTHER"
+            ) from error
     if settings.epochs == finished:
         return None
     if settings.epochs < finished:

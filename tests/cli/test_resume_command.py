@@ -110,6 +110,13 @@ def test_a_command_that_has_finished_is_answered_with_its_results(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
 
+def test_damaged_results_are_refused(tmp_path: Path, command: Command, trained: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text("{")
+    outcome = command("train", "resume=run")
+    refused(outcome.code, outcome.err, "results.json: expected the results of a run|found|write")
+
+
 @pytest.mark.parametrize(
     ("keep", "kept"),
     [
