@@ -19,7 +19,7 @@ from tests.cli.test_wrong_values import refused
 from tests.forking import at_once
 from tests.training.test_interruption import at_step
 
-RUN = (*SMALL, "sampler=rr", "epochs=2", "trainer.save_steps=2", "hydra.run.dir=run")
+RUN = (*SMALL, "sampler=rr", "trainer.save_steps=2", "hydra.run.dir=run")
 
 
 def full(name: str) -> Callable[[], None]:
@@ -54,7 +54,7 @@ def killed() -> None:
 
 
 def removed() -> None:
-    at_step(5, lambda *_: shutil.rmtree("run"))()
+    at_step(2, lambda *_: shutil.rmtree("run"))()
 
 
 ROOM = "expected room to write|found|make room, or|then write resume=|run to go on"
@@ -89,7 +89,7 @@ def test_a_run_that_cannot_write_says_so_and_goes_on(
     assert not [path for path in tree(tmp_path) if path.endswith(".tmp")]
     again = command("train", *RUN)
     assert again.code == 0, again.err
-    assert results_in(tmp_path / "run").last_epoch == 2
+    assert results_in(tmp_path / "run").last_epoch == 1
 
 
 LONG = "x" * 300
@@ -148,7 +148,7 @@ def test_of_several_processes_one_has_the_directory(command: Command, tmp_path: 
     assert sorted(at_once(3, work)) == [0, 2, 2]
     log = (tmp_path / "run" / "train.log").read_text("utf-8")
     assert log.count("run in ") == 1
-    assert results_in(tmp_path / "run").last_epoch == 2
+    assert results_in(tmp_path / "run").last_epoch == 1
 
 
 def test_default_directories_are_never_the_same() -> None:
