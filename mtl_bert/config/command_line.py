@@ -54,8 +54,11 @@ class Composed:
     overrides: Sequence[str]
     in_sweep: bool = False
 
-    def run(self) -> tuple[Settings, Path]:
+    def run(self, saved_as: str) -> tuple[Settings, Path]:
         """The settings and the folder of a new run, or of the one that ``resume`` names.
+
+        Args:
+            saved_as: the name of the file in a run's folder that keeps its settings.
 
         Raises:
             ConfigError: no run is there to go on with, or settings that are wrong.
@@ -64,10 +67,10 @@ class Composed:
         if config.resume is None:
             return made_by(read_settings(config), self.overrides), self.directory
         directory = Path(str(config.resume))
-        path = directory / "config.yaml"
+        path = directory / saved_as
         if not path.is_file():
             raise ConfigError(
-                f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+                f"resume: expected the directory of a run, found no {saved_as} in {directory}; "
                 "write resume=DIR"
             )
         named = callables(OmegaConf.to_container(config))

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
+from secrets import token_hex
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -37,6 +38,9 @@ for _name, _model in (
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
+
+# What is in no other run's name; the same wherever one configuration is asked for it.
+OmegaConf.register_new_resolver("unique", lambda: token_hex(4), use_cache=True)
 
 # The directory of a sweep's job, seen from Hydra's part of the configuration.
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))

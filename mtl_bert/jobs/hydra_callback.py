@@ -25,8 +25,8 @@ from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
-from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED, say
+from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, handle
+from mtl_bert.utils.errors import REFUSED, say, told
 
 log = logging.getLogger("mtl_bert")
 
@@ -85,9 +85,13 @@ class SweepCallback(Callback):
         self._folder = Folder(Path(str(config.hydra.sweep.dir)))
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
         self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
-        self._folder.add(self._sweep)
+        try:
+            self._folder.add(self._sweep, this_process())
+        except OSError as error:
+            sys.stderr.write(f"{told(error)}\n")
+            sys.exit(REFUSED)
         os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: this_process()}
-        self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        self._handlers = handle(self._stop)
         if jobs:
             names = {job.name for job in jobs}
             done = sum(self._folder.state(name) == State.DONE for name in names)
@@ -108,8 +112,8 @@ class SweepCallback(Callback):
         names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
         states = {name: self._folder.state(name) for name in names}
         done = sum(state == State.DONE for state in states.values())
-        reason = self._folder.stopped(self._sweep.key)
-        by_signal = stopped_by_signal(self._folder, self._sweep.key)
+        reason = self._folder.stopped(this_process())
+        by_signal = stopped_by_signal(self._folder, this_process())
         if done == len(names) and not (by_signal and not names):
             return
         if by_signal:
@@ -124,11 +128,10 @@ class SweepCallback(Callback):
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Start no more jobs; who waits for one on this machine has it save and end."""
-        assert self._sweep is not None
         name = signal.Signals(number).name
-        if self._folder.stopped(self._sweep.key) == name and number == signal.SIGINT:
+        if self._folder.stopped(this_process()) == name and number == signal.SIGINT:
             sys.exit(AT_ONCE)
-        self._folder.stop(self._sweep.key, name)
+        self._folder.stop(this_process(), name)
 
 
 def _jobs(config: DictConfig) -> tuple[Job, ...]:

@@ -124,14 +124,9 @@ def rows_of_a_step(
     precision: str,
     processes: int = 1,
 ) -> StepRows:
-    """Take every task of a step forward and backward, counting.
+    """Take every task of a step forward and backward, counting; frozen is what is in such a step.
 
-    Args:
-        model: its parameters are frozen as they are in such a step.
-        work: the step.
-        batch_of: a task and a number -> so many of its examples.
-        precision: as ``trainer.precision``.
-        processes: several copy each row into a buffer, which holds all rows of the step.
+    Several processes copy each row into a buffer, which holds all rows of the step.
     """
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,6 +1,5 @@
 """The memory of a run that is only planned, in lines for people."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,12 @@ from mtl_bert.config.settings import Settings
 from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch
 from mtl_bert.data.tokenize import Tokenize
-from mtl_bert.machine.hardware import on_gpu, resolved
+from mtl_bert.machine.hardware import on_gpu, resolved, usable_memory
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import first_line
 
 if TYPE_CHECKING:
     from mtl_bert.sampling.usage import Work
@@ -37,8 +37,7 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[W
     try:
         return _forecast(resolved(settings), tables, works)
     except Exception as error:  # encoders are anybody's, and what is asked for is the plan
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return [f"memory not estimated: {reason}"]
+        return [f"memory not estimated: {first_line(error)}"]
 
 
 def _forecast(
@@ -107,7 +106,7 @@ def _items(
         task, count = found.largest
         largest = f"{count} of {task} at once, {lengths[task]} tokens each"
     if device.type == "cpu":
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = usable_memory()
     else:
         installed = torch.cuda.get_device_properties(device).total_memory
     return [

@@ -15,6 +15,7 @@ from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, r
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
 from mtl_bert.sampling.usage import Largest, Usage, records, usage
+from mtl_bert.utils.errors import told
 from mtl_bert.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -114,10 +115,7 @@ class Preview:
                 for epoch in self:
                     file.writelines(json.dumps(record) + "\n" for record in records(epoch))
         except OSError as error:
-            raise ConfigError(
-                f"plan.out: expected a file that can be written, found {error.strerror} at {path}; "
-                "write another name"
-            ) from error
+            raise ConfigError(f"plan.out: {told(error)}") from error
 
     def __str__(self) -> str:
         """The table as a terminal shows it."""

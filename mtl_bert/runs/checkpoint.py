@@ -9,7 +9,7 @@ import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import torch
 
@@ -36,9 +36,17 @@ class Position(NamedTuple):
 def write(path: Path, run: str, content: Mapping[str, Any], keep: Path | None = None) -> None:
     """Replace a checkpoint of a run as a whole; ``keep`` is where the one before goes."""
     with replacing(path) as temporary:
-        torch.save({"format": FORMAT, "run": run, **content}, temporary)
+        with temporary.open("wb") as file:
+            _save({"format": FORMAT, "run": run, **content}, file)
         if keep is not None and path.exists():
             path.replace(keep)
+
+
+def _save(content: Mapping[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:  # of torch's archive, where the file's own error came first
+        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def write_last(folder: RunFolder, run: str, content: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The errors that a user can mend, and how a terminal gets texts that others have written."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -37,13 +38,33 @@ def say(message: object, file: TextIO | None = None) -> None:
     print(printable(str(message)), file=file)
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def told(error: UserError | OSError, where: object = "input and output", then: str = "") -> str:
+    """An error in a line: what the machine would not do, and ``where``, if it does not say."""
+    if isinstance(error, UserError):
+        return str(error)
+    expected, cure = "the system to do as asked", "mend that"
+    if error.filename:
+        expected, cure = "a place that can be used", "name another, or mend this one"
+    if error.errno in FULL:
+        expected, cure = "room to write", "make room, or name another place"
+    found = error.strerror or first_line(error)
+    return f"{error.filename or where}: expected {expected}, found {found!r}; {cure}{then}"
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """Show an error that a user can mend as its message, and end the program."""
     try:
         yield
-    except UserError as error:
+    except BrokenPipeError:  # nobody reads on: nothing is wrong
+        raise
+    except KeyboardInterrupt:  # before anything listens to it
+        sys.exit(130)
+    except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        say(error, sys.stderr)
+        say(told(error), sys.stderr)
         sys.exit(REFUSED)

@@ -26,10 +26,18 @@ def plain_messages(level: int = logging.INFO) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+class _MessageFile(logging.FileHandler):
+    """A file that says so where it cannot be written, as any other does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Raise what was caught, of which ``logging`` prints a traceback and goes on."""
+        raise
+
+
 @contextmanager
 def messages_kept_in(path: Path) -> Iterator[None]:
     """Add every message to a file, with its time."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _MessageFile(path, encoding="utf-8")
     handler.setFormatter(Printable("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

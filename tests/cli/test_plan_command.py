@@ -200,7 +200,7 @@ def test_a_wrong_order_leaves_no_half_file(command: Command, tmp_path: Path) -> 
     ("out", "message"),
     [
         (".", "plan.out: expected a file's name, found the directory"),
-        ("taken/plan.jsonl", "plan.out: expected a file that can be written, found"),
+        ("taken/plan.jsonl", "plan.out: taken: expected a place that can be used, found"),
     ],
 )
 def test_a_place_that_cannot_be_written(

@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_written_leaves_the_others(
     (out / "sts-dev-output.csv").mkdir()
     refused = command("predict", str(trained), "--split", "dev", "--out", "out")
     assert refused.code == 2
-    assert refused.err.startswith("--out: expected a directory that can be written to, found out")
+    assert refused.err.startswith("out/sts-dev-output.csv: expected a place that can be used")
     assert (out / "sst-dev-output.csv").read_text() == "old"
     assert not [path for path in tree(out) if path.startswith(".")]
 

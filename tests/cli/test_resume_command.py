@@ -92,8 +92,32 @@ def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(
     outcome = command(*chosen)
     assert outcome.code == 0, outcome.err
     assert results_in(tmp_path / "more").last_epoch == 3
-    again = command(*chosen)
-    refused(again.code, again.err, "hydra.run.dir: expected a new directory|found a finished run")
+    again = command("train", "resume=more", "epochs=2")
+    refused(
+        again.code, again.err, "epochs: expected at least 3|has finished|found 2|write epochs=3"
+    )
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_command_that_has_finished_is_answered_with_its_results(
+    tmp_path: Path, command: Command, trained: Path, resume: bool
+) -> None:
+    """Schedulers start jobs again that had ended well."""
+    shutil.copytree(trained, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    same = [*SMALL, "epochs=2", "B=16", "hydra.run.dir=run", "trainer.num_workers=2"]
+    outcome = command("train", *(["resume=run"] if resume else same))
+    assert (outcome.code, outcome.err) == (0, "finished already; nothing is done\n")
+    assert f"{results_in(trained).score:.3f}" in outcome.out
+    assert "run written to" in outcome.out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_damaged_results_are_refused(tmp_path: Path, command: Command, trained: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text("{")
+    outcome = command("train", "resume=run")
+    refused(outcome.code, outcome.err, "results.json: expected the results of a run|found|write")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 """Show where a step's time goes, in a few steps of each phase: a trace to look at, and a table."""
 
+import errno
+import json
 import logging
+import os
 from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -13,7 +17,7 @@ from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_fun
 from mtl_bert.data.batch import Batch
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.datamodule import datamodule_of
-from mtl_bert.utils.files import replacing, write_text
+from mtl_bert.utils.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +97,14 @@ class StepProfile(Callback):
 
     def _keep(self, recorded: profile, title: str) -> None:
         """Write a phase's trace, and add the phase to the summary."""
-        with replacing(self._directory / TRACE.format(self._phase)) as temporary:
-            recorded.export_chrome_trace(str(temporary))
+        with TemporaryDirectory() as place:
+            raw = Path(place) / "trace.json"
+            recorded.export_chrome_trace(str(raw))
+            try:
+                json.loads(trace := raw.read_text("utf-8"))
+            except ValueError:  # torch does not tell
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(raw)) from None
+        write_text(self._directory / TRACE.format(self._phase), trace)
         self._summaries.append(summary(recorded.key_averages(), title))
         write_text(self._directory / SUMMARY, "\n".join(self._summaries))
 
