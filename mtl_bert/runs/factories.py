@@ -8,29 +8,47 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from mtl_bert.config.compose import SAMPLER_KEYS, sampler_keys
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.nodes import check_types
+from mtl_bert.config.settings import ConfigError, Settings, shown
 from mtl_bert.sampling import Sampler
+from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mtl_bert.data import Corpus
     from mtl_bert.data.corpus import Selection
+    from mtl_bert.data.sources.records import Source
+    from mtl_bert.model.encoder import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
 
 
-def make(node: Any) -> Any:
-    """Make the object that a node's ``_target_`` names; ConfigError if it refuses its settings."""
+def make(node: Any, where: str, *needed: str) -> Any:
+    """Make the object that a node's ``_target_`` names.
+
+    Args:
+        node: what the settings say of it.
+        where: its dotted name among them.
+        needed: attributes that what is made has to have.
+
+    Raises:
+        ConfigError: it refuses its settings, or is something else.
+    """
     try:
-        return instantiate(node, _convert_="all")
+        made = instantiate(node, _convert_="all")
+        check_types(node, where)
+        if "_target_" in node and all(hasattr(made, name) for name in needed):
+            return made
+        raise ConfigError(
+            f"{where}._target_: expected what makes an object with {', '.join(needed)}, found "
+            f"{shown(node.get('_target_'))}; mend the file in which it stands"
+        )
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, ValueError):
+        if isinstance(cause, UserError):
+            raise cause from None
+        if ": expected " in str(cause):
             raise ConfigError(str(cause)) from cause
-        if isinstance(cause, TypeError):  # a setting that the target does not have
-            raise ConfigError(
-                f"{node['_target_']}: expected its own settings, found others ({cause}); "
-                "--cfg job shows them"
-            ) from cause
+        check_types(node, where)
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
@@ -42,12 +60,13 @@ def make(node: Any) -> Any:
         unknown = re.search(r"Error locating target '([^']+)'", str(error))
         if unknown:
             raise ConfigError(
-                f"_target_: expected something that can be imported, found {unknown.group(1)}; "
+                f"{where}: expected something that can be imported, found {unknown.group(1)}; "
                 "mend the file that names it"
             ) from error
-        if cause is not None:
-            raise cause from None
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(
+            f"{where}: expected settings that {node.get('_target_')} takes, found others "
+            f"({first_line(cause or error)}); --cfg job shows them"
+        ) from error
 
 
 def make_sampler(settings: Settings) -> Sampler:
@@ -60,13 +79,13 @@ def make_sampler(settings: Settings) -> Sampler:
     }
     own = {key: value for key, value in settings.sampler.items() if key != "name"}
     shared = {SAMPLER_KEYS[key]: values[key] for key in sampler_keys(settings.sampler)}
-    sampler: Sampler = make(own | shared)
+    sampler: Sampler = make(own | shared, "sampler", "__call__")
     return sampler
 
 
 def make_surgery(settings: Settings) -> "Surgery":
     """The surgery, its method's settings for tasks being for tasks that are there."""
-    surgery: Surgery = make(settings.surgery)
+    surgery: Surgery = make(settings.surgery, "surgery", "method", "scope")
     try:
         surgery.method.check_tasks(list(settings.tasks))
     except ValueError as error:
@@ -77,7 +96,7 @@ def make_surgery(settings: Settings) -> "Surgery":
 def make_tasks(settings: Settings) -> "list[Task]":
     """The tasks, in the order in which they are configured."""
     return [
-        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node})
+        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node}, f"tasks.{name}")
         for name, node in settings.tasks.items()
     ]
 
@@ -86,7 +105,29 @@ def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[st
     """The tasks' tables, whole; DataError or HubError if they cannot be had or used."""
     from mtl_bert.data import load  # torch takes seconds to import
 
-    return load(make(settings.data.source), tasks, settings.data.max_bad_share, splits)
+    return load(make_source(settings), tasks, settings.data.max_bad_share, splits)
+
+
+def make_source(settings: Settings) -> "Source":
+    """Where the tasks' tables come from."""
+    source: Source = make(settings.data.source, "data.source", "name", "read")
+    return source
+
+
+def make_encoder_source(settings: Settings) -> "EncoderSource":
+    """Where the encoder comes from."""
+    source: EncoderSource = make(settings.model.source, "model.source", "encoder", "tokenizer")
+    return source
+
+
+def make_optimizer(settings: Settings) -> Any:
+    """From parameters to their optimizer."""
+    return make(settings.optimizer, "optimizer", "__call__")
+
+
+def make_scheduler(settings: Settings) -> Any:
+    """From an optimizer and a run's steps to its schedule."""
+    return make(settings.scheduler, "scheduler", "__call__")
 
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":

@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
+from mtl_bert.config.command_line import assignment
 from mtl_bert.config.compose import saved_settings, settings_yaml
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.machine import processes, signals
@@ -67,7 +68,7 @@ def _train(settings: Settings, directory: Path) -> None:
         first = stack.enter_context(joined) == 0  # the process that reads and writes the folder
         old, state = processes.from_first(lambda: _open(folder, settings, stack))
         parts = assemble(settings)
-        logger_factories = [make(node) for node in settings.logger.values()]
+        logger_factories = [make(node, f"logger.{name}") for name, node in settings.logger.items()]
         make_trainer(settings, directory)  # refuses a device that is not there
         if state is not None:
             resume.restore(parts, old, settings, state, directory)
@@ -212,7 +213,7 @@ def _stopping_when_asked(parts: Assembly, directory: Path, first: bool) -> Itera
             epoch, step = parts.module.position
             sys.stderr.write(
                 f"stopped by {stop.signal or 'a signal elsewhere'} after {step} steps of epoch "
-                f"{epoch}; write resume={directory} to go on\n"
+                f"{epoch}; write {assignment('resume', directory)} to go on\n"
             )
         sys.exit(signals.EXIT_CODE)
 
