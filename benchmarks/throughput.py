@@ -30,7 +30,7 @@ from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from mtl_bert.config.compose import CONF, read_settings
 from mtl_bert.config.settings import Settings
 from mtl_bert.data.corpus import source_of
-from mtl_bert.runs.factories import make_encoder_source, make_source, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.epoch import Sizes
@@ -91,11 +91,11 @@ def settings_of(overrides: Sequence[str]) -> Settings:
 def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseLoop]:
     """The contestants in the course's style that were chosen."""
     settings = settings_of([*overrides, "trainer.packing=false"])
-    tasks, source = make_tasks(settings), make_source(settings)
+    tasks, source = make_tasks(settings), make(settings.data.source, "data.source")
     tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
     loops, encoded = {}, None
     for name in filter(COURSE.__contains__, chosen):
-        text_model = make_text_model(settings, tasks, make_encoder_source(settings))
+        text_model = make_text_model(settings, tasks, make(settings.model.source, "model.source"))
         encoded = encoded or {t: text_model.tokenize(table) for t, table in tables.items()}
         loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, COURSE[name])
     return loops

@@ -433,7 +433,9 @@ def explained(
             )
             text = unknown_setting(key, known, own)
     else:  # what a file of the user's own says, most of all
-        first = re.split(r" ?(?:full_key|Config search path|Search path|Available options|See http)", text)
+        first = re.split(
+            r" ?(?:full_key|Config search path|Search path|Available options|See http)", text
+        )
         text = first[0] or type(error).__name__
         if ": expected " not in text:
             text = f"settings: expected some that Hydra can compose, found {text}; see --help"

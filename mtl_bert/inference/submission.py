@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from mtl_bert.data import Table, load_rows
-from mtl_bert.runs.factories import make_source, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.opened import Run
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import UserError
@@ -28,7 +28,7 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
         UserError: rows or a model that cannot be had, or nowhere to write.
     """
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
-    tables = load_rows(make_source(opened.settings), tasks, split)
+    tables = load_rows(make(opened.settings.data.source, "data.source"), tasks, split)
     texts, answered = {}, {}
     for task in tasks:
         path = out / file_name(task, split)

@@ -14,7 +14,7 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import on_gpu, resolved
 from mtl_bert.memory.estimate import Estimate, estimate
-from mtl_bert.runs.factories import make_encoder_source, make_optimizer, make_tasks
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
 
@@ -44,7 +44,7 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[W
 def _forecast(
     settings: Settings, tables: Mapping[str, Table], works: "Sequence[Work]"
 ) -> list[str]:
-    wanted, source = settings.trainer, make_encoder_source(settings)
+    wanted, source = settings.trainer, make(settings.model.source, "model.source")
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
         text_model = make_text_model(settings, make_tasks(settings), source)
@@ -56,7 +56,7 @@ def _forecast(
             model,
             works,
             lambda task, n: _batch(tokenize, model.tasks[task], lengths[task], n).to(device),
-            make_optimizer(settings),
+            make(settings.optimizer, "optimizer"),
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,

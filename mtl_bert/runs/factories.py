@@ -16,19 +16,20 @@ from mtl_bert.utils.errors import UserError, first_line
 if TYPE_CHECKING:
     from mtl_bert.data import Corpus
     from mtl_bert.data.corpus import Selection
-    from mtl_bert.data.sources.records import Source
-    from mtl_bert.model.encoder import EncoderSource
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
 
 
-def make(node: Any, where: str, *needed: str) -> Any:
+NEEDED = {"surgery": "method", "data.source": "read", "model.source": "encoder"}
+"""An attribute by which one knows what is made for a setting; all else is called."""
+
+
+def make(node: Any, where: str) -> Any:
     """Make the object that a node's ``_target_`` names.
 
     Args:
         node: what the settings say of it.
         where: its dotted name among them.
-        needed: attributes that what is made has to have.
 
     Raises:
         ConfigError: it refuses its settings, or is something else.
@@ -36,10 +37,11 @@ def make(node: Any, where: str, *needed: str) -> Any:
     try:
         made = instantiate(node, _convert_="all")
         check_types(node, where)
-        if "_target_" in node and all(hasattr(made, name) for name in needed):
+        needed = "name" if where.startswith("tasks.") else NEEDED.get(where, "__call__")
+        if "_target_" in node and hasattr(made, needed):
             return made
         raise ConfigError(
-            f"{where}._target_: expected what makes an object with {', '.join(needed)}, found "
+            f"{where}._target_: expected what makes an object with {needed}, found "
             f"{shown(node.get('_target_'))}; mend the file in which it stands"
         )
     except InstantiationException as error:
@@ -79,13 +81,13 @@ def make_sampler(settings: Settings) -> Sampler:
     }
     own = {key: value for key, value in settings.sampler.items() if key != "name"}
     shared = {SAMPLER_KEYS[key]: values[key] for key in sampler_keys(settings.sampler)}
-    sampler: Sampler = make(own | shared, "sampler", "__call__")
+    sampler: Sampler = make(own | shared, "sampler")
     return sampler
 
 
 def make_surgery(settings: Settings) -> "Surgery":
     """The surgery, its method's settings for tasks being for tasks that are there."""
-    surgery: Surgery = make(settings.surgery, "surgery", "method", "scope")
+    surgery: Surgery = make(settings.surgery, "surgery")
     try:
         surgery.method.check_tasks(list(settings.tasks))
     except ValueError as error:
@@ -105,29 +107,9 @@ def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[st
     """The tasks' tables, whole; DataError or HubError if they cannot be had or used."""
     from mtl_bert.data import load  # torch takes seconds to import
 
-    return load(make_source(settings), tasks, settings.data.max_bad_share, splits)
-
-
-def make_source(settings: Settings) -> "Source":
-    """Where the tasks' tables come from."""
-    source: Source = make(settings.data.source, "data.source", "name", "read")
-    return source
-
-
-def make_encoder_source(settings: Settings) -> "EncoderSource":
-    """Where the encoder comes from."""
-    source: EncoderSource = make(settings.model.source, "model.source", "encoder", "tokenizer")
-    return source
-
-
-def make_optimizer(settings: Settings) -> Any:
-    """From parameters to their optimizer."""
-    return make(settings.optimizer, "optimizer", "__call__")
-
-
-def make_scheduler(settings: Settings) -> Any:
-    """From an optimizer and a run's steps to its schedule."""
-    return make(settings.scheduler, "scheduler", "__call__")
+    return load(
+        make(settings.data.source, "data.source"), tasks, settings.data.max_bad_share, splits
+    )
 
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":

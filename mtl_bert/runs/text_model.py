@@ -16,7 +16,7 @@ from mtl_bert.data.table import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
-from mtl_bert.runs.factories import make_encoder_source, make_sampler, make_tasks
+from mtl_bert.runs.factories import make, make_sampler, make_tasks
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
@@ -125,7 +125,9 @@ def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
-    loaded = make_text_model(settings, make_tasks(settings), make_encoder_source(settings))
+    loaded = make_text_model(
+        settings, make_tasks(settings), make(settings.model.source, "model.source")
+    )
     load_into(loaded.model)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return loaded

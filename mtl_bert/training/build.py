@@ -27,12 +27,9 @@ from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.runs.factories import (
-    make_encoder_source,
-    make_optimizer,
+    make,
     make_sampler,
-    make_scheduler,
     make_selections,
-    make_source,
     make_surgery,
     make_tasks,
     read_corpus,
@@ -84,8 +81,14 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     """
     tasks = make_tasks(settings)
     sampler, surgery = make_sampler(settings), make_surgery(settings)
-    optimizer, scheduler = make_optimizer(settings), make_scheduler(settings)
-    encoder_source, source = make_encoder_source(settings), make_source(settings)
+    optimizer, scheduler = (
+        make(settings.optimizer, "optimizer"),
+        make(settings.scheduler, "scheduler"),
+    )
+    encoder_source, source = (
+        make(settings.model.source, "model.source"),
+        make(settings.data.source, "data.source"),
+    )
     sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from mtl_bert.config.run_key import NO_DIFFERENCE, STEP_SIZE, flat, matches
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.checkpoint import Position
-from mtl_bert.runs.factories import make_sampler, make_scheduler
+from mtl_bert.runs.factories import make, make_sampler
 from mtl_bert.runs.results import RunState
 from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes
@@ -107,7 +107,7 @@ def _rates(settings: Settings, sampler: Sampler, sizes: Sizes, steps: int) -> li
         for epoch in range(1, settings.epochs + 1)
     )
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    schedule = make_scheduler(settings)(optimizer, total)
+    schedule = make(settings.scheduler, "scheduler")(optimizer, total)
     assert isinstance(schedule, LambdaLR)
     (factor,) = schedule.lr_lambdas
     return [float(factor(step)) for step in range(steps + 1)]

@@ -102,7 +102,7 @@ class Command(TyperCommand):
         for parameter in parameters:
             value = found.get(parameter.name)
             values = [value] if isinstance(value, str) else value or ()
-            if parameter.type.name == "path" and "" in values:  # it would be where one works
+            if "" in values and parameter.metavar != "TEXT":  # a place would be where one works
                 raise UserError(
                     f"{_shown(parameter)}: expected {parameter.help.rstrip('.')}, found an empty "
                     f"name; see {ctx.command_path} --help"

@@ -114,7 +114,10 @@ WRONG = [
         "scheduler.warmup_ratio=3",
         "scheduler.warmup_ratio: expected a share|found 3|scheduler.warmup_ratio=0.1",
     ),
-    ("scheduler.warmup_ratio=abc", "scheduler.warmup_ratio: expected a share|found 'abc'|write"),
+    (
+        "scheduler.warmup_ratio=abc",
+        "scheduler.warmup_ratio: expected a number|found 'abc'|leave it out",
+    ),
     ("scheduler.name=greedy", "scheduler.name: expected one of linear|found 'greedy'|write"),
     ("+scheduler.nope=1", "scheduler: expected name and warmup_ratio|'nope'|leave it out"),
     ("surgery.scope=x", "surgery.scope: expected all or shared|found 'x'|surgery.scope=all"),
@@ -124,13 +127,13 @@ WRONG = [
         "surgery=fixed +surgery.method.task_weights.nope=1",
         "task_weights: expected tasks of sst, sts|found 'nope'|task_weights={sst: 0.5}",
     ),
-    ("+sampler.nope=1", "expected its own settings|'nope'|--cfg job"),
+    ("+sampler.nope=1", "sampler: expected settings that|ARRP takes|'nope'|--cfg job"),
     ("sampler=full sampler.order=[sst]", "expected each of sst, sts once|found sst|write"),
     ("sampler=full sampler.order=5", "sampler.order: expected a list|found 5|write"),
     ("logger=nope", "logger: expected one of tensorboard, wandb|found 'nope'|see --help"),
     ("logger=wandb logger.wandb.mode=x", "logger.wandb.mode: expected auto|found 'x'|write"),
     ("trainer.profile=maybe", "trainer.profile: expected true or false|found 'maybe'|profile=true"),
-    ("B==3", "Error parsing override 'B==3'"),
+    ("B==3", "B: expected a value in Hydra's grammar|found '=3'|write for example B=24000"),
 ]
 
 

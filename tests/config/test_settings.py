@@ -64,7 +64,8 @@ def test_an_example_is_a_value_that_the_setting_takes() -> None:
 
 def test_what_a_setting_takes_is_told_from_its_type() -> None:
     expected = {setting.key: setting.expected for setting in described()}
-    assert expected["epochs"] == "a whole number ≥ 1"
+    assert expected["epochs"] == "a whole number ≥ 1 and ≤ 100,000"
+    assert expected["batch_size"] == "a whole number ≥ 1"
     assert expected["group_by_length"] == "a whole number ≥ 2 or null"
     assert expected["data.share"] == "a number > 0 and ≤ 1"
     assert expected["model.dropout"] == "a number ≥ 0 and < 1"
