@@ -44,7 +44,7 @@ from mtl_bert.config.reference import choices, help_text
 from mtl_bert.config.run_key import flat
 from mtl_bert.config.settings import ConfigError, Settings, described, shown, unknown_setting
 from mtl_bert.utils.console import reading_to_the_end, words_of
-from mtl_bert.utils.errors import FULL_ERROR, UserError, told_in_a_line
+from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, told_in_a_line
 
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
@@ -338,7 +338,7 @@ def _readable(word: str, sweep: bool) -> str:
         text = word.partition("=")[2]
         raise UserError(
             f"{key}: expected one value, found several ({shown(text)[1:-1]}); write "
-            f"{assignment(key, text)}, or -m to train with each"
+            f"{_advice(key, text)}, or -m to train with each"
         )
     if key in LABELS:
         raise UserError(
@@ -360,10 +360,9 @@ def _check_choice(group: str, value: object) -> None:
     several = isinstance(value, list) and (group in LISTS or "/" in group)
     names = value if isinstance(value, list) and several else [value]
     for name in names:
-        if isinstance(name, str) and "${" in name:
-            continue
-        file = f"{group}/{name}".removesuffix(".yaml") + ".yaml"
-        if not isinstance(name, str) or not any((one / file).is_file() for one in PLACES):
+        if isinstance(name, str) and ("${" in name or "/" in name):
+            continue  # Hydra finds out
+        if not isinstance(name, str) or name.removesuffix(".yaml") not in there:
             close = difflib.get_close_matches(str(name), there, n=1)
             raise UserError(
                 f"{group}: expected one of {', '.join(there)}, found {shown(name)}; "
@@ -389,13 +388,17 @@ def _unreadable(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@:]+", key):
         return f"command line: expected KEY=VALUE, found {shown(word)}; see --help"
+    advice = _advice(key, value)
+    return f"{key}: expected a value in Hydra's grammar, found {shown(value)}; write {advice}"
+
+
+def _advice(key: str, value: str) -> str:
+    """What to write for a text that Hydra does not read as one."""
     name = key.lstrip("+~")
     setting = {each.key: each for each in described()}.get(NODES.get(name, name))
     if setting is not None and not setting.expected.startswith("text"):
-        advice = f"for example {setting.example}"
-    else:
-        advice = assignment(key, str(Path(value).expanduser()))
-    return f"{key}: expected a value in Hydra's grammar, found {shown(value)}; write {advice}"
+        return f"for example {setting.example}"
+    return assignment(key, f"{Path.home()}{value[1:]}" if value.startswith("~/") else value)
 
 
 def assignment(key: str, value: object) -> str:
@@ -432,6 +435,10 @@ def explained(
                 each.startswith(parent) for each in composed
             )
             text = unknown_setting(key, known, own)
+    elif merging := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
+        key, value = merging.groups()
+        why = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
+        text = f"{key}: expected another kind of value, found {shown(value)}{why}; see --help"
     else:  # what a file of the user's own says, most of all
         first = re.split(
             r" ?(?:full_key|Config search path|Search path|Available options|See http)", text

@@ -113,7 +113,8 @@ def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config, DictConfig):
         return dict(config)
     try:
-        plain: Any = OmegaConf.to_container(own_part(config), resolve=True)
+        own = own_part(config) if "hydra" in config else config
+        plain: Any = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(
             f"{error.full_key or 'settings'}: expected a value that can be had, found none "

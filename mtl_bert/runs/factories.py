@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from mtl_bert.config.compose import SAMPLER_KEYS, sampler_keys
@@ -36,20 +35,13 @@ def make(node: Any, where: str) -> Any:
     """
     try:
         made = instantiate(node, _convert_="all")
-        check_types(node, where)
-        needed = "name" if where.startswith("tasks.") else NEEDED.get(where, "__call__")
-        if "_target_" in node and hasattr(made, needed):
-            return made
-        raise ConfigError(
-            f"{where}._target_: expected what makes an object with {needed}, found "
-            f"{shown(node.get('_target_'))}; mend the file in which it stands"
-        )
-    except InstantiationException as error:
+    except Exception as error:  # constructors fail in as many ways as there are
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if ": expected " in str(cause):
-            raise ConfigError(str(cause)) from cause
+        if ": expected " in (said := str(cause)):
+            inside = where.startswith("tasks.") and re.split(r"[.:]", said)[0] in node
+            raise ConfigError(f"{where}.{said}" if inside else said) from cause
         check_types(node, where)
         root: BaseException = error
         while root.__cause__ is not None:
@@ -69,6 +61,14 @@ def make(node: Any, where: str) -> Any:
             f"{where}: expected settings that {node.get('_target_')} takes, found others "
             f"({first_line(cause or error)}); --cfg job shows them"
         ) from error
+    check_types(node, where)
+    needed = "name" if where.startswith("tasks.") else NEEDED.get(where, "__call__")
+    if "_target_" in node and hasattr(made, needed):
+        return made
+    raise ConfigError(
+        f"{where}._target_: expected what makes an object with {needed}, found "
+        f"{shown(node.get('_target_'))}; mend the file in which it stands"
+    )
 
 
 def make_sampler(settings: Settings) -> Sampler:
