@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import hydra
 from hydra import initialize_config_dir
@@ -41,7 +41,6 @@ from mtl_bert.config.compose import (
     saved_settings,
 )
 from mtl_bert.config.reference import choices, help_text
-from mtl_bert.config.run_key import flat
 from mtl_bert.config.settings import ConfigError, Settings, described, shown, unknown_setting
 from mtl_bert.utils.console import reading_to_the_end, words_of
 from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, told_in_a_line
@@ -55,7 +54,13 @@ LISTS = ("task", "logger")
 LABELS = ("sampler.name", "data.source.name")
 """What a choice is called in results; its file says so, and nobody else."""
 
-MODES = ("help", "hydra-help", "version", "run", "multirun", "shell-completion", "cfg", "info")
+OBJECTS = ("sampler.", "surgery.", "optimizer.", "scheduler.", "tasks.", "data.source.",
+           "model.source.")  # fmt: skip
+"""Places of objects, which may take settings that nobody has named yet."""
+
+NO_MODES = {"overrides", "config_dir", "config_name", "run"}
+"""What a command line may say and still be a single run that Hydra need only compose."""
+
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
@@ -130,20 +135,15 @@ def run(
     """
     with reading_to_the_end(), told_in_a_line():
         read = _read(words_of(arguments))
-        name = read.config_name or config_name
         with _looking_into(read.config_dir):
             sweep = read.multirun or "hydra.mode=MULTIRUN" in read.overrides
             words = readable(read.overrides, sweep=sweep)
-            modes = (mode.replace("-", "_") for mode in MODES if mode != "run")
-            if not (sweep or any(getattr(read, mode) for mode in modes)):
-                with initialize_config_dir(str(CONF), version_base="1.3"):
-                    whole = _composed(name, words)
-                if whole.hydra.mode != RunMode.MULTIRUN:
+            flags = {key for key in vars(read).keys() - NO_MODES if getattr(read, key)}
+            if not sweep and not flags - {"cfg", "resolve", "package"}:
+                whole = _composed(read.config_name or config_name, words)
+                if not flags and whole.hydra.mode != RunMode.MULTIRUN:
                     _run_here(whole, function)
                     return
-            if read.cfg:  # what is wrong is said here, in our words
-                with initialize_config_dir(str(CONF), version_base="1.3"):
-                    _composed(name, words)
             _run_hydra(config_name, function, read, words)
 
 
@@ -169,36 +169,28 @@ def _run_hydra(
     """Leave a sweep, or a flag of Hydra's own, to Hydra."""
 
     def job(config: DictConfig) -> object:
-        runtime = HydraConfig.get()
-        overrides = tuple(runtime.overrides.task)
+        now = HydraConfig.get()
         try:
-            directory = Path(runtime.runtime.output_dir)
+            directory, overrides = Path(now.runtime.output_dir), tuple(now.overrides.task)
             return function(Composed(config, directory, overrides, in_sweep=True))
         except Exception as error:  # Hydra itself reports only at the sweep's end
-            sys.stderr.write(f"job {runtime.job.num} failed: {error}\n")
-            if isinstance(error, UserError) and os.environ.get(FULL_ERROR) != "1":
-                # Perhaps in another process: the launcher has to see it fail.
-                raise HydraException(str(error)) from None
+            sys.stderr.write(f"job {now.job.num} failed: {error}\n")
             raise
 
-    flags = {key: value for key, value in vars(read).items() if value}
-    given = [
+    flags = [
         f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
-        for key, value in flags.items()
-        if key not in ("overrides", "config_dir")
+        for key, value in vars(read).items()
+        if value and key not in ("overrides", "config_dir")
     ]
-    wants_traceback = os.environ.get(FULL_ERROR) == "1"
-    before = sys.argv
-    sys.argv = [before[0], *given, *words]
+    argv, full = sys.argv, os.environ.get(FULL_ERROR, "0")
+    # Hydra reads this process's command line, and leaves the wording of its errors to us.
+    sys.argv, os.environ[FULL_ERROR] = [argv[0], *flags, *words], "1"
     try:
-        with _full_errors():
-            hydra.main(str(CONF), config_name, version_base="1.3")(job)()
+        hydra.main(str(CONF), config_name, version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        if wants_traceback:
-            raise
         raise explained(error) from error
     finally:
-        sys.argv = before
+        sys.argv, os.environ[FULL_ERROR] = argv, full
 
 
 def compose(
@@ -214,8 +206,7 @@ def compose(
     Raises:
         UserError: words that are wrong.
     """
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return _job_of(_composed(config_name, readable(overrides)), directory)
+    return _job_of(_composed(config_name, readable(overrides)), directory)
 
 
 def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
@@ -231,23 +222,11 @@ def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
 
 def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
     """Hydra's configuration of these words; UserError for what it refuses."""
-    try:
-        return hydra.compose(config_name, list(words), return_hydra_config=True)
-    except Exception as error:  # nothing but Hydra's reading of the words and files goes on here
-        if os.environ.get(FULL_ERROR) == "1":
-            raise
-        raise explained(error, lambda less: _without(config_name, words, less)) from error
-
-
-def _without(config_name: str, words: Sequence[str], less: str) -> list[str]:
-    """The settings that there are if a word that sets ``less`` is left out."""
-    others = [word for word in words if word.lstrip("+~").partition("=")[0] != less]
-    try:
-        config = own_part(hydra.compose(config_name, others, return_hydra_config=True))
-        plain: Any = OmegaConf.to_container(config)
-        return [key for key, _ in flat(plain)]
-    except Exception:  # another word is wrong as well
-        return []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            return hydra.compose(config_name, list(words), return_hydra_config=True)
+        except Exception as error:  # nothing but the reading of words and files goes on here
+            raise explained(error) from error
 
 
 @contextmanager
@@ -268,20 +247,6 @@ def _looking_into(directories: Iterable[str]) -> Iterator[None]:
         PLACES[:] = before
 
 
-@contextmanager
-def _full_errors() -> Iterator[None]:
-    """Have Hydra leave the wording of its errors to us."""
-    before = os.environ.get(FULL_ERROR)
-    os.environ[FULL_ERROR] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[FULL_ERROR]
-        else:
-            os.environ[FULL_ERROR] = before
-
-
 # The words of the command line: each is looked at before Hydra composes them.
 
 
@@ -295,10 +260,9 @@ def _read(words: Sequence[str]) -> Namespace:
     parser.add_argument("--package", "-p")
     parser.add_argument("--resolve", action="store_true")
     one_of = parser.add_mutually_exclusive_group()
-    short = {"help": "-h", "run": "-r", "multirun": "-m", "shell-completion": "-sc"}
-    for name in MODES[:-2]:
-        names = [f"--{name}", *([short[name]] if name in short else [])]
-        one_of.add_argument(*names, action="store_true")
+    for names in ("--help -h", "--run -r", "--multirun -m", "--shell-completion -sc",
+                  "--hydra-help", "--version"):  # fmt: skip
+        one_of.add_argument(*names.split(), action="store_true")
     one_of.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     one_of.add_argument("--info", "-i", nargs="?", const="all")
     read = parser.parse_intermixed_args(words)
@@ -412,38 +376,23 @@ def assignment(key: str, value: object) -> str:
     return shlex.quote(f"{key}={text}")
 
 
-def explained(
-    error: Exception, there: Callable[[str], Sequence[str]] = lambda less: ()
-) -> UserError:
-    """Put what Hydra says about a command line into one line of our form.
-
-    Args:
-        error: Hydra's.
-        there: the settings that there are without the one of this name.
-    """
+def explained(error: Exception) -> UserError:
+    """Put what Hydra says about a command line into one line of our form."""
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
-        key, composed = unknown[1], there(unknown[1])
-        settings = [setting.key for setting in described()]
-        known = [*NO_SETTINGS, *settings, "plan.sizes", "plan.out", *composed]
-        if key in (*NO_SETTINGS, *settings, "plan.sizes", "plan.out"):
+        key = unknown[1]
+        known = [*NO_SETTINGS, *(setting.key for setting in described()), "plan.sizes", "plan.out"]
+        if key in known:
             text = f"{key}: expected no value, found one for what was not chosen; leave it out"
         else:
-            parent = key.rpartition(".")[0]
-            own = parent not in ("", "data", "model", "trainer") and any(
-                each.startswith(parent) for each in composed
-            )
-            text = unknown_setting(key, known, own)
+            text = unknown_setting(key, known, own=key.startswith(OBJECTS))
     elif merging := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
         key, value = merging.groups()
         why = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
         text = f"{key}: expected another kind of value, found {shown(value)}{why}; see --help"
-    else:  # what a file of the user's own says, most of all
-        first = re.split(
-            r" ?(?:full_key|Config search path|Search path|Available options|See http)", text
-        )
-        text = first[0] or type(error).__name__
-        if ": expected " not in text:
-            text = f"settings: expected some that Hydra can compose, found {text}; see --help"
+    elif ": expected " not in text:  # what a file of the user's own says, most of all
+        first = re.split(r" ?(?:full_key|Config search path|Search path|Available|See http)", text)
+        found = first[0] or type(error).__name__
+        text = f"settings: expected some that Hydra can compose, found {found}; see --help"
     return UserError(text)

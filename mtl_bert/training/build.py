@@ -249,7 +249,7 @@ def _check_optimizer(
     """Make both once: most of what they refuse, they refuse when they see parameters."""
     try:
         made = optimizer(model.parameters())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ConfigError(
             f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
             "mend optimizer.*, --cfg job shows it"

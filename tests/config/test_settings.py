@@ -14,12 +14,6 @@ from tests.composing import settings_of
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_changelog_lists_every_new_name() -> None:
-    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    found = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", text, re.MULTILINE)
-    assert dict(found) == RENAMED
-
-
 def test_every_new_name_is_a_setting_and_no_old_one_is() -> None:
     names = {setting.key for setting in described()}
     assert {*RENAMED.values()} - names == {"scheduler.warmup_ratio"}
