@@ -51,8 +51,12 @@ OmegaConf.register_new_resolver("described_settings", lambda: help_text())
 LISTS = ("task", "logger")
 """Groups of which several are chosen."""
 
-LABELS = ("sampler.name", "data.source.name")
-"""What a choice is called in results; its file says so, and nobody else."""
+INSTEAD = {
+    "sampler.name": "write sampler=CHOICE: its file says how results call it",
+    "data.source.name": "write data=CHOICE: its file says how results call it",
+    "hydra.searchpath": "write --config-dir DIR: its files come before built-in ones",
+}
+"""Keys by which one thing would be called another -> what to write."""
 
 OBJECTS = ("sampler.", "surgery.", "optimizer.", "scheduler.", "tasks.", "data.source.",
            "model.source.")  # fmt: skip
@@ -304,11 +308,8 @@ def _readable(word: str, sweep: bool) -> str:
             f"{key}: expected one value, found several ({shown(text)[1:-1]}); write "
             f"{_advice(key, text)}, or -m to train with each"
         )
-    if key in LABELS:
-        raise UserError(
-            f"{key}: expected no value, as the file of the choice has it, found {shown(value)}; "
-            f"leave it out, or write {key.partition('.')[0]}=CHOICE"
-        )
+    if key in INSTEAD:
+        raise UserError(f"{key}: expected no value, found {shown(value)}; {INSTEAD[key]}")
     if not override.is_delete():
         for each in value.list if isinstance(value, ChoiceSweep) else [value]:
             _check_choice(key, each)

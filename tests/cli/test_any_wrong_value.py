@@ -198,6 +198,7 @@ def test_every_value_of_every_choice(group: str) -> None:
         (["-m", "task=[sst],[sts,sts]"], "task: expected each once, found sts twice"),
         (["sampler.name=foo"], "sampler.name: expected no value"),
         (["data.source.name=foo"], "data.source.name: expected no value"),
+        (["hydra.searchpath=[conf]"], "found ['conf']; write --config-dir DIR"),
         (["fail_fast=3"], "fail_fast: expected true or false, found 3"),
         (["sampler=rr", "B_scale=3"], "B_scale: expected no value without B, found B_scale=3"),
         (["trainer.gradient_clip_val=0"], "trainer.gradient_clip_val: expected a number > 0"),
