@@ -115,10 +115,10 @@ def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
         UserError: a setting or data that cannot be; one line says what to write instead.
     """
     from mtl_bert.config.command_line import compose
-    from mtl_bert.config.compose import read_settings
+    from mtl_bert.config.compose import new_settings
     from mtl_bert.memory.preview import preview
 
-    return preview(read_settings(compose("train", overrides).config), sizes)
+    return preview(new_settings(compose("train", overrides).config), sizes)
 
 
 def __getattr__(name: str) -> Any:

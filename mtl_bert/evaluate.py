@@ -32,9 +32,9 @@ def evaluate(
 
     scores, recorded = _scores(opened), opened.results
     before = recorded if checkpoint == "best" else recorded.last
-    rows = {f"{checkpoint} checkpoint, now": scores, "as recorded": before}
+    columns = {f"{checkpoint}\nnow": scores, "as\nrecorded": before}
     out = Screen()
-    out.print(scores_table(title_of(recorded), rows, scores))
+    out.print(scores_table(title_of(recorded), columns))
     same = scores.score == before.score and scores.tasks == before.tasks
     out.print(
         "the numbers are the recorded ones"

@@ -30,7 +30,7 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
     if out == opened.folder.submission:
         opened.folder.refuse_links()
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
-    tables = load_rows(make(opened.settings.data.source), tasks, split)
+    tables = load_rows(make(opened.settings.data.source, "data.source"), tasks, split)
     texts, answered = {}, {}
     for task in tasks:
         path = out / file_name(task, split)

@@ -43,7 +43,7 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[W
 def _forecast(
     settings: Settings, tables: Mapping[str, Table], works: "Sequence[Work]"
 ) -> list[str]:
-    wanted, source = settings.trainer, make(settings.model.source)
+    wanted, source = settings.trainer, make(settings.model.source, "model.source")
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
         text_model = make_text_model(settings, make_tasks(settings), source)
@@ -55,7 +55,7 @@ def _forecast(
             model,
             works,
             lambda task, n: _batch(tokenize, model.tasks[task], lengths[task], n).to(device),
-            make(settings.optimizer),
+            make(settings.optimizer, "optimizer"),
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.settings import MOST, ConfigError, Settings, shown
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
@@ -49,10 +49,15 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
             "leave plan.sizes out or write group_by_length=null"
         )
     numbers = sizes.values() if isinstance(sizes, Mapping) else ()
-    if not numbers or not all(type(n) is int and n > 0 for n in numbers):
+    if not numbers or not all(type(n) is int and 0 < n <= MOST for n in numbers):
         raise ConfigError(
-            f"plan.sizes: expected whole numbers ≥ 1 for each task, found {sizes!r}; write for "
-            "example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
+            f"plan.sizes: expected whole numbers ≥ 1 for each task, found {shown(sizes)}; write "
+            "for example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
+        )
+    for task in {*sizes} - {*settings.tasks}:
+        raise ConfigError(
+            f"plan.sizes: expected tasks of {', '.join(settings.tasks)}, found {shown(task)}; "
+            "write its name as there, or choose it with task=[...]"
         )
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import

@@ -120,7 +120,9 @@ def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
-    loaded = make_text_model(settings, make_tasks(settings), make(settings.model.source))
+    loaded = make_text_model(
+        settings, make_tasks(settings), make(settings.model.source, "model.source")
+    )
     load_into(loaded.model)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return loaded

@@ -85,9 +85,14 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     for task in tasks:
         task.try_out(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
     sampler, surgery = make_sampler(settings), make_surgery(settings)
-    optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
-    encoder_source = make(settings.model.source)
-    source = make(settings.data.source)
+    optimizer, scheduler = (
+        make(settings.optimizer, "optimizer"),
+        make(settings.scheduler, "scheduler"),
+    )
+    encoder_source, source = (
+        make(settings.model.source, "model.source"),
+        make(settings.data.source, "data.source"),
+    )
     sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
@@ -253,7 +258,7 @@ def _check_optimizer(
     """Make both once: most of what they refuse, they refuse when they see parameters."""
     try:
         made = optimizer(model.parameters())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ConfigError(
             f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
             "mend optimizer.*, --cfg job shows it"

@@ -1,7 +1,6 @@
 """The life of a run: its folder is opened or created, it is built, trained, scored and recorded."""
 
 import logging
-import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
+from mtl_bert.config.command_line import assignment
 from mtl_bert.config.compose import settings_yaml
 from mtl_bert.config.run_key import key_of
 from mtl_bert.config.saved import callables, saved_settings
@@ -82,7 +82,7 @@ def _train(settings: Settings, directory: Path) -> None:
         old, state = opened
         settings = settings.model_copy(update={"run_key": key_of(old)})
         parts = assemble(settings)
-        logger_factories = [make(node) for node in settings.logger.values()]
+        logger_factories = [make(node, f"logger.{name}") for name, node in settings.logger.items()]
         make_trainer(settings, directory)  # refuses a device that is not there
         if state is not None:
             resume.restore(parts, old, settings, state, directory)
@@ -246,7 +246,7 @@ def _told_of_thread(thread: threading.ExceptHookArgs) -> None:
 
 
 def _go_on(folder: RunFolder) -> str:
-    return f"write {shlex.quote(f'resume={folder.path}')} to go on"
+    return f"write {assignment('resume', folder.path)} to go on"
 
 
 @contextmanager

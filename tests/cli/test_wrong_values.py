@@ -26,51 +26,13 @@ WRONG = [
     ("sampler=nope", "sampler: expected one of annealed, arrp|found 'nope'|see --help"),
     ("sampler=ar", "sampler: expected one of|found 'ar'|did you mean arrp?"),
     ("task=[sst,nope]", "task: expected one of qqp, sst, sts|found 'nope'|see --help"),
-    ("lambda=abc", "lambda: expected a number ≥ 0 or null|found 'abc'|lambda=0.5"),
-    ("lambda=-1", "lambda: expected a number ≥ 0 or null|found -1|lambda=0.5"),
-    ("lambda=nan", "lambda: expected a number ≥ 0 or null|found nan|lambda=0.5"),
-    ("lambda=inf", "lambda: expected a number ≥ 0 or null|found inf|lambda=0.5"),
     ("lambda=null", "lambda: expected a finite number ≥ 0|found None|lambda=0.5"),
-    ("B=-1", "B: expected a whole number ≥ 1|found -1|B=24000"),
-    ("B=0", "B: expected a whole number ≥ 1|found 0|B=24000"),
-    ("B=1.5", "B: expected a whole number ≥ 1|found 1.5|B=24000"),
-    ("batch_size=0", "batch_size: expected a whole number ≥ 1|found 0|batch_size=16"),
-    ("epochs=0", "epochs: expected a whole number ≥ 1|found 0|epochs=10"),
-    ("seed=-1", "seed: expected a whole number from 0|found -1|seed=2"),
-    (
-        "group_by_length=1",
-        "group_by_length: expected a whole number ≥ 2 or null|found 1|group_by_length=50",
-    ),
-    (
-        "group_by_length=2.5",
-        "group_by_length: expected a whole number ≥ 2 or null|found 2.5|group_by_length=50",
-    ),
-    (
-        "group_by_length=many",
-        "group_by_length: expected a whole number ≥ 2 or null|found 'many'|group_by_length=50",
-    ),
-    (
-        "trainer.check_val_every_n_epoch=0",
-        "n_epoch: expected a whole number ≥ 1|found 0|n_epoch=2",
-    ),
-    (
-        "trainer.dev_sample=0",
-        "trainer.dev_sample: expected a whole number ≥ 1 or null|found 0|dev_sample=2000",
-    ),
-    (
-        "trainer.check_val_every_n_epoch=null",
-        "n_epoch: expected a whole number ≥ 1|found None|n_epoch=2",
-    ),
-    ("lr=-1", "lr: expected a number ≥ 0|found -1|lr=3e-5"),
-    ("lr=nan", "lr: expected a number ≥ 0|found nan|lr=3e-5"),
-    ("freeze=nope", "freeze: expected none, all_but_head or a list|found 'nope'|write"),
     (
         "freeze=[nope]",
         "expected patterns of parameter names|found 'nope', which matches none|write",
     ),
     ("freeze=['*']", "expected something left to train|found all|write freeze=all_but_head"),
     ("data=nope", "data: expected one of cs224n, demo, hub|found 'nope'|see --help"),
-    ("data.scale=0", "data.scale: expected a number > 0|found 0|data.scale=0.11"),
     ("model=local", "model.path: expected the directory of a|found nothing|model.path=DIR"),
     (
         "model=local model.path=gone",
@@ -83,21 +45,11 @@ WRONG = [
     ("+model.source.settings.nope=1", "expected settings of BertConfig|no setting nope|mend"),
     ("model.source.settings.hidden_size=a", "expected settings of|found|expected int|mend"),
     ("model.source.settings.num_attention_heads=5", "expected settings of|not a multiple|mend"),
-    ("trainer.cache=maybe", "trainer.cache: expected true or false|found|trainer.cache=false"),
-    ("trainer.cache_gib=0", "trainer.cache_gib: expected a number > 0|found 0|cache_gib=20"),
-    (
-        "trainer.devices=0",
-        "trainer.devices: expected a whole number ≥ 1|found 0|trainer.devices=2",
-    ),
-    ("trainer.accelerator=nope", "expected auto, cpu or gpu|found 'nope'|trainer.accelerator=cpu"),
     ("model.max_length=2", "model.max_length: expected 5 to 128 tokens|found 2|write"),
     ("sampler.B=3", "sampler.B: expected a known setting|found sampler.B|write B"),
     ("sampler.lambda_=3", "sampler.lambda_: expected a known setting|write lambda"),
     ("+sampler.B=3", "sampler.B: expected no value|the run's B|found 3|write B=3"),
     ("sampler._target_=nope", "sampler._target_: expected|imported|found nope|mend the file"),
-    ("seed=18446744073709551616", "seed: expected a whole number from 0|found 18446|seed=2"),
-    ("freeze=3", "freeze: expected none, all_but_head or a list|found 3|write"),
-    ("freeze=null", "freeze: expected none, all_but_head or a list|found None|write"),
     (
         "freeze=[encoder.*,heads.*]",
         "freeze: expected something left to train for|parameters frozen|write freeze=all_but_head",
@@ -114,7 +66,10 @@ WRONG = [
         "scheduler.warmup_ratio=3",
         "scheduler.warmup_ratio: expected a share|found 3|scheduler.warmup_ratio=0.1",
     ),
-    ("scheduler.warmup_ratio=abc", "scheduler.warmup_ratio: expected a share|found 'abc'|write"),
+    (
+        "scheduler.warmup_ratio=abc",
+        "scheduler.warmup_ratio: expected a number|found 'abc'|leave it out",
+    ),
     ("scheduler.name=greedy", "scheduler.name: expected one of linear|found 'greedy'|write"),
     ("+scheduler.nope=1", "scheduler: expected name and warmup_ratio|'nope'|leave it out"),
     ("surgery.scope=x", "surgery.scope: expected all or shared|found 'x'|surgery.scope=all"),
@@ -124,13 +79,13 @@ WRONG = [
         "surgery=fixed +surgery.method.task_weights.nope=1",
         "task_weights: expected tasks of sst, sts|found 'nope'|task_weights={sst: 0.5}",
     ),
-    ("+sampler.nope=1", "expected its own settings|'nope'|--cfg job"),
+    ("+sampler.nope=1", "sampler: expected settings that|ARRP takes|'nope'|--cfg job"),
     ("sampler=full sampler.order=[sst]", "expected each of sst, sts once|found sst|write"),
     ("sampler=full sampler.order=5", "sampler.order: expected a list|found 5|write"),
     ("logger=nope", "logger: expected one of tensorboard, wandb|found 'nope'|see --help"),
     ("logger=wandb logger.wandb.mode=x", "logger.wandb.mode: expected auto|found 'x'|write"),
-    ("trainer.profile=maybe", "trainer.profile: expected true or false|found 'maybe'|profile=true"),
-    ("B==3", "Error parsing override 'B==3'"),
+    ("freeze=nope", "freeze: expected none, all_but_head or a list|found 'nope'|write"),
+    ("B==3", "B: expected a value in Hydra's grammar|found '=3'|write for example B=24000"),
 ]
 
 
@@ -235,8 +190,8 @@ def test_the_traceback_can_be_had(command: Command, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("sampler=rr lambda=0.3", "expected no value with sampler=rr|found lambda=0.3|leave"),
-        ("smapler=rr", "expected a known setting|found smapler|did you mean sampler?"),
+        ("=3", "command line: expected KEY=VALUE|found '=3'|see --help"),
+        ("smapler=rr hydra.run.dir=a/b", "expected a known setting|did you mean sampler?"),
         ("freeze=[nope]", "expected patterns|found 'nope'|write"),
     ],
 )
