@@ -25,7 +25,7 @@ from mtl_bert.analysis.document import (
 )
 from mtl_bert.analysis.numbers import Floats
 from mtl_bert.analysis.run_files import UnusableError
-from mtl_bert.analysis.statistics import (
+from mtl_bert.analysis.old_statistics import (
     LEVEL,
     METRICS,
     RESAMPLES,
