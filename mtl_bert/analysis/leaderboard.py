@@ -6,7 +6,7 @@ examples (paired bootstrap). It is equivalent where both, as two one-sided tests
 margin. All other pairs are exploratory. With one common seed nothing is said.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple
@@ -34,6 +34,7 @@ from mtl_bert.utils.errors import UserError
 SCORE = "score"
 MARGIN = 0.01  # of the score or a metric: what is smaller does not matter
 ALPHA = 1 - LEVEL
+WORTH = 0.95  # of the time: what saves less is no reason to choose it
 HIGHER, LOWER = "significantly higher", "significantly lower"
 EQUIVALENT, NOT_SIGNIFICANT = "equivalent", "not significant"
 
@@ -58,18 +59,29 @@ class Difference(NamedTuple):
     examples: Interval
     examples_90: Interval
 
-    def verdict(self, margin: float, p: float | None = None) -> str:
-        """In words; ``p`` is the adjusted p value, where there is a family to adjust for."""
+    @property
+    def unknown(self) -> str:
+        """Why nothing can be said; empty where something can."""
         if self.seeds.n < 2:
-            return f"unknown: {'one' if self.seeds.n else 'no'} common seed"
-        if np.isnan(self.examples.low):
-            return "unknown: no interval over dev examples"
+            return f"{'one' if self.seeds.n else 'no'} common seed"
+        return "no interval over dev examples" if np.isnan(self.examples.low) else ""
+
+    def sign(self, p: float | None = None) -> int:
+        """1 or -1 where it is significantly above or below 0, else 0.
+
+        Args:
+            p: the adjusted p value, where there is a family to adjust for.
+        """
+        shown = (self.seeds.p if p is None else p) < ALPHA and not self.unknown
+        return self.examples.sign if shown and np.sign(self.mean) == self.examples.sign else 0
+
+    def verdict(self, margin: float, p: float | None = None) -> str:
+        """In words; ``p`` as in :meth:`sign`."""
+        if self.unknown:
+            return f"unknown: {self.unknown}"
         if self.seeds.p_equivalent < ALPHA and self.examples_90.within(margin):
             return EQUIVALENT
-        significant = (self.seeds.p if p is None else p) < ALPHA
-        if significant and np.sign(self.mean) == self.examples.sign:
-            return HIGHER if self.mean > 0 else LOWER
-        return NOT_SIGNIFICANT
+        return {1: HIGHER, -1: LOWER, 0: NOT_SIGNIFICANT}[self.sign(p)]
 
 
 class Comparison:
@@ -171,7 +183,7 @@ class Comparison:
                     metric = metric or recognise(row["metric"], y, answers, recorded)
                     if metric is None:
                         raise UnusableError(f"{row['metric']} is not known here, or not its file's")
-                    if not recognise(metric, y, answers, recorded) == metric:
+                    if recognise(metric, y, answers, recorded) != metric:
                         value = write("value", whole(metric, y, answers)[0])
                         raise UnusableError(
                             f"{row['run']}: {metric} of the file is {value}, recorded "
@@ -281,11 +293,11 @@ class Comparison:
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def changes(self) -> pd.DataFrame:
-        """How each method treats the tasks, against the models of one task each (sampler=single).
+        """How each method treats the tasks, against models of one task each (sampler=single).
 
-        Columns: ``TASK.change`` (of the metric, a share of the single-task models' mean), ``delta_m``
-        (Δm, their mean: Maninis et al., CVPR 2019) and ``changed_worst`` (the task with the lowest).
-        All are empty where there is no such model, or one whose metric is not above 0.
+        Columns: ``TASK.change`` (of the metric, as a share of the single-task models' mean),
+        ``delta_m`` (Δm, their mean: Maninis et al., CVPR 2019) and ``changed_worst`` (the task with
+        the lowest). They are empty without such a model, or where its metric is not above 0.
         """
         samplers = self.frames.runs.groupby("method", observed=True)["sampler"].first()
         single = [method for method in self.trained if samplers[method] == "single"]
@@ -316,7 +328,7 @@ class Comparison:
                 "at least three seeds before choosing."
             )
         ratios = {m: self.time_ratio(m, best) for m in others}
-        faster = sorted((m for m in others if ratios[m] < 1), key=lambda m: ratios[m])
+        faster = sorted((m for m in others if ratios[m] < WORTH), key=lambda m: ratios[m])
         for method in faster:
             if said[method] == EQUIVALENT:
                 return (
