@@ -117,18 +117,18 @@ def _marks(styles: Looks, shown: Iterable[str], title: str) -> dict[str, Any]:
 
 
 def _x(field: str, values: pd.Series, title: str, *, log: bool = False) -> alt.X:
-    """The axis below; where it is logarithmic, with lines at 1, 2 and 5 of each power of ten."""
+    """The axis below: ticks at the values where they are few."""
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=10)
-    axis = alt.Axis(tickCount=6)
-    if log:
-        powers = np.arange(np.floor(np.log10(values.min())), np.ceil(np.log10(values.max())) + 1)
-        axis = alt.Axis(values=[float(f"{n}e{power:.0f}") for power in powers for n in (1, 2, 5)],
-                        format="~r")  # fmt: skip
-    elif values.nunique() <= FEW:
-        axis = alt.Axis(values=sorted(values.unique()), format="~r")
-    return alt.X(
-        f"{field}:Q", title=title + (" (log scale)" if log else ""), axis=axis, scale=scale
-    )
+    ticks = sorted(values.unique())
+    if len(ticks) > FEW and log:  # d3 draws a line for every digit, and writes at few of them
+        powers = 10.0 ** np.arange(np.floor(np.log10(ticks[0])), np.ceil(np.log10(ticks[-1])) + 1)
+        digits = (1, 2, 5) if ticks[-1] > 10 * ticks[0] else (1, 1.5, 2, 3, 4, 5, 7)
+        ticks = [float(f"{digit * power:.6g}") for power in powers for digit in digits]
+    few = len(ticks) <= FEW or log
+    own = {"values": ticks, "format": ",~r", "labelOverlap": True} if few else {"tickCount": 6}
+    axis = alt.Axis(**own)
+    name = title + (" (log scale)" if log else "")
+    return alt.X(f"{field}:Q", title=name, axis=axis, scale=scale)
 
 
 def _tips(**fields: str) -> list[alt.Tooltip]:
@@ -178,10 +178,10 @@ def _lines(
             opacity=faded,
             tooltip=_tips(series=title, at=x_title, shown=y_title, size="n"),
         )
-        dots = _chart(own[groups.transform("size") > 1]).mark_point(size=12, filled=True)
+        dots = _chart(own[groups.transform("size") > 1]).mark_point(size=16, filled=True)
         charts.append(alt.layer(
             base.mark_line(strokeWidth=1.6).encode(color=marks["color"]),
-            dots.encode(x=x, y="y:Q", color=marks["color"], opacity=alt.value(0.4)),
+            dots.encode(x=x, y="y:Q", color=marks["color"], opacity=alt.value(0.5)),
             base.mark_point(size=42, filled=True).encode(**marks),
         ).properties(width=WIDTH * (0.62 if several else 1),
                      height=HEIGHT * (0.7 if several else 1)))  # fmt: skip
