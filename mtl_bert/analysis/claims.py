@@ -57,16 +57,14 @@ def papers_minutes(comparison: Comparison, method: str) -> Floats | None:
 
     One for each seed: [S]; None where the examples of a phase are not known.
     """
-    phases = comparison.frames.phases
+    settings, phases = settings_of(comparison, method), comparison.frames.phases
     phases = phases[phases["method"] == method]
-    sums = phases.groupby(["seed", "phase"], observed=True)[["examples", "seconds"]].sum()
-    settings = settings_of(comparison, method)
-    there = [_papers_examples(settings, phase) for phase in sums.index.get_level_values("phase")]
-    if not there or None in there or not (sums["examples"] > 0).all():
+    there = [_papers_examples(settings, phase) for phase in phases["phase"]]
+    if not there or None in there or not (phases["examples"] > 0).all():
         return None
-    a_time = sums["seconds"] * np.array(there, float) / sums["examples"]
-    epochs = phases.groupby("seed")["epoch"].nunique()
-    return (a_time.groupby("seed").sum() / epochs / 60).to_numpy(float)
+    times = phases["seconds"] * np.array(there, float) / phases["examples"].astype(float)
+    found = phases.assign(times=times).groupby("seed").agg({"times": "sum", "epoch": "nunique"})
+    return (found["times"] / found["epoch"] / 60).to_numpy(float)
 
 
 def _papers_examples(method: Method, phase: str) -> int | None:

@@ -207,20 +207,17 @@ class Comparison:
 
     def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
         """One method minus another."""
-        values = self.values[what][[method, minus]]
-        common = values.dropna()
-        seeds = paired((common[method] - common[minus]).to_numpy(float), self.margin)
-        mean = seeds.mean if seeds.n > 1 else float(values[method].mean() - values[minus].mean())
+        ends = [self.values[what][name].to_numpy(float) for name in (method, minus)]
+        common = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
+        seeds = paired((ends[0] - ends[1])[common], self.margin)
+        mean = seeds.mean if seeds.n > 1 else float(np.nanmean(ends[0]) - np.nanmean(ends[1]))
         known, means = self._resampled[what], []
-        for name in (method, minus):
-            used = common.index if len(common) else values[name].dropna().index
-            rows = [known[name, int(seed)] for seed in used if (name, int(seed)) in known]
-            if len(rows) == len(used):
-                means.append(np.mean(rows, axis=0))
-        if len(means) < 2:
-            return Difference(method, minus, what, mean, seeds, Interval(), Interval())
-        both = (percentiles(means[0] - means[1], level) for level in (LEVEL, 2 * LEVEL - 1))
-        return Difference(method, minus, what, mean, seeds, *both)
+        for name, values in zip((method, minus), ends, strict=True):
+            used = self.values[what].index[common if common.any() else ~np.isnan(values)]
+            if all((name, seed) in known for seed in used):
+                means.append(np.mean([known[name, seed] for seed in used], axis=0))
+        examples = percentiles(means[0] - means[1]) if len(means) == 2 else (Interval(), Interval())
+        return Difference(method, minus, what, mean, seeds, *examples)
 
     def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
         """The frame ``differences``.
