@@ -470,7 +470,7 @@ _NUMBERS = ("label", "prediction", "confidence")
 def _read_answers(path: Path) -> pd.DataFrame:
     types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(_NUMBERS, "float")
     try:
-        rows = pd.read_csv(path, dtype=types, float_precision="round_trip", keep_default_na=False,
+        rows = pd.read_csv(path, dtype=types, keep_default_na=False,
                            na_values={"confidence": [""]})  # fmt: skip
     except FileNotFoundError as error:
         raise UnusableError(f"{path.name} is missing") from error

@@ -129,7 +129,7 @@ def imbalance(frames: Frames) -> pd.DataFrame:
 
 def _along(frames: Frames, run: str) -> str:
     method = frames.methods[run]
-    return method.short("B") + (", B given" if method.B is not None else "")
+    return method.short("B") + (", any B" if method.B is not None else "")
 
 
 def imbalance_answers(frames: Frames, margin: float) -> list[str]:

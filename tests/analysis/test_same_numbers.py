@@ -42,7 +42,7 @@ def comparison(request: pytest.FixtureRequest, frames: Frames) -> Comparison:
 
 def names(comparison: Comparison) -> dict[str, str]:
     """Names of then -> names of today."""
-    return {claims.settings_of(comparison, m).label: m for m in comparison.methods}
+    return {kind.label: m for m, kind in comparison.kinds.items()}
 
 
 def test_runs(frames: Frames) -> None:
@@ -143,7 +143,8 @@ def test_costs_and_data_used(comparison: Comparison) -> None:
 def test_imbalance(frames: Frames) -> None:
     found = summaries.imbalance(frames).groupby(["method", "ratio", "what"])["value"]
     for line in records("imbalance-scores"):
-        method = line["method"].replace(" F=0", "").replace("surgery ", "")
+        method = line["method"].replace(" F=0", "")
+        method = method.replace("vanilla, surgery Sum, all, sum", "vanilla (Sum, all, sum)")
         for what in ("score", "worst task", "sst", "qqp", "sts"):
             assert same(line[what], found.mean()[method, float(line["ratio"]), what])
             assert same(line[f"{what}_sd"], found.std()[method, float(line["ratio"]), what])
