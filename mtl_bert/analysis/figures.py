@@ -51,7 +51,7 @@ Looks = Mapping[str, tuple[str, str]]
 """Series -> colour and shape."""
 
 
-def _chart(frame: pd.DataFrame) -> alt.Chart:
+def _chart(frame: pd.DataFrame) -> Any:
     """A chart of a frame's rows, however many; a missing value is null."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     # A list would be copied whenever something is said of the chart.
@@ -480,29 +480,26 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return shares.set_axis(names).set_axis(names, axis=1)
 
 
-def _bars(names: Sequence[str], counts: Sequence[int], title: str, *, flat: bool) -> Any:
-    """Counts as bars with their numbers; flat ones lie."""
-    frame = pd.DataFrame({"name": list(names), "n": list(counts)})
-    frame["shown"] = [write("examples", n) for n in frame["n"]]
-    scale = alt.Scale(domain=[0, 1.15 * max(1, *counts)], nice=False)
-    side = alt.Axis(labelAngle=0 if flat else -30, ticks=False)
-    name = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": side}
-    n = {"field": "n", "type": "quantitative", "title": "examples", "scale": scale,
-         "axis": alt.Axis(tickCount=4)}  # fmt: skip
-    axes = {"x": alt.X(**n), "y": alt.Y(**name)} if flat else {"x": alt.X(**name), "y": alt.Y(**n)}
-    base = _chart(frame).encode(**axes, tooltip=_tips(name="what", shown="examples"))
-    place = {"align": "left", "dx": 4} if flat else {"dy": -7}
-    text = base.mark_text(fontSize=10, color=GREY, **place).encode(text="shown:N")
-    return alt.layer(base.mark_bar(color=SERIES[0]), text).properties(title=_head(title), width=200)
+def _bars(names: Sequence[str], counts: Sequence[int], title: str, height: float) -> Any:
+    """Counts as bars that lie, with their numbers."""
+    shown = [write("examples", n) for n in counts]
+    scale = alt.Scale(domain=[0, 1.2 * max(1, *counts)], nice=False)
+    base = _chart(pd.DataFrame({"name": list(names), "n": list(counts), "shown": shown})).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
+        x=alt.X("n:Q", title="examples", scale=scale, axis=alt.Axis(tickCount=4)),
+        tooltip=_tips(name="what", shown="examples"),
+    )
+    text = base.mark_text(fontSize=10, color=GREY, align="left", dx=4).encode(text="shown:N")
+    bars = alt.layer(base.mark_bar(color=SERIES[0]), text)
+    return bars.properties(title=_head(title), width=200, height=height)
 
 
 def _confusion(found: pd.DataFrame, names: Sequence[str], labels: Mapping[str, int]) -> Any:
     """The paper's Figures 2 and 3: each true class is a row that adds up to 1; training labels."""
-    shares = confusion(found, names).stack().reset_index(name="value")
-    cells = shares.set_axis(["y", "x", "value"], axis=1)
+    cells = confusion(found, names).stack().reset_index().set_axis(["y", "x", "value"], axis=1)
     left = _heat(cells, "share of the true class", "share", "blues", (0, 1), "predicted")
-    right = _bars(names, [labels.get(n, 0) for n in names], "training labels", flat=True)
-    return alt.hconcat(left, right.properties(height=max(20 * len(names), 60)))
+    counts = [labels.get(name, 0) for name in names]
+    return alt.hconcat(left, _bars(names, counts, "training labels", max(20 * len(names), 60)))
 
 
 def distance_groups(distances: pd.Series) -> dict[str, int]:
@@ -532,8 +529,7 @@ def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
     ).properties(width=240, height=240, title=_head(title))
     groups = distance_groups((found["prediction"] - found["label"]).abs())
     counts = [int(n) for n in groups.values()]
-    right = _bars(list(groups), counts, "distance d = |predicted − true|", flat=False)
-    return alt.hconcat(left, right.properties(height=240))
+    return alt.hconcat(left, _bars(list(groups), counts, "distance d = |predicted − true|", 100))
 
 
 def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:

@@ -62,18 +62,20 @@ class Frames:
 
     def only(self, runs: pd.DataFrame) -> "Frames":
         """The same of some rows of ``runs``, with the names that these have there."""
-        keys = runs.set_index("run")[["setting", "method"]]
-        chosen = {}
-        for name in PER_RUN:
-            found = getattr(self, name)
-            found = found[found["run"].isin(keys.index)]
-            own = {key: found["run"].map(keys[key]).astype(runs[key].dtype) for key in keys}
+        keys: dict[str, dict[str, str]] = runs.astype({"run": str}).set_index("run")[
+            ["setting", "method"]].astype(str).to_dict()  # fmt: skip
+        chosen: dict[str, Any] = {}
+        for name in ("settings", *PER_RUN):
+            found = self.runs if name == "settings" else getattr(self, name)
+            found = found[found["run"].isin(list(keys["setting"]))]
+            names = found["run"].astype(str)
+            own = {key: names.map(keys[key]).astype(runs[key].dtype) for key in keys}
             chosen[name] = found.assign(**own)
-        letters = dict(zip(self.runs["run"], self.runs["setting"], strict=True))
-        given = {letters[run]: letter for run, letter in keys["setting"].items() if run in letters}
-        settings = self.settings[self.settings["setting"].isin(list(given))]
-        settings = settings.assign(setting=settings["setting"].map(given))
-        return replace(self, runs=runs, settings=settings, **chosen)
+        letters = dict(zip(self.runs.loc[chosen["settings"].index, "setting"].astype(str),
+                           chosen["settings"]["setting"], strict=True))  # fmt: skip
+        settings = self.settings[self.settings["setting"].isin(list(letters))]
+        chosen["settings"] = settings.assign(setting=settings["setting"].astype(str).map(letters))
+        return replace(self, runs=runs, **chosen)
 
     def of(self, setting: str) -> tuple["Frames", pd.Series]:
         """A setting's runs that count, and its row of ``settings``."""

@@ -58,7 +58,9 @@ def test_runs(frames: Frames) -> None:
             for then, now in (("score", "score"), ("last_score", "last_score"),
                               ("minutes_per_epoch", "minutes")):  # fmt: skip
                 assert same(line[then], run[now])
-            assert all(same(line[task], values[line["run"], task]) for task in ("sst", "qqp", "sts"))
+            assert all(
+                same(line[task], values[line["run"], task]) for task in ("sst", "qqp", "sts")
+            )
 
 
 def test_differences(comparison: Comparison) -> None:
@@ -88,7 +90,9 @@ def test_paper_tables(frames: Frames) -> None:
                 assert same(line[f"{name}_sd"], row[f"{name}_sd"]) if number != 3 else True
             minutes = "extra_minutes" if number == 3 else "minutes"
             assert same(line[minutes], row["minutes"])
-            assert same(line["minutes_to_rr"], row["minutes_ratio"]) or row["experiment"] == "random"
+            assert (
+                same(line["minutes_to_rr"], row["minutes_ratio"]) or row["experiment"] == "random"
+            )
     for line in records("a-cs224n-proportions"):
         (row,) = (r for r in paper.ROWS if r.table != 3 and r.label == line["method"]
                   and r.minutes == float(line["minutes_paper"]))  # fmt: skip
