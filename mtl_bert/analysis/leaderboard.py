@@ -299,15 +299,17 @@ class Comparison:
         ratio = {m: self.time_ratio(m, best) for m in others}
         faster = sorted((m for m in others if ratio[m] < WORTH), key=lambda m: ratio[m])
         rest = [m for m in others if said[m] not in (HIGHER, EQUIVALENT)]
-        for method in faster:
-            time = f"takes {write('time_ratio', ratio[method])} of the time"
-            if said[method] == EQUIVALENT:
-                return (
-                    f"{best} and {method} are equivalent within {self.margin:g}; {method} {time}: "
-                    f"use {method}."
-                )
+        equal = [m for m in (*faster, *others) if said[m] == EQUIVALENT]
+        if equal and (equal[0] in faster or not rest):
+            # Where the best is the faster one, it is the method to use.
+            use, time = (equal[0], ratio[equal[0]])
+            if use not in faster:
+                use, time = best, 1 / time
+            saved = f"; {use} takes {write('time_ratio', time)} of the time: use {use}"
+            saved = saved if time < WORTH else f"; neither is faster: use {best}"
+            return f"{best} and {equal[0]} are equivalent within {self.margin:g}{saved}."
         if not rest:
-            return f"Use {best}: its score is significantly higher than every slower or equal one."
+            return f"Use {best}: its score is significantly higher than every other method's."
         names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
         cheap = next((m for m in faster if m in rest), None)
         also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
