@@ -64,6 +64,25 @@ class Method:
         product = "" if self.B_scale == 1 else f" × {self.B_scale:g} = {self.drawn:,}"
         return self._named("", product)
 
+    def short(self, without: str = "") -> str:
+        """A name for readers; without λ or B that of a curve along it.
+
+        B is what is really drawn. Two methods may share it where B was scaled in several ways.
+        """
+        parts = [NAMES.get(self.sampler, self.sampler)]
+        if self.lambda_ is not None and without != "λ":
+            parts.append(f"λ={self.lambda_:g}")
+        if self.drawn is not None and without != "B":
+            parts.append(f"B={self.drawn:,}")
+        words = [" ".join(parts)]
+        if self.frozen:
+            kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
+            words.append(f"freeze={kept}")
+        if self.lambda_on != LOSS:
+            words.append(f"λ on the {self.lambda_on}")
+        surgery = "" if self.surgery == PAPER_SURGERY else self.surgery
+        return ", ".join(filter(None, (*words, surgery, self.rest)))
+
     def brief(self, without: str = "") -> str:
         """A shorter name for figures; without λ or B that of a curve along it."""
         return self._named(without, "" if self.B_scale == 1 else f"×{self.B_scale:g}")

@@ -1,0 +1,514 @@
+"""Finished runs as tidy pandas frames; :mod:`~mtl_bert.analysis.columns` documents every column.
+
+runs = read("runs").runs
+runs.groupby("method")["score"].agg(["mean", "std", "size"])
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from mtl_bert.analysis import columns, paper
+from mtl_bert.analysis.methods import Method, method_of, setting_of
+from mtl_bert.runs.results import RESULTS, Results, RunFolder
+from mtl_bert.utils.errors import UserError
+
+LEFT_OUT = "(left out)"  # in place of a text that no reader may see
+WHOLE = "all"  # the part of the encoder that is all of it
+KEYS = ["run", "setting", "method", "seed"]
+Source = str | Path | pd.DataFrame
+Records = dict[str, list[tuple[Any, ...]]]
+
+
+class UnusableError(ValueError):
+    """A file of a run that cannot be used, and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """All frames of some runs.
+
+    Attributes:
+        runs, settings, scores, epochs, phases, conflicts, influences: see the reference of frames.
+        warnings: a line for each file that was left out.
+        texts: whether readers may see the examples' texts.
+    """
+
+    runs: pd.DataFrame
+    settings: pd.DataFrame
+    scores: pd.DataFrame
+    epochs: pd.DataFrame
+    phases: pd.DataFrame
+    conflicts: pd.DataFrame
+    influences: pd.DataFrame
+    warnings: tuple[str, ...] = ()
+    texts: bool = True
+    _answers: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    def only(self, runs: pd.DataFrame) -> "Frames":
+        """The same of some rows of ``runs``, as they are given."""
+        per_run = ("scores", "epochs", "phases", "conflicts", "influences")
+        chosen = {name: getattr(self, name) for name in per_run}
+        chosen = {name: f[f["run"].isin(runs["run"])] for name, f in chosen.items()}
+        settings = self.settings[self.settings["setting"].isin(runs["setting"])]
+        return replace(self, runs=runs, settings=settings, **chosen)
+
+    def setting(self, letter: str) -> pd.Series:
+        """The row of ``settings`` with this letter."""
+        return self.settings.set_index("setting", drop=False).loc[letter]
+
+    def answers(self, run: str, task: str) -> pd.DataFrame:
+        """A run's answers to a task's dev set, without texts where none may be seen.
+
+        Columns: id, text (and text2 of pairs), label, prediction, confidence.
+
+        Raises:
+            UnusableError: the file is missing or damaged.
+        """
+        if (run, task) not in self._answers:
+            directory = self.runs.set_index("run")["directory"][run]
+            found = _read_answers(RunFolder(Path(directory)).predictions(task))
+            if not self.texts:
+                found = found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
+            self._answers[run, task] = found
+        return self._answers[run, task]
+
+    def predictions(self) -> pd.DataFrame:
+        """Every run's answers to all dev sets; files that cannot be used are left out."""
+        parts = []
+        for _, row in self.scores.iterrows():
+            try:
+                found = self.answers(row["run"], row["task"])
+            except UnusableError:
+                continue
+            keys = {key: row[key] for key in (*KEYS, "task")}
+            parts.append(found.assign(**keys, error=(found["label"] - found["prediction"]).abs()))
+        names = list(columns.FRAMES["predictions"][1])
+        if not parts:
+            return columns.frame("predictions", [], self.runs[KEYS])
+        whole = pd.concat(parts, ignore_index=True).reindex(columns=names)
+        return whole.astype(dict.fromkeys((*KEYS[:3], "task"), "category"))
+
+
+def read(*sources: Source) -> Frames:
+    """Read all runs below some directories, or those of a frame of runs.
+
+    Args:
+        sources: directories; or one frame of runs, some rows of ``runs`` perhaps, which stay as
+            they are.
+
+    Raises:
+        UserError: a directory that is none.
+    """
+    given = [source for source in sources if isinstance(source, pd.DataFrame)]
+    if given:
+        places = [(Path(d), n) for d, n in zip(given[0]["directory"], given[0]["run"], strict=True)]
+        return _frames(places).only(given[0])
+    return _frames(_find([Path(source) for source in sources if isinstance(source, str | Path)]))
+
+
+def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Directories with results, each once, and the names of their runs."""
+    found: dict[Path, tuple[Path, str]] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(
+                f"runs: expected a directory with runs, found no such directory ({root}); "
+                "write for example runs"
+            )
+        lead = f"{root.resolve().name}/" if len(roots) > 1 else ""
+        for path in sorted(root.rglob(RESULTS)):
+            name = path.parent.relative_to(root).as_posix()
+            name = lead + name if name != "." else root.resolve().name
+            found.setdefault(path.resolve(), (path.parent, name))
+    return list(found.values())
+
+
+def _frames(places: Sequence[tuple[Path, str]]) -> Frames:
+    """The frames of the runs in some directories, which have names."""
+    warnings, keys = [], []
+    records: Records = {name: [] for name in columns.FRAMES}
+    methods: list[Method] = []
+    settings: list[str] = []
+    taken: Counter[str] = Counter()
+    for directory, name in places:
+        try:
+            run = _Run(RunFolder(directory).read_results(), directory)
+            own = run.records(len(methods))
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
+            warnings.append(
+                f"{directory / RESULTS}: expected the results of a finished run, found something "
+                f"else ({_first(e)}); left out"
+            )
+            continue
+        for frame, rows in own.items():
+            records[frame] += rows
+        taken[name] += 1
+        methods.append(run.method)
+        settings.append(run.setting)
+        unique = name if taken[name] == 1 else f"{name} ({taken[name]})"
+        keys.append((unique, "", "", run.results.seed))
+    return _joined(keys, methods, settings, records, tuple(warnings))
+
+
+def _first(error: Exception) -> str:
+    """The gist of an error, in a line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    text = " ".join(str(error).split())
+    return f"no {text}" if isinstance(error, KeyError) else text or type(error).__name__
+
+
+class _Run:
+    """A run while it is taken apart into rows."""
+
+    def __init__(self, results: Results, directory: Path) -> None:
+        self.results, self.directory = results, directory
+        config = results.config
+        self.method = method_of(config)
+        self.words = setting_of(results)
+        self.setting = json.dumps(self.words, sort_keys=True)
+        if other := set(results.tasks) ^ set(config["tasks"]):
+            raise KeyError(f"tasks.{min(other)}")
+        self.method.short()
+        order = [t for t in paper.TITLES if t in results.tasks]
+        self.tasks = (*order, *(t for t in results.tasks if t not in order))
+        ranges = {t: config["tasks"][t].get("score", {}) for t in self.tasks}
+        self.range = {t: (float(r.get("low", 0)), float(r.get("high", 1)))
+                      for t, r in ranges.items()}  # fmt: skip
+
+    def unit(self, task: str, value: float) -> float:
+        low, high = self.range[task]
+        return (value - low) / (high - low)
+
+    def records(self, number: int) -> Records:
+        """Its rows of every frame, each led by the run's number."""
+        found: Records = {
+            "runs": [self._row()],
+            "settings": [self._about()],
+            "scores": [self._score(task) for task in self.tasks],
+            "epochs": list(self._epochs()),
+            "phases": list(self._phases()),
+            "conflicts": list(self._conflicts()),
+            "influences": list(self._influences()),
+        }
+        for row in (row for rows in found.values() for row in rows):
+            for value in row:
+                if type(value) is int and not -(2**63) <= value < 2**63:
+                    raise ValueError(f"{str(value)[:20]}… is no number of anything")
+        return {name: [(number, *row) for row in rows] for name, rows in found.items()}
+
+    def _row(self) -> tuple[Any, ...]:
+        r, m, config = self.results, self.method, self.results.config
+        trainer, data = config["trainer"], config["data"]
+        units = {t: self.unit(t, r.tasks[t].value) for t in self.tasks}
+        worst = min(units, key=units.__getitem__)
+        flags = {flag for flag, _ in self.badges}
+        imbalance = data.get("imbalance")
+        return (
+            m.sampler, m.B, m.B_scale, m.drawn, m.lambda_, m.lambda_on, " ".join(m.frozen),
+            m.surgery, m.rest, int(config["epochs"]), r.score, r.last.score,
+            r.untrained and r.untrained.score, r.best_epoch, r.last_epoch, worst, units[worst],
+            r.minutes_per_epoch, r.device, r.encoder, r.data.name, r.data.synthetic,
+            "partial" in flags, "contaminated" in flags, self.like_the_paper, False, r.commit or "",
+            r.finished.astimezone(UTC), r.overrides,
+            int(trainer["devices"]) * int(trainer["num_nodes"]), int(config["batch_size"]),
+            _whole(config["group_by_length"]), None if imbalance is None else float(imbalance),
+            r.dev_sample, len(r.skipped), r.overflows, r.notes, r.versions, str(self.directory),
+        )  # fmt: skip
+
+    @property
+    def papers_tasks(self) -> bool:
+        """Whether tasks and metrics are the paper's, all of them and no other."""
+        return {t: s.metric for t, s in self.results.tasks.items()} == paper.METRICS
+
+    @property
+    def like_the_paper(self) -> bool:
+        """Whether the paper's numbers are of the same experiment."""
+        r = self.results
+        same_sizes = self.papers_tasks and all(
+            r.data.sizes[t].get("train") == size.train and r.tasks[t].n == size.dev
+            for t, size in paper.SIZES.items()
+        )
+        same_model = r.encoder == paper.ENCODER and r.config["group_by_length"] is None
+        return bool(same_sizes and same_model and not self.badges)
+
+    @property
+    def badges(self) -> list[tuple[str, str]]:
+        """What no reader may overlook: a word for it, and what it is about."""
+        data, config = self.results.data, self.results.config["data"]
+        found = [("synthetic", "made-up text")] if data.synthetic else []
+        partial = []
+        if self.papers_tasks:
+            sizes = {t: (data.sizes[t].get("train", 0), s.train) for t, s in paper.SIZES.items()}
+            dev = {t: (self.results.tasks[t].n, s.dev) for t, s in paper.SIZES.items()}
+            for name, each in (("training", sizes), ("dev", dev)):
+                less = [f"{t} {n:,} of {whole:,}" for t, (n, whole) in each.items() if n < whole]
+                partial += [f"{name} sets: {', '.join(less)}"] if less else []
+        else:
+            cut = {k: config.get(k) for k in ("share", "limit", "dev_limit", "imbalance")}
+            partial = [f"data.{k}={v}" for k, v in cut.items() if v not in (None, 1)]
+        found += [("partial", "; ".join(partial))] if partial else []
+        seen = [f"{task} ({', '.join(sets)})" for task, sets in data.seen.items() if sets]
+        if seen:
+            found.append(("contaminated", f"the encoder was trained before on {', '.join(seen)}"))
+        return found
+
+    def _about(self) -> tuple[Any, ...]:
+        """A setting's row but for title, slug, epochs and runs, which come of all its runs."""
+        words = [f"data={self.results.data.name}"]
+        words += [f"{flag.upper()}: {what}" for flag, what in self.badges]
+        words.append(f"encoder {self.results.encoder}")
+        if (bucket := self.results.config["group_by_length"]) is not None:
+            words.append(f"batches of like length (group_by_length={bucket})")
+        caution = ""
+        if self.results.data.synthetic:
+            caution = (
+                "Made-up text: these numbers say that the program works, never what a method is "
+                "worth."
+            )
+        if self.papers_tasks and not self.like_the_paper:
+            caution = (
+                f"{caution} Data, encoder or batches are not the paper's: a difference to its "
+                "numbers is not an error of reproduction but another experiment."
+            ).strip()
+        alike = json.loads(self.setting)
+        alike["sizes"] = {t: sizes.get("dev") for t, sizes in alike["sizes"].items()}
+        series = "imbalance" in alike["data"]
+        alike["data"].pop("imbalance", None)
+        return ("", "", "; ".join(words), caution, tuple(self.badges), self.papers_tasks,
+                self.tasks, 0, 0, self.words, _digest(alike) if series else "")  # fmt: skip
+
+    def _score(self, task: str) -> tuple[Any, ...]:
+        r, own = self.results, self.results.tasks[task]
+        sizes, used = r.data.sizes.get(task, {}), r.utilisation.get(task)
+        head = r.config["tasks"][task].get("head")
+        classes, scale = _answer_form(head if isinstance(head, dict) else {})
+        untrained = r.untrained and r.untrained.tasks.get(task)
+        return (
+            task, own.metric, own.value, self.unit(task, own.value), own.n, *self.range[task],
+            untrained and untrained.value, r.last.tasks[task].value, sizes.get("train"),
+            sizes.get("dev"), ", ".join(r.data.seen.get(task, ())), classes, scale,
+            r.data.train_labels.get(task), *_usage(used, sizes.get("train")),
+        )  # fmt: skip
+
+    def _epochs(self) -> Iterator[tuple[Any, ...]]:
+        seen = 0
+        for e in self.results.epochs:
+            seen += sum(phase.examples for phase in e.phases)
+            for task in self.tasks:
+                score = (e.tasks or {}).get(task)
+                train = self.results.data.sizes.get(task, {}).get("train")
+                yield (
+                    e.epoch, task, score and score.value, score and score.n, e.score,
+                    e.losses.get(task), train, *_usage(e.utilisation.get(task), train), e.seconds,
+                    e.validation_seconds, seen,
+                )  # fmt: skip
+
+    def _phases(self) -> Iterator[tuple[Any, ...]]:
+        for e in self.results.epochs:
+            for p in e.phases:
+                c = p.conflicts if p.conflicts and p.conflicts.pairs else None
+                what = (c.several, c.conflicting, c.removed) if c else (0, None, None)
+                yield e.epoch, p.name, p.steps, p.examples, p.seconds, *what
+
+    def _conflicts(self) -> Iterator[tuple[Any, ...]]:
+        """Pairs by the tasks' order, whatever order the run had."""
+        names = {n: f"{a}/{b}" for a, b in combinations(self.tasks, 2)
+                 for n in (f"{a}/{b}", f"{b}/{a}")}  # fmt: skip
+        for e in self.results.epochs:
+            for p in e.phases:
+                whole = {WHOLE: p.conflicts.pairs} if p.conflicts else {}
+                for part, pairs in (whole | p.layers).items():
+                    for pair, c in pairs.items():
+                        if c.steps and pair in names:
+                            yield e.epoch, p.name, part, names[pair], c.steps, c.cosine, \
+                                c.conflicting  # fmt: skip
+
+    def _influences(self) -> Iterator[tuple[Any, ...]]:
+        for e in self.results.epochs:
+            for p in e.phases:
+                if (c := p.conflicts) is None:
+                    continue
+                joint = c.several if c.pairs else 0
+                for task in self.tasks:
+                    if (i := c.tasks.get(task)) and i.steps:
+                        yield e.epoch, p.name, task, i.steps, c.steps, joint, i.norm, i.share, \
+                            i.before, i.after  # fmt: skip
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _usage(used: Any, train: int | None) -> tuple[Any, ...]:
+    """The columns examples, unique, fraction, repeats and effective_epochs."""
+    if used is None:
+        return (None,) * 5
+    fraction, effective = (n / train if train else None for n in (used.unique, used.examples))
+    return used.examples, used.unique, fraction, used.examples - used.unique, effective
+
+
+def _answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The classes' names or the scale's ends of a task's answers; neither where not known here."""
+    kind = str(head.get("_target_", "")).rpartition(".")[2]
+    if kind in ("MultiClass", "Binary"):
+        return tuple(map(str, head.get("names") or ("no", "yes"))), None
+    ends = (float(head["low"]), float(head["high"])) if kind == "Regression" else None
+    return None, ends
+
+
+def _joined(
+    keys: list[tuple[Any, ...]],
+    methods: Sequence[Method],
+    settings: Sequence[str],
+    records: Records,
+    warnings: tuple[str, ...],
+) -> Frames:
+    """Frames of all runs' rows: methods and settings get their names."""
+    names, letters = _method_names(methods), _letters(settings)
+    keys = [
+        (run, letters[setting], names[method], seed)
+        for (run, _, _, seed), setting, method in zip(keys, settings, methods, strict=True)
+    ]
+    table = pd.DataFrame(keys, columns=KEYS).astype({"seed": "Int64"})
+    table["run"] = pd.Categorical(table["run"], categories=list(dict.fromkeys(table["run"])))
+    table["setting"] = pd.Categorical(table["setting"], categories=list(letters.values()))
+    order = [names[m] for m in sorted(names, key=_order)]
+    table["method"] = pd.Categorical(table["method"], categories=order)
+    made = {
+        name: columns.frame(name, records[name], table)
+        for name in ("runs", "scores", "epochs", "phases", "conflicts", "influences")
+    }
+    made["runs"]["superseded"] = _superseded(made["runs"])
+    return Frames(**made, settings=_settings(made["runs"], records, table), warnings=warnings)
+
+
+def _order(method: Method) -> tuple[Any, ...]:
+    known = list(METHOD_ORDER)
+    place = known.index(method.sampler) if method.sampler in known else len(known)
+    return (place, method.sampler, len(method.frozen), method.drawn or 0, method.lambda_ or 0.0,
+            method.lambda_on, method.label)  # fmt: skip
+
+
+METHOD_ORDER = ("rr", "annealed", "vanilla", "arrp", "full", "single", "random")
+
+
+def _method_names(methods: Sequence[Method]) -> dict[Method, str]:
+    """A short name for each; the whole one where two would share the short one."""
+    distinct = dict.fromkeys(methods)
+    shared = Counter(method.short() for method in distinct)
+    return {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
+
+
+def _letters(settings: Sequence[str]) -> dict[str, str]:
+    """A letter for each setting; that with most runs comes first."""
+    counts = Counter(settings)
+    ordered = sorted(counts, key=lambda key: (-counts[key], key))
+    return {key: chr(65 + n) if n < 26 else str(n + 1) for n, key in enumerate(ordered)}
+
+
+def _superseded(runs: pd.DataFrame) -> pd.Series:
+    same = ["setting", "method", "epochs", "seed"]
+    return runs.sort_values("finished", kind="stable").duplicated(same, keep="last").sort_index()
+
+
+def _settings(runs: pd.DataFrame, records: Records, keys: pd.DataFrame) -> pd.DataFrame:
+    """A row for each setting, told apart by what they differ in."""
+    found = columns.frame("settings", records["settings"], keys[["setting"]])
+    found = found.drop_duplicates("setting").sort_values("setting").reset_index(drop=True)
+    counting = runs[~runs["superseded"]]
+    several = counting[(counting["epochs"] > 1) & (counting["last_epoch"] > 0)]
+    for place, row in found.iterrows():
+        own = several.loc[several["setting"] == row["setting"], "epochs"].value_counts()
+        most = [int(epochs) for epochs, count in own.items() if count == own.max()]
+        found.loc[place, "main_epochs"] = max(most, default=1)
+        found.loc[place, "runs"] = int((counting["setting"] == row["setting"]).sum())
+        lead = (row["words"]["data"]["name"], row["words"]["encoder"])
+        same = [w for w in found["words"] if (w["data"]["name"], w["encoder"]) == lead]
+        apart = _differing([_choices(words) for words in (row["words"], *same)])
+        apart = apart or _differing([_flat(words["sizes"]) for words in (row["words"], *same)])
+        found.loc[place, "title"] = ", ".join((*lead, *apart))
+        found.loc[place, "slug"] = f"{row['setting'].lower()}-{file_name(lead[0])}"
+    return found
+
+
+def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """What the first has and some other has not."""
+    first, *others = settings
+    return [f"{k}={v}" for k, v in first.items() if any(each.get(k) != v for each in others)]
+
+
+def _choices(words: Mapping[str, Any]) -> dict[str, str]:
+    rest = {key: value for key, value in words.items() if key not in ("tasks", "sizes", "batch")}
+    return _flat({"tasks": ", ".join(words["tasks"]), "batch_size": words["batch"]} | rest)
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys and their values; not again what repeats another, as optimizer.lr does lr."""
+    (flat,) = pd.json_normalize(dict(tree)).to_dict("records")
+    found: dict[str, str] = {}
+    for key, value in flat.items():
+        if value is not None and found.get(str(key).rpartition(".")[2]) != str(value):
+            found[str(key)] = str(value)
+    return found
+
+
+def file_name(text: str) -> str:
+    """A name from data, made fit for a file and an anchor."""
+    return re.sub(r"[^\w-]+", "-", text)[:120]
+
+
+def method_of_row(row: pd.Series) -> Method:
+    """The method of a row of ``runs``."""
+    optional = {name: None if pd.isna(row[name]) else row[name] for name in ("B", "lambda_")}
+    return Method(
+        row["sampler"],
+        B=optional["B"],
+        B_scale=float(row["B_scale"]),
+        lambda_=optional["lambda_"],
+        frozen=tuple(row["frozen"].split()),
+        lambda_on=row["lambda_on"],
+        surgery=row["surgery"],
+        rest=row["rest"],
+    )
+
+
+def _read_answers(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UnusableError(f"{path.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{path.name} cannot be read ({_first(error)})") from error
+    if absent := {"id", "text", "label", "prediction", "confidence"} - set(rows):
+        raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise UnusableError(f"{path.name} has rows that are longer than its heading")
+    try:  # Python's own float, which is exact
+        for name in ("label", "prediction"):
+            rows[name] = np.array(list(map(float, rows[name])))
+        rows["confidence"] = np.array([float(value or "nan") for value in rows["confidence"]])
+    except ValueError as error:
+        raise UnusableError(f"{path.name} holds something that is no number ({error})") from error
+    if rows.empty or not np.isfinite(rows["label"]).all():
+        raise UnusableError(f"{path.name} has no labels to compare with")
+    return rows
