@@ -6,16 +6,18 @@
     analysis.compare(runs, "arrp", "annealed")        # differences, intervals, verdicts
     analysis.figure.tradeoff(runs)                    # an Altair chart
 
-Every function takes directories of runs, or some rows of the frame ``runs``; its columns and those of
-all other frames are documented in ``docs/reference/frames.md``. Nothing here needs torch.
+Every function takes directories of runs, or some rows of the frame ``runs``; the columns of all
+frames are documented in ``docs/reference/frames.md``. Nothing here needs torch.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mtl_bert.analysis.frames import Frames, Source, read
+from mtl_bert.analysis.columns import FRAMES
+from mtl_bert.analysis.frames import PER_RUN, Frames, Source, read
 
 if TYPE_CHECKING:
     from mtl_bert.analysis import figures as figure
@@ -27,43 +29,22 @@ __all__ = [
 ]  # fmt: skip
 
 
-def runs(*sources: Source) -> pd.DataFrame:
-    """A row for each run; ``superseded`` marks those that a newer run of the same replaces."""
-    return read(*sources).runs
+def _reader(name: str) -> Callable[..., pd.DataFrame]:
+    def frame(*sources: Source | Frames) -> pd.DataFrame:
+        found: pd.DataFrame = getattr(read(*sources), name)
+        return found
+
+    frame.__name__, frame.__doc__ = name, FRAMES[name]
+    return frame
 
 
-def settings(*sources: Source) -> pd.DataFrame:
-    """A row for each setting; only runs of one setting may be compared."""
-    return read(*sources).settings
+runs, settings, scores, epochs, phases, conflicts, influences = (
+    _reader(name) for name in ("runs", "settings", *PER_RUN)
+)
 
 
-def scores(*sources: Source) -> pd.DataFrame:
-    """A row for each run and task: the best epoch's metric, and the data that were used."""
-    return read(*sources).scores
-
-
-def epochs(*sources: Source) -> pd.DataFrame:
-    """A row for each run, epoch and task."""
-    return read(*sources).epochs
-
-
-def phases(*sources: Source) -> pd.DataFrame:
-    """A row for each run, epoch and phase: steps, examples, seconds."""
-    return read(*sources).phases
-
-
-def conflicts(*sources: Source) -> pd.DataFrame:
-    """A row for each run, epoch, phase, part of the encoder and pair of tasks that met."""
-    return read(*sources).conflicts
-
-
-def influences(*sources: Source) -> pd.DataFrame:
-    """A row for each run, epoch, phase and task: its part in the updates."""
-    return read(*sources).influences
-
-
-def predictions(*sources: Source) -> pd.DataFrame:
-    """A row for each run, task and dev example."""
+def predictions(*sources: Source | Frames) -> pd.DataFrame:
+    """A row for each run, task and dev example: the best epoch's answer."""
     return read(*sources).predictions()
 
 

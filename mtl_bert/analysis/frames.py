@@ -7,8 +7,9 @@ runs.groupby("method")["score"].agg(["mean", "std", "size"])
 import hashlib
 import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from itertools import combinations
@@ -26,9 +27,10 @@ from mtl_bert.utils.errors import UserError
 
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
-KEYS = ["run", "setting", "method", "seed"]
+KEYS = list(columns.KEYS)
 Source = str | Path | pd.DataFrame
 Records = dict[str, list[tuple[Any, ...]]]
+PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
 
 
 class UnusableError(ValueError):
@@ -41,6 +43,7 @@ class Frames:
 
     Attributes:
         runs, settings, scores, epochs, phases, conflicts, influences: see the reference of frames.
+        methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.
     """
@@ -52,21 +55,30 @@ class Frames:
     phases: pd.DataFrame
     conflicts: pd.DataFrame
     influences: pd.DataFrame
+    methods: Mapping[str, Method]
     warnings: tuple[str, ...] = ()
     texts: bool = True
     _answers: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def only(self, runs: pd.DataFrame) -> "Frames":
-        """The same of some rows of ``runs``, as they are given."""
-        per_run = ("scores", "epochs", "phases", "conflicts", "influences")
-        chosen = {name: getattr(self, name) for name in per_run}
-        chosen = {name: f[f["run"].isin(runs["run"])] for name, f in chosen.items()}
-        settings = self.settings[self.settings["setting"].isin(runs["setting"])]
+        """The same of some rows of ``runs``, with the names that these have there."""
+        keys = runs.set_index("run")[["setting", "method"]]
+        chosen = {}
+        for name in PER_RUN:
+            found = getattr(self, name)
+            found = found[found["run"].isin(keys.index)]
+            own = {key: found["run"].map(keys[key]).astype(runs[key].dtype) for key in keys}
+            chosen[name] = found.assign(**own)
+        letters = dict(zip(self.runs["run"], self.runs["setting"], strict=True))
+        given = {letters[run]: letter for run, letter in keys["setting"].items() if run in letters}
+        settings = self.settings[self.settings["setting"].isin(list(given))]
+        settings = settings.assign(setting=settings["setting"].map(given))
         return replace(self, runs=runs, settings=settings, **chosen)
 
-    def setting(self, letter: str) -> pd.Series:
-        """The row of ``settings`` with this letter."""
-        return self.settings.set_index("setting", drop=False).loc[letter]
+    def of(self, setting: str) -> tuple["Frames", pd.Series]:
+        """A setting's runs that count, and its row of ``settings``."""
+        runs = self.runs[(self.runs["setting"] == setting) & ~self.runs["superseded"]]
+        return self.only(runs), self.settings[self.settings["setting"] == setting].iloc[0]
 
     def answers(self, run: str, task: str) -> pd.DataFrame:
         """A run's answers to a task's dev set, without texts where none may be seen.
@@ -86,35 +98,33 @@ class Frames:
 
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""
-        parts = []
-        for _, row in self.scores.iterrows():
-            try:
+        parts = [columns.frame("predictions", [], self.runs[KEYS])]
+        for row in self.scores.to_dict("records"):
+            with suppress(UnusableError):
                 found = self.answers(row["run"], row["task"])
-            except UnusableError:
-                continue
-            keys = {key: row[key] for key in (*KEYS, "task")}
-            parts.append(found.assign(**keys, error=(found["label"] - found["prediction"]).abs()))
-        names = list(columns.FRAMES["predictions"][1])
-        if not parts:
-            return columns.frame("predictions", [], self.runs[KEYS])
-        whole = pd.concat(parts, ignore_index=True).reindex(columns=names)
+                keys = {key: row[key] for key in (*KEYS, "task")}
+                off = (found["label"] - found["prediction"]).abs()
+                parts.append(found.assign(**keys, error=off))
+        whole = pd.concat(parts, ignore_index=True)[columns.names("predictions")]
         return whole.astype(dict.fromkeys((*KEYS[:3], "task"), "category"))
 
 
-def read(*sources: Source) -> Frames:
+def read(*sources: Source | Frames) -> Frames:
     """Read all runs below some directories, or those of a frame of runs.
 
     Args:
         sources: directories; or one frame of runs, some rows of ``runs`` perhaps, which stay as
-            they are.
+            they are; or what was read before.
 
     Raises:
         UserError: a directory that is none.
     """
-    given = [source for source in sources if isinstance(source, pd.DataFrame)]
-    if given:
-        places = [(Path(d), n) for d, n in zip(given[0]["directory"], given[0]["run"], strict=True)]
-        return _frames(places).only(given[0])
+    first = sources[0] if sources else None
+    if isinstance(first, Frames):
+        return first
+    if isinstance(first, pd.DataFrame):
+        places = zip(map(Path, first["directory"]), first["run"].astype(str), strict=True)
+        return _frames(list(places)).only(first)
     return _frames(_find([Path(source) for source in sources if isinstance(source, str | Path)]))
 
 
@@ -137,29 +147,36 @@ def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
 
 def _frames(places: Sequence[tuple[Path, str]]) -> Frames:
     """The frames of the runs in some directories, which have names."""
-    warnings, keys = [], []
+    runs: dict[str, _Run] = {}
     records: Records = {name: [] for name in columns.FRAMES}
-    methods: list[Method] = []
-    settings: list[str] = []
-    taken: Counter[str] = Counter()
+    warnings = []
     for directory, name in places:
         try:
             run = _Run(RunFolder(directory).read_results(), directory)
-            own = run.records(len(methods))
+            own = run.records(len(runs))
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
             warnings.append(
                 f"{directory / RESULTS}: expected the results of a finished run, found something "
                 f"else ({_first(e)}); left out"
             )
             continue
+        runs[name if name not in runs else f"{name} ({len(runs)})"] = run
         for frame, rows in own.items():
             records[frame] += rows
-        taken[name] += 1
-        methods.append(run.method)
-        settings.append(run.setting)
-        unique = name if taken[name] == 1 else f"{name} ({taken[name]})"
-        keys.append((unique, "", "", run.results.seed))
-    return _joined(keys, methods, settings, records, tuple(warnings))
+    methods = {name: run.method for name, run in runs.items()}
+    called, letters = _method_names(methods.values()), _letters([r.setting for r in runs.values()])
+    keys = pd.DataFrame({
+        "run": pd.Categorical(list(runs), categories=list(runs)),
+        "setting": pd.Categorical([letters[run.setting] for run in runs.values()],
+                                  categories=list(letters.values())),
+        "method": pd.Categorical([called[run.method] for run in runs.values()],
+                                 categories=list(called.values())),
+        "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
+    })  # fmt: skip
+    made = {name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)}
+    made["runs"]["superseded"] = _superseded(made["runs"])
+    made["settings"] = _settings(made["runs"], records, keys)
+    return Frames(**made, methods=methods, warnings=tuple(warnings))
 
 
 def _first(error: Exception) -> str:
@@ -313,8 +330,8 @@ class _Run:
                 score = (e.tasks or {}).get(task)
                 train = self.results.data.sizes.get(task, {}).get("train")
                 yield (
-                    e.epoch, task, score and score.value, score and score.n, e.score,
-                    e.losses.get(task), train, *_usage(e.utilisation.get(task), train), e.seconds,
+                    e.epoch, task, score and score.value, score and score.n, train,
+                    *_usage(e.utilisation.get(task), train), e.score, e.losses.get(task), e.seconds,
                     e.validation_seconds, seen,
                 )  # fmt: skip
 
@@ -323,7 +340,7 @@ class _Run:
             for p in e.phases:
                 c = p.conflicts if p.conflicts and p.conflicts.pairs else None
                 what = (c.several, c.conflicting, c.removed) if c else (0, None, None)
-                yield e.epoch, p.name, p.steps, p.examples, p.seconds, *what
+                yield e.epoch, p.name, p.examples, p.seconds, p.steps, *what
 
     def _conflicts(self) -> Iterator[tuple[Any, ...]]:
         """Pairs by the tasks' order, whatever order the run had."""
@@ -335,8 +352,8 @@ class _Run:
                 for part, pairs in (whole | p.layers).items():
                     for pair, c in pairs.items():
                         if c.steps and pair in names:
-                            yield e.epoch, p.name, part, names[pair], c.steps, c.cosine, \
-                                c.conflicting  # fmt: skip
+                            yield e.epoch, p.name, part, names[pair], c.steps, c.conflicting, \
+                                c.cosine  # fmt: skip
 
     def _influences(self) -> Iterator[tuple[Any, ...]]:
         for e in self.results.epochs:
@@ -376,45 +393,9 @@ def _answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     return None, ends
 
 
-def _joined(
-    keys: list[tuple[Any, ...]],
-    methods: Sequence[Method],
-    settings: Sequence[str],
-    records: Records,
-    warnings: tuple[str, ...],
-) -> Frames:
-    """Frames of all runs' rows: methods and settings get their names."""
-    names, letters = _method_names(methods), _letters(settings)
-    keys = [
-        (run, letters[setting], names[method], seed)
-        for (run, _, _, seed), setting, method in zip(keys, settings, methods, strict=True)
-    ]
-    table = pd.DataFrame(keys, columns=KEYS).astype({"seed": "Int64"})
-    table["run"] = pd.Categorical(table["run"], categories=list(dict.fromkeys(table["run"])))
-    table["setting"] = pd.Categorical(table["setting"], categories=list(letters.values()))
-    order = [names[m] for m in sorted(names, key=_order)]
-    table["method"] = pd.Categorical(table["method"], categories=order)
-    made = {
-        name: columns.frame(name, records[name], table)
-        for name in ("runs", "scores", "epochs", "phases", "conflicts", "influences")
-    }
-    made["runs"]["superseded"] = _superseded(made["runs"])
-    return Frames(**made, settings=_settings(made["runs"], records, table), warnings=warnings)
-
-
-def _order(method: Method) -> tuple[Any, ...]:
-    known = list(METHOD_ORDER)
-    place = known.index(method.sampler) if method.sampler in known else len(known)
-    return (place, method.sampler, len(method.frozen), method.drawn or 0, method.lambda_ or 0.0,
-            method.lambda_on, method.label)  # fmt: skip
-
-
-METHOD_ORDER = ("rr", "annealed", "vanilla", "arrp", "full", "single", "random")
-
-
-def _method_names(methods: Sequence[Method]) -> dict[Method, str]:
-    """A short name for each; the whole one where two would share the short one."""
-    distinct = dict.fromkeys(methods)
+def _method_names(methods: Iterable[Method]) -> dict[Method, str]:
+    """A short name for each, in order; the whole one where two would share the short one."""
+    distinct = sorted(set(methods), key=Method.order)
     shared = Counter(method.short() for method in distinct)
     return {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
 
@@ -475,21 +456,6 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, str]:
 def file_name(text: str) -> str:
     """A name from data, made fit for a file and an anchor."""
     return re.sub(r"[^\w-]+", "-", text)[:120]
-
-
-def method_of_row(row: pd.Series) -> Method:
-    """The method of a row of ``runs``."""
-    optional = {name: None if pd.isna(row[name]) else row[name] for name in ("B", "lambda_")}
-    return Method(
-        row["sampler"],
-        B=optional["B"],
-        B_scale=float(row["B_scale"]),
-        lambda_=optional["lambda_"],
-        frozen=tuple(row["frozen"].split()),
-        lambda_on=row["lambda_on"],
-        surgery=row["surgery"],
-        rest=row["rest"],
-    )
 
 
 def _read_answers(path: Path) -> pd.DataFrame:

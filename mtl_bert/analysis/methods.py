@@ -44,6 +44,11 @@ class Method:
     surgery: str = PAPER_SURGERY
     rest: str = ""
 
+    def order(self) -> tuple[Any, ...]:
+        """What methods are sorted by: sampler, what is frozen, B, λ."""
+        place = [*NAMES, self.sampler].index(self.sampler)
+        return (place, self.sampler, self.frozen, self.drawn or 0, self.lambda_ or 0.0, self.label)
+
     @property
     def F(self) -> str:  # noqa: N802 - the paper's letter
         """What is frozen, in the paper's notation; nothing for samplers that cannot freeze."""
