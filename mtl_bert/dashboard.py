@@ -1,6 +1,5 @@
 """Dashboards in Weights & Biases: ``mtl-bert dashboard``."""
 
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,20 +60,12 @@ def dashboard(
         )
     subject = _subject(run, entity, project)
     # It takes seconds to import: options that are wrong are refused before that.
-    from mtl_bert.tracking.wandb_workspaces import (
-        NoAccountError,
-        create,
-        dashboards,
-        default_entity,
-        write,
-    )
+    from mtl_bert.tracking.wandb_workspaces import NoAccountError, create, dashboards, write
 
     why = "--out was given"
     if out is None:
         try:
-            own = default_entity()  # also asks whether somebody is logged in
-            named = replace(subject, entity=subject.entity or own)
-            print("\n".join(create(dashboards(named))))
+            print("\n".join(create(subject)))
             return
         except NoAccountError as error:
             why, out = str(error), OUT
