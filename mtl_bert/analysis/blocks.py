@@ -180,6 +180,11 @@ class Page:
         return [block for study in self.studies for block in study.blocks()]
 
 
+def own(name: str, title: str, about: str, form: str = "", unit: str = "") -> Column:
+    """A column that one table alone has."""
+    return Column(name, "float" if form else "str", form, unit, title, (), about)
+
+
 def cell(row: Mapping[str, Any], shown: Column, tips: Iterable[str] = ()) -> Cell:
     """A value of a frame's row as its column writes it; NAME_sd in the row is its deviation.
 
@@ -192,7 +197,7 @@ def cell(row: Mapping[str, Any], shown: Column, tips: Iterable[str] = ()) -> Cel
     if isinstance(value, Cell):
         return value
     told = [f"{c.title}: {c.write(row.get(c.name))}" for c in map(column, tips)]
-    known = shown.numeric and value is not None and not pd.isna(value)
+    known = shown.form and value is not None and not pd.isna(value)
     return Cell(
         shown.write(value, row.get(f"{shown.name}_sd")),
         float(value) if known else None,

@@ -14,9 +14,6 @@ from mtl_bert.analysis.methods import setting_words
 
 MISTAKES = 200  # wrong answers of a task that the page lists
 SUPERSEDED = "left out: a newer run has the same method and seed"
-CAUSES = {
-    "synthetic": "SYNTHETIC", "partial": "PARTIAL DATA", "contaminated": "CONTAMINATED",
-}  # fmt: skip
 
 
 def runs_table(setting: pd.Series, frames: Frames, numbers: Mapping[str, int]) -> Table:
@@ -32,9 +29,9 @@ def runs_table(setting: pd.Series, frames: Frames, numbers: Mapping[str, int]) -
         f"{setting['slug']}-runs", "All runs",
         shown.drop(columns=["overrides", "notes", "versions", "directory"]),
         ["run", "method", "seed", "epochs", "best_epoch",
-         *(column(f"{task}.value", title=task, dtype="float", form=".3f") for task in tasks),
+         *(f"{task}.value" for task in tasks),
          "score", "last_score", "minutes", "device", "commit",
-         Column("remark", "str", "why it is in no other table", "remark")],
+         own("remark", "remark", "why it is in no other table")],
         cells={"run": link}, folded=True,
         caption="Scores are the best epoch's.",
     )  # fmt: skip

@@ -11,12 +11,26 @@ from typing import Any
 
 import pandas as pd
 
+from mtl_bert.analysis.blocks import Table, own, table
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import WHOLE, Frames
 
 Row = Mapping[str, Any]
 NOTHING = "Nothing can be said:"
 NEVER_MET = f"{NOTHING} no step had two tasks, so their gradients never met."
+CAUSES = {
+    "synthetic": "SYNTHETIC", "partial": "PARTIAL DATA", "contaminated": "CONTAMINATED",
+}  # fmt: skip
+"""What a badge says of a flag."""
+
+TASKS = ("task", "metric", "value", "untrained", "last", "n", "train", "examples", "fraction",
+         "effective_epochs")  # fmt: skip
+PHASES = (
+    "phase", "steps", "examples", "seconds",
+    own("of_time", "of the time", "share of all training time", ".1%"),
+    own("cost", "seconds per 1,000 examples", "what examples take", ",.2f", "s"),
+)  # fmt: skip
+PAIRS = ("pair", "steps", "cosine", "conflicting")
 QUESTIONS = (
     "Do the tasks conflict?", "When?", "In which parts of the encoder?", "Who dominates the update?",
     "What did the method change?", "How much of the data was used?", "Was it worth the time?",
@@ -310,4 +324,56 @@ def _worth(found: Findings) -> str:
         f"{said} {rival['name']} in the same setting has {write('score', rival['score'])} "
         f"(n={rival['n']}): {change}{times}. This is one seed; the leaderboard judges methods by "
         "all of theirs."
+    )
+
+
+def views(frames: Frames) -> Iterator[dict[str, Any]]:
+    """Every run's view as data for the page, in the order of the frame."""
+    settings = {row["setting"]: row for row in frames.settings.to_dict("records")}
+    phases = _by_run(_phases(frames))
+    for found in findings(frames):
+        run = found.run
+        setting = settings[run["setting"]]
+        parts: list[dict[str, Any]] = [{"words": answers(found)}]
+        tasks = pd.DataFrame(found.tasks)
+        parts.append(packed(table("", "Scores, and the data that were used", tasks, TASKS)))
+        if own := phases.get(run["run"]):
+            parts.append(packed(table("", "Time per phase", pd.DataFrame(own), PHASES)))
+        if found.pairs:
+            pairs = pd.DataFrame(found.pairs)
+            parts.append(packed(table("", "Pairs of tasks in joint steps", pairs, PAIRS)))
+        facts = {
+            "command": " ".join(run["overrides"]) if run["overrides"] else "not recorded",
+            "commit": run["commit"] or "unknown", "device": run["device"],
+            "finished": f"{run['finished']:%Y-%m-%d %H:%M} UTC", "notes": "; ".join(run["notes"]),
+        }  # fmt: skip
+        rows = [[name, value] for name, value in facts.items() if value]
+        parts.append({"title": "Provenance", "columns": [["", 0], ["", 0]], "rows": rows})
+        yield {
+            "name": run["run"], "home": setting["slug"],
+            "lead": f"{run['method']}, seed {run['seed']}, {_counted(run['epochs'], 'epoch')}; "
+                    f"{setting['about']}.",
+            "badges": [[CAUSES[word], about] for word, about in setting["badges"]],
+            "parts": parts,
+        }  # fmt: skip
+
+
+def packed(made: Table) -> dict[str, Any]:
+    """A table as data for scripts."""
+    return {
+        "title": made.title,
+        "columns": [[c.title, int(bool(c.form))] for c in made.columns],
+        "rows": [[cell.packed() for cell in row] for row in made.rows],
+        **({"note": made.caption} if made.caption else {}),
+    }
+
+
+def _phases(frames: Frames) -> pd.DataFrame:
+    """Steps, examples and seconds of each run's phases over all epochs, with what they cost."""
+    sums = frames.phases.groupby(["run", "phase"], observed=True, sort=False)
+    found = sums[["steps", "examples", "seconds"]].sum().reset_index()
+    total = found.groupby("run", observed=True)["seconds"].transform("sum")
+    return found.assign(
+        of_time=found["seconds"] / total,
+        cost=1000 * found["seconds"] / found["examples"].where(found["examples"] > 0),
     )
