@@ -65,7 +65,7 @@ FRAMES = {
     "scores": "A row for each run and task: what the best epoch reached, and the data used.",
     "epochs": "A row for each run, epoch and task.",
     "phases": "A row for each run, epoch and phase.",
-    "conflicts": "A row for each run, epoch, phase, part of the encoder and pair of tasks that met.",
+    "conflicts": "A row for each run, epoch, phase, part of the encoder and pair of tasks.",
     "influences": "A row for each run, epoch, phase and task: its part in the updates.",
     "predictions": "A row for each run, task and dev example: the best epoch's answer.",
     "leaderboard": "A row for each method of a setting, beside a baseline.",

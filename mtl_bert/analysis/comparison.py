@@ -24,8 +24,7 @@ from mtl_bert.analysis.document import (
     words,
 )
 from mtl_bert.analysis.numbers import Floats
-from mtl_bert.analysis.run_files import UnusableError
-from mtl_bert.analysis.statistics import (
+from mtl_bert.analysis.old_statistics import (
     LEVEL,
     METRICS,
     RESAMPLES,
@@ -35,6 +34,7 @@ from mtl_bert.analysis.statistics import (
     percentile_interval,
     seed_interval,
 )
+from mtl_bert.analysis.run_files import UnusableError
 from mtl_bert.analysis.studies import SCORE, Group, Study
 
 RULE = (

@@ -35,7 +35,7 @@ from mtl_bert.analysis.document import (
 )
 from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.numbers import Floats
-from mtl_bert.analysis.statistics import seed_interval
+from mtl_bert.analysis.old_statistics import seed_interval
 from mtl_bert.analysis.studies import SCORE, Group, Study, Subject
 
 WORST = "worst task"

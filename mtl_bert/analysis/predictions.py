@@ -11,8 +11,8 @@ from mtl_bert.analysis import paper
 from mtl_bert.analysis.canvas import INK, SERIES, draw, heat_map, rows
 from mtl_bert.analysis.document import Block, Column, Figure, Text, table
 from mtl_bert.analysis.numbers import metric
+from mtl_bert.analysis.old_statistics import pearson
 from mtl_bert.analysis.run_files import Classes, Run, Scale, UnusableError
-from mtl_bert.analysis.statistics import pearson
 from mtl_bert.analysis.studies import Study, Subject
 
 SHOWN = 5

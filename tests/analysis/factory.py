@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.statistics import pearson
+from mtl_bert.analysis.old_statistics import pearson
 from mtl_bert.runs.results import (
     DataRecord,
     EpochRecord,

@@ -7,7 +7,7 @@ from typing import Any
 
 from mtl_bert.analysis.comparison import Comparison, Difference
 from mtl_bert.analysis.run_files import Run
-from mtl_bert.analysis.statistics import Interval
+from mtl_bert.analysis.old_statistics import Interval
 from mtl_bert.analysis.studies import SCORE, Group, Study, studies
 from mtl_bert.runs.results import TaskScore
 from tests.analysis.factory import METRICS, Made, results_of

@@ -13,7 +13,7 @@ from mtl_bert import report
 from mtl_bert.analysis.comparison import compare
 from mtl_bert.analysis.render import ARCHIVE, csv_text, write_archive
 from mtl_bert.analysis.run_files import find_runs
-from mtl_bert.analysis.statistics import pearson
+from mtl_bert.analysis.old_statistics import pearson
 from mtl_bert.analysis.studies import studies
 from mtl_bert.utils.files import write_text
 from tests.analysis.factory import Made, changed, make_run

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mtl_bert.analysis.numbers import spread
-from mtl_bert.analysis.statistics import (
+from mtl_bert.analysis.old_statistics import (
     RESAMPLES,
     Floats,
     Interval,
@@ -89,7 +89,7 @@ def test_models_share_their_resamples_and_tasks_do_not() -> None:
 def test_batches_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, predictions = models("accuracy", 60, (0.6, 0.5))
     whole = bootstrap("accuracy", labels, predictions, 0)
-    monkeypatch.setattr("mtl_bert.analysis.statistics._GATHERED", 1)
+    monkeypatch.setattr("mtl_bert.analysis.old_statistics._GATHERED", 1)
     assert np.array_equal(whole, bootstrap("accuracy", labels, predictions, 0))
 
 
