@@ -130,8 +130,11 @@ class Study:
         compared = self.compared
         found = {}
         for base in compared.methods:
-            rows = compared.leaderboard(base).set_index("method", drop=False)
-            found[base] = [versus(rows.loc[m]).packed() for m in compared.methods]
+            others = [method for method in compared.methods if method != base]
+            judged = compared.table((compared.difference(m, base) for m in others), named=True)
+            rows = {row["method"]: row for row in judged.to_dict("records")}
+            own_row = {"verdict": "baseline"}
+            found[base] = [versus(rows.get(m, own_row)).packed() for m in compared.methods]
         return {
             "column": 5, "methods": compared.methods, "cells": list(found.values()),
             "baseline": compared.methods.index(compared.baseline(self.baseline)),
