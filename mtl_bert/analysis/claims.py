@@ -19,7 +19,7 @@ from mtl_bert.analysis import paper
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.leaderboard import SCORE, Comparison, Difference
 from mtl_bert.analysis.methods import LOSS, PAPER_SURGERY, Method
-from mtl_bert.analysis.statistics import Floats, holm
+from mtl_bert.analysis.statistics import Floats
 
 LEAST_SEEDS = (1, 2, 3)  # a spread needs more than one
 _OWN = (
@@ -337,38 +337,30 @@ _RULES = (
 def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the paper claims and our runs say, and the differences that this rests on.
 
-    All contrasts that the claims name are one family for Holm's adjustment. Returns:
+    A claim is a question of its own: its contrasts are one family for Holm's adjustment. Returns:
         claims: number, claim, verdict (supported, contradicted, undecided, or "cannot be judged:
             why"), note, printed (the paper's evidence), rule.
         evidence: the frame ``differences``, with the claim's number and the contrast in words.
     """
-    found: dict[int, Evidence | ImpossibleError] = {}
+    rows, tables = [], [comparison.table([], named=True).assign(claim=[], contrast=[])]
+    synthetic = "synthetic" in dict(comparison.about["badges"])
     for number, rule in enumerate(_RULES, start=1):
+        texts, note = _TEXTS[rule.__name__], ""
         try:
-            found[number] = rule(comparison)
-        except ImpossibleError as error:
-            found[number] = error
-    contrasts = [
-        (n, words, d)
-        for n, e in found.items() if isinstance(e, Evidence) for words, d in e.contrasts
-    ]  # fmt: skip
-    adjusted = holm([d.seeds.p for _, _, d in contrasts])
-    evidence = comparison.table((d for _, _, d in contrasts), named=True)
-    evidence.insert(0, "claim", [n for n, _, _ in contrasts])
-    evidence.insert(1, "contrast", [words for _, words, _ in contrasts])
-    rows = []
-    for number, rule in enumerate(_RULES, start=1):
-        texts, own = _TEXTS[rule.__name__], found[number]
-        verdict, note = f"cannot be judged: {own}", ""
-        if isinstance(own, Evidence):
-            note, unknown = own.note, [d.unknown for _, d in own.contrasts if d.unknown]
-            signs = [d.sign(p) for (n, _, d), p in zip(contrasts, adjusted, strict=True)
-                     if n == number]  # fmt: skip
-            supported, contradicted = own.judge(signs)
+            found = rule(comparison)
+            note, differences = found.note, [d for _, d in found.contrasts]
+            table = comparison.table(differences, named=True)
+            tables.append(
+                table.assign(claim=number, contrast=[name for name, _ in found.contrasts])
+            )
+            if unknown := [d.unknown for d in differences if d.unknown]:
+                raise ImpossibleError(unknown[0])
+            signs = [d.sign(p) for d, p in zip(differences, table["p_holm"], strict=True)]
+            supported, contradicted = found.judge(signs)
             verdict = CONTRADICTED if contradicted else SUPPORTED if supported else UNDECIDED
-            verdict = f"cannot be judged: {unknown[0]}" if unknown else verdict
-        if "synthetic" in dict(comparison.about["badges"]):
-            verdict += " (about made-up text, not about the paper's data)"
+        except ImpossibleError as error:
+            verdict = f"cannot be judged: {error}"
+        verdict += " (about made-up text, not about the paper's data)" if synthetic else ""
         rows.append({"claim": number, "text": texts["text"], "verdict": verdict, "note": note,
                      "printed": texts["evidence"], "rule": texts["rule"]})  # fmt: skip
-    return pd.DataFrame(rows), evidence
+    return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)

@@ -119,7 +119,9 @@ def frame(name: str, records: Iterable[tuple[Any, ...]], keys: pd.DataFrame) -> 
     rest = [each for each in names(name) if each not in keys]
     numbers, *values = list(zip(*records, strict=True)) or [()] * (len(rest) + 1)
     made = {
-        each: pd.Series(list(column), dtype=COLUMNS[each].dtype)
+        each: pd.Categorical(column, categories=list(dict.fromkeys(column)))
+        if COLUMNS[each].dtype == "category"  # in the order in which they come
+        else pd.Series(list(column), dtype=COLUMNS[each].dtype)
         for each, column in zip(rest, values, strict=True)
     }
     return pd.concat([keys.take(list(numbers)).reset_index(drop=True), pd.DataFrame(made)], axis=1)
