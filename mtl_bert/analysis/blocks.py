@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
-from mtl_bert.analysis.columns import MISSING, Column, column
+from mtl_bert.analysis.columns import Column, column, write
 
 GOOD, BAD, QUIET = "good", "bad", "quiet"
 
@@ -35,12 +34,12 @@ class Cell:
 
     Attributes:
         text: what stands in it.
-        order: what it is sorted by, where that is not the text.
+        order: what it is sorted by, where that is not the number that its text begins with.
         tip: what more is said on demand.
         link: where it leads.
         strong: whether it stands out.
         tone: good, bad or quiet.
-        plot: what is drawn before the text.
+        plots: what is drawn before the text.
     """
 
     text: str
@@ -49,7 +48,7 @@ class Cell:
     link: str = ""
     strong: bool = False
     tone: str = ""
-    plot: Plot | None = None
+    plots: tuple[Plot, ...] = ()
 
     def packed(self) -> str | list[Any]:
         """The same for scripts: its text, or text, order, tip and tone."""
@@ -99,13 +98,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its title and words say what it shows to those who cannot see it."""
+    """A chart as a Vega-Lite specification, whose title stands in it, and how to read it."""
 
     name: str
-    title: str
     words: str
-    chart: alt.TopLevelMixin
+    spec: dict[str, Any]
     kind: str = "chart"
+
+    @property
+    def title(self) -> str:
+        """What it shows, for those who cannot see it."""
+        return str(self.spec["title"]["text"])
 
 
 Block = Text | Table | Chart
@@ -166,14 +169,14 @@ class Page:
         warnings: what could not be read.
         boards: setting -> its leaderboard against every baseline, for scripts.
         runs: each run's own view, for scripts.
-        charts: templates of the runs' charts, for scripts.
+        kinds: the views' tables: their titles and columns.
     """
 
     studies: tuple[Article, ...]
     warnings: tuple[str, ...] = ()
     boards: Mapping[str, Any] = field(default_factory=dict)
     runs: Sequence[Mapping[str, Any]] = ()
-    charts: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Mapping[str, Any] = field(default_factory=dict)
 
     def blocks(self) -> list[Block]:
         """All blocks, in order."""
@@ -197,12 +200,7 @@ def cell(row: Mapping[str, Any], shown: Column, tips: Iterable[str] = ()) -> Cel
     if isinstance(value, Cell):
         return value
     told = [f"{c.title}: {c.write(row.get(c.name))}" for c in map(column, tips)]
-    known = shown.form and value is not None and not pd.isna(value)
-    return Cell(
-        shown.write(value, row.get(f"{shown.name}_sd")),
-        float(value) if known else None,
-        "\n".join(told),
-    )
+    return Cell(shown.write(value, row.get(f"{shown.name}_sd")), tip="\n".join(told))
 
 
 def table(
@@ -212,7 +210,7 @@ def table(
     columns: Sequence[str | Column],
     *,
     tips: Mapping[str, Sequence[str]] | None = None,
-    cells: Mapping[str, Sequence[Cell]] | None = None,
+    given: Mapping[str, Sequence[Cell]] | None = None,
     **more: Any,
 ) -> Table:
     """A table of a frame's columns.
@@ -223,42 +221,50 @@ def table(
         frame: a row for each row.
         columns: what is shown, by name or as declared for this table.
         tips: column -> others whose values are told on demand.
-        cells: column -> its cells, where they are made elsewhere.
+        given: column -> its cells, where they are made elsewhere.
         more: caption, notes, folded, board.
     """
     shown = tuple(column(c) if isinstance(c, str) else c for c in columns)
-    made = []
-    for place, row in enumerate(frame.to_dict("records")):
-        one = []
-        for each in shown:
-            if cells and each.name in cells:
-                one.append(cells[each.name][place])
-            else:
-                one.append(cell(row, each, (tips or {}).get(each.name, ())))
-        made.append(tuple(one))
-    return Table(name, title, shown, tuple(made), frame, **more)
+    made = cells(frame.to_dict("records"), shown, tips or {}, given or {})
+    return Table(name, title, shown, tuple(map(tuple, made)), frame, **more)
 
 
-def dots(values: Sequence[float], low: float, high: float) -> Plot | None:
+def cells(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[Column],
+    tips: Mapping[str, Sequence[str]] = {},  # noqa: B006 - nobody changes it
+    given: Mapping[str, Sequence[Cell]] = {},  # noqa: B006
+) -> list[list[Cell]]:
+    """The cells of rows; see :func:`table`."""
+    return [
+        [
+            given[shown.name][place] if shown.name in given
+            else cell(row, shown, tips.get(shown.name, ()))
+            for shown in columns
+        ]
+        for place, row in enumerate(rows)
+    ]  # fmt: skip
+
+
+def dots(values: Sequence[float], low: float, high: float) -> tuple[Plot, ...]:
     """A dot for each seed's value, and a line at their mean, between two ends."""
     if len(values) == 0 or high <= low:
-        return None
+        return ()
     places = [round(100 * (float(value) - low) / (high - low), 1) for value in values]
     label = ", ".join(f"{value:.3f}" for value in values)
-    return Plot("dots", round(sum(places) / len(places), 1), tuple(places), f"seeds: {label}")
+    return (Plot("dots", round(sum(places) / len(places), 1), tuple(places), f"seeds: {label}"),)
 
 
-def bar(mean: float, low: float, high: float, reach: float, margin: float) -> Plot | None:
-    """An interval around its mean, on a scale from -reach to reach with 0 in the middle."""
+def bar(row: Mapping[str, Any], reach: float, margin: float, label: str = "") -> tuple[Plot, ...]:
+    """A difference with its interval over seeds, from -reach to reach with 0 in the middle."""
+    mean, low, high = (row[name] for name in ("difference", "low", "high"))
     if any(pd.isna(value) for value in (mean, low, high)) or reach <= 0:
-        return None
+        return ()
 
     def place(value: float) -> float:
         return round(50 + 50 * max(-1.0, min(1.0, value / reach)), 1)
 
     points = (place(-margin), place(margin), place(low), place(high))
-    label = f"{mean:+.3f}, from {low:+.3f} to {high:+.3f}; margin {margin:g}"
-    return Plot("bar", place(mean), points, label)
-
-
-EMPTY = Cell(MISSING)
+    ends = " to ".join(write(name, row[name]) for name in ("low", "high"))
+    label = f"{label}: {write('difference', mean)} ({ends})"
+    return (Plot("bar", place(mean), points, label),)

@@ -17,7 +17,6 @@ from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -60,7 +59,7 @@ def write_small(page: Page, out: Path, pictures: Sequence[str] = ("svg",)) -> se
             for kind in pictures:
                 path = out / FIGURES / f"{block.name}.{kind}"
                 with replacing(path) as temporary:
-                    temporary.write_bytes(picture(block.chart, kind))
+                    temporary.write_bytes(picture(block.spec, kind))
                 written.add(path)
     write_text(out / TEXT, markdown(page, with_figures="svg" in pictures))
     return written
@@ -86,9 +85,8 @@ def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
                 path.unlink()
 
 
-def picture(chart: alt.TopLevelMixin, kind: str) -> bytes:
+def picture(spec: dict[str, Any], kind: str) -> bytes:
     """A chart as the content of an svg or png file."""
-    spec = chart.to_dict()
     if kind == "svg":
         return vlc.vegalite_to_svg(spec).encode()
     return vlc.vegalite_to_png(spec, scale=2)
@@ -169,8 +167,8 @@ def bundle() -> str:
 def html(page: Page) -> str:
     """The page; all texts are escaped, and it runs no script but its own."""
     script, css = (_template(name) for name in ("page.js", "page.css"))
-    charts = {b.name: compact(b.chart.to_dict()) for b in page.blocks() if isinstance(b, Chart)}
-    data = {"boards": page.boards, "runs": page.runs, "charts": charts | dict(page.charts)}
+    charts = {b.name: compact(b.spec) for b in page.blocks() if isinstance(b, Chart)}
+    data = {"boards": page.boards, "runs": page.runs, "kinds": page.kinds, "charts": charts}
     hashes = " ".join(f"'sha256-{_digest(text)}'" for text in (bundle(), script))
     rendered = _environment(autoescape=True).get_template("page.html.j2").render(
         page=page, data=embedded(data), bundle=bundle(), script=script, css=css, hashes=hashes,

@@ -11,6 +11,9 @@ const make = (tag, attributes = {}, ...children) => {
   return node;
 };
 
+// What a text is sorted by: the number that it begins with, or itself.
+const sorted = (text) => /^[+−-]?[\d,]*\.?\d+/.exec(text)?.[0].replaceAll(",", "").replace("−", "-") ?? text;
+
 // Tables: a click on a heading sorts, a field filters.
 function sortable(table) {
   $("thead th", table).forEach((head, place) => {
@@ -20,7 +23,7 @@ function sortable(table) {
       const down = head.getAttribute("aria-sort") !== "descending" && (head.classList.contains("n") || head.hasAttribute("aria-sort"));
       $("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const key = (row) => row.cells[place].dataset.v ?? row.cells[place].textContent;
+      const key = (row) => row.cells[place].dataset.v ?? sorted(row.cells[place].textContent.trim());
       const missing = (value) => value === "" || value === "–";
       const body = table.tBodies[0];
       body.append(...[...body.rows].sort((a, b) => {
@@ -129,27 +132,52 @@ const watcher = new IntersectionObserver((seen) => {
 function chart(canvas, spec) { wanted.set(canvas, spec); watcher.observe(canvas); }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wanted.forEach((_, canvas) => canvas.firstChild && draw(canvas)));
 
-// A run's own page, in place of the report: #run=NUMBER.
-function grid(part) {
-  const head = make("tr", {}, ...part.columns.map(([title, numeric]) => make("th", {scope: "col", class: numeric ? "n" : null}, title)));
-  const rows = part.rows.map((row) => make("tr", {}, ...row.map((cell, i) =>
-    fill(make(i ? "td" : "th", {class: part.columns[i][1] ? "n" : null, scope: i ? null : "row"}), cell))));
-  const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
-  const figure = make("figure", {class: "table"}, make("figcaption", {}, part.title),
-    make("div", {class: "scroll", role: "region", tabindex: 0, "aria-label": part.title}, table));
-  if (part.note) figure.append(make("p", {class: "note"}, part.note));
+// A run's own view, in place of the report: #run=NUMBER.
+function grid(title, columns, rows) {
+  const used = columns.map((_, i) => rows.some((row) => (Array.isArray(row[i]) ? row[i][0] : row[i]) !== "–"));
+  const kept = columns.map((column, i) => [column, i]).filter(([, i]) => used[i]);
+  const head = make("tr", {}, ...kept.map(([[name, numeric]]) => make("th", {scope: "col", class: numeric ? "n" : null}, name)));
+  const body = rows.map((row) => make("tr", {}, ...kept.map(([[, numeric], i], place) =>
+    fill(make(place ? "td" : "th", {class: numeric ? "n" : null, scope: place ? null : "row"}), row[i]))));
+  const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
+  const figure = make("figure", {class: "table"}, make("figcaption", {}, title),
+    make("div", {class: "scroll", role: "region", tabindex: 0, "aria-label": title}, table));
   live(figure);
   return figure;
 }
 function picture(part) {
-  const canvas = make("div", {class: "canvas", role: "img", "aria-label": `${part.title}. ${part.words}`});
-  const names = Object.keys(part.data), rows = (columns) =>
-    Object.values(columns)[0].map((_, i) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[i]])));
-  chart(canvas, {...data.charts[part.chart], datasets: Object.fromEntries(names.map((name) => [name, rows(part.data[name])]))});
-  return make("figure", {class: "chart"}, canvas, make("figcaption", {}, make("b", {}, `${part.title}.`), ` ${part.words}`));
+  const canvas = make("div", {class: "canvas", role: "img", "aria-label": part.title});
+  chart(canvas, part.points ? lines(part) : heat(part));
+  return make("figure", {class: "chart"}, canvas, make("figcaption", {}, make("b", {}, `${part.title}.`)));
 }
-function words(part) {
-  return make("dl", {class: "words"}, ...part.words.flatMap(([question, answer]) => [make("dt", {}, question), make("dd", {}, answer)]));
+function lines({panels, names, colours, points}) {
+  const panel = (title, number) => ({
+    width: 300, height: 190,
+    data: {values: points.filter(([own]) => own === number).map(([, series, x, y]) => ({series: names[series], x, y}))},
+    mark: {type: "line", point: {filled: true, size: 40}, strokeWidth: 1.6},
+    encoding: {
+      x: {field: "x", type: "quantitative", title: "epoch", axis: {tickMinStep: 1, format: "d"}, scale: {zero: false, nice: false}},
+      y: {field: "y", type: "quantitative", title, scale: {zero: false}},
+      color: {field: "series", type: "nominal", title: null, sort: null, scale: {domain: names, range: colours}},
+      tooltip: [{field: "series"}, {field: "x", title: "epoch"}, {field: "y", title}],
+    },
+  });
+  return {columns: 2, concat: panels.map(panel)};
+}
+function heat({cells}) {
+  const end = Math.max(0.05, ...cells.map((cell) => Math.abs(cell[2]))), sort = null;
+  const values = cells.map(([part, pair, cosine, shown, conflicting]) => ({part, pair, cosine, shown, conflicting, dark: Math.abs(cosine) > 0.6 * end}));
+  return {
+    data: {values}, width: {step: 90}, height: {step: 22},
+    encoding: {
+      x: {field: "pair", type: "nominal", title: null, sort, axis: {labelAngle: 0}}, y: {field: "part", type: "nominal", title: null, sort},
+      tooltip: [{field: "part"}, {field: "pair"}, {field: "shown", title: "mean cosine"}, {field: "conflicting", title: "steps in conflict"}],
+    },
+    layer: [
+      {mark: "rect", encoding: {color: {field: "cosine", type: "quantitative", legend: null, scale: {scheme: "redblue", domain: [-end, end]}}}},
+      {mark: {type: "text", fontSize: 10}, encoding: {text: {field: "shown"}, color: {condition: {test: "datum.dark", value: "white"}, value: "#222"}}},
+    ],
+  };
 }
 function show() {
   const number = /^#run=(\d+)$/.exec(location.hash)?.[1], run = data.runs[number];
@@ -159,11 +187,13 @@ function show() {
   $("nav.top").forEach((nav) => { nav.hidden = Boolean(run); });
   if (!run) { open(location.hash); return; }
   document.title = run.name;
-  const badges = run.badges.map(([text, why]) => make("span", {class: "badge", title: why}, text));
+  const badges = run.badges.flatMap(([text, why]) => [make("span", {class: "badge"}, text), ` ${why}. `]);
   place.replaceChildren(
     make("p", {}, make("a", {href: `#${run.home}`}, "← All runs")), make("h1", {}, run.name),
     make("p", {class: "badges"}, ...badges), make("p", {class: "lead"}, run.lead),
-    ...run.parts.map((part) => part.rows ? grid(part) : part.data ? picture(part) : words(part)));
+    ...run.words.map((said) => make("p", {}, said)),
+    ...Object.entries(run.tables).map(([kind, rows]) => grid(...data.kinds[kind], rows)), ...run.charts.map(picture),
+    grid("Provenance", [["", 0], ["", 0]], run.facts));
   scrollTo(0, 0);
 }
 function open(hash) {
