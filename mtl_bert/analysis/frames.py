@@ -344,16 +344,22 @@ class _Run:
 
     def _conflicts(self) -> Iterator[tuple[Any, ...]]:
         """Pairs by the tasks' order, whatever order the run had."""
-        names = {n: f"{a}/{b}" for a, b in combinations(self.tasks, 2)
-                 for n in (f"{a}/{b}", f"{b}/{a}")}  # fmt: skip
         for e in self.results.epochs:
             for p in e.phases:
                 whole = {WHOLE: p.conflicts.pairs} if p.conflicts else {}
                 for part, pairs in (whole | p.layers).items():
-                    for pair, c in pairs.items():
-                        if c.steps and pair in names:
-                            yield e.epoch, p.name, part, names[pair], c.steps, c.conflicting, \
-                                c.cosine  # fmt: skip
+                    for a, b in combinations(self.tasks, 2):
+                        c = pairs.get(f"{a}/{b}") or pairs.get(f"{b}/{a}")
+                        if c and c.steps:
+                            yield (
+                                e.epoch,
+                                p.name,
+                                part,
+                                f"{a}/{b}",
+                                c.steps,
+                                c.conflicting,
+                                c.cosine,
+                            )
 
     def _influences(self) -> Iterator[tuple[Any, ...]]:
         for e in self.results.epochs:
