@@ -477,10 +477,8 @@ def _read_answers(path: Path) -> pd.DataFrame:
         raise UnusableError(f"{path.name} has rows that are longer than its heading")
     try:  # Python's own float, which is exact
         for name in ("label", "prediction"):
-            rows[name] = np.array(list(map(float, rows[name].to_numpy(object))))
-        rows["confidence"] = np.array(
-            [float(value or "nan") for value in rows["confidence"].to_numpy(object)]
-        )
+            rows[name] = np.array(list(map(float, rows[name])))
+        rows["confidence"] = np.array([float(value or "nan") for value in rows["confidence"]])
     except ValueError as error:
         raise UnusableError(f"{path.name} holds something that is no number ({error})") from error
     if rows.empty or not np.isfinite(rows["label"]).all():

@@ -119,16 +119,11 @@ class Comparison:
         trained = set(runs.loc[runs["last_epoch"] > 0, "method"])
         self.trained = [method for method in self.methods if method in trained]
         self.tasks: tuple[str, ...] = self.about["tasks"]
-        self._known: dict[tuple[str, str, str], Difference] = {}
 
     def of(self, method: str) -> pd.DataFrame:
         """A method's runs, by seed."""
-        return self._by_method[method]
-
-    @cached_property
-    def _by_method(self) -> dict[str, pd.DataFrame]:
-        runs = self.frames.runs.sort_values("seed")
-        return {str(name): own for name, own in runs.groupby("method", observed=True)}
+        runs = self.frames.runs
+        return runs[runs["method"] == method].sort_values("seed")
 
     def find(self, name: str) -> list[str]:
         """The methods that a name may mean: its own, its sampler's, or a part of it.
@@ -212,19 +207,14 @@ class Comparison:
 
     def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
         """One method minus another."""
-        if (key := (method, minus, what)) not in self._known:
-            self._known[key] = self._difference(*key)
-        return self._known[key]
-
-    def _difference(self, method: str, minus: str, what: str) -> Difference:
-        values, known, means = self.values[what], self._resampled[what], []
-        first, second = (values[name].to_numpy(float) for name in (method, minus))
-        common = ~np.isnan(first - second)
-        seeds = paired((first - second)[common], self.margin)
-        mean = seeds.mean if seeds.n > 1 else float(np.nanmean(first) - np.nanmean(second))
-        for name, each in ((method, first), (minus, second)):
-            used = values.index[common if common.any() else ~np.isnan(each)]
-            rows = [known[name, seed] for seed in used if (name, seed) in known]
+        values = self.values[what][[method, minus]]
+        common = values.dropna()
+        seeds = paired((common[method] - common[minus]).to_numpy(float), self.margin)
+        mean = seeds.mean if seeds.n > 1 else float(values[method].mean() - values[minus].mean())
+        known, means = self._resampled[what], []
+        for name in (method, minus):
+            used = common.index if len(common) else values[name].dropna().index
+            rows = [known[name, int(seed)] for seed in used if (name, int(seed)) in known]
             if len(rows) == len(used):
                 means.append(np.mean(rows, axis=0))
         if len(means) < 2:
