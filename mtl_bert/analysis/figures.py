@@ -53,7 +53,13 @@ Looks = Mapping[str, tuple[str, str]]
 def _chart(frame: pd.DataFrame) -> alt.Chart:
     """A chart of a frame's rows, however many; a missing value is null."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return alt.Chart(alt.Data(values=rows))
+    # A list would be copied whenever something is said of the chart.
+    return alt.Chart(alt.Data(values=tuple(rows)))
+
+
+def _compared(source: Source | Frames | Comparison, setting: str) -> Comparison:
+    """The methods of a setting; those that have been compared already as they are."""
+    return source if isinstance(source, Comparison) else Comparison(source, setting)
 
 
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
@@ -239,12 +245,12 @@ def _few(found: pd.DataFrame, name: str, by: str) -> tuple[pd.DataFrame, str]:
     return shown.assign(**{name: shown[name].astype(str)}), note
 
 
-def tradeoff(source: Source | Frames, setting: str = "A") -> Any | None:
+def tradeoff(source: Source | Frames | Comparison, setting: str = "A") -> Any | None:
     """Score against training time, with the Pareto front: nothing is both faster and better.
 
     Times compare on one device only, so methods of another than most are left out.
     """
-    c = Comparison(source, setting)
+    c = _compared(source, setting)
     if not c.trained:
         return None
     devices = {method: frozenset(c.of(method)["device"]) for method in c.trained}
@@ -296,9 +302,9 @@ def _dev_sample(frames: Frames) -> str:
     return "" if pd.isna(most) else f"scored on at most {most:,} dev examples of a task"
 
 
-def progress(source: Source | Frames, setting: str = "A", by: str = "epoch") -> Any | None:
+def progress(source: Source | Frames | Comparison, setting: str = "A", by: str = "epoch") -> Any | None:
     """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
-    c = Comparison(source, setting)
+    c = _compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
         return None
@@ -323,9 +329,9 @@ def _panels(frames: Frames, *more: str) -> dict[str, tuple[str, str]]:
     return lead | (tasks if len(tasks) <= FEW else {})
 
 
-def effect(source: Source | Frames, setting: str = "A", of: str = "λ") -> Any | None:
+def effect(source: Source | Frames | Comparison, setting: str = "A", of: str = "λ") -> Any | None:
     """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
-    c = Comparison(source, setting)
+    c = _compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:
         own = c.frames.methods[c.of(method)["run"].iloc[0]]
@@ -356,9 +362,9 @@ def _around_half(shares: pd.Series) -> tuple[float, float]:
     return 0.5 + reach, 0.5 - reach
 
 
-def conflicts(source: Source | Frames, setting: str = "A") -> Any | None:
+def conflicts(source: Source | Frames | Comparison, setting: str = "A") -> Any | None:
     """How often each pair of tasks' gradients point against each other, method by method."""
-    c = Comparison(source, setting)
+    c = _compared(source, setting)
     found, note = _few(summaries.pairs(c.frames), "pair", "conflicting")
     if found.empty:
         return None
@@ -554,9 +560,9 @@ def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:
     return _finished(chart, own, "Scores against the imbalance of sizes")
 
 
-def usage(source: Source | Frames, setting: str = "A") -> Any | None:
+def usage(source: Source | Frames | Comparison, setting: str = "A") -> Any | None:
     """The share of each training set that every method saw at least once."""
-    c = Comparison(source, setting)
+    c = _compared(source, setting)
     found = summaries.usage(c.frames)
     if found.empty:
         return None

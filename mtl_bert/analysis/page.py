@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 
 from mtl_bert.analysis import claims, figures, paper, summaries
 from mtl_bert.analysis.blocks import (
@@ -12,7 +13,7 @@ from mtl_bert.analysis.blocks import (
     table,
 )  # fmt: skip
 from mtl_bert.analysis.columns import Column, column, write
-from mtl_bert.analysis.frames import Frames, UnusableError, file_name
+from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError, file_name
 from mtl_bert.analysis.leaderboard import (
     EQUIVALENT, HIGHER, LOWER, MARGIN, SCORE, Comparison,
 )  # fmt: skip
@@ -32,7 +33,7 @@ CHANCE = (
     "A step is in conflict for a pair where the cosine is negative; for gradients that have "
     "nothing to do with each other that is so in about half of the steps."
 )
-MANY = 12  # columns of tasks or pairs that nobody would read
+MANY = figures.FEW  # columns of tasks or pairs that a table can show
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Study:
         frames: of all its runs, also of those that are not compared.
         numbers: run -> place of its view; empty where there are no views.
         baseline: the name of the method that others are held against, if it is chosen.
-        chosen: runs whose answers are shown; without any, the best one's are.
+        chosen: runs whose answers are shown.
     """
 
     compared: Comparison
@@ -68,7 +69,7 @@ class Study:
             "provenance": ("Provenance", [*self.provenance(), self.runs()]),
         }
         found = {name: (title, tuple(filter(None, own))) for name, (title, own) in parts.items()}
-        trade = self.chart("tradeoff", figures.tradeoff, "Dots are seeds; hover for the numbers.")
+        trade = self.chart("tradeoff", figures.tradeoff)
         return Article(
             anchor=about["slug"],
             short=f"{about['setting']}: {about['title']}",
@@ -102,7 +103,7 @@ class Study:
         self, name: str, draw: Callable[..., Any], caption: str = "", **how: Any
     ) -> Chart | None:
         """A chart of the setting; None where there is nothing to draw."""
-        made = draw(self.compared.frames, self.compared.about["setting"], **how)
+        made = draw(self.compared, **how)
         return made and Chart(self.name(name), caption, made.to_dict())
 
     def leaderboard(self, frame: pd.DataFrame) -> Table:
@@ -235,14 +236,15 @@ class Study:
             return
         whats = (SCORE, *(c.tasks if len(c.methods) * len(c.tasks) < 20 * MANY else ()))
         pairs = [(a, b) for n, a in enumerate(c.methods) for b in c.methods[n + 1 :]]
-        frame = c.table((c.difference(*pair, what) for pair in pairs for what in whats), named=False)
-        yield table(
-            self.name("differences"), "First minus second, in the score and in each task", frame,
-            ["method", "minus", "what", "difference", "verdict", "p", "seeds"], folded=True,
+        frame = c.table((c.difference(*pair, what) for what in whats for pair in pairs), named=False)
+        shown = table(
+            self.name("differences"), "First minus second, in the score", frame.head(len(pairs)),
+            ["method", "minus", "difference", "verdict", "p", "seeds"], folded=True,
             tips={"difference": ["low", "high", "examples_low", "examples_high"]},
             caption="Exploratory: no correction for their number, so some are significant by chance "
-                    "alone. Rows of tasks are differences of the metric itself.",
+                    "alone. The CSV file has the tasks', too.",
         )  # fmt: skip
+        yield replace(shown, frame=frame)
         if c.excluded:
             yield Text("Without an interval over dev examples:", tuple(dict.fromkeys(c.excluded)))
 
@@ -307,10 +309,8 @@ class Study:
             )  # fmt: skip
 
     def answers(self) -> Iterable[Block]:
-        """The answers of the chosen runs, or of the best one: charts and wrong ones."""
-        runs = self.frames.runs
-        names = [str(run) for run in runs["run"] if str(run) in self.chosen]
-        names = names or [str(runs.loc[runs["score"].idxmax(), "run"])]
+        """The answers of the chosen runs: charts and wrong ones."""
+        names = [str(run) for run in self.frames.runs["run"] if str(run) in self.chosen]
         for number, name in enumerate(names):
             scores = self.frames.scores[self.frames.scores["run"] == name]
             for score in scores.head(MANY).to_dict("records"):
@@ -417,10 +417,12 @@ def mistakes(frames: Frames, score: Mapping[str, Any], most: int) -> list[dict[s
         known = classes is not None and value in range(len(classes))
         return str(classes[int(value)]) if known else write("value", value)
 
+    texts = {"text": None, "text2": None} if (worst["text"] == LEFT_OUT).all() else {}
     return [
-        row | {"task": score["task"], "right": named(row["label"]), "told": named(row["prediction"])}
+        row | texts
+        | {"task": score["task"], "right": named(row["label"]), "told": named(row["prediction"])}
         for row in worst.to_dict("records")
-    ]
+    ]  # fmt: skip
 
 
 def _pairs(node: object) -> str:
@@ -448,18 +450,22 @@ def report(
         frames: of all of them.
         baseline: the method that others are held against.
         margin: within which methods count as equivalent.
-        chosen: runs whose answers are shown.
+        chosen: runs whose answers are shown; without any, the best one's of the first setting.
         with_views: whether each run has a view of its own, for scripts.
     """
     numbers = {str(run): n for n, run in enumerate(frames.runs["run"])} if with_views else {}
+    if not chosen:
+        first = frames.runs[frames.runs["setting"] == "A"]
+        chosen = [str(first.loc[first["score"].idxmax(), "run"])]
     articles, boards = [], {}
-    for letter in frames.settings["setting"]:
-        whole = frames.only(frames.runs[frames.runs["setting"] == letter])
-        compared = Comparison(frames, letter, margin=margin)
-        study = Study(compared, whole, numbers, baseline, chosen)
-        articles.append(study.article())
-        boards[letter] = study.board()
-    articles += series(frames, margin)
+    with debug_mode(False):  # checking each chart by its schema takes longer than all the rest
+        for letter in frames.settings["setting"]:
+            whole = frames.only(frames.runs[frames.runs["setting"] == letter])
+            compared = Comparison(frames, letter, margin=margin)
+            study = Study(compared, whole, numbers, baseline, chosen)
+            articles.append(study.article())
+            boards[letter] = study.board()
+        articles += series(frames, margin)
     runs = list(views(frames, _worst(frames))) if with_views else []
     kinds = {kind: (title, [(c.title, bool(c.form)) for c in columns])
              for kind, (title, columns) in KINDS.items()}  # fmt: skip

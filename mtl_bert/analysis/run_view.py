@@ -218,8 +218,7 @@ def _lines(
 
 def _heat(title: str, rows: Sequence[Row]) -> dict[str, Any] | None:
     """Parts of the encoder against pairs of tasks, as data for a chart; None without any."""
-    found = [[row["part"], row["pair"], float(f"{row['cosine']:.4g}"),
-              write("cosine", row["cosine"]), write("conflicting", row["conflicting"])]
+    found = [[row["part"], row["pair"], round(row["cosine"], 4), round(row["conflicting"], 3)]
              for row in rows]  # fmt: skip
     return {"title": title, "cells": found} if found else None
 

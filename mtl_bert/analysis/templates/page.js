@@ -166,16 +166,16 @@ function lines({panels, names, colours, points}) {
 }
 function heat({cells}) {
   const end = Math.max(0.05, ...cells.map((cell) => Math.abs(cell[2]))), sort = null;
-  const values = cells.map(([part, pair, cosine, shown, conflicting]) => ({part, pair, cosine, shown, conflicting, dark: Math.abs(cosine) > 0.6 * end}));
+  const values = cells.map(([part, pair, cosine, conflicting]) => ({part, pair, cosine, conflicting, dark: Math.abs(cosine) > 0.6 * end}));
   return {
     data: {values}, width: {step: 90}, height: {step: 22},
     encoding: {
       x: {field: "pair", type: "nominal", title: null, sort, axis: {labelAngle: 0}}, y: {field: "part", type: "nominal", title: null, sort},
-      tooltip: [{field: "part"}, {field: "pair"}, {field: "shown", title: "mean cosine"}, {field: "conflicting", title: "steps in conflict"}],
+      tooltip: [{field: "part"}, {field: "pair"}, {field: "cosine", title: "mean cosine", format: ".3f"}, {field: "conflicting", title: "steps in conflict", format: ".1%"}],
     },
     layer: [
       {mark: "rect", encoding: {color: {field: "cosine", type: "quantitative", legend: null, scale: {scheme: "redblue", domain: [-end, end]}}}},
-      {mark: {type: "text", fontSize: 10}, encoding: {text: {field: "shown"}, color: {condition: {test: "datum.dark", value: "white"}, value: "#222"}}},
+      {mark: {type: "text", fontSize: 10}, encoding: {text: {field: "cosine", format: ".3f"}, color: {condition: {test: "datum.dark", value: "white"}, value: "#222"}}},
     ],
   };
 }
