@@ -11,9 +11,11 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,13 +24,15 @@ import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtl_bert.analysis.blocks import Chart, Page, Table
+from mtl_bert.analysis.columns import FRAMES
+from mtl_bert.analysis.frames import LEFT_OUT, Frames
 from mtl_bert.runs.results import RunFolder
+from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing, write_text
 
 PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
     "index.html", "report.md", "tables", "figures", "runs.tar.xz",
 )  # fmt: skip
-LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 
 
 def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
@@ -236,23 +240,48 @@ def _inner(text: str) -> str:
     return re.sub(r"([\\`*_|\[\]~!])", r"\\\1", line)
 
 
-def exported(frames: Mapping[str, pd.DataFrame], out: Path, kind: str) -> Iterable[Path]:
-    """Write frames as csv or parquet files, one each.
+def without_texts(frames: Frames) -> Frames:
+    """Frames to publish: no texts, no places of this machine, no warnings that name some.
+
+    Raises:
+        UserError: two runs of one name, of which an archive has room for one.
+    """
+    names = frames.runs["run"].astype(str)
+    if twice := [name for name in names if re.search(r" \(\d+\)$", name)]:
+        raise UserError(
+            f"--publish: expected runs of different names, found several of "
+            f"{twice[0].rpartition(' (')[0]}; rename one of the DIRs"
+        )
+    return replace(frames, texts=False, warnings=())
+
+
+def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
+    """Write every frame as a csv or parquet file.
 
     Raises:
         OSError: a file cannot be written.
+        UserError: parquet without the package that writes it.
     """
-    for name, frame in frames.items():
-        path = out / f"{name}.{kind}"
+    if kind == "parquet" and find_spec("pyarrow") is None:
+        raise UserError(
+            "--to: expected the pyarrow package for parquet, found none installed; "
+            "write pip install pyarrow, or --to csv"
+        )
+    paths = []
+    for name in FRAMES:
+        if name in ("leaderboard", "differences"):  # of a setting each: analysis.leaderboard
+            continue
+        frame = frames.predictions() if name == "predictions" else getattr(frames, name)
         plain = frame.assign(**{
             str(key): frame[key].map(_as_json) for key in frame if frame[key].dtype == object
         })  # fmt: skip
-        if kind == "csv":
-            write_text(path, csv_text(plain))
-        else:
-            with replacing(path) as temporary:
+        paths.append(out / f"{name}.{kind}")
+        with replacing(paths[-1]) as temporary:
+            if kind == "csv":
+                temporary.write_text(csv_text(plain), "utf-8")
+            else:
                 plain.to_parquet(temporary, index=False)
-        yield path
+    return paths
 
 
 def _as_json(value: Any) -> Any:
