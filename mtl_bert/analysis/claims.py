@@ -31,16 +31,12 @@ ROUND_ROBIN = len(paper.SIZES) * min(size.train for size in paper.SIZES.values()
 """Examples of the paper's round-robin epoch."""
 
 
-def settings_of(comparison: Comparison, method: str) -> Method:
-    """What a method of a comparison is."""
-    return comparison.frames.methods[comparison.of(method)["run"].iloc[0]]
-
-
 def run_of(comparison: Comparison, row: paper.PaperRow) -> str | None:
     """Our method that is a row of the paper; the plainest of several scales of B."""
-    own = {m: settings_of(comparison, m) for m in comparison.methods}
-    found = [m for m in own if row.is_of(own[m])]
-    return min(found, key=lambda m: abs(own[m].B_scale - 1), default=None)
+    own = comparison.kinds
+    return min(
+        (m for m in own if row.is_of(own[m])), key=lambda m: abs(own[m].B_scale - 1), default=None
+    )
 
 
 def is_the_papers(comparison: Comparison, first_epoch: Comparison) -> bool:
@@ -57,16 +53,14 @@ def papers_minutes(comparison: Comparison, method: str) -> Floats | None:
 
     One for each seed: [S]; None where the examples of a phase are not known.
     """
-    phases = comparison.frames.phases
+    settings, phases = comparison.kinds[method], comparison.frames.phases
     phases = phases[phases["method"] == method]
-    sums = phases.groupby(["seed", "phase"], observed=True)[["examples", "seconds"]].sum()
-    settings = settings_of(comparison, method)
-    there = [_papers_examples(settings, phase) for phase in sums.index.get_level_values("phase")]
-    if not there or None in there or not (sums["examples"] > 0).all():
+    there = [_papers_examples(settings, phase) for phase in phases["phase"]]
+    if not there or None in there or not (phases["examples"] > 0).all():
         return None
-    a_time = sums["seconds"] * np.array(there, float) / sums["examples"]
-    epochs = phases.groupby("seed")["epoch"].nunique()
-    return (a_time.groupby("seed").sum() / epochs / 60).to_numpy(float)
+    times = phases["seconds"] * np.array(there, float) / phases["examples"].astype(float)
+    found = phases.assign(times=times).groupby("seed").agg({"times": "sum", "epoch": "nunique"})
+    return (found["times"] / found["epoch"] / 60).to_numpy(float)
 
 
 def _papers_examples(method: Method, phase: str) -> int | None:
@@ -263,7 +257,7 @@ def more_b_less_lambda(c: Comparison) -> Evidence:
     """The best λ of each B."""
     by_b: dict[int, dict[str, float]] = {}
     for method in c.trained:
-        own = settings_of(c, method)
+        own = c.kinds[method]
         plain = ("arrp", (), LOSS, "", PAPER_SURGERY)
         if (own.sampler, own.frozen, own.lambda_on, own.rest, own.surgery) == plain and own.B:
             by_b.setdefault(own.B, {})[method] = own.lambda_ or 0.0
@@ -308,7 +302,7 @@ def paraphrase_for_others(c: Comparison) -> Evidence:
     """The largest B against the smallest, where nothing else differs."""
     families: dict[Method, dict[int, str]] = {}
     for method in c.trained:
-        own = settings_of(c, method)
+        own = c.kinds[method]
         if own.B is not None and own.surgery == PAPER_SURGERY:
             families.setdefault(replace(own, B=None), {})[own.B] = method
     ends = [(f[max(f)], f[min(f)]) for f in families.values() if len(f) > 1]

@@ -27,6 +27,7 @@ from mtl_bert.analysis.leaderboard import (
     MARGIN,
     NOT_SIGNIFICANT,
     SCORE,
+    Compared,
     Comparison,
 )
 from mtl_bert.analysis.methods import NAMES, UPDATE
@@ -57,7 +58,7 @@ def _chart(frame: pd.DataFrame) -> alt.Chart:
     return alt.Chart(alt.Data(values=tuple(rows)))
 
 
-def _compared(source: Source | Frames | Comparison, setting: str) -> Comparison:
+def _compared(source: Compared, setting: str) -> Comparison:
     """The methods of a setting; those that have been compared already as they are."""
     return source if isinstance(source, Comparison) else Comparison(source, setting)
 
@@ -245,7 +246,7 @@ def _few(found: pd.DataFrame, name: str, by: str) -> tuple[pd.DataFrame, str]:
     return shown.assign(**{name: shown[name].astype(str)}), note
 
 
-def tradeoff(source: Source | Frames | Comparison, setting: str = "A") -> Any | None:
+def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     """Score against training time, with the Pareto front: nothing is both faster and better.
 
     Times compare on one device only, so methods of another than most are left out.
@@ -302,7 +303,7 @@ def _dev_sample(frames: Frames) -> str:
     return "" if pd.isna(most) else f"scored on at most {most:,} dev examples of a task"
 
 
-def progress(source: Source | Frames | Comparison, setting: str = "A", by: str = "epoch") -> Any | None:
+def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
     """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
     c = _compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
@@ -329,7 +330,7 @@ def _panels(frames: Frames, *more: str) -> dict[str, tuple[str, str]]:
     return lead | (tasks if len(tasks) <= FEW else {})
 
 
-def effect(source: Source | Frames | Comparison, setting: str = "A", of: str = "λ") -> Any | None:
+def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
     """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
     c = _compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
@@ -362,7 +363,7 @@ def _around_half(shares: pd.Series) -> tuple[float, float]:
     return 0.5 + reach, 0.5 - reach
 
 
-def conflicts(source: Source | Frames | Comparison, setting: str = "A") -> Any | None:
+def conflicts(source: Compared, setting: str = "A") -> Any | None:
     """How often each pair of tasks' gradients point against each other, method by method."""
     c = _compared(source, setting)
     found, note = _few(summaries.pairs(c.frames), "pair", "conflicting")
@@ -551,7 +552,7 @@ def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:
     points = found.drop(columns="series").rename(
         columns={"what": "panel", "method": "series", "ratio": "x", "value": "y"}
     )
-    like = {m.removesuffix(", B given"): m for m in points["series"].unique()}
+    like = {m.removesuffix(", any B"): m for m in points["series"].unique()}
     styles = {like[m]: look for m, look in looks(own).items() if m in like}
     styles |= {m: (OTHER, _shape(n)) for n, m in enumerate(like.values()) if m not in styles}
     title = "largest training set to each other"
@@ -560,7 +561,7 @@ def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:
     return _finished(chart, own, "Scores against the imbalance of sizes")
 
 
-def usage(source: Source | Frames | Comparison, setting: str = "A") -> Any | None:
+def usage(source: Compared, setting: str = "A") -> Any | None:
     """The share of each training set that every method saw at least once."""
     c = _compared(source, setting)
     found = summaries.usage(c.frames)

@@ -89,7 +89,7 @@ class Frames:
             UnusableError: the file is missing or damaged.
         """
         if (run, task) not in self._answers:
-            directory = self.runs.set_index("run")["directory"][run]
+            directory = self.runs.loc[self.runs["run"] == run, "directory"].iloc[0]
             found = _read_answers(RunFolder(Path(directory)).predictions(task))
             if not self.texts:
                 found = found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
@@ -464,23 +464,22 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w-]+", "-", text)[:120]
 
 
+_NUMBERS = ("label", "prediction", "confidence")
+
+
 def _read_answers(path: Path) -> pd.DataFrame:
+    types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(_NUMBERS, "float")
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        rows = pd.read_csv(path, dtype=types, keep_default_na=False,
+                           na_values={"confidence": [""]})  # fmt: skip
     except FileNotFoundError as error:
         raise UnusableError(f"{path.name} is missing") from error
     except (OSError, ValueError) as error:
         raise UnusableError(f"{path.name} cannot be read ({_first(error)})") from error
-    if absent := {"id", "text", "label", "prediction", "confidence"} - set(rows):
+    if absent := {"id", "text", *_NUMBERS} - set(rows):
         raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
     if not isinstance(rows.index, pd.RangeIndex):
         raise UnusableError(f"{path.name} has rows that are longer than its heading")
-    try:  # Python's own float, which is exact
-        for name in ("label", "prediction"):
-            rows[name] = np.array(list(map(float, rows[name])))
-        rows["confidence"] = np.array([float(value or "nan") for value in rows["confidence"]])
-    except ValueError as error:
-        raise UnusableError(f"{path.name} holds something that is no number ({error})") from error
     if rows.empty or not np.isfinite(rows["label"]).all():
         raise UnusableError(f"{path.name} has no labels to compare with")
     return rows

@@ -9,34 +9,25 @@ margin. All other pairs are exploratory. With one common seed nothing is said.
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import pandas as pd
 
-from mtl_bert.analysis import columns
+from mtl_bert.analysis import columns, statistics
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
-from mtl_bert.analysis.statistics import (
-    LEVEL,
-    Floats,
-    Interval,
-    Paired,
-    bootstrap,
-    holm,
-    paired,
-    percentiles,
-    recognise,
-    whole,
-)
+from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.statistics import Floats, Interval, Paired
 from mtl_bert.utils.errors import UserError
 
 SCORE = "score"
 MARGIN = 0.01  # of the score or a metric: what is smaller does not matter
-ALPHA = 1 - LEVEL
+ALPHA = 1 - statistics.LEVEL
 WORTH = 0.95  # of the time: what saves less is no reason to choose it
 HIGHER, LOWER = "significantly higher", "significantly lower"
 EQUIVALENT, NOT_SIGNIFICANT = "equivalent", "not significant"
+Compared = Union[Source, Frames, "Comparison"]
 
 
 class Difference(NamedTuple):
@@ -97,33 +88,31 @@ class Comparison:
         frames: of the runs that are compared.
         about: the setting's row.
         methods: their names, in order; those in ``trained`` were.
+        kinds: name -> the method, as its settings say it.
         excluded: what could not be resampled, and why, after :meth:`difference` was asked.
     """
 
     def __init__(
-        self,
-        source: Source | Frames,
-        setting: str = "A",
-        epochs: int | None = None,
+        self, source: Source | Frames, setting: str = "A", epochs: int | None = None,
         margin: float = MARGIN,
-    ) -> None:
+    ) -> None:  # fmt: skip
         own, self.about = read(source).of(setting)
         self.epochs, self.margin = epochs or int(self.about["main_epochs"]), margin
-        runs = own.runs.assign(_other=own.runs["epochs"] != self.epochs)
-        runs = runs[~runs["_other"] | (runs["last_epoch"] == 0)].sort_values(
-            "_other", kind="stable"
-        )
-        runs = runs.drop_duplicates(["method", "seed"]).drop(columns="_other").sort_index()
-        self.frames, self.excluded = own.only(runs), list[str]()
-        self.methods = [m for m in runs["method"].cat.categories if (runs["method"] == m).any()]
-        trained = set(runs.loc[runs["last_epoch"] > 0, "method"])
-        self.trained = [method for method in self.methods if method in trained]
         self.tasks: tuple[str, ...] = self.about["tasks"]
+        trained = (own.runs["epochs"] == self.epochs) & (own.runs["last_epoch"] > 0)
+        runs = own.runs[trained | (own.runs["last_epoch"] == 0)]
+        runs = runs.sort_values(["seed", "epochs"]).drop_duplicates(["method", "seed"])
+        self.frames, self.excluded = own.only(runs), list[str]()
+        self._runs = {str(m): rows for m, rows in runs.groupby("method", observed=True)}
+        self.methods = list(self._runs)
+        self.kinds: dict[str, Method] = {
+            m: own.methods[rows["run"].iloc[0]] for m, rows in self._runs.items()
+        }
+        self.trained = [m for m, rows in self._runs.items() if (rows["last_epoch"] > 0).any()]
 
     def of(self, method: str) -> pd.DataFrame:
         """A method's runs, by seed."""
-        runs = self.frames.runs
-        return runs[runs["method"] == method].sort_values("seed")
+        return self._runs[method]
 
     def find(self, name: str) -> list[str]:
         """The methods that a name may mean: its own, its sampler's, or a part of it.
@@ -131,11 +120,11 @@ class Comparison:
         Raises:
             UserError: none.
         """
-        samplers = self.frames.runs.groupby("method", observed=True)["sampler"].first()
+        wanted = name.casefold()
         for found in (
-            [m for m in self.methods if m.casefold() == name.casefold()],
-            [m for m in self.methods if samplers[m] == name.casefold()],
-            [m for m in self.methods if name.casefold() in m.casefold()],
+            [m for m in self.methods if m.casefold() == wanted],
+            [m for m in self.methods if self.kinds[m].sampler == wanted],
+            [m for m in self.methods if wanted in m.casefold()],
         ):
             if found:
                 return found
@@ -147,80 +136,77 @@ class Comparison:
     @cached_property
     def values(self) -> dict[str, pd.DataFrame]:
         """The score, and each task's metric: seeds (rows) by methods (columns)."""
-        runs, scores = self.frames.runs, self.frames.scores
-        found = {SCORE: runs.pivot(index="seed", columns="method", values="score")}
-        by_task = scores.groupby("task", observed=True)
-        pivots = {t: g.pivot(index="seed", columns="method", values="value") for t, g in by_task}
-        return found | {task: pivots[task] for task in self.tasks}
+        by = {"index": "seed", "columns": "method"}
+        found = {SCORE: self.frames.runs.pivot(**by, values="score")}
+        tasks = self.frames.scores.groupby("task", observed=True)
+        return found | {str(task): rows.pivot(**by, values="value") for task, rows in tasks}
 
     @cached_property
     def _resampled(self) -> dict[str, dict[tuple[str, int], Floats]]:
         """The same on resampled dev sets: score or task -> method, seed -> [R]."""
-        ranges = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
         found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
-        shared = set.intersection(*(set(each) for each in found.values()))
-        units = {
-            key: [
-                (found[t][key] - ranges["lowest"][t]) / (ranges["highest"][t] - ranges["lowest"][t])
+        ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
+        score = {}
+        for key in set.intersection(*map(set, found.values())):  # type: ignore[arg-type]
+            units = [
+                (found[t][key] - ends["lowest"][t]) / (ends["highest"][t] - ends["lowest"][t])
                 for t in self.tasks
             ]
-            for key in shared
-        }
-        return found | {SCORE: {key: np.mean(each, axis=0) for key, each in units.items()}}
+            score[key] = np.mean(units, axis=0)
+        return found | {SCORE: score}
 
     def _resample(self, task: str, stream: int) -> dict[tuple[str, int], Floats]:
         """A task's metric of all methods whose files can be resampled together."""
         scores = self.frames.scores[self.frames.scores["task"] == task]
         files: dict[tuple[str, int], pd.DataFrame] = {}
         metric, standard = None, None
-        for method in self.methods:
+        for method, rows in scores.groupby("method", observed=True):
             own = {}
             try:
-                for row in scores[scores["method"] == method].to_dict("records"):
+                for row in rows.to_dict("records"):
                     found = self.frames.answers(row["run"], task)
-                    y, answers = found["label"].to_numpy(), found["prediction"].to_numpy()[None]
-                    recorded = np.array([row["value"]])
-                    metric = metric or recognise(row["metric"], y, answers, recorded)
-                    if metric is None:
-                        raise UnusableError(f"{row['metric']} is not known here, or not its file's")
-                    if recognise(metric, y, answers, recorded) != metric:
-                        value = write("value", whole(metric, y, answers)[0])
-                        raise UnusableError(
-                            f"{row['run']}: {metric} of the file is {value}, recorded "
-                            f"{write('value', row['value'])}"
-                        )
-                    if len(found) < 2:
-                        raise UnusableError("too few dev examples")
                     standard = found if standard is None else standard
-                    if not found[["id", "label"]].equals(standard[["id", "label"]]):
-                        raise UnusableError(f"{row['run']}: another dev set than the others'")
-                    own[method, int(row["seed"])] = found
+                    if len(found) < 2 or not found[["id", "label"]].equals(
+                        standard[["id", "label"]]
+                    ):
+                        raise UnusableError(f"{row['run']} has another dev set than the others")
+                    recorded = (found["label"].to_numpy(), found["prediction"].to_numpy()[None],
+                                np.array([row["value"]]))  # fmt: skip
+                    known = statistics.recognise(metric or row["metric"], *recorded)
+                    metric = metric or known
+                    if known is None or known != metric:
+                        value = f"{row['metric']} of {write('value', row['value'])}"
+                        raise UnusableError(f"the file of {row['run']} does not give its {value}")
+                    own[str(method), int(row["seed"])] = found
             except UnusableError as error:
                 self.excluded.append(f"{method}, {task}: {error}")
             else:
                 files |= own
-        if metric is None or standard is None:
+        if metric is None or standard is None or not files:
             return {}
         predictions = np.stack([found["prediction"] for found in files.values()])
-        drawn = bootstrap(metric, standard["label"].to_numpy(), predictions, stream)
+        drawn = statistics.bootstrap(metric, standard["label"].to_numpy(), predictions, stream)
         return dict(zip(files, drawn, strict=True))
 
     def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
         """One method minus another."""
-        values = self.values[what][[method, minus]]
-        common = values.dropna()
-        seeds = paired((common[method] - common[minus]).to_numpy(float), self.margin)
-        mean = seeds.mean if seeds.n > 1 else float(values[method].mean() - values[minus].mean())
+        ends = [self.values[what][name].to_numpy(float) for name in (method, minus)]
+        common = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
+        seeds = statistics.paired((ends[0] - ends[1])[common], self.margin)
+        mean = seeds.mean if seeds.n > 1 else float(np.nanmean(ends[0]) - np.nanmean(ends[1]))
         known, means = self._resampled[what], []
-        for name in (method, minus):
-            used = common.index if len(common) else values[name].dropna().index
-            rows = [known[name, int(seed)] for seed in used if (name, int(seed)) in known]
-            if len(rows) == len(used):
-                means.append(np.mean(rows, axis=0))
-        if len(means) < 2:
-            return Difference(method, minus, what, mean, seeds, Interval(), Interval())
-        both = (percentiles(means[0] - means[1], level) for level in (LEVEL, 2 * LEVEL - 1))
-        return Difference(method, minus, what, mean, seeds, *both)
+        for name, values in zip((method, minus), ends, strict=True):
+            used = self.values[what].index[common if common.any() else ~np.isnan(values)]
+            if all((name, seed) in known for seed in used):
+                means.append(np.mean([known[name, seed] for seed in used], axis=0))
+        examples = (Interval(), Interval())
+        if len(means) == 2:
+            examples = statistics.percentiles(means[0] - means[1])
+        return Difference(method, minus, what, mean, seeds, *examples)
+
+    def _frame(self, name: str, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+        keys = pd.DataFrame({"setting": [self.about["setting"]]})
+        return columns.frame(name, [(0, *row) for row in rows], keys)
 
     def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
         """The frame ``differences``.
@@ -230,66 +216,54 @@ class Comparison:
             named: whether they were named beforehand, and are one family for Holm's adjustment.
         """
         found = list(found)
-        adjusted = holm([d.seeds.p for d in found]) if named else [np.nan] * len(found)
-        rows = [
-            (0, d.what, d.method, d.seeds.n, d.minus, d.mean, *d.seeds.interval, d.seeds.p,
-             None if np.isnan(p) else p, d.seeds.p_equivalent, *d.examples,
-             d.verdict(self.margin, p if named else None), not named)
+        adjusted = statistics.holm([d.seeds.p if named else np.nan for d in found])
+        return self._frame("differences", [
+            (d.what, d.method, d.seeds.n, d.minus, d.mean, *d.seeds.interval, d.seeds.p, p,
+             d.seeds.p_equivalent, *d.examples, d.verdict(self.margin, p if named else None),
+             not named)
             for d, p in zip(found, adjusted, strict=True)
-        ]  # fmt: skip
-        return columns.frame(
-            "differences", rows, pd.DataFrame({"setting": [self.about["setting"]]})
-        )
+        ])  # fmt: skip
 
     def baseline(self, name: str | None = None) -> str:
-        """The method that others are held against: a name's first; or round-robin, or the first."""
+        """The method that others are held against: a name's; or round-robin, or the first."""
         if name is not None:
             return self.find(name)[0]
-        samplers = self.frames.runs.groupby("method", observed=True)["sampler"].first()
-        plain = [m for m in self.trained if samplers[m] in ("rr", "single")]
+        plain = [m for m in self.trained if self.kinds[m].sampler in ("rr", "single")]
         return (plain or self.trained or self.methods)[0]
 
     def same_device(self, *methods: str) -> bool:
         """Whether all their runs ran on one device, so that times may be compared."""
-        return pd.concat([self.of(m)["device"] for m in methods]).nunique() == 1
+        return len({device for m in methods for device in self.of(m)["device"]}) == 1
 
     def time_ratio(self, method: str, other: str) -> float:
         """Minutes per epoch of one to the other's; NaN where they do not compare."""
-        ours, theirs = (self.of(m)["minutes"].mean() for m in (method, other))
-        known = self.same_device(method, other) and ours > 0 and theirs > 0
-        return float(ours / theirs) if known else float("nan")
+        ours, theirs = (float(self.of(m)["minutes"].mean()) for m in (method, other))
+        return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
 
     def leaderboard(self, baseline: str | None = None) -> pd.DataFrame:
         """The frame ``leaderboard``: every method, the highest score first.
 
         Also ``TASK.value`` and ``TASK.value_sd`` for each task.
         """
-        base = self.baseline(baseline)
-        others = [method for method in self.methods if method != base]
-        judged = self.table((self.difference(m, base) for m in others), named=True)
-        judged = judged.set_index("method")
-        changes = self.changes()
-        rows, more = [], []
-        for method in self.methods:
-            own = self.of(method)
-            units = self.frames.scores[self.frames.scores["method"] == method]
-            units = units.groupby("task", observed=True)["unit"].mean()
-            d = judged.loc[method] if method in judged.index else None
-            names = ("difference", "low", "high", "p_holm", "examples_low", "examples_high")
+        base, changes, rows, more = self.baseline(baseline), self.changes(), [], []
+        judged = [self.difference(m, base) for m in self.methods if m != base]
+        table = self.table(judged, named=True).set_index("method")
+        names = ["difference", "low", "high", "p_holm", "examples_low", "examples_high", "verdict"]
+        units = self.frames.scores.pivot_table(
+            index="method", columns="task", values="unit", observed=True
+        )
+        for method, own in self._runs.items():
+            against = (*(None,) * 6, "baseline") if method == base else table.loc[method, names]
             rows.append((
-                0, method, own["score"].mean(), own["score"].std(), len(own), units.idxmin(),
-                units.min(), own["minutes"].mean(), own["minutes"].std(),
-                self.time_ratio(method, base), base,
-                *((None,) * len(names) if d is None else (d[name] for name in names)),
-                "baseline" if d is None else d["verdict"], changes["delta_m"].get(method),
-                "; ".join(sorted(set(own["device"]))),
+                method, own["score"].mean(), own["score"].std(), len(own),
+                units.loc[method].idxmin(), units.loc[method].min(), own["minutes"].mean(),
+                own["minutes"].std(), self.time_ratio(method, base), base, *against,
+                changes["delta_m"][method], "; ".join(sorted(set(own["device"]))),
             ))  # fmt: skip
-            values = {task: self.values[task][method] for task in self.tasks}
-            more.append({f"{t}.value": v.mean() for t, v in values.items()}
-                        | {f"{t}.value_sd": v.std() for t, v in values.items()})  # fmt: skip
-        keys = pd.DataFrame({"setting": [self.about["setting"]]})
-        found = columns.frame("leaderboard", rows, keys)
-        found = pd.concat([found, pd.DataFrame(more)], axis=1)
+            values = {f"{task}.value": self.values[task][method] for task in self.tasks}
+            more.append({key: v.mean() for key, v in values.items()}
+                        | {f"{key}_sd": v.std() for key, v in values.items()})  # fmt: skip
+        found = pd.concat([self._frame("leaderboard", rows), pd.DataFrame(more)], axis=1)
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def changes(self) -> pd.DataFrame:
@@ -299,8 +273,7 @@ class Comparison:
         ``delta_m`` (Δm, their mean: Maninis et al., CVPR 2019) and ``changed_worst`` (the task with
         the lowest). They are empty without such a model, or where its metric is not above 0.
         """
-        samplers = self.frames.runs.groupby("method", observed=True)["sampler"].first()
-        single = [method for method in self.trained if samplers[method] == "single"]
+        single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         means = pd.DataFrame({task: self.values[task].mean() for task in self.tasks})
         base = means.loc[min(single, key=len)] if single else means.iloc[0] * np.nan
         found = means.loc[self.methods] / base.where(base > 0) - 1
@@ -312,43 +285,34 @@ class Comparison:
 
     def recommend(self) -> str:
         """Which method to use, in a sentence that says how sure that is."""
-        mean = self.frames.runs.groupby("method", observed=True)["score"].mean()
+        mean = self.values[SCORE].mean()
         ranked = sorted(self.trained, key=lambda m: -mean[m])
-        if not ranked:
-            return "Nothing was trained, so nothing can be recommended."
-        best, others = ranked[0], ranked[1:]
-        if not others:
-            return f"{best} is the only method here: there is nothing to compare it with."
-        found = {m: self.difference(best, m) for m in others}
-        said = {m: d.verdict(self.margin) for m, d in found.items()}
-        leads = f"{best} has the highest score ({write('score', mean[best])})"
+        if len(ranked) < 2:
+            only = f"{ranked[0]} is the only method" if ranked else "No method was trained"
+            return f"{only}: there is nothing to compare."
+        best, *others = ranked
+        said = {m: self.difference(best, m).verdict(self.margin) for m in others}
+        lead = f"{best} has the highest score ({write('score', mean[best])})"
         if all(verdict.startswith("unknown") for verdict in said.values()):
-            return (
-                f"{leads}, but {said[others[0]].removeprefix('unknown: ')}: run every method with "
-                "at least three seeds before choosing."
-            )
-        ratios = {m: self.time_ratio(m, best) for m in others}
-        faster = sorted((m for m in others if ratios[m] < WORTH), key=lambda m: ratios[m])
+            why = said[others[0]].removeprefix("unknown: ")
+            return f"{lead}, but that says nothing yet ({why}): run at least three seeds of each."
+        ratio = {m: self.time_ratio(m, best) for m in others}
+        faster = sorted((m for m in others if ratio[m] < WORTH), key=lambda m: ratio[m])
+        rest = [m for m in others if said[m] not in (HIGHER, EQUIVALENT)]
         for method in faster:
+            time = f"takes {write('time_ratio', ratio[method])} of the time"
             if said[method] == EQUIVALENT:
                 return (
-                    f"Use {method}: it and {best}, which has the highest score, are equivalent "
-                    f"within {self.margin:g}, and it takes "
-                    f"{write('time_ratio', ratios[method])} of the time."
+                    f"{best} and {method} are equivalent within {self.margin:g}; {method} {time}: "
+                    f"use {method}."
                 )
-        if all(verdict == HIGHER for verdict in said.values()):
-            return f"Use {best}: its score is significantly higher than every other method's."
-        rest = [m for m in others if said[m] == NOT_SIGNIFICANT]
-        cheapest = next((m for m in faster if m in rest), None)
-        saved = (
-            f"; {cheapest} takes {write('time_ratio', ratios[cheapest])} of its time"
-            if cheapest
-            else ""
-        )
-        shown = " or ".join(rest[:3]) + (f" or {len(rest) - 3} others" if len(rest) > 3 else "")
         if not rest:
-            return f"Use {best}: no other method scores higher, and none that is equal is faster."
-        return f"{leads}, but not significantly higher than {shown}{saved}."
+            return f"Use {best}: its score is significantly higher than every slower or equal one."
+        names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
+        cheap = next((m for m in faster if m in rest), None)
+        also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
+        listed = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+        return f"{lead}, but not significantly higher than {listed}{also}."
 
 
 def compare(
@@ -363,18 +327,15 @@ def compare(
         setting: the letter of the runs' setting.
         margin: within which methods count as equivalent.
     """
-    comparison = Comparison(source, setting, margin=margin)
-    pairs = [(a, b) for a, b in product(comparison.find(first), comparison.find(second)) if a != b]
-    scores = comparison.table((comparison.difference(a, b) for a, b in pairs), named=True)
-    tasks = [comparison.difference(a, b, t) for a, b in pairs for t in comparison.tasks]
-    return pd.concat([scores, comparison.table(tasks, named=False)], ignore_index=True)
+    c = Comparison(source, setting, margin=margin)
+    pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]
+    scores = c.table((c.difference(a, b) for a, b in pairs), named=True)
+    tasks = (c.difference(a, b, task) for a, b in pairs for task in c.tasks)
+    return pd.concat([scores, c.table(tasks, named=False)], ignore_index=True)
 
 
 def leaderboard(
-    source: Source | Frames,
-    baseline: str | None = None,
-    setting: str = "A",
-    margin: float = MARGIN,
+    source: Source | Frames, baseline: str | None = None, setting: str = "A", margin: float = MARGIN
 ) -> pd.DataFrame:
     """The frame ``leaderboard`` of a setting, against a baseline."""
     return Comparison(source, setting, margin=margin).leaderboard(baseline)

@@ -79,14 +79,15 @@ class Method:
             parts.append(f"λ={self.lambda_:g}")
         if self.drawn is not None and without != "B":
             parts.append(f"B={self.drawn:,}")
-        words = [" ".join(parts)]
+        words = []
         if self.frozen:
             kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
             words.append(f"freeze={kept}")
         if self.lambda_on != LOSS:
             words.append(f"λ on the {self.lambda_on}")
         surgery = "" if self.surgery == PAPER_SURGERY else self.surgery
-        return ", ".join(filter(None, (*words, surgery, self.rest)))
+        more = "; ".join(filter(None, (*words, surgery, self.rest)))
+        return " ".join(parts) + (f" ({more})" if more else "")
 
     def brief(self, without: str = "") -> str:
         """A shorter name for figures; without λ or B that of a curve along it."""

@@ -246,12 +246,13 @@ def without_texts(frames: Frames) -> Frames:
     Raises:
         UserError: two runs of one name, of which an archive has room for one.
     """
-    names = frames.runs["run"].astype(str)
-    if twice := [name for name in names if re.search(r" \(\d+\)$", name)]:
-        raise UserError(
-            f"--publish: expected runs of different names, found several of "
-            f"{twice[0].rpartition(' (')[0]}; rename one of the DIRs"
-        )
+    names = set(frames.runs["run"].astype(str))
+    for name in sorted(names):
+        if re.search(r" \(\d+\)$", name) and (first := name.rpartition(" (")[0]) in names:
+            raise UserError(
+                f"--publish: expected runs of different names, found several of {first}; "
+                "rename one of the DIRs"
+            )
     return replace(frames, texts=False, warnings=())
 
 

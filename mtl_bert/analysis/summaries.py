@@ -74,7 +74,7 @@ def usage(frames: Frames, *by: str) -> pd.DataFrame:
         return frames.epochs.groupby(keys, observed=True)[USED].mean().reset_index()
     whole = frames.scores.groupby(keys, observed=True)[USED].mean()
     each = frames.epochs.groupby(keys, observed=True)[USED].mean()
-    return whole.join(each, rsuffix="_per_epoch").dropna(subset="examples").reset_index()
+    return whole.join(each.add_suffix("_per_epoch")).dropna(subset="examples").reset_index()
 
 
 def costs(frames: Frames) -> pd.DataFrame:
@@ -129,7 +129,7 @@ def imbalance(frames: Frames) -> pd.DataFrame:
 
 def _along(frames: Frames, run: str) -> str:
     method = frames.methods[run]
-    return method.short("B") + (", B given" if method.B is not None else "")
+    return method.short("B") + (", any B" if method.B is not None else "")
 
 
 def imbalance_answers(frames: Frames, margin: float) -> list[str]:
