@@ -22,7 +22,7 @@ Examples
   mtl-bert dashboard --run {console.EXAMPLE}
       the run's workspace shows that run only; tasks and project are the run's
   mtl-bert dashboard --out dashboards
-      create nothing, write run.json, sweep.json and report.json
+      create nothing, write run.json and sweep.json
 
 docs/metrics.md says what each metric is.
 """
@@ -44,11 +44,11 @@ def dashboard(
         typer.Option(metavar="DIR", help=f"Write files only (without an account: {OUT})."),
     ] = None,
 ) -> None:
-    """Create workspaces and a report of your runs in W&B.
+    """Create workspaces of your runs in W&B.
 
     A workspace for a run (dev scores, losses, conflicts, utilisation, time, answers), one for a
-    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), and a
-    report of the tables, of runs with logger=wandb.
+    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), of
+    runs with logger=wandb.
 
     Without an account or a network it writes what it would create into files. Needs
     pip install 'mtl-bert[dashboard]'.

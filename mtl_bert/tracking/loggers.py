@@ -5,13 +5,14 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
@@ -232,22 +233,23 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     import wandb
     from PIL import Image
 
-    from mtl_bert.analysis.document import Figure, Table
-    from mtl_bert.analysis.predictions import answer_blocks
-    from mtl_bert.analysis.run_files import Classes, Run
-    from mtl_bert.analysis.studies import studies
+    from mtl_bert.analysis import figures, page, publishing
+    from mtl_bert.analysis.frames import UnusableError, of_results
 
-    run = Run(directory, directory.name, results)
-    (study,) = studies([run])
-    shown: dict[str, Any] = {}
-    for task in study.tasks:
-        what = "confusion" if isinstance(run.head(task), Classes) else "scatter"
-        for block in answer_blocks(study, run, task, task):
-            if isinstance(block, Figure):
-                image = Image.open(io.BytesIO(block.png))
-                shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=block.description)
-            elif isinstance(block, Table) and block.records:
-                columns: list[str | int] = list(block.records[0])
-                rows: list[Iterable[Any]] = [list(record.values()) for record in block.records]
-                shown[f"answers/mistakes/{task}"] = wandb.Table(columns=columns, data=rows)
+    frames, shown = of_results(results, directory), dict[str, Any]()
+    about = frames.settings["about"].iloc[0]
+    for score in frames.scores.to_dict("records"):
+        task = score["task"]
+        try:
+            spec = figures.answers(frames, score["run"], task).to_dict()
+            wrong = page.mistakes(frames, score, page.WORST)
+        except UnusableError:
+            continue
+        what = "confusion" if score["classes"] is not None else "scatter"
+        image = Image.open(io.BytesIO(publishing.picture(spec, "png")))
+        shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=about)
+        if wrong:
+            table = pd.DataFrame(wrong).drop(columns=["label", "prediction", "confidence"])
+            table = table.rename(columns={"right": "label", "told": "prediction"})
+            shown[f"answers/mistakes/{task}"] = wandb.Table(dataframe=table.assign(subject=about))
     return shown

@@ -162,14 +162,16 @@ def create(subject: Subject) -> list[str]:
     try:
         if not wandb.login(prompt=False):
             raise NoAccountError("no W&B account is logged in")
-        entity = subject.entity or wandb.Api(timeout=TIMEOUT).default_entity
+        api = wandb.Api(timeout=TIMEOUT)
+        entity = subject.entity or api.default_entity
+        if not entity:
+            raise NoAccountError("the W&B account has no default entity")
+        made = dashboards(replace(subject, entity=str(entity)))
     except (wandb.Error, OSError, ValueError) as error:
         raise NoAccountError(f"no W&B service ({first_line(error)})") from error
-    if not entity:
-        raise NoAccountError("the W&B account has no default entity")
-    made = dashboards(replace(subject, entity=str(entity)))
     try:
-        saved = [one.save() for one in made]
+        api.create_project(subject.project, str(entity))  # no harm where there is one
+        saved = [one.save() for one in made]  # type: ignore[no-untyped-call]
     except OSError as error:  # all that the requests library raises is one
         raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     except (wandb.Error, ValueError) as error:
