@@ -147,14 +147,19 @@ def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
     return list(found.values())
 
 
-def _frames(places: Sequence[tuple[Path, str]]) -> Frames:
+def of_results(results: Results, directory: Path) -> Frames:
+    """The frames of a run that is under way: its results so far, and its answers in its folder."""
+    return _frames([(directory, directory.name)], results)
+
+
+def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -> Frames:
     """The frames of the runs in some directories, which have names."""
     runs: dict[str, _Run] = {}
     records: Records = {name: [] for name in columns.FRAMES}
     warnings = []
     for directory, name in places:
         try:
-            run = _Run(RunFolder(directory).read_results(), directory)
+            run = _Run(so_far or RunFolder(directory).read_results(), directory)
             own = run.records(len(runs))
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
             warnings.append(
@@ -315,7 +320,7 @@ class _Run:
         r, own = self.results, self.results.tasks[task]
         sizes, used = r.data.sizes.get(task, {}), r.utilisation.get(task)
         head = r.config["tasks"][task].get("head")
-        classes, scale = _answer_form(head if isinstance(head, dict) else {})
+        classes, scale = answer_form(head if isinstance(head, dict) else {})
         untrained = r.untrained and r.untrained.tasks.get(task)
         return (
             task, own.metric, own.value, self.unit(task, own.value), own.n, *self.range[task],
@@ -392,7 +397,7 @@ def _usage(used: Any, train: int | None) -> tuple[Any, ...]:
     return used.examples, used.unique, fraction, used.examples - used.unique, effective
 
 
-def _answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
+def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     """The classes' names or the scale's ends of a task's answers; neither where not known here."""
     kind = str(head.get("_target_", "")).rpartition(".")[2]
     if kind in ("MultiClass", "Binary"):
