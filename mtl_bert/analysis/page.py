@@ -209,7 +209,7 @@ class Study:
         whats = [c.removesuffix(".printed") for c in frame if c.endswith(".printed")]
         whats = [what for what in whats if not what.startswith("minutes")]
         notes = list(dict.fromkeys(note for row in frame["notes"] for note in row))
-        rows = frame.to_dict("records")
+        rows = frame.astype({"method": object}).where(frame.notna(), None).to_dict("records")
         times = ("papers_ratio", "minutes_ratio.printed", "time_ratio")
         times = ("minutes", "minutes.printed", "minutes") if number == 3 else times
         given = {
@@ -229,7 +229,7 @@ class Study:
             caption="Ours: mean ± standard deviation over seeds. Times compare as ratios to "
                     "round-robin's on one device; ours are at the paper's sizes, by seconds per example.",
         )  # fmt: skip
-        if missing := [(row["row"], row["command"]) for row in rows if row["command"]]:
+        if missing := [(row["row"], row["command"]) for row in rows if not row["method"]]:
             yield Text("Rows that nobody has run, and the command that makes each (DIR: where your "
                        "files lie):", commands=tuple(missing))  # fmt: skip
 
@@ -385,8 +385,12 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
             return [moved(each) for each in node]
         if not isinstance(node, dict):
             return node
-        legend = {"orient": "bottom", "columns": 2} if "orient" in node and "title" in node else {}
-        return {key: value if key == "values" else moved(value) for key, value in node.items()} | legend
+        below = {"orient": "bottom", "columns": 2, "symbolLimit": 60}
+        return {
+            key: value if key == "values"
+            else value | below if key == "legend" and isinstance(value, dict) else moved(value)
+            for key, value in node.items()
+        }  # fmt: skip
 
     return moved(spec) | {"width": 400, "height": 300, "title": spec["title"]}
 

@@ -90,7 +90,7 @@ def views(frames: Frames, worst: Mapping[str, Sequence[Row]]) -> Iterator[dict[s
         }  # fmt: skip
         yield {
             "name": name, "home": setting["slug"],
-            "lead": f"{run['method']}, seed {run['seed']}, {run['epochs']} epochs; "
+            "lead": f"{run['method']}, seed {run['seed']}, epochs: {run['epochs']}; "
                     f"data {run['data']}, encoder {run['encoder']}.",
             "badges": [[CAUSES[word], about] for word, about in setting["badges"]],
             "words": words(run, joint[name], pairs[name], parts[name],
