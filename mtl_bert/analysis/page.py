@@ -70,6 +70,7 @@ class Study:
         }
         found = {name: (title, tuple(filter(None, own))) for name, (title, own) in parts.items()}
         trade = self.chart("tradeoff", figures.tradeoff)
+        trade = trade and replace(trade, spec=narrow(trade.spec))
         return Article(
             anchor=about["slug"],
             short=f"{about['setting']}: {about['title']}",
@@ -146,9 +147,7 @@ class Study:
         shown = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in c.tasks]
         caption = "Mean ± standard deviation over seeds."
         if alone := bool(frame["delta_m"].notna().any()):
-            caption += (
-                " Δm: mean change of the metrics to models of one task each (sampler=single)."
-            )
+            caption += " Δm: mean change of the metrics to models of one task each (sampler=single)."
         columns = ["method", "score", *shown, *(["delta_m"] if alone else [])]
         return [table(self.name("tasks"), "Metrics of each task", frame, columns, caption=caption)]
 
@@ -161,9 +160,7 @@ class Study:
         yield from self.claims()
         for number, title in ((2, "baselines for PCGrad"), (3, "paraphrase after one epoch"),
                               (4, "ARRP after all epochs")):  # fmt: skip
-            yield from self.printed(
-                claims.table(first if number == 3 else c, number), number, title
-            )
+            yield from self.printed(claims.table(first if number == 3 else c, number), number, title)
         sizes = claims.sizes(c)
         shown = [replace(column(n), name=f"{n}{p}", title=f"{t}{', paper' if p else ''}")
                  for n, t in (("train", "training set"), ("dev", "dev set"),
@@ -213,17 +210,20 @@ class Study:
         whats = [what for what in whats if not what.startswith("minutes")]
         notes = list(dict.fromkeys(note for row in frame["notes"] for note in row))
         rows = frame.to_dict("records")
+        times = ("papers_ratio", "minutes_ratio.printed", "time_ratio")
+        times = ("minutes", "minutes.printed", "minutes") if number == 3 else times
         given = {
             "row": [Cell(row["row"] + "".join(f" [{notes.index(n) + 1}]" for n in row["notes"]),
                          tip=f"ours: {row['method']}, n={row['seeds']}" if row["method"] else "not run",
                          tone="" if row["method"] else QUIET) for row in rows],
-            "time": [beside(row, "papers_ratio", "minutes_ratio.printed", "time_ratio") for row in rows],
+            "time": [beside(row, *times) for row in rows],
         }  # fmt: skip
         given |= {what: [beside(row, what, f"{what}.printed", "value") for row in rows]
                   for what in whats}  # fmt: skip
         yield table(
             self.name(f"table{number}"), f"Table {number}: {title}", frame.drop(columns="notes"),
             [own("row", "method", ""), *(own(what, f"{what}: ours | paper", "", ".3f") for what in whats),
+             own("time", "min beyond RR: ours | paper", "", ".2f") if number == 3 else
              own("time", "time ÷ RR: ours | paper", "ours at the paper's sizes", ".2f")],
             given=given, notes=tuple(notes),
             caption="Ours: mean ± standard deviation over seeds. Times compare as ratios to "
@@ -240,9 +240,7 @@ class Study:
             return
         whats = (SCORE, *(c.tasks if len(c.methods) * len(c.tasks) < 20 * MANY else ()))
         pairs = [(a, b) for n, a in enumerate(c.methods) for b in c.methods[n + 1 :]]
-        frame = c.table(
-            (c.difference(*pair, what) for what in whats for pair in pairs), named=False
-        )
+        frame = c.table((c.difference(*pair, what) for what in whats for pair in pairs), named=False)
         shown = table(
             self.name("differences"), "First minus second, in the score", frame.head(len(pairs)),
             ["method", "minus", "difference", "verdict", "p", "seeds"], folded=True,
@@ -323,16 +321,16 @@ class Study:
                 stem = f"{score['task']}{f'-{number + 1}' if number else ''}"
                 try:
                     chart = figures.answers(self.frames, name, score["task"])
-                    rows = mistakes(self.frames, score, MISTAKES if self.frames.texts else WORST)
+                    rows = mistakes(self.frames, score, MISTAKES)
+                    rows = rows if rows and rows[0]["text"] else rows[:WORST]
                 except UnusableError as error:
                     yield Text(f"{score['task']}: the predictions of {name} are no use: {error}.")
                     continue
                 yield Chart(self.name(f"{stem}-answers"), "", chart.to_dict())
                 shown = pd.DataFrame(rows)
-                by = (
-                    "largest errors" if score["classes"] is None else "most confident wrong answers"
-                )
-                columns = [c for c in KINDS["answers"][1][1:] if c.name in shown]
+                by = "largest errors" if score["classes"] is None else "most confident wrong answers"
+                texts = [name for name in ("text", "text2") if name in shown and shown[name].any()]
+                columns = [*(texts or ["id"]), *KINDS["answers"][1][3:]]
                 if rows:
                     yield table(self.name(f"{stem}-mistakes"), f"{score['task']}: {by}", shown, columns,
                                 folded=True)  # fmt: skip
@@ -377,6 +375,20 @@ class Study:
             Text("Where they come from:", tuple(origin)),
         ]
         return [*blocks, Text("Notes of the runs:", tuple(notes))] if notes else blocks
+
+
+def narrow(spec: dict[str, Any]) -> dict[str, Any]:
+    """A chart with its legend below, to stand beside a table."""
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [moved(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        legend = {"orient": "bottom", "columns": 2} if "orient" in node and "title" in node else {}
+        return {key: value if key == "values" else moved(value) for key, value in node.items()} | legend
+
+    return moved(spec) | {"width": 400, "height": 300, "title": spec["title"]}
 
 
 def versus(row: Mapping[str, Any]) -> Cell:
@@ -498,9 +510,7 @@ def series(frames: Frames, margin: float) -> list[Article]:
         return []
     by = ["what", "method", "ratio"]
     groups = found.groupby(by, sort=False)["value"]
-    means = (
-        groups.mean().to_frame().assign(value_sd=groups.std(), seeds=groups.size()).reset_index()
-    )
+    means = groups.mean().to_frame().assign(value_sd=groups.std(), seeds=groups.size()).reset_index()
     blocks: list[Block] = [
         Chart("imbalance-chart", "", figures.imbalance(frames).to_dict()),
         Text("At the most unequal sizes:", tuple(summaries.imbalance_answers(frames, margin))),

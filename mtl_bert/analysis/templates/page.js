@@ -36,7 +36,7 @@ function sortable(table) {
   });
 }
 function filterable(figure, table) {
-  if (table.tBodies[0].rows.length < 8) return;
+  if (table.tBodies[0].rows.length < 15) return;
   const name = figure.querySelector("figcaption").textContent;
   const field = make("input", {type: "search", placeholder: "filter rows", "aria-label": `Filter rows of ${name}`});
   field.addEventListener("input", () => {
@@ -123,7 +123,7 @@ function themed(spec) {
 const wanted = new Map();
 function draw(canvas) {
   const spec = wanted.get(canvas);
-  return vegaEmbed(canvas, themed(spec), {mode: "vega-lite", renderer: "svg", actions: false, tooltip: {theme: "custom"}})
+  return vegaEmbed(canvas, themed(spec), {mode: "vega-lite", renderer: "svg", actions: false, logLevel: 1})
     .catch((error) => canvas.replaceChildren(make("p", {class: "note"}, `This chart cannot be drawn: ${error.message}`)));
 }
 const watcher = new IntersectionObserver((seen) => {
