@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from mtl_bert.runs.results import Results
@@ -86,7 +87,7 @@ def method_of(config: dict[str, Any]) -> Method:
     sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
     return Method(
         sampler=sampler["name"],
-        B=B,
+        B=None if B is None else index(B),
         B_scale=1.0 if B is None else float(config["B_scale"]),
         lambda_=None if lambda_ is None else float(lambda_),
         frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
@@ -122,7 +123,7 @@ def setting_of(results: Results) -> dict[str, Any]:
         "sizes": data.sizes,
         "encoder": results.encoder,
         "model": _without(config["model"], _PLACES),
-        "batch": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
+        "batch_size": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
         "group_by_length": config["group_by_length"],
         "lr": config["lr"],
         "optimizer": config["optimizer"],
