@@ -20,16 +20,7 @@ import pandas as pd
 from mtl_bert.analysis import summaries
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
-from mtl_bert.analysis.leaderboard import (
-    EQUIVALENT,
-    HIGHER,
-    LOWER,
-    MARGIN,
-    NOT_SIGNIFICANT,
-    SCORE,
-    Compared,
-    Comparison,
-)
+from mtl_bert.analysis.leaderboard import SCORE, Compared, Comparison
 from mtl_bert.analysis.methods import NAMES, UPDATE
 from mtl_bert.analysis.statistics import whole
 
@@ -47,8 +38,8 @@ WIDTH, HEIGHT = 420, 270  # pixels
 FEW = 12  # tasks or pairs that a chart can show
 LIMITS = (0.5, 1.0, 2.0)  # of the distance between true and predicted values; not the paper's
 _MANY = 3_000  # points that a chart should not hold one by one
-Looks = Mapping[str, tuple[str, str]]
-"""Series -> colour and shape."""
+Looks = Mapping[str, tuple[str, str]]  # series -> colour and shape
+Panels = Mapping[str, tuple[str, str]]  # panel -> its axis' title, the column whose form it has
 
 
 def _chart(frame: pd.DataFrame) -> Any:
@@ -109,101 +100,86 @@ def _shape(place: int) -> str:
     return SHAPES[place % len(SHAPES)]
 
 
-def _by_place(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Looks of tasks or pairs."""
-    return {name: (SERIES[n % len(SERIES)], _shape(n)) for n, name in enumerate(names)}
-
-
-def _marks(styles: Looks, shown: Iterable[str], title: str) -> dict[str, Any]:
+def _marks(styles: Looks, shown: Iterable[str], title: str) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape of the field series, with one legend of those that are shown."""
     names = [name for name in styles if name in set(shown)]
-    legend = alt.Legend(title=title)
     scales = [alt.Scale(domain=names, range=[styles[name][n] for name in names]) for n in (0, 1)]
-    return {"color": alt.Color("series:N", scale=scales[0], legend=legend),
-            "shape": alt.Shape("series:N", scale=scales[1], legend=legend)}  # fmt: skip
+    kind: dict[str, Any] = {"shorthand": "series:N", "legend": alt.Legend(title=title)}
+    return alt.Color(scale=scales[0], **kind), alt.Shape(scale=scales[1], **kind)
 
 
 def _x(field: str, values: pd.Series, title: str, *, log: bool = False) -> alt.X:
     """The axis below: ticks at the values where they are few."""
-    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=10)
-    ticks = sorted(values.unique())
+    ticks = sorted(map(float, values.unique()))
+    own: dict[str, Any] = {"values": ticks, "format": ",~r", "labelOverlap": True}
     if len(ticks) > FEW and log:  # d3 draws a line for every digit, and writes at few of them
-        powers = 10.0 ** np.arange(np.floor(np.log10(ticks[0])), np.ceil(np.log10(ticks[-1])) + 1)
+        powers = range(int(np.floor(np.log10(ticks[0]))), int(np.ceil(np.log10(ticks[-1]))) + 1)
         digits = (1, 2, 5) if ticks[-1] > 10 * ticks[0] else (1, 1.5, 2, 3, 4, 5, 7)
-        ticks = [float(f"{digit * power:.6g}") for power in powers for digit in digits]
-    few = len(ticks) <= FEW or log
-    own = {"values": ticks, "format": ",~r", "labelOverlap": True} if few else {"tickCount": 6}
-    axis = alt.Axis(**own)
+        own["values"] = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    elif len(ticks) > FEW:
+        own = {"tickCount": 6}
+    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=10)
     name = title + (" (log scale)" if log else "")
-    return alt.X(f"{field}:Q", title=name, axis=axis, scale=scale)
+    return alt.X(f"{field}:Q", title=name, axis=alt.Axis(**own), scale=scale)
 
 
 def _tips(**fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:N", title=title) for name, title in fields.items()]
 
 
+def _texts(form: str, means: Iterable[Any], deviations: Iterable[Any] | None = None) -> list[str]:
+    """Numbers as readers see them."""
+    if deviations is None:
+        return [write(form, mean) for mean in means]
+    return [write(form, m, sd) for m, sd in zip(means, deviations, strict=True)]
+
+
 def _lines(
-    points: pd.DataFrame,
-    styles: Looks,
-    panels: Mapping[str, tuple[str, str]],
-    x_title: str,
-    title: str,
-    *,
+    points: pd.DataFrame, styles: Looks, panels: Panels, x_title: str, title: str, *,
     log: bool = False,
-) -> Any:
+) -> Any:  # fmt: skip
     """Lines through means, with the repetitions as dots, in a panel for each measure.
 
     Args:
         points: rows of panel, series, x, y; several of the same x are repetitions.
         styles: of the series, in the legend's order.
-        panels: panel -> its axis' title, and the column whose form its numbers have.
+        panels: those that may be shown.
         x_title: of the axis below.
         title: of the legend.
         log: whether that axis is logarithmic.
     """
     points = points.dropna(subset="y").astype({"x": float})
-    several, charts = len(panels) > 1, []
+    panels = {name: each for name, each in panels.items() if (points["panel"] == name).any()}
+    colour, shape = _marks(styles, points["series"], title)
     chosen = alt.selection_point(fields=["series"], bind="legend")
     faded = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.1))
-    marks = _marks(styles, points["series"], title)
+    several, charts = len(panels) > 1, []
+    size = {"width": WIDTH * (0.62 if several else 1), "height": HEIGHT * (0.7 if several else 1)}
     for panel, (y_title, form) in panels.items():
         own = points[points["panel"] == panel]
-        if own.empty:
-            continue
         groups = own.groupby(["series", "x"], sort=False)["y"]
         means = groups.agg(["mean", "std", "size"]).reset_index().sort_values("x")
-        means["shown"] = [
-            write(form, m, s) for m, s in zip(means["mean"], means["std"], strict=True)
-        ]
+        means["shown"] = _texts(form, means["mean"], means["std"])
         means["at"] = [f"{x:,.6g}" for x in means["x"]]
         percent = alt.Axis(format="%") if column(form).form.endswith("%") else alt.Axis()
         x = _x("x", own["x"], x_title, log=log)
         y = alt.Y("mean:Q", title=y_title, scale=alt.Scale(zero=False), axis=percent)
-        base = _chart(means).encode(
-            x=x,
-            y=y,
-            opacity=faded,
-            tooltip=_tips(series=title, at=x_title, shown=y_title, size="n"),
-        )
+        tips = _tips(series=title, at=x_title, shown=y_title, size="n")
+        base = _chart(means).encode(x=x, y=y, color=colour, opacity=faded, tooltip=tips)
         dots = _chart(own[groups.transform("size") > 1]).mark_point(size=16, filled=True)
         charts.append(alt.layer(
-            base.mark_line(strokeWidth=1.6).encode(color=marks["color"]),
-            dots.encode(x=x, y="y:Q", color=marks["color"], opacity=alt.value(0.5)),
-            base.mark_point(size=42, filled=True).encode(**marks),
-        ).properties(width=WIDTH * (0.62 if several else 1),
-                     height=HEIGHT * (0.7 if several else 1)))  # fmt: skip
+            base.mark_line(strokeWidth=1.6),
+            dots.encode(x=x, y="y:Q", color=colour, opacity=alt.value(0.5)),
+            base.mark_point(size=42, filled=True).encode(shape=shape),
+        ).properties(**size))  # fmt: skip
     charts[0] = charts[0].add_params(chosen)
     return alt.concat(*charts, columns=2) if several else charts[0]
 
 
 def _heat(
-    cells: pd.DataFrame,
-    title: str,
-    form: str,
-    scheme: str,
-    ends: tuple[float, float],
+    cells: pd.DataFrame, title: str, form: str, scheme: str, ends: tuple[float, float],
     x_title: str | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """A heat map of the fields x, y (in their order) and value, with the numbers written in.
 
     Args:
@@ -216,34 +192,29 @@ def _heat(
     """
     middle, reach = sum(ends) / 2, abs(ends[1] - ends[0]) / 2
     far = (cells["value"] - middle).abs() / reach if "red" in scheme else cells["value"] / ends[1]
-    cells = cells.assign(shown=[write(form, v) for v in cells["value"]], dark=far > 0.65)
+    cells = cells.assign(shown=_texts(form, cells["value"]), dark=far > 0.65)
     more = {"more": "also"} if "more" in cells else {}
     base = _chart(cells).encode(
         x=alt.X("x:N", title=x_title, sort=None, axis=alt.Axis(labelAngle=-30, ticks=False)),
         y=alt.Y("y:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
         tooltip=_tips(y="row", x="column", shown=title, **more),
     )
-    scale = alt.Scale(scheme=scheme, domain=sorted(ends), reverse=ends[0] > ends[1])
+    kind: dict[str, Any] = {"scheme": scheme, "domain": sorted(ends), "reverse": ends[0] > ends[1]}
+    colour = alt.Color("value:Q", scale=alt.Scale(**kind), legend=None)
     ink = alt.when("datum.dark").then(alt.value("white")).otherwise(alt.value("#222222"))
-    rect = base.mark_rect(stroke="white").encode(
-        color=alt.Color("value:Q", scale=scale, legend=None)
-    )
     text = base.mark_text(fontSize=10).encode(text="shown:N", color=ink)
-    size = {
-        "width": max(48 * cells["x"].nunique(), 130),
-        "height": max(20 * cells["y"].nunique(), 60),
-    }
-    return alt.layer(rect, text).properties(title=_head(title), **size)
+    width, height = max(48 * cells["x"].nunique(), 130), max(20 * cells["y"].nunique(), 60)
+    chart = alt.layer(base.mark_rect(stroke="white").encode(color=colour), text)
+    return chart.properties(title=_head(title), width=width, height=height)
 
 
 def _few(found: pd.DataFrame, name: str, by: str) -> tuple[pd.DataFrame, str]:
     """Rows of the tasks or pairs that a chart can show, the highest ones, and a note about it."""
-    means = found.groupby(name, observed=True)[by].mean().nlargest(FEW)
-    if found[name].nunique() <= FEW:
-        return found.assign(**{name: found[name].astype(str)}), ""
-    shown = found[found[name].isin(means.index)]
-    note = f"the {FEW} of {found[name].nunique()} that are highest in {column(by).title}"
-    return shown.assign(**{name: shown[name].astype(str)}), note
+    means, note = found.groupby(name, observed=True)[by].mean(), ""
+    if len(means) > FEW:
+        found = found[found[name].isin(means.nlargest(FEW).index)]
+        note = f"the {FEW} of {len(means)} that are highest in {column(by).title}"
+    return found.assign(**{name: found[name].astype(str)}), note
 
 
 def tradeoff(source: Compared, setting: str = "A") -> Any | None:
@@ -264,24 +235,23 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     means = means.loc[shown].reset_index()
     for name in ("minutes", "score"):
         mean, sd = means[name], means[f"{name}_sd"]
-        means[f"{name}_text"] = [write(name, m, s) for m, s in zip(mean, sd, strict=True)]
+        means[f"{name}_text"] = _texts(name, mean, sd)
         means[f"{name}_low"] = (mean - sd.fillna(0)).clip(mean / 10)
         means[f"{name}_high"] = mean + sd.fillna(0)
     log = bool((runs["minutes"] > 0).all())
     x = _x("minutes", runs["minutes"], "minutes per epoch", log=log)
     y = alt.Y("score:Q", title="dev score", scale=alt.Scale(zero=False, padding=10))
-    marks = _marks(looks(c.frames), shown, "method")
-    base = _chart(means).encode(color=marks["color"], tooltip=_tips(
-        series="method", score_text="score", minutes_text="minutes per epoch", n="n",
-    ))  # fmt: skip
-    front = _chart(means.loc[pareto(means["minutes"], means["score"])])
-    dots = _chart(runs).mark_point(size=12, filled=True, opacity=0.4)
+    colour, shape = _marks(looks(c.frames), shown, "method")
+    tips = _tips(series="method", score_text="score", minutes_text="minutes per epoch", n="n")
+    base = _chart(means).encode(color=colour, tooltip=tips)
+    front = _chart(means.loc[pareto(means["minutes"].to_list(), means["score"].to_list())])
+    dots = _chart(runs).mark_point(size=16, filled=True, opacity=0.5)
     chart = alt.layer(
         front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY).encode(x=x, y=y),
         base.mark_rule(opacity=0.6).encode(x=x, y="score_low:Q", y2="score_high:Q"),
         base.mark_rule(opacity=0.6).encode(x="minutes_low:Q", x2="minutes_high:Q", y=y),
-        dots.encode(x=x, y=y, color=marks["color"]),
-        base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, **marks),
+        dots.encode(x=x, y=y, color=colour),
+        base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, shape=shape),
     ).properties(width=WIDTH, height=HEIGHT * 1.2)
     elsewhere = len(c.trained) - len(shown)
     note = f"left out, as they ran on another device: {elsewhere} methods" if elsewhere else ""
@@ -322,10 +292,10 @@ def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | N
     return _finished(chart, c.frames, heading, _dev_sample(c.frames))
 
 
-def _panels(frames: Frames, *more: str) -> dict[str, tuple[str, str]]:
+def _panels(frames: Frames, *more: str) -> Panels:
     """Panels of the score and, where they are few, of each task's metric."""
-    metrics = frames.scores.groupby("task", observed=True)["metric"].first()
-    tasks = {task: (f"{task}: {metric}", "value") for task, metric in metrics.items()}
+    rows = frames.scores.drop_duplicates("task")
+    tasks = {t: (f"{t}: {m}", "value") for t, m in zip(rows["task"], rows["metric"], strict=True)}
     lead = {SCORE: ("dev score", "score"), **{name: (name, "worst") for name in more}}
     return lead | (tasks if len(tasks) <= FEW else {})
 
@@ -359,91 +329,88 @@ HALF = "unrelated gradients are in conflict in about half of the steps"
 
 
 def _around_half(shares: pd.Series) -> tuple[float, float]:
+    """Ends of a scale that has the light of its middle there, and red above."""
     reach = max(0.1, float((shares - 0.5).abs().max()))
     return 0.5 + reach, 0.5 - reach
+
+
+def _pair_cells(found: pd.DataFrame, rows: str) -> tuple[pd.DataFrame, str]:
+    """Cells of rows by pairs: mean cosine and share in conflict; and a note."""
+    found, note = _few(found, "pair", "conflicting")
+    groups = found.groupby([rows, "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
+    cells = groups.mean().reset_index()
+    return cells.assign(x=cells["pair"], y=cells[rows].astype(str)), note
 
 
 def conflicts(source: Compared, setting: str = "A") -> Any | None:
     """How often each pair of tasks' gradients point against each other, method by method."""
     c = _compared(source, setting)
-    found, note = _few(summaries.pairs(c.frames), "pair", "conflicting")
-    if found.empty:
+    cells, note = _pair_cells(summaries.pairs(c.frames), "method")
+    if cells.empty:
         return None
-    cells = found.groupby(["method", "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
-    cells = cells.mean().reset_index().rename(columns={"conflicting": "value"})
-    cells = cells.assign(x=cells["pair"], y=cells["method"].astype(str))
-    cells["more"] = [f"mean cosine {write('cosine', cosine)}" for cosine in cells["cosine"]]
+    cells["more"] = [f"mean cosine {text}" for text in _texts("cosine", cells["cosine"])]
+    cells = cells.assign(value=cells["conflicting"])[["x", "y", "value", "more"]]
     ends = _around_half(cells["value"])
-    chart = _heat(cells.drop(columns="method"), "steps in conflict", "conflicting", "redblue", ends)
+    chart = _heat(cells, "steps in conflict", "conflicting", "redblue", ends)
     return _finished(chart, c.frames, "Conflicts between tasks", HALF, note)
-
-
-def _over_epochs(
-    frames: Frames, found: pd.DataFrame, series: str, panels: Mapping[str, tuple[str, str]],
-    *about: str, by: str,
-) -> Any | None:  # fmt: skip
-    """Lines over the epochs; ``about`` is the title and notes."""
-    found, note = _few(found, series, by)
-    if found.empty:
-        return None
-    long = found.rename(columns={series: "series", "epoch": "x"})
-    points = long.melt(["series", "x"], list(panels), "panel", "y")
-    chart = _lines(points, _by_place(long["series"].unique()), panels, "epoch", series)
-    return _finished(chart, frames, *about, note)
-
-
-def conflicts_over_epochs(source: Source | Frames) -> Any | None:
-    """Mean cosine and share of steps in conflict of each pair, over all runs given."""
-    frames = read(source)
-    panels = {"cosine": ("mean cosine", "cosine"),
-              "conflicting": ("steps in conflict", "conflicting")}  # fmt: skip
-    found = summaries.pairs(frames, "epoch")
-    title = "Conflicts over the epochs"
-    return _over_epochs(frames, found, "pair", panels, title, HALF, by="conflicting")
-
-
-def update_parts(source: Source | Frames) -> Any | None:
-    """Each task in the update of joint steps, over all runs given."""
-    frames = read(source)
-    panels = {name: (column(name).title, name) for name in ("norm", "share", "before", "after")}
-    found = summaries.influences(frames, "epoch")
-    note = "joint steps only, where the parts add up to 100 %"
-    return _over_epochs(frames, found, "task", panels, "Each task in the update", note, by="share")
-
-
-def curves(source: Source | Frames) -> Any | None:
-    """Training loss and dev metric of each task, and the score, over all runs given."""
-    frames = read(source)
-    panels = {"loss": ("training loss", "loss"), "value": ("dev metric", "value")}
-    found = frames.epochs.astype({"task": str})
-    score = found.drop_duplicates(["run", "epoch"])
-    score = score.assign(task=SCORE, value=score["epoch_score"], loss=np.nan)
-    return _over_epochs(
-        frames, pd.concat([found, score]), "task", panels, "Losses and dev metrics",
-        _dev_sample(frames), by="value",
-    )  # fmt: skip
 
 
 def layers(source: Source | Frames) -> Any | None:
     """Parts of the encoder against pairs of tasks: mean cosine and steps in conflict."""
     frames = read(source)
-    found, note = _few(summaries.pairs(frames, "part"), "pair", "conflicting")
-    if found.empty:
+    cells, note = _pair_cells(summaries.pairs(frames, "part"), "part")
+    if cells.empty:
         return None
-    cells = found.groupby(["part", "pair"], observed=True, sort=False)[["cosine", "conflicting"]]
-    cells = (
-        cells.mean().reset_index().assign(x=lambda f: f["pair"], y=lambda f: f["part"].astype(str))
-    )
     reach = max(0.05, float(cells["cosine"].abs().max()))  # weaker cosines are near nothing
     ends = {"cosine": (-reach, reach), "conflicting": _around_half(cells["conflicting"])}
-    charts = [
-        _heat(
-            cells[["x", "y"]].assign(value=cells[name]), column(name).title, name, "redblue", each
-        )
-        for name, each in ends.items()
-    ]
+    charts = []
+    for name, each in ends.items():
+        own = cells[["x", "y"]].assign(value=cells[name])
+        charts.append(_heat(own, column(name).title, name, "redblue", each))
     chart = alt.hconcat(*charts).resolve_scale(color="independent")
     return _finished(chart, frames, "Conflicts by part of the encoder", HALF, note)
+
+
+def _over_epochs(
+    frames: Frames, found: pd.DataFrame, series: str, measures: Sequence[str], by: str,
+    *about: str,
+) -> Any | None:  # fmt: skip
+    """Lines of some columns over the epochs; ``about`` is the title and notes."""
+    found, note = _few(found, series, by)
+    if found.empty:
+        return None
+    long = found.rename(columns={series: "series", "epoch": "x"})
+    points = long.melt(["series", "x"], list(measures), "panel", "y")
+    names = long["series"].unique()
+    styles = {name: (SERIES[n % len(SERIES)], _shape(n)) for n, name in enumerate(names)}
+    panels = {name: (column(name).title, name) for name in measures}
+    return _finished(_lines(points, styles, panels, "epoch", series), frames, *about, note)
+
+
+def conflicts_over_epochs(source: Source | Frames) -> Any | None:
+    """Mean cosine and share of steps in conflict of each pair, over all runs given."""
+    frames, both = read(source), ("cosine", "conflicting")
+    found, title = summaries.pairs(frames, "epoch"), "Conflicts over the epochs"
+    return _over_epochs(frames, found, "pair", both, "conflicting", title, HALF)
+
+
+def update_parts(source: Source | Frames) -> Any | None:
+    """Each task in the update of joint steps, over all runs given."""
+    frames, measures = read(source), ("norm", "share", "before", "after")
+    found, title = summaries.influences(frames, "epoch"), "Each task in the update"
+    note = "joint steps only, where the parts add up to 100 %"
+    return _over_epochs(frames, found, "task", measures, "share", title, note)
+
+
+def curves(source: Source | Frames) -> Any | None:
+    """Training loss and dev metric of each task, and the score, over all runs given."""
+    frames = read(source)
+    found = frames.epochs.astype({"task": str})
+    score = found.drop_duplicates(["run", "epoch"])
+    score = score.assign(task=SCORE, value=score["epoch_score"], loss=np.nan)
+    about = ("Losses and dev metrics", _dev_sample(frames))
+    both = pd.concat([found, score])
+    return _over_epochs(frames, both, "task", ("loss", "value"), "value", *about)
 
 
 def answers(source: Source | Frames, run: str, task: str) -> Any:
@@ -496,7 +463,8 @@ def _bars(names: Sequence[str], counts: Sequence[int], title: str, height: float
 
 def _confusion(found: pd.DataFrame, names: Sequence[str], labels: Mapping[str, int]) -> Any:
     """The paper's Figures 2 and 3: each true class is a row that adds up to 1; training labels."""
-    cells = confusion(found, names).stack().reset_index().set_axis(["y", "x", "value"], axis=1)
+    cells = confusion(found, names).stack().reset_index()
+    cells.columns = pd.Index(["y", "x", "value"])
     left = _heat(cells, "share of the true class", "share", "blues", (0, 1), "predicted")
     counts = [labels.get(name, 0) for name in names]
     return alt.hconcat(left, _bars(names, counts, "training labels", max(20 * len(names), 60)))
@@ -513,9 +481,8 @@ def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
     """The paper's Figure 4: true against predicted values, and how far they lie apart."""
     r = whole("pearson", found["label"].to_numpy(), found["prediction"].to_numpy()[None])[0]
     shown = found if len(found) <= _MANY else found.sample(_MANY, random_state=0)
-    texts = {name: [write("value", v) for v in shown[name]] for name in ("label", "prediction")}
     shown = shown[["id", "label", "prediction"]].assign(
-        true=texts["label"], told=texts["prediction"]
+        true=_texts("value", shown["label"]), told=_texts("value", shown["prediction"])
     )
     x = alt.X("label:Q", title="true", scale=alt.Scale(domain=list(ends)))
     y = alt.Y("prediction:Q", title="predicted", scale=alt.Scale(zero=False))
@@ -565,58 +532,8 @@ def usage(source: Compared, setting: str = "A") -> Any | None:
         return None
     x, y = ("task", "method") if len(c.tasks) <= FEW else ("method", "task")
     cells = found.assign(x=found[x].astype(str), y=found[y].astype(str), value=found["fraction"])
-    cells["more"] = [
-        f"{write('effective_epochs', e)} effective epochs, {write('examples', n)} examples"
-        for e, n in zip(cells["effective_epochs"], cells["examples"], strict=True)
-    ]
+    epochs = _texts("effective_epochs", cells["effective_epochs"])
+    cells["more"] = [f"{each} effective epochs, repeats included" for each in epochs]
     cells = cells[["x", "y", "value", "more"]]
     chart = _heat(cells, "of the training set", "fraction", "greens", (0, 1))
     return _finished(chart, c.frames, "Data seen at least once")
-
-
-def forest(
-    source: Source | Frames, differences: pd.DataFrame, title: str, label: str = "method",
-    margin: float = MARGIN,
-) -> Any | None:  # fmt: skip
-    """Differences with both 95 % intervals, and the margin of equivalence.
-
-    Args:
-        source: of the runs.
-        differences: the frame ``leaderboard`` or ``differences``, or a claim's evidence.
-        title: above it.
-        label: the column that names a row.
-        margin: within which methods count as equivalent.
-    """
-    rows = differences.dropna(subset="difference").astype({label: str})
-    if rows.empty:
-        return None
-    verdicts = {HIGHER: SERIES[2], LOWER: SERIES[4], EQUIVALENT: SERIES[0], NOT_SIGNIFICANT: GREY}
-    kinds = {**verdicts, "nothing can be said": "#bbbbbb"}
-    rows = rows.assign(
-        kind=[v if v in verdicts else "nothing can be said" for v in rows["verdict"]],
-        shown=[write("difference", d) for d in rows["difference"]],
-        **{name: [f"{write('low', a)} to {write('high', b)}" for a, b in zip(rows[low], rows[high],
-                                                                            strict=True)]
-           for name, low, high in (("seeds", "low", "high"),
-                                   ("examples", "examples_low", "examples_high"))},
-    )  # fmt: skip
-    numbers = ["difference", "low", "high", "examples_low", "examples_high"]
-    rows = rows[[label, "kind", "shown", "seeds", "examples", "verdict", *numbers]]
-    colour = alt.Color("kind:N", title=None, legend=alt.Legend(orient="bottom", columns=3),
-                       scale=alt.Scale(domain=list(kinds), range=list(kinds.values())))  # fmt: skip
-    base = _chart(rows.rename(columns={label: "y"})).encode(
-        y=alt.Y("y:N", sort=None, title=None, axis=alt.Axis(ticks=False)), color=colour,
-        tooltip=_tips(y="what", shown="difference", seeds="over seeds",
-                      examples="over dev examples", verdict="verdict"),
-    )  # fmt: skip
-    band = _chart(pd.DataFrame({"a": [-margin], "b": [margin], "zero": [0]}))
-    title_x = alt.X("a:Q", title="difference")
-    chart = alt.layer(
-        band.mark_rect(opacity=0.15, color=GREY).encode(x=title_x, x2="b:Q"),
-        band.mark_rule(color=GREY).encode(x="zero:Q"),
-        base.mark_rule(strokeWidth=1.2).encode(x="low:Q", x2="high:Q"),
-        base.mark_rule(strokeWidth=5, opacity=0.4).encode(x="examples_low:Q", x2="examples_high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(x="difference:Q"),
-    ).properties(width=WIDTH, height=max(22 * len(rows), 60))
-    note = "thin: 95 % interval over seeds; thick: over dev examples; grey: within the margin"
-    return _finished(chart, read(source), title, note)

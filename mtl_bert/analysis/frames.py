@@ -25,6 +25,11 @@ from mtl_bert.analysis.methods import Method, method_of, setting_of
 from mtl_bert.runs.results import RESULTS, Results, RunFolder
 from mtl_bert.utils.errors import UserError
 
+MADE_UP = "Made-up text: these numbers say that the program works, never what a method is worth."
+ANOTHER = (
+    "Data, encoder or batches are not the paper's: a difference to its numbers is not an error of "
+    "reproduction but another experiment."
+)
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
 KEYS = list(columns.KEYS)
@@ -172,16 +177,16 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
             records[frame] += rows
     methods = {name: run.method for name, run in runs.items()}
     called, letters = _method_names(methods.values()), _letters([r.setting for r in runs.values()])
-    keys = pd.DataFrame({
-        "run": pd.Categorical(list(runs), categories=list(runs)),
-        "setting": pd.Categorical([letters[run.setting] for run in runs.values()],
-                                  categories=list(letters.values())),
-        "method": pd.Categorical([called[run.method] for run in runs.values()],
-                                 categories=list(called.values())),
-        "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
-    })  # fmt: skip
+    named = {
+        "run": (list(runs), list(runs)),
+        "setting": ([letters[run.setting] for run in runs.values()], list(letters.values())),
+        "method": ([called[run.method] for run in runs.values()], list(called.values())),
+    }
+    keys = pd.DataFrame({key: pd.Categorical(*each) for key, each in named.items()})
+    keys["seed"] = pd.Series([run.results.seed for run in runs.values()], dtype="Int64")
     made = {name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)}
-    made["runs"]["superseded"] = _superseded(made["runs"])
+    by_time = made["runs"].sort_values("finished", kind="stable")
+    made["runs"]["superseded"] = by_time.duplicated([*KEYS[1:], "epochs"], keep="last")
     made["settings"] = _settings(made["runs"], records, keys)
     return Frames(**made, methods=methods, warnings=tuple(warnings))
 
@@ -207,12 +212,12 @@ class _Run:
         self.setting = json.dumps(self.words, sort_keys=True)
         if other := set(results.tasks) ^ set(config["tasks"]):
             raise KeyError(f"tasks.{min(other)}")
-        self.method.short()
-        order = [t for t in paper.TITLES if t in results.tasks]
-        self.tasks = (*order, *(t for t in results.tasks if t not in order))
+        self.name = self.method.short()
+        self.tasks = tuple(sorted(results.tasks, key=[*paper.TITLES, *results.tasks].index))
         ranges = {t: config["tasks"][t].get("score", {}) for t in self.tasks}
-        self.range = {t: (float(r.get("low", 0)), float(r.get("high", 1)))
-                      for t, r in ranges.items()}  # fmt: skip
+        self.range = {
+            t: (float(r.get("low", 0)), float(r.get("high", 1))) for t, r in ranges.items()
+        }
 
     def unit(self, task: str, value: float) -> float:
         low, high = self.range[task]
@@ -298,23 +303,15 @@ class _Run:
         words.append(f"encoder {self.results.encoder}")
         if (bucket := self.results.config["group_by_length"]) is not None:
             words.append(f"batches of like length (group_by_length={bucket})")
-        caution = ""
-        if self.results.data.synthetic:
-            caution = (
-                "Made-up text: these numbers say that the program works, never what a method is "
-                "worth."
-            )
-        if self.papers_tasks and not self.like_the_paper:
-            caution = (
-                f"{caution} Data, encoder or batches are not the paper's: a difference to its "
-                "numbers is not an error of reproduction but another experiment."
-            ).strip()
+        caution = [MADE_UP] if self.results.data.synthetic else []
+        caution += [ANOTHER] if self.papers_tasks and not self.like_the_paper else []
         alike = json.loads(self.setting)
         alike["sizes"] = {t: sizes.get("dev") for t, sizes in alike["sizes"].items()}
-        series = "imbalance" in alike["data"]
-        alike["data"].pop("imbalance", None)
-        return ("", "", "; ".join(words), caution, tuple(self.badges), self.papers_tasks,
-                self.tasks, 0, 0, self.words, _digest(alike) if series else "")  # fmt: skip
+        serial = alike["data"].pop("imbalance", None) is not None
+        text = json.dumps(alike, sort_keys=True).encode()
+        series = hashlib.blake2b(text, digest_size=6).hexdigest() if serial else ""
+        return ("", "", "; ".join(words), " ".join(caution), tuple(self.badges), self.papers_tasks,
+                self.tasks, 0, 0, self.words, series)  # fmt: skip
 
     def _score(self, task: str) -> tuple[Any, ...]:
         r, own = self.results, self.results.tasks[task]
@@ -358,35 +355,21 @@ class _Run:
                     for a, b in combinations(self.tasks, 2):
                         c = pairs.get(f"{a}/{b}") or pairs.get(f"{b}/{a}")
                         if c and c.steps:
-                            yield (
-                                e.epoch,
-                                p.name,
-                                part,
-                                f"{a}/{b}",
-                                c.steps,
-                                c.conflicting,
-                                c.cosine,
-                            )
+                            met = (c.steps, c.conflicting, c.cosine)
+                            yield (e.epoch, p.name, part, f"{a}/{b}", *met)
 
     def _influences(self) -> Iterator[tuple[Any, ...]]:
         for e in self.results.epochs:
             for p in e.phases:
-                if (c := p.conflicts) is None:
-                    continue
-                joint = c.several if c.pairs else 0
-                for task in self.tasks:
-                    if (i := c.tasks.get(task)) and i.steps:
-                        yield e.epoch, p.name, task, i.steps, c.steps, joint, i.norm, i.share, \
-                            i.before, i.after  # fmt: skip
+                c = p.conflicts
+                for task in self.tasks if c else ():
+                    if c and (i := c.tasks.get(task)) and i.steps:
+                        steps = (i.steps, c.steps, c.several if c.pairs else 0)
+                        yield (e.epoch, p.name, task, *steps, i.norm, i.share, i.before, i.after)
 
 
 def _whole(value: Any) -> int | None:
     return None if value is None else int(value)
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _usage(used: Any, train: int | None) -> tuple[Any, ...]:
@@ -420,11 +403,6 @@ def _letters(settings: Sequence[str]) -> dict[str, str]:
     return {key: chr(65 + n) if n < 26 else str(n + 1) for n, key in enumerate(ordered)}
 
 
-def _superseded(runs: pd.DataFrame) -> pd.Series:
-    same = ["setting", "method", "epochs", "seed"]
-    return runs.sort_values("finished", kind="stable").duplicated(same, keep="last").sort_index()
-
-
 def _settings(runs: pd.DataFrame, records: Records, keys: pd.DataFrame) -> pd.DataFrame:
     """A row for each setting, told apart by what they differ in."""
     found = columns.frame("settings", records["settings"], keys[["setting"]])
@@ -438,22 +416,19 @@ def _settings(runs: pd.DataFrame, records: Records, keys: pd.DataFrame) -> pd.Da
         found.loc[place, "runs"] = int((counting["setting"] == row["setting"]).sum())
         lead = (row["words"]["data"]["name"], row["words"]["encoder"])
         same = [w for w in found["words"] if (w["data"]["name"], w["encoder"]) == lead]
-        apart = _differing([_choices(words) for words in (row["words"], *same)])
-        apart = apart or _differing([_flat(words["sizes"]) for words in (row["words"], *same)])
+        # Sizes mostly follow from the rest.
+        own = {**row["words"], "tasks": ", ".join(row["tasks"])}
+        apart = _differing(own, [{**w, "tasks": ", ".join(w["tasks"])} for w in same])
+        apart = apart or _differing(row["words"]["sizes"], [w["sizes"] for w in same])
         found.loc[place, "title"] = ", ".join((*lead, *apart))
         found.loc[place, "slug"] = f"{row['setting'].lower()}-{file_name(lead[0])}"
     return found
 
 
-def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """What the first has and some other has not."""
-    first, *others = settings
-    return [f"{k}={v}" for k, v in first.items() if any(each.get(k) != v for each in others)]
-
-
-def _choices(words: Mapping[str, Any]) -> dict[str, str]:
-    rest = {key: value for key, value in words.items() if key not in ("tasks", "sizes", "batch")}
-    return _flat({"tasks": ", ".join(words["tasks"]), "batch_size": words["batch"]} | rest)
+def _differing(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the one has and some other has not."""
+    flat = [_flat({k: v for k, v in words.items() if k != "sizes"}) for words in (own, *others)]
+    return [f"{k}={v}" for k, v in flat[0].items() if any(each.get(k) != v for each in flat)]
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, str]:

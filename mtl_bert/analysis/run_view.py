@@ -131,7 +131,11 @@ def _rivals(frames: Frames) -> dict[tuple[Any, Any], list[Row]]:
 
 
 def words(
-    run: Row, joint: Sequence[Row], pairs: Sequence[Row], parts: Sequence[Row], rivals: Sequence[Row]
+    run: Row,
+    joint: Sequence[Row],
+    pairs: Sequence[Row],
+    parts: Sequence[Row],
+    rivals: Sequence[Row],
 ) -> list[str]:
     """What a run says of its score, of its price, and of what the tasks did to each other.
 
@@ -143,7 +147,9 @@ def words(
         rivals: what it is held against; it is none itself.
     """
     if not run["last_epoch"]:
-        return [f"Nothing was trained: the dev score of {write('score', run['score'])} is chance's."]
+        return [
+            f"Nothing was trained: the dev score of {write('score', run['score'])} is chance's."
+        ]
     said = (
         f"Training took {write('minutes', run['minutes'])} minutes per epoch; the dev score is "
         f"{write('score', run['score'])} (best epoch, {run['best_epoch']} of {run['last_epoch']})."

@@ -140,7 +140,10 @@ def test_leaderboard(comparison: Comparison) -> None:
     assert found.loc["RR", "verdict"] == "baseline"
     annealed = found.loc["annealed B=90"]
     assert (annealed["seeds"], annealed["time_ratio"], annealed["worst_task"]) == (3, 2.0, "sst")
-    assert annealed["verdict"] == HIGHER and annealed["low"] < annealed["difference"] < annealed["high"]
+    assert (
+        annealed["verdict"] == HIGHER
+        and annealed["low"] < annealed["difference"] < annealed["high"]
+    )
     assert np.isnan(found.loc["vanilla B=90", "time_ratio"])  # another device
     for task in comparison.tasks:
         values = comparison.values[task]["annealed B=90"]

@@ -35,7 +35,10 @@ def test_the_first_screen_has_sentence_badges_answer_leaderboard_and_chart(
     assert places == sorted(places)
     title = re.search(r"<h1>(.*?)</h1>", text)
     assert title
-    assert title[1] == f"{len(first.methods)} methods compared on sst, qqp and sts of demo, 1 to 3 seeds"
+    assert (
+        title[1]
+        == f"{len(first.methods)} methods compared on sst, qqp and sts of demo, 1 to 3 seeds"
+    )
 
 
 def test_without_scripts_every_method_and_run_stands_in_a_table(
@@ -62,7 +65,9 @@ def test_only_the_page_s_own_scripts_may_run_and_nothing_may_load(
     scripts = re.findall(r"<script>(.*?)</script>", written.page, re.DOTALL)
     digests = {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts}
     assert (digests, len(scripts)) == (allowed, 2)
-    loading = [a for _, a in seen.elements for name in ("src", "href") if (a.get(name) or "#")[0] != "#"]
+    loading = [
+        a for _, a in seen.elements for name in ("src", "href") if (a.get(name) or "#")[0] != "#"
+    ]
     assert [a.get("href") for a in loading] == ["data:,"]
 
 
@@ -107,7 +112,9 @@ def test_another_baseline_has_the_cells_of_its_own_leaderboard(written: Written)
     assert board["methods"] == compared.methods
     for base in (compared.methods[2], compared.methods[-1]):
         rows = compared.leaderboard(base).to_dict("records")
-        cells = dict(zip(board["methods"], board["cells"][board["methods"].index(base)], strict=True))
+        cells = dict(
+            zip(board["methods"], board["cells"][board["methods"].index(base)], strict=True)
+        )
         assert {row["method"]: page.versus(row).packed() for row in rows} == cells
 
 
@@ -122,7 +129,9 @@ def test_a_run_s_view_has_its_numbers(written: Written) -> None:
     scores = dict(zip(own["task"], own["value"], strict=True))
     shown = {row[0]: float(row[2].replace("−", "-")) for row in view["tables"]["scores"]}
     assert shown == pytest.approx(scores, abs=5e-4)
-    points = {(p, view["charts"][0]["names"][s], x): y for p, s, x, y in view["charts"][0]["points"]}
+    points = {
+        (p, view["charts"][0]["names"][s], x): y for p, s, x, y in view["charts"][0]["points"]
+    }
     last = frames.epochs[(frames.epochs["run"] == "demo/quarrel") & (frames.epochs["epoch"] == 3)]
     for row in last.to_dict("records"):
         assert points[1, row["task"], 3] == pytest.approx(row["value"], rel=1e-3)

@@ -11,6 +11,7 @@ import pytest
 from mtl_bert.analysis import claims, paper, summaries
 from mtl_bert.analysis.frames import Frames, read
 from mtl_bert.analysis.leaderboard import SCORE, Comparison
+from mtl_bert.analysis.methods import NAMES, PAPER_SURGERY, Method
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 VERDICTS = {"real, higher": 1, "real, lower": -1, "not shown": 0}
@@ -42,7 +43,19 @@ def comparison(request: pytest.FixtureRequest, frames: Frames) -> Comparison:
 
 def names(comparison: Comparison) -> dict[str, str]:
     """Names of then -> names of today."""
-    return {kind.label: m for m, kind in comparison.kinds.items()}
+    return {then(kind): m for m, kind in comparison.kinds.items()}
+
+
+def then(m: Method) -> str:
+    """What the other engine called a method."""
+    parts = [NAMES[m.sampler]]
+    if m.lambda_ is not None:
+        parts += ["F=1" if m.frozen else "F=0", f"λ={m.lambda_:g}"]
+    if m.B is not None:
+        parts.append(f"B={m.B:,}" + (f" × {m.B_scale:g} = {m.drawn:,}" if m.B_scale != 1 else ""))
+    on = "" if m.lambda_on == "loss" else f", λ on the {m.lambda_on}"
+    surgery = "" if m.surgery in ("", PAPER_SURGERY) else f", surgery {m.surgery}"
+    return " ".join(parts) + on + surgery
 
 
 def test_runs(frames: Frames) -> None:

@@ -1,0 +1,187 @@
+"""Charts can be drawn, say what they are about, and are legible whatever the runs are."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from mtl_bert import analysis
+from mtl_bert.analysis import figures
+from mtl_bert.analysis.frames import Frames, UnusableError, read
+from mtl_bert.analysis.leaderboard import Comparison
+from tests.analysis.conflicting import quarrel
+from tests.analysis.factory import Made, make_run
+from tests.analysis.test_summaries import series
+
+TASKS = ("sst", "qqp", "sts")
+DEV = {"sst": 60, "qqp": 80, "sts": 50}
+DRAWN: dict[str, Callable[[Any], Any]] = {
+    "tradeoff": figures.tradeoff,
+    "progress": figures.progress,
+    "examples": lambda frames: figures.progress(frames, by="examples"),
+    "lambda": figures.effect,
+    "B": lambda frames: figures.effect(frames, of="B"),
+    "conflicts": figures.conflicts,
+    "over epochs": figures.conflicts_over_epochs,
+    "parts": figures.update_parts,
+    "layers": figures.layers,
+    "curves": figures.curves,
+    "usage": figures.usage,
+    "classes": lambda frames: figures.answers(frames, "rr1", "sst"),
+    "numbers": lambda frames: figures.answers(frames, "rr1", "sts"),
+}
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Frames:
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        make_run(root / f"rr{seed}", Made(seed=seed, dev=DEV, phases=quarrel(TASKS, 3, seed)))
+        for B in (50, 500):
+            for lambda_ in (0.5, 1.0):
+                made = Made(
+                    sampler="arrp", B=B, lambda_=lambda_, seed=seed, dev=DEV, minutes=B / 99
+                )
+                make_run(root / f"arrp{B}-{lambda_}-{seed}", made)
+    make_run(root / "elsewhere", Made(sampler="vanilla", dev=DEV, device="a GPU"))
+    return read(root)
+
+
+def svg(chart: Any) -> str:
+    return vl_convert.vegalite_to_svg(chart.to_json())
+
+
+def values(node: Any) -> Iterator[dict[str, Any]]:
+    """All rows of data in a specification."""
+    if isinstance(node, dict):
+        yield from node.get("data", {}).get("values", ()) if "mark" in node else ()
+        for child in node.values():
+            yield from values(child)
+    if isinstance(node, list):
+        for child in node:
+            yield from values(child)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_chart_is_drawn_and_says_what_it_is_about(frames: Frames, name: str) -> None:
+    chart = DRAWN[name](frames)
+    drawn, spec = svg(chart), chart.to_dict()
+    assert spec["title"]["text"] in drawn
+    assert "demo · tiny · synthetic · partial" in spec["title"]["subtitle"][0]
+    assert "tooltip" in json.dumps(spec) and "NaN" not in drawn and "Infinity" not in drawn
+    (width, height) = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn).groups())  # type: ignore[union-attr]
+    assert width < 1000 and height < 900
+    assert min(map(float, re.findall(r'font-size="([\d.]+)px"', drawn))) >= 10
+
+
+def test_a_method_looks_the_same_everywhere(frames: Frames) -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for some in (frames, frames.only(frames.runs[frames.runs["method"] != "RR"])):
+        for name, look in figures.looks(some).items():
+            found.setdefault(name, set()).add(look)
+    assert all(len(each) == 1 for each in found.values())
+    assert len({look for each in found.values() for look in each}) == len(found)
+
+
+def test_the_trade_off_compares_times_of_one_device(frames: Frames) -> None:
+    chart = analysis.figure.tradeoff(frames)
+    shown = {row["series"] for row in values(chart.to_dict()) if "series" in row}
+    assert "vanilla" not in shown and len(shown) == 5
+    assert (
+        "left out, as they ran on another device: 1 methods" in chart.to_dict()["title"]["subtitle"]
+    )
+
+
+def test_dots_are_seeds_and_lines_go_through_means(frames: Frames) -> None:
+    rows = [row for row in values(figures.progress(frames).to_dict()) if row.get("series") == "RR"]
+    dots = pd.DataFrame([row for row in rows if "y" in row])
+    means = pd.DataFrame([row for row in rows if "mean" in row]).drop_duplicates("x")
+    means = means.set_index("x")["mean"]
+    assert dots.groupby("x")["y"].mean().to_dict() == pytest.approx(means.to_dict())
+    assert len(dots) == 2 * len(means) == 6
+
+
+def test_pareto() -> None:
+    rng = np.random.default_rng(0)
+    costs, gains = rng.integers(0, 9, 40).tolist(), rng.integers(0, 9, 40).tolist()
+    front = figures.pareto(costs, gains)
+    for i in range(40):
+        beaten = any(
+            costs[j] <= costs[i]
+            and gains[j] >= gains[i]
+            and (costs[j], gains[j]) != (costs[i], gains[i])
+            for j in range(40)
+        )
+        assert beaten != any((costs[i], gains[i]) == (costs[j], gains[j]) for j in front)
+    assert sorted(front, key=lambda i: costs[i]) == front
+
+
+def test_confusion_counts_each_class() -> None:
+    found = pd.DataFrame({"label": [0, 0, 0, 2, 2.0], "prediction": [0, 0, 1, 2, 0.0]})
+    shares = figures.confusion(found, ["a", "b", "c"])
+    assert shares.to_numpy() == pytest.approx(
+        np.array([[2 / 3, 1 / 3, 0], [0, 0, 0], [0.5, 0, 0.5]])
+    )
+    with pytest.raises(UnusableError, match="not among the classes"):
+        figures.confusion(found, ["a", "b"])
+
+
+def test_distance_groups_hold_every_example() -> None:
+    found = figures.distance_groups(pd.Series([0, 0.5, 0.6, 1, 2, 2.1, 9]))
+    assert list(found.values()) == [2, 2, 1, 2]
+
+
+def test_where_there_is_nothing_to_draw_there_is_none(tmp_path: Path) -> None:
+    make_run(tmp_path / "random", Made(sampler="random", dev=DEV, epochs=3))
+    frames = read(tmp_path)
+    nothing = {"classes", "numbers", "usage"}
+    assert [name for name, draw in DRAWN.items() if name not in nothing and draw(frames)] == []
+    assert figures.imbalance(frames) is None
+
+
+def test_one_epoch_and_many_hostile_tasks(tmp_path: Path) -> None:
+    """Tasks whose names are no formulas, fields or markup, and more of them than fit."""
+    names = [f'<b>"t{n}"</b>.[0] & datum/{n}' for n in range(14)]
+    make_run(tmp_path / "rr1", Made(dev=DEV, epochs=1, phases=quarrel(TASKS, 1)))
+    text = (tmp_path / "rr1" / "results.json").read_text("utf-8")
+    results = json.loads(text)
+    for place in ("tasks", "utilisation"):
+        results[place] = {name: results[place]["qqp"] for name in names}
+    results["config"]["tasks"] = {name: results["config"]["tasks"]["qqp"] for name in names}
+    results["data"]["sizes"] = {name: {"train": 9, "dev": 80} for name in names}
+    results["last"]["tasks"] = results["tasks"]
+    epoch = results["epochs"][0]
+    for place in ("tasks", "utilisation", "losses"):
+        epoch[place] = {name: epoch[place]["qqp"] for name in names}
+    conflicts = epoch["phases"][0]["conflicts"]
+    pair, part = conflicts["pairs"]["sst/qqp"], conflicts["tasks"]["qqp"]
+    conflicts["pairs"] = {f"{names[n]}/{names[m]}": pair for m in range(14) for n in range(m)}
+    conflicts["tasks"] = dict.fromkeys(names, part)
+    (tmp_path / "rr1" / "results.json").write_text(json.dumps(results), "utf-8")
+    frames = read(tmp_path)
+    assert frames.warnings == () and len(frames.conflicts) == 14 * 13 / 2
+    for name in ("conflicts", "parts", "usage"):
+        drawn = svg(DRAWN[name](frames))
+        assert "<b>" not in drawn, name
+    assert "the 12 of 91 that are highest" in str(figures.conflicts(frames).to_dict()["title"])
+
+
+def test_imbalance(tmp_path: Path) -> None:
+    frames = read(series(tmp_path, lambda method, ratio: 0.0))
+    chart = figures.imbalance(frames)
+    drawn = svg(chart)
+    assert "worst task" in drawn and "ARRP λ=0.5, any B" in drawn
+    known = figures.looks(frames)
+    shown = figures.imbalance(frames).to_dict()
+    assert known["RR"][0] in json.dumps(shown)
+
+
+def test_compared_methods_are_not_compared_again(frames: Frames) -> None:
+    c = Comparison(frames)
+    assert figures.usage(c).to_dict() == figures.usage(frames).to_dict()
