@@ -1,6 +1,5 @@
 """Dashboards in Weights & Biases: ``mtl-bert dashboard``."""
 
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,7 @@ Examples
   mtl-bert dashboard --run {console.EXAMPLE}
       the run's workspace shows that run only; tasks and project are the run's
   mtl-bert dashboard --out dashboards
-      create nothing, write run.json, sweep.json and report.json
+      create nothing, write run.json and sweep.json
 
 docs/metrics.md says what each metric is.
 """
@@ -46,11 +45,11 @@ def dashboard(
         typer.Option(metavar="DIR", help=f"Write files only (without an account: {OUT})."),
     ] = None,
 ) -> None:
-    """Create workspaces and a report of your runs in W&B.
+    """Create workspaces of your runs in W&B.
 
     A workspace for a run (dev scores, losses, conflicts, utilisation, time, answers), one for a
-    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), and a
-    report of the tables, of runs with logger=wandb.
+    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), of
+    runs with logger=wandb.
 
     Without an account or a network it writes what it would create into files. Needs
     pip install 'mtl-bert[dashboard]'.
@@ -62,20 +61,12 @@ def dashboard(
         )
     subject = _subject(run, entity, project, trust)
     # It takes seconds to import: options that are wrong are refused before that.
-    from mtl_bert.tracking.wandb_workspaces import (
-        NoAccountError,
-        create,
-        dashboards,
-        default_entity,
-        write,
-    )
+    from mtl_bert.tracking.wandb_workspaces import NoAccountError, create, dashboards, write
 
     why = "--out was given"
     if out is None:
         try:
-            own = default_entity()  # also asks whether somebody is logged in
-            named = replace(subject, entity=subject.entity or own)
-            print("\n".join(create(dashboards(named))))
+            print("\n".join(create(subject)))
             return
         except NoAccountError as error:
             why, out = str(error), OUT
