@@ -44,16 +44,12 @@ class Dialect:
 
     def __post_init__(self) -> None:
         try:
-            b"text".decode(self.encoding, "ignore")
-            known = True
+            known = b"text".decode(self.encoding, "ignore") is not None
         except (LookupError, TypeError, ValueError):
             known = False
+        one = isinstance(self.separator, str) and re.fullmatch('[^"\r\n\0]', self.separator)
         for name, fits, expected in (
-            (
-                "separator",
-                re.fullmatch(r'[^"\r\n\0]', str(self.separator)),
-                'one character, as "\\t"',
-            ),
+            ("separator", one, 'one character, as "\\t"'),
             ("quoting", self.quoting in ("minimal", "none"), "minimal or none"),
             ("header", isinstance(self.header, bool), "true or false"),
             ("encoding", known, "an encoding, for example utf-8, utf-16, latin-1 or cp1252"),

@@ -37,18 +37,21 @@ class Columns:
     @classmethod
     def read(cls, task: Task, source: Mapping[str, Any]) -> "Columns":
         """Make the columns from what is left of a task's source, or raise DataError."""
+        names: dict[str, Any] = {  # columns without a header are called by numbers
+            key: [*map(str, value)]
+            if isinstance(value, list)
+            else value
+            if value is None
+            else str(value)
+            for key, value in source.items()
+        }
         try:
-            columns = cls(**source)
+            return cls(**names)
         except TypeError:
             raise DataError(
                 f"task {task.name}: expected text, label and perhaps id among its columns, found "
                 f"{', '.join(source) or 'none'}; mend sources: in the task's file"
             ) from None
-        # Columns without names are called by numbers.
-        text: Any = columns.text
-        if isinstance(text, Sequence) and not isinstance(text, str):
-            text = [str(column) for column in text]
-        return cls(text, str(columns.label), None if columns.id is None else str(columns.id))
 
     def check(self, task: Task, present: Iterable[str], origin: str, *, labelled: bool) -> None:
         """Raise DataError unless the columns fit the task and are present."""
@@ -59,9 +62,7 @@ class Columns:
                 "mend text: in the task's file"
             )
         present = list(present)
-        wanted = [*self.text, *([self.label] if labelled else [])]
-        if self.id is not None:
-            wanted.insert(0, self.id)
+        wanted = [*([self.id] if self.id else []), *self.text, *([self.label] if labelled else [])]
         missing = [column for column in wanted if column not in present]
         if missing:
             raise DataError(
@@ -70,11 +71,10 @@ class Columns:
                 f"add {', '.join(missing)} or name another in task {task.name}'s file"
             )
         for column in wanted:
-            alike = [name for name in present if name.strip() == column.strip()]
-            if len(alike) > 1:
+            if len(alike := [repr(c) for c in present if c.strip() == column.strip()]) > 1:
                 raise DataError(
                     f"{origin}: expected one column {column}, found {len(alike)} "
-                    f"({', '.join(map(repr, alike))}); rename the others or leave them out"
+                    f"({', '.join(alike)}); rename the others or leave them out"
                 )
 
 
