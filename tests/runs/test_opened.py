@@ -143,3 +143,18 @@ def test_no_task_leads_out_of_the_folder(tmp_path: Path, task: str) -> None:
     with pytest.raises(UserError) as error:
         RunFolder(tmp_path / "run").predictions(task)
     assert_tells(error.value, "elsewhere")
+
+
+def test_wandb_may_link_its_own_logs_and_nobody_all_of_wandb(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "wandb").mkdir(parents=True)
+    (folder.path / "wandb" / "debug.log").symlink_to(tmp_path / "elsewhere")
+    (folder.path / "newest").symlink_to("wandb")
+    folder.refuse_links()
+    (folder.path / "wandb" / "debug.log").unlink()
+    (folder.path / "wandb").rmdir()
+    (folder.path / "wandb").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError) as error:
+        folder.refuse_links()
+    assert_tells(error.value, "elsewhere")
