@@ -164,8 +164,8 @@ def _open(
     Raises:
         ConfigError: somebody is working on the run, or these settings do not go on with it.
     """
-    stack.enter_context(_claimed(folder))
     folder.refuse_links()
+    stack.enter_context(_claimed(folder))
     if not folder.config.exists():
         return settings, None
     old = saved_settings(folder.config, named=callables(settings.config()))
