@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.folder import Folder
@@ -107,8 +107,12 @@ class JobProcess:
 
     def _remove_if_empty(self) -> None:
         """Remove the folder that Hydra made for a run that has not begun."""
-        with suppress(OSError):
-            self.folder.run(self.name).path.rmdir()
+        run = self.folder.run(self.name)
+        with suppress(OSError):  # such as that of a lock that somebody else holds
+            if run.lock.exists() and not run.config.exists():  # it was killed
+                with FileLock(run.lock, blocking=False):
+                    run.lock.unlink()
+            run.path.rmdir()
 
     def _wait_for_process(self) -> tuple[int, float | str | None]:
         """Exit code and answer of the job's process: its score, its error, or nothing at all."""
