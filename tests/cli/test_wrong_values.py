@@ -55,7 +55,10 @@ WRONG = [
         "freeze: expected something left to train for|parameters frozen|write freeze=all_but_head",
     ),
     ("tasks.sts.score.low=1", "score: expected low < high|found low=1|write"),
-    ("tasks.sst.head.names=[a,b]", "task sst: expected a head that fits|found label|mend head"),
+    (
+        "tasks.sst.head.names=[a,b]",
+        "tasks.sst.metric: expected one that fits|for 5 classes, the head has 2|mend",
+    ),
     ("tasks.sst.loss._target_=torch.nn.Nope", "can be imported|found torch.nn.Nope|mend"),
     ("tasks.sst.sources.demo.train=abc", "task sst: expected whole numbers|found 'abc'|mend"),
     ("optimizer.nope=1", "expected a known setting|found optimizer.nope"),
