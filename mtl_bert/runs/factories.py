@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from mtl_bert.tasks import Task
 
 
-NEEDED = {"surgery": "method", "data.source": "read", "model.source": "encoder"}
-"""An attribute by which one knows what is made for a setting; all else is called."""
+NEEDED = {
+    "sampler": "__call__", "surgery": "method", "optimizer": "__call__", "scheduler": "__call__",
+    "data.source": "read", "model.source": "encoder",
+}  # fmt: skip
+"""An attribute by which one knows what is made for a setting."""
 
 
-def make(node: Any, where: str) -> Any:
+def make(node: Any, where: str = "settings") -> Any:
     """Make the object that a node's ``_target_`` names.
 
     Args:
@@ -62,7 +65,7 @@ def make(node: Any, where: str) -> Any:
             f"({first_line(cause or error)}); --cfg job shows them"
         ) from error
     check_types(node, where)
-    needed = "name" if where.startswith("tasks.") else NEEDED.get(where, "__call__")
+    needed = NEEDED.get(where, "__class__")
     if "_target_" in node and hasattr(made, needed):
         return made
     raise ConfigError(

@@ -207,15 +207,15 @@ def test_a_place_that_cannot_be_written(
     command: Command, tmp_path: Path, out: str, message: str
 ) -> None:
     (tmp_path / "taken").write_text("a file, not a directory")
-    outcome = command("plan", "epochs=1", "plan.sizes={a: 3, b: 5}", f"plan.out={out}")
+    outcome = command("plan", "epochs=1", "plan.sizes={sst: 3, sts: 5}", f"plan.out={out}")
     assert outcome.code == 2
     assert outcome.err.startswith(message)
 
 
 def test_a_note_is_made_once_for_all_epochs(command: Command, tmp_path: Path) -> None:
-    outcome = command("plan", "epochs=3", "B=9", "plan.sizes={a: 3, b: 5}")
+    outcome = command("plan", "epochs=3", "B=9", "plan.sizes={sst: 3, sts: 5}")
     assert outcome.out.count("is capped") == 1
-    assert "epochs 1-3: B=9 is capped at the 2 examples of b that RR left" in outcome.out
+    assert "epochs 1-3: B=9 is capped at the 2 examples of sts that RR left" in outcome.out
 
 
 def _memory(printed: str) -> dict[str, float]:
