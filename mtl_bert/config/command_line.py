@@ -141,7 +141,7 @@ def run(
         function: carries a job out; Hydra's sweepers see what it returns.
         arguments: the command line; None takes this process's. Flags may stand anywhere.
     """
-    with reading_to_the_end(), told_in_a_line():
+    with told_in_a_line(), reading_to_the_end():
         read = _read(words_of(arguments))
         with _looking_into(read.config_dir):
             sweep = read.multirun or "hydra.mode=MULTIRUN" in read.overrides

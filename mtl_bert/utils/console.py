@@ -52,7 +52,7 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
     """
     how: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["--help", "-h"]}
     code = 0
-    with reading_to_the_end(), told_in_a_line():
+    with told_in_a_line(), reading_to_the_end():
         given = words_of(arguments)
         try:
             code = typer.main.get_command(app).main(given, name, **how)
@@ -85,10 +85,12 @@ def reading_to_the_end() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            try:
+                sys.stdout.flush()
+            except OSError:  # Python flushes once more when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise
     except BrokenPipeError:
-        # Python flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 
 
