@@ -92,7 +92,8 @@ def usual_step(net: MultiTaskModel, optimizer: Any, step: PlanStep[Batch]) -> No
             if conflict < 0:
                 row -= conflict * rows[j] / rows[j].norm() ** 2
     merged = torch.stack(projected).mean(0)
-    for p, grad in zip(parameters, merged.split([p.numel() for p in parameters]), strict=True):
+    grads = torch.split(merged, [p.numel() for p in parameters])
+    for p, grad in zip(parameters, grads, strict=True):
         p.grad = grad.view_as(p)
     optimizer.step()
 
@@ -112,7 +113,7 @@ def contestant(
     """A function that takes so many steps of a model of its own."""
     net = model(size, K).to(device).train()
     if way.compiled:
-        net.encoder = torch.compile(net.encoder, dynamic=True)
+        net.encoder.compile(dynamic=True)
     cuda = device == "cuda"
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6, fused=cuda)
     surgeon = Surgeon(net, PAPER)
