@@ -115,7 +115,8 @@ class Composed:
                 "write resume=DIR"
             )
         named = callables(OmegaConf.to_container(config))
-        before = saved_settings(path, named=named, trust=config.trust and str(config.trust))
+        trust = None if config.trust is None else place("trust", config.trust)
+        before = saved_settings(path, named=named, trust=trust)
         saved = OmegaConf.create(before.config())  # without a command line, whose ${} is quoted
         anew = [o for o in self.overrides if not o.startswith(("resume=", "trust="))]
         for override in anew:
