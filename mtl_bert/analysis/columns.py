@@ -74,15 +74,11 @@ FRAMES = {
 """Each frame, and what its rows are."""
 
 
-def _declared() -> dict[str, Column]:
-    with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    return {
-        line["name"]: Column(**{**line, "frames": tuple(line["frames"].split())}) for line in lines
+with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") as _file:
+    COLUMNS: dict[str, Column] = {
+        name: Column(name, dtype, form, unit, title, tuple(frames.split()), about)
+        for name, dtype, form, unit, title, frames, about in list(csv.reader(_file))[1:]
     }
-
-
-COLUMNS = _declared()
 """Every column by its name, which means the same in every frame."""
 
 
@@ -133,10 +129,9 @@ def reference() -> str:
              "`mtl-bert report DIR --to csv` (or `parquet`) writes them."]  # fmt: skip
     for name, about in FRAMES.items():
         lines += ["", f"## {name}", "", about, "", "| column | type | unit | what it is |"]
+        own = (c for c in COLUMNS.values() if name in c.frames)
         lines += ["|---|---|---|---|"]
-        lines += [
-            f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in map(column, names(name))
-        ]
+        lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in own]
     return "\n".join(lines)
 
 

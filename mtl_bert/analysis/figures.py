@@ -46,7 +46,7 @@ def _chart(frame: pd.DataFrame) -> Any:
     """A chart of a frame's rows, however many; a missing value is null."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     # A list would be copied whenever something is said of the chart.
-    return alt.Chart(alt.Data(values=tuple(rows)))
+    return alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
 
 
 def _compared(source: Compared, setting: str) -> Comparison:
@@ -444,7 +444,7 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     counts = pd.crosstab(found["label"], found["prediction"])
     counts = counts.reindex(classes, fill_value=0).reindex(classes, axis=1, fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(1), axis=0)
-    return shares.set_axis(names).set_axis(names, axis=1)
+    return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 
 def _bars(names: Sequence[str], counts: Sequence[int], title: str, height: float) -> Any:

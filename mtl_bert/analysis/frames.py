@@ -67,15 +67,15 @@ class Frames:
 
     def only(self, runs: pd.DataFrame) -> "Frames":
         """The same of some rows of ``runs``, with the names that these have there."""
-        keys: dict[str, dict[str, str]] = runs.astype({"run": str}).set_index("run")[
-            ["setting", "method"]].astype(str).to_dict()  # fmt: skip
+        own = {key: runs[key].astype(str).to_list() for key in ("run", "setting", "method")}
+        keys = {k: dict(zip(own["run"], own[k], strict=True)) for k in ("setting", "method")}
         chosen: dict[str, Any] = {}
         for name in ("settings", *PER_RUN):
             found = self.runs if name == "settings" else getattr(self, name)
             found = found[found["run"].isin(list(keys["setting"]))]
             names = found["run"].astype(str)
-            own = {key: names.map(keys[key]).astype(runs[key].dtype) for key in keys}
-            chosen[name] = found.assign(**own)
+            now = {key: names.map(keys[key]).astype(runs[key].dtype) for key in keys}
+            chosen[name] = found.assign(**now)
         letters = dict(zip(self.runs.loc[chosen["settings"].index, "setting"].astype(str),
                            chosen["settings"]["setting"], strict=True))  # fmt: skip
         settings = self.settings[self.settings["setting"].isin(list(letters))]
@@ -184,7 +184,8 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
     }
     keys = pd.DataFrame({key: pd.Categorical(*each) for key, each in named.items()})
     keys["seed"] = pd.Series([run.results.seed for run in runs.values()], dtype="Int64")
-    made = {name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)}
+    names = ("runs", *PER_RUN)
+    made: dict[str, Any] = {name: columns.frame(name, records[name], keys) for name in names}
     by_time = made["runs"].sort_values("finished", kind="stable")
     made["runs"]["superseded"] = by_time.duplicated([*KEYS[1:], "epochs"], keep="last")
     made["settings"] = _settings(made["runs"], records, keys)

@@ -147,7 +147,7 @@ class Comparison:
         found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
         ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
         score = {}
-        for key in set.intersection(*map(set, found.values())):  # type: ignore[arg-type]
+        for key in set.intersection(*map(set, found.values())):
             units = [
                 (found[t][key] - ends["lowest"][t]) / (ends["highest"][t] - ends["lowest"][t])
                 for t in self.tasks
@@ -275,8 +275,8 @@ class Comparison:
         """
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         means = pd.DataFrame({task: self.values[task].mean() for task in self.tasks})
-        base = means.loc[min(single, key=len)] if single else means.iloc[0] * np.nan
-        found = means.loc[self.methods] / base.where(base > 0) - 1
+        base = means.reindex([min(single, key=len)] if single else [""]).iloc[0]
+        found = means.loc[self.methods] / base.mask(base <= 0) - 1
         whole = found.notna().all(axis=1)
         return found.add_suffix(".change").assign(
             delta_m=found.mean(axis=1).where(whole),
