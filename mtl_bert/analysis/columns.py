@@ -1,8 +1,7 @@
 """Every column of every frame and table: what it means, its unit, and how it is written.
 
 ``columns.csv`` declares each once; documentation, headings and the form of numbers come from there.
-``docs/reference/frames.md`` is made by
-``python -m mtl_bert.analysis.columns > docs/reference/frames.md``.
+:func:`reference` makes ``docs/reference/frames.md`` (tests/analysis/test_frames.py says how).
 """
 
 import csv
@@ -133,7 +132,3 @@ def reference() -> str:
         lines += ["|---|---|---|---|"]
         lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in own]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(reference())
