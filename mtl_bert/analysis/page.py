@@ -147,7 +147,9 @@ class Study:
         shown = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in c.tasks]
         caption = "Mean ± standard deviation over seeds."
         if alone := bool(frame["delta_m"].notna().any()):
-            caption += " Δm: mean change of the metrics to models of one task each (sampler=single)."
+            caption += (
+                " Δm: mean change of the metrics to models of one task each (sampler=single)."
+            )
         columns = ["method", "score", *shown, *(["delta_m"] if alone else [])]
         return [table(self.name("tasks"), "Metrics of each task", frame, columns, caption=caption)]
 
@@ -160,7 +162,9 @@ class Study:
         yield from self.claims()
         for number, title in ((2, "baselines for PCGrad"), (3, "paraphrase after one epoch"),
                               (4, "ARRP after all epochs")):  # fmt: skip
-            yield from self.printed(claims.table(first if number == 3 else c, number), number, title)
+            yield from self.printed(
+                claims.table(first if number == 3 else c, number), number, title
+            )
         sizes = claims.sizes(c)
         shown = [replace(column(n), name=f"{n}{p}", title=f"{t}{', paper' if p else ''}")
                  for n, t in (("train", "training set"), ("dev", "dev set"),
@@ -209,7 +213,7 @@ class Study:
         whats = [c.removesuffix(".printed") for c in frame if c.endswith(".printed")]
         whats = [what for what in whats if not what.startswith("minutes")]
         notes = list(dict.fromkeys(note for row in frame["notes"] for note in row))
-        rows = frame.to_dict("records")
+        rows = frame.astype({"method": object}).where(frame.notna(), None).to_dict("records")
         times = ("papers_ratio", "minutes_ratio.printed", "time_ratio")
         times = ("minutes", "minutes.printed", "minutes") if number == 3 else times
         given = {
@@ -229,7 +233,7 @@ class Study:
             caption="Ours: mean ± standard deviation over seeds. Times compare as ratios to "
                     "round-robin's on one device; ours are at the paper's sizes, by seconds per example.",
         )  # fmt: skip
-        if missing := [(row["row"], row["command"]) for row in rows if row["command"]]:
+        if missing := [(row["row"], row["command"]) for row in rows if not row["method"]]:
             yield Text("Rows that nobody has run, and the command that makes each (DIR: where your "
                        "files lie):", commands=tuple(missing))  # fmt: skip
 
@@ -240,7 +244,9 @@ class Study:
             return
         whats = (SCORE, *(c.tasks if len(c.methods) * len(c.tasks) < 20 * MANY else ()))
         pairs = [(a, b) for n, a in enumerate(c.methods) for b in c.methods[n + 1 :]]
-        frame = c.table((c.difference(*pair, what) for what in whats for pair in pairs), named=False)
+        frame = c.table(
+            (c.difference(*pair, what) for what in whats for pair in pairs), named=False
+        )
         shown = table(
             self.name("differences"), "First minus second, in the score", frame.head(len(pairs)),
             ["method", "minus", "difference", "verdict", "p", "seeds"], folded=True,
@@ -328,7 +334,9 @@ class Study:
                     continue
                 yield Chart(self.name(f"{stem}-answers"), "", chart.to_dict())
                 shown = pd.DataFrame(rows)
-                by = "largest errors" if score["classes"] is None else "most confident wrong answers"
+                by = (
+                    "largest errors" if score["classes"] is None else "most confident wrong answers"
+                )
                 texts = [name for name in ("text", "text2") if name in shown and shown[name].any()]
                 columns = [*(texts or ["id"]), *KINDS["answers"][1][3:]]
                 if rows:
@@ -385,8 +393,12 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
             return [moved(each) for each in node]
         if not isinstance(node, dict):
             return node
-        legend = {"orient": "bottom", "columns": 2} if "orient" in node and "title" in node else {}
-        return {key: value if key == "values" else moved(value) for key, value in node.items()} | legend
+        below = {"orient": "bottom", "columns": 2, "symbolLimit": 60}
+        return {
+            key: value if key == "values"
+            else value | below if key == "legend" and isinstance(value, dict) else moved(value)
+            for key, value in node.items()
+        }  # fmt: skip
 
     return moved(spec) | {"width": 400, "height": 300, "title": spec["title"]}
 
@@ -510,7 +522,9 @@ def series(frames: Frames, margin: float) -> list[Article]:
         return []
     by = ["what", "method", "ratio"]
     groups = found.groupby(by, sort=False)["value"]
-    means = groups.mean().to_frame().assign(value_sd=groups.std(), seeds=groups.size()).reset_index()
+    means = (
+        groups.mean().to_frame().assign(value_sd=groups.std(), seeds=groups.size()).reset_index()
+    )
     blocks: list[Block] = [
         Chart("imbalance-chart", "", figures.imbalance(frames).to_dict()),
         Text("At the most unequal sizes:", tuple(summaries.imbalance_answers(frames, margin))),

@@ -144,12 +144,14 @@ def without_places(node: Any) -> Any:
     return node
 
 
-FORMULA = re.compile(r"^[=+\-@\t\r]")
+FORMULA = re.compile(r"^[=+\-@\t\n]")
 _NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?$")
 
 
 def harmless(value: Any) -> Any:
     """The same, but of a text that a spreadsheet would calculate with a quote before it."""
+    if isinstance(value, str):  # a carriage return would end the row
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
     if isinstance(value, str) and FORMULA.match(value) and not _NUMBER.match(value):
         return f"'{value}"
     return value

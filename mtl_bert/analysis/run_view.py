@@ -90,7 +90,7 @@ def views(frames: Frames, worst: Mapping[str, Sequence[Row]]) -> Iterator[dict[s
         }  # fmt: skip
         yield {
             "name": name, "home": setting["slug"],
-            "lead": f"{run['method']}, seed {run['seed']}, {run['epochs']} epochs; "
+            "lead": f"{run['method']}, seed {run['seed']}, epochs: {run['epochs']}; "
                     f"data {run['data']}, encoder {run['encoder']}.",
             "badges": [[CAUSES[word], about] for word, about in setting["badges"]],
             "words": words(run, joint[name], pairs[name], parts[name],
@@ -131,7 +131,11 @@ def _rivals(frames: Frames) -> dict[tuple[Any, Any], list[Row]]:
 
 
 def words(
-    run: Row, joint: Sequence[Row], pairs: Sequence[Row], parts: Sequence[Row], rivals: Sequence[Row]
+    run: Row,
+    joint: Sequence[Row],
+    pairs: Sequence[Row],
+    parts: Sequence[Row],
+    rivals: Sequence[Row],
 ) -> list[str]:
     """What a run says of its score, of its price, and of what the tasks did to each other.
 
@@ -143,7 +147,9 @@ def words(
         rivals: what it is held against; it is none itself.
     """
     if not run["last_epoch"]:
-        return [f"Nothing was trained: the dev score of {write('score', run['score'])} is chance's."]
+        return [
+            f"Nothing was trained: the dev score of {write('score', run['score'])} is chance's."
+        ]
     said = (
         f"Training took {write('minutes', run['minutes'])} minutes per epoch; the dev score is "
         f"{write('score', run['score'])} (best epoch, {run['best_epoch']} of {run['last_epoch']})."
