@@ -11,7 +11,7 @@ import pandas as pd
 
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import WHOLE, Frames
-from mtl_bert.analysis.leaderboard import SCORE, Comparison
+from mtl_bert.analysis.leaderboard import SCORE, compared
 from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.statistics import paired
 
@@ -101,7 +101,7 @@ def imbalance(frames: Frames) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=names)]
     for series, rows in frames.settings.groupby("alike"):
         for letter in rows["setting"] if series and len(rows) > 1 else ():
-            c = Comparison(frames, letter)
+            c = compared(frames, letter)
             along: dict[str, str] = {}
             for method in sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0):
                 along[_along(c.kinds[method])] = method
@@ -132,9 +132,7 @@ def imbalance_answers(frames: Frames, margin: float) -> list[str]:
         scores = found[found["what"] == SCORE]
         least, most = scores["ratio"].min(), scores["ratio"].max()
         wide = scores.pivot(index="seed", columns=["ratio", "method"], values="value")
-        c = Comparison(
-            frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin=margin
-        )
+        c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
         own = {_along(c.kinds[m]): m for m in c.trained}
         arrps = [name for name, method in own.items() if c.kinds[method].sampler == "arrp"]
         for arrp, other in product(arrps, own.keys() - set(arrps)):
