@@ -204,9 +204,9 @@ def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
         ("score", 0.7654, None, "0.765"), ("score", 0.7654, 0.0123, "0.765 ± 0.012"),
         ("difference", -0.0123, None, "−0.012"), ("fraction", 0.1234, 0.02, "12.3 ± 2.0%"),
         ("minutes", 0.0012, None, "0.0012"), ("minutes", 1234.5, None, "1,234"),
-        ("score", None, None, "–"), ("score", float("nan"), 0.1, "–"), 
+        ("score", None, None, "–"), ("score", float("nan"), 0.1, "–"),
         ("device", "a CPU", None, "a CPU"),
-        ("synthetic", True, None, "yes"), ("sst.value", 0.5, None, "0.500"), 
+        ("synthetic", True, None, "yes"), ("sst.value", 0.5, None, "0.500"),
         ("n", 12345, None, "12,345"),
     ],
 )  # fmt: skip
