@@ -232,8 +232,8 @@ def table(
 def cells(
     rows: Iterable[Mapping[str, Any]],
     columns: Sequence[Column],
-    tips: Mapping[str, Sequence[str]] = {},  # noqa: B006 - nobody changes it
-    given: Mapping[str, Sequence[Cell]] = {},  # noqa: B006
+    tips: Mapping[str, Sequence[str]] = {},
+    given: Mapping[str, Sequence[Cell]] = {},
 ) -> list[list[Cell]]:
     """The cells of rows; see :func:`table`."""
     return [

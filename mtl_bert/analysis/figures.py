@@ -113,7 +113,8 @@ def _x(field: str, values: pd.Series, title: str, *, log: bool = False) -> alt.X
         own["values"] = [float(f"{digit}e{power}") for power in powers for digit in digits]
     elif len(ticks) > FEW:
         own = {"tickCount": 6}
-    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=10)
+    kind: dict[str, Any] = {"type": "log"} if log else {"zero": False}
+    scale = alt.Scale(nice=False, padding=10, **kind)
     name = title + (" (log scale)" if log else "")
     return alt.X(f"{field}:Q", title=name, axis=alt.Axis(**own), scale=scale)
 

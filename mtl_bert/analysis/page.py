@@ -7,15 +7,34 @@ from typing import Any
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from mtl_bert.analysis import claims, figures, paper, summaries
+from mtl_bert.analysis import claims, figures, summaries
 from mtl_bert.analysis.blocks import (
-    BAD, GOOD, QUIET, Article, Badge, Block, Cell, Chart, Page, Section, Table, Text, bar, dots, own,
+    BAD,
+    GOOD,
+    QUIET,
+    Article,
+    Badge,
+    Block,
+    Cell,
+    Chart,
+    Page,
+    Section,
+    Table,
+    Text,
+    bar,
+    dots,
+    own,
     table,
 )  # fmt: skip
-from mtl_bert.analysis.columns import Column, column, write
+from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError, file_name
 from mtl_bert.analysis.leaderboard import (
-    EQUIVALENT, HIGHER, LOWER, MARGIN, SCORE, Comparison,
+    EQUIVALENT,
+    HIGHER,
+    LOWER,
+    MARGIN,
+    SCORE,
+    Comparison,
 )  # fmt: skip
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import CAUSES, KINDS, views
@@ -112,7 +131,7 @@ class Study:
         rows, scores = frame.to_dict("records"), self.compared.frames.runs["score"]
         ends = float(scores.min()), float(scores.max())
         shown = [
-            Cell(write("score", row["score"], row["score_sd"]),
+            Cell(write("score", row["score"], row["score_sd"]), row["score"],
                  plots=dots(self.compared.of(row["method"])["score"].to_list(), *ends))
             for row in rows
         ]  # fmt: skip
@@ -198,7 +217,8 @@ class Study:
                     "family for Holm's adjustment.",
         )  # fmt: skip
         contrasts = [Cell(row["contrast"]) for row in rows]
-        drawn = [Cell(write("difference", row["difference"]), plots=bar(row, reach, margin))
+        drawn = [Cell(write("difference", row["difference"]), row["difference"],
+                      plots=bar(row, reach, margin))
                  for row in rows]  # fmt: skip
         yield table(
             self.name("evidence"), "What the claims rest on", evidence,

@@ -36,7 +36,7 @@ function sortable(table) {
   });
 }
 function filterable(figure, table) {
-  if (table.tBodies[0].rows.length < 15) return;
+  if (table.tBodies[0].rows.length < 10) return;
   const name = figure.querySelector("figcaption").textContent;
   const field = make("input", {type: "search", placeholder: "filter rows", "aria-label": `Filter rows of ${name}`});
   field.addEventListener("input", () => {
