@@ -74,7 +74,7 @@ def _head(text: str) -> alt.TitleParams:
 def looks(frames: Frames) -> dict[str, tuple[str, str]]:
     """Method -> colour and shape: a hue for each sampler, a shade for each of its variants."""
     families: dict[str, list[str]] = {}
-    for method in frames.runs["method"].cat.categories:
+    for method in pd.Categorical(frames.runs["method"]).categories:
         known = [sampler for sampler, name in NAMES.items() if method.startswith(name)]
         families.setdefault(known[0] if known else "", []).append(method)
     return {
@@ -153,6 +153,7 @@ def _lines(
     size = {"width": WIDTH * (0.62 if several else 1), "height": HEIGHT * (0.7 if several else 1)}
     for panel, (y_title, form) in panels.items():
         own = points[points["panel"] == panel]
+        own = own.assign(shown=_texts(form, own["y"]))
         groups = own.groupby(["series", "x"], sort=False)["y"]
         means = groups.agg(["mean", "std", "size"]).reset_index().sort_values("x")
         means["shown"] = _texts(form, means["mean"], means["std"])
@@ -165,7 +166,8 @@ def _lines(
         dots = _chart(own[groups.transform("size") > 1]).mark_point(size=16, filled=True)
         charts.append(alt.layer(
             base.mark_line(strokeWidth=1.6),
-            dots.encode(x=x, y="y:Q", color=colour, opacity=alt.value(0.5)),
+            dots.encode(x=x, y="y:Q", color=colour, opacity=alt.value(0.5),
+                        tooltip=_tips(series=title, shown="a seed's")),
             base.mark_point(size=42, filled=True).encode(shape=shape),
         ).properties(**size))  # fmt: skip
     charts[0] = charts[0].add_params(chosen)
@@ -225,8 +227,9 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     ((device, _),) = Counter(devices.values()).most_common(1)
     shown = [method for method in c.trained if devices[method] == device]
     runs = c.frames.runs[c.frames.runs["method"].isin(shown)]
-    runs = runs.assign(series=runs["method"].astype(str))[["series", "minutes", "score"]]
-    groups = runs.groupby("series")
+    runs = runs.assign(series=runs["method"].astype(str))[["series", "run", "minutes", "score"]]
+    runs = runs.assign(shown=_texts("score", runs["score"]))
+    groups = runs.groupby("series")[["minutes", "score"]]
     means = groups.mean().join(groups.std().add_suffix("_sd")).assign(n=groups.size())
     means = means.loc[shown].reset_index()
     for name in ("minutes", "score"):
@@ -246,7 +249,7 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
         front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY).encode(x=x, y=y),
         base.mark_rule(opacity=0.6).encode(x=x, y="score_low:Q", y2="score_high:Q"),
         base.mark_rule(opacity=0.6).encode(x="minutes_low:Q", x2="minutes_high:Q", y=y),
-        dots.encode(x=x, y=y, color=colour),
+        dots.encode(x=x, y=y, color=colour, tooltip=_tips(run="run", shown="score")),
         base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, shape=shape),
     ).properties(width=WIDTH, height=HEIGHT * 1.2)
     elsewhere = len(c.trained) - len(shown)

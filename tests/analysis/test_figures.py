@@ -68,13 +68,27 @@ def values(node: Any) -> Iterator[dict[str, Any]]:
             yield from values(child)
 
 
+def marks(node: Any) -> Iterator[dict[str, Any]]:
+    """Everything that stands for data: points, bars, cells and lines of series."""
+    if isinstance(node, dict):
+        if node.get("mark", {}).get("type") in ("point", "bar", "rect") or (
+            "mark" in node and "color" in node["encoding"] and "text" not in node["encoding"]
+        ):
+            yield node
+        for child in node.values():
+            yield from marks(child)
+    if isinstance(node, list):
+        for child in node:
+            yield from marks(child)
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_chart_is_drawn_and_says_what_it_is_about(frames: Frames, name: str) -> None:
     chart = DRAWN[name](frames)
     drawn, spec = svg(chart), chart.to_dict()
     assert spec["title"]["text"] in drawn
     assert "demo · tiny · synthetic · partial" in spec["title"]["subtitle"][0]
-    assert "tooltip" in json.dumps(spec)
+    assert all("tooltip" in mark["encoding"] for mark in marks(spec))
     assert "NaN" not in drawn
     assert "Infinity" not in drawn
     (width, height) = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn).groups())  # type: ignore[union-attr]
@@ -109,6 +123,13 @@ def test_dots_are_seeds_and_lines_go_through_means(frames: Frames) -> None:
     means = means.set_index("x")["mean"]
     assert dots.groupby("x")["y"].mean().to_dict() == pytest.approx(means.to_dict())
     assert len(dots) == 2 * len(means) == 6
+
+
+def test_methods_may_have_names_of_ones_own(frames: Frames) -> None:
+    rows = frames.runs[frames.runs["method"] != "RR"]
+    names = rows["method"].astype(str).where(rows["B"] != 50, "my method")
+    spec = analysis.figure.tradeoff(rows.assign(method=names)).to_dict()
+    assert "my method" in {row.get("series") for row in values(spec)}
 
 
 def test_pareto() -> None:
