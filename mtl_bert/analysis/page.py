@@ -76,6 +76,7 @@ class Study:
     def article(self) -> Article:
         """All that is said of the setting."""
         about, c = self.compared.about, self.compared
+        one = c.frames.runs.iloc[0]
         board = c.leaderboard(c.baseline(self.baseline))
         parts: dict[str, tuple[str, Iterable[Block | None]]] = {
             "paper": ("The paper's tables", self.paper()),
@@ -95,8 +96,8 @@ class Study:
             short=f"{about['setting']}: {about['title']}",
             title=self.title,
             badges=tuple(Badge(CAUSES[word], why) for word, why in about["badges"]),
-            lead=f"data {c.frames.runs['data'].iloc[0]}, encoder {c.frames.runs['encoder'].iloc[0]}, "
-                 f"{c.epochs} epochs. {about['caution']}".strip(),
+            lead=f"data {one['data']}, encoder {one['encoder']}, epochs: {c.epochs}. "
+                 f"{about['caution']}".strip(),
             answer=c.recommend(),
             first=tuple(filter(None, [self.leaderboard(board), trade if c.trained else None])),
             sections=tuple(Section(self.name(name), title, own)
@@ -185,9 +186,9 @@ class Study:
                 claims.table(first if number == 3 else c, number), number, title
             )
         sizes = claims.sizes(c)
+        titles = {"train": "training set", "dev": "dev set", "fraction": "used by an RR epoch"}
         shown = [replace(column(n), name=f"{n}{p}", title=f"{t}{', paper' if p else ''}")
-                 for n, t in (("train", "training set"), ("dev", "dev set"),
-                              ("fraction", "used by an RR epoch")) for p in ("", ".printed")]  # fmt: skip
+                 for n, t in titles.items() for p in ("", ".printed")]  # fmt: skip
         yield table(self.name("table1"), "Table 1: data sets", sizes, ["task", *shown])
 
     def claims(self) -> Iterable[Block]:
@@ -202,8 +203,9 @@ class Study:
                                     for p in bar(row, reach, margin, row["contrast"])))
             for n in found["claim"]
         }  # fmt: skip
-        text = [Cell(f"{n}. {t}", tip=f"The paper: {printed}\nRule: {rule}") for n, t, printed, rule in
-                zip(*(found[k] for k in ("claim", "text", "printed", "rule")), strict=True)]  # fmt: skip
+        text = [Cell(f"{row['claim']}. {row['text']}",
+                     tip=f"The paper: {row['printed']}\nRule: {row['rule']}")
+                for row in found.to_dict("records")]  # fmt: skip
         verdicts = [Cell(v, strong=True, tone=TONES.get(v.partition(" (")[0], QUIET))
                     for v in found["verdict"]]  # fmt: skip
         yield table(
@@ -212,9 +214,9 @@ class Study:
              own("bars", "evidence", "differences with 95 % intervals over seeds"),
              own("note", "times", "")],
             given={"text": text, "verdict": verdicts, "bars": list(bars.values())},
-            caption="Evidence: a bar for each difference that the claim names, with its 95 % interval "
-                    f"over seeds; grey: the margin of {margin:g} around 0. All of them are one "
-                    "family for Holm's adjustment.",
+            caption="Evidence: a bar for each difference that the claim names, with its 95 % "
+                    f"interval over seeds; grey: the margin of {margin:g} around 0. All of them are "
+                    "one family for Holm's adjustment.",
         )  # fmt: skip
         contrasts = [Cell(row["contrast"]) for row in rows]
         drawn = [Cell(write("difference", row["difference"]), row["difference"],
@@ -238,7 +240,7 @@ class Study:
         times = ("minutes", "minutes.printed", "minutes") if number == 3 else times
         given = {
             "row": [Cell(row["row"] + "".join(f" [{notes.index(n) + 1}]" for n in row["notes"]),
-                         tip=f"ours: {row['method']}, n={row['seeds']}" if row["method"] else "not run",
+                         tip=f"ours: {row['method'] or 'not run'}, n={row['seeds']}",
                          tone="" if row["method"] else QUIET) for row in rows],
             "time": [beside(row, *times) for row in rows],
         }  # fmt: skip
@@ -246,12 +248,14 @@ class Study:
                   for what in whats}  # fmt: skip
         yield table(
             self.name(f"table{number}"), f"Table {number}: {title}", frame.drop(columns="notes"),
-            [own("row", "method", ""), *(own(what, f"{what}: ours | paper", "", ".3f") for what in whats),
+            [own("row", "method", ""),
+             *(own(what, f"{what}: ours | paper", "", ".3f") for what in whats),
              own("time", "min beyond RR: ours | paper", "", ".2f") if number == 3 else
              own("time", "time ÷ RR: ours | paper", "ours at the paper's sizes", ".2f")],
             given=given, notes=tuple(notes),
             caption="Ours: mean ± standard deviation over seeds. Times compare as ratios to "
-                    "round-robin's on one device; ours are at the paper's sizes, by seconds per example.",
+                    "round-robin's on one device; ours are at the paper's sizes, by seconds per "
+                    "example.",
         )  # fmt: skip
         if missing := [(row["row"], row["command"]) for row in rows if not row["method"]]:
             yield Text("Rows that nobody has run, and the command that makes each (DIR: where your "
@@ -271,8 +275,8 @@ class Study:
             self.name("differences"), "First minus second, in the score", frame.head(len(pairs)),
             ["method", "minus", "difference", "verdict", "p", "seeds"], folded=True,
             tips={"difference": ["low", "high", "examples_low", "examples_high"]},
-            caption="Exploratory: no correction for their number, so some are significant by chance "
-                    "alone. The CSV file has the tasks', too.",
+            caption="Exploratory: no correction for their number, so some are significant by "
+                    "chance alone. The CSV file has the tasks', too.",
         )  # fmt: skip
         yield replace(shown, frame=frame)
         if c.excluded:
@@ -315,8 +319,9 @@ class Study:
         yield table(
             self.name("use"), "Examples over all epochs", found,
             ["method", "task", "examples", "unique", "fraction", "repeats", "effective_epochs"],
-            folded=True, caption="Means over seeds. Repeats are examples beyond the different ones; "
-            "effective epochs are examples by the size of the training set.",
+            folded=True,
+            caption="Means over seeds. Repeats are examples beyond the different ones; effective "
+                    "epochs are examples by the size of the training set.",
         )  # fmt: skip
 
     def course(self) -> Iterable[Block | None]:
@@ -360,8 +365,8 @@ class Study:
                 texts = [name for name in ("text", "text2") if name in shown and shown[name].any()]
                 columns = [*(texts or ["id"]), *KINDS["answers"][1][3:]]
                 if rows:
-                    yield table(self.name(f"{stem}-mistakes"), f"{score['task']}: {by}", shown, columns,
-                                folded=True)  # fmt: skip
+                    yield table(self.name(f"{stem}-mistakes"), f"{score['task']}: {by}", shown,
+                                columns, folded=True)  # fmt: skip
 
     def runs(self) -> Table:
         """Every run, also those that no other table shows; names lead to their views."""

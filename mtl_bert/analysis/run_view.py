@@ -158,8 +158,11 @@ def words(
         said += f" Untrained it was {write('score', run['untrained_score'])}."
     rival = next((each for each in rivals if each["method"] != run["method"]), None)
     if rival is None:
-        return [f"{said} No run of round-robin or of single-task models stands beside it, so "
-                "whether that is much cannot be said.", *_conflict(joint, pairs, parts)]  # fmt: skip
+        said += (
+            " No run of round-robin or of single-task models stands beside it, so whether that is "
+            "much cannot be said."
+        )
+        return [said, *_conflict(joint, pairs, parts)]
     times = "; it ran on another device, so times say nothing"
     if rival["devices"] == {run["device"]}:
         ratio = run["minutes"] / rival["minutes"] if rival["minutes"] > 0 else None
@@ -179,8 +182,8 @@ def _conflict(joint: Sequence[Row], pairs: Sequence[Row], parts: Sequence[Row]) 
     most = min(pairs, key=lambda pair: (-pair["conflicting"], pair["cosine"]))
     some = write("conflicting", 1 - 0.5 ** len(pairs))
     conflict = (
-        f"In {write('conflicting', joint[0]['conflicting'])} of {write('steps', joint[0]['steps'])} "
-        "joint steps at least two tasks' gradients pointed against each other, most often "
+        f"In {write('conflicting', joint[0]['conflicting'])} of "
+        f"{write('steps', joint[0]['steps'])} joint steps at least two tasks' gradients pointed against each other, most often "
         f"{str(most['pair']).replace('/', ' and ')} ({write('conflicting', most['conflicting'])}, "
         f"mean cosine {write('cosine', most['cosine'])}). Gradients that have nothing to do with "
         f"each other would do so in about half of the steps for each pair, and some pair in {some}."
