@@ -20,7 +20,7 @@ import pandas as pd
 from mtl_bert.analysis import summaries
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
-from mtl_bert.analysis.leaderboard import SCORE, Compared, Comparison
+from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
 from mtl_bert.analysis.methods import NAMES, UPDATE
 from mtl_bert.analysis.statistics import whole
 
@@ -46,12 +46,7 @@ def _chart(frame: pd.DataFrame) -> Any:
     """A chart of a frame's rows, however many; a missing value is null."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     # A list would be copied whenever something is said of the chart.
-    return alt.Chart(alt.Data(values=tuple(rows)))
-
-
-def _compared(source: Compared, setting: str) -> Comparison:
-    """The methods of a setting; those that have been compared already as they are."""
-    return source if isinstance(source, Comparison) else Comparison(source, setting)
+    return alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
 
 
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
@@ -223,7 +218,7 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
 
     Times compare on one device only, so methods of another than most are left out.
     """
-    c = _compared(source, setting)
+    c = compared(source, setting)
     if not c.trained:
         return None
     devices = {method: frozenset(c.of(method)["device"]) for method in c.trained}
@@ -276,7 +271,7 @@ def _dev_sample(frames: Frames) -> str:
 
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
     """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
         return None
@@ -303,7 +298,7 @@ def _panels(frames: Frames, *more: str) -> Panels:
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
     """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:
         own = c.frames.methods[c.of(method)["run"].iloc[0]]
@@ -345,7 +340,7 @@ def _pair_cells(found: pd.DataFrame, rows: str) -> tuple[pd.DataFrame, str]:
 
 def conflicts(source: Compared, setting: str = "A") -> Any | None:
     """How often each pair of tasks' gradients point against each other, method by method."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     cells, note = _pair_cells(summaries.pairs(c.frames), "method")
     if cells.empty:
         return None
@@ -445,7 +440,7 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     counts = pd.crosstab(found["label"], found["prediction"])
     counts = counts.reindex(classes, fill_value=0).reindex(classes, axis=1, fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(1), axis=0)
-    return shares.set_axis(names).set_axis(names, axis=1)
+    return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 
 def _bars(names: Sequence[str], counts: Sequence[int], title: str, height: float) -> Any:
@@ -527,7 +522,7 @@ def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:
 
 def usage(source: Compared, setting: str = "A") -> Any | None:
     """The share of each training set that every method saw at least once."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     found = summaries.usage(c.frames)
     if found.empty:
         return None
