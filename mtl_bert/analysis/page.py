@@ -416,7 +416,7 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
             return [moved(each) for each in node]
         if not isinstance(node, dict):
             return node
-        below = {"orient": "bottom", "columns": 2, "symbolLimit": 60}
+        below = {"orient": "bottom", "columns": 2, "symbolLimit": 60, "labelLimit": 180}
         return {
             key: value if key == "values"
             else value | below if key == "legend" and isinstance(value, dict) else moved(value)
@@ -424,7 +424,7 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
         }  # fmt: skip
 
     narrowed: dict[str, Any] = moved(spec)
-    return narrowed | {"width": 400, "height": 300, "title": spec["title"]}
+    return narrowed | {"width": 360, "height": 290, "title": spec["title"]}
 
 
 def versus(row: Row) -> Cell:
