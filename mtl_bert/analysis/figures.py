@@ -72,15 +72,20 @@ def _head(text: str) -> alt.TitleParams:
 
 
 def looks(frames: Frames) -> dict[str, tuple[str, str]]:
-    """Method -> colour and shape: a hue for each sampler, a shade for each of its variants."""
+    """Method -> colour and shape, for all charts of the same runs."""
+    return _looks(pd.Categorical(frames.runs["method"]).categories)
+
+
+def _looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A hue for each sampler, a shade and a shape for each of its variants."""
     families: dict[str, list[str]] = {}
-    for method in pd.Categorical(frames.runs["method"]).categories:
-        known = [sampler for sampler, name in NAMES.items() if method.startswith(name)]
-        families.setdefault(known[0] if known else "", []).append(method)
+    for name in names:
+        known = [sampler for sampler, lead in NAMES.items() if name.startswith(lead)]
+        families.setdefault(known[0] if known else "", []).append(name)
     return {
-        method: (_shade(COLOURS.get(sampler, OTHER), (n + 0.5) / len(members)), _shape(n))
+        name: (_shade(COLOURS.get(sampler, OTHER), (n + 0.5) / len(members)), _shape(n))
         for sampler, members in families.items()
-        for n, method in enumerate(members)
+        for n, name in enumerate(members)
     }
 
 
@@ -313,14 +318,13 @@ def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
     curves = {name: found for name, found in curves.items() if len(found) > 1}
     if not curves:
         return None
-    panels, known = _panels(c.frames), looks(c.frames)
+    panels = _panels(c.frames)
     points = pd.DataFrame([
         (what, name, x, y)
         for name, found in curves.items() for x, method in found.items()
         for what in panels for y in c.values[what][method].dropna()
     ], columns=["panel", "series", "x", "y"])  # fmt: skip
-    styles = {name: known[next(iter(found.values()))] for name, found in curves.items()}
-    chart = _lines(points, styles, panels, of, "method", log=of == "B")
+    chart = _lines(points, _looks(curves), panels, of, "method", log=of == "B")
     return _finished(chart, c.frames, f"The effect of {of}")
 
 
