@@ -33,7 +33,7 @@ Examples
 
 Runs that differ in nothing but the seed are repetitions of one method. Methods stand side by side
 when everything else (data, encoder, batch, learning rate, ...) is the same; other settings get a
-section of their own. Rows of the paper that nobody has run are shown with the command that makes them.
+section of their own. Rows of the paper that nobody has run come with the command that makes them.
 """
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.report")

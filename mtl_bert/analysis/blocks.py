@@ -8,6 +8,9 @@ import pandas as pd
 
 from mtl_bert.analysis.columns import Column, column, write
 
+Row = Mapping[Any, Any]
+"""A row of a frame: column -> value."""
+
 GOOD, BAD, QUIET = "good", "bad", "quiet"
 
 
@@ -188,7 +191,7 @@ def own(name: str, title: str, about: str, form: str = "", unit: str = "") -> Co
     return Column(name, "float" if form else "str", form, unit, title, (), about)
 
 
-def cell(row: Mapping[str, Any], shown: Column, tips: Iterable[str] = ()) -> Cell:
+def cell(row: Row, shown: Column, tips: Iterable[str] = ()) -> Cell:
     """A value of a frame's row as its column writes it; NAME_sd in the row is its deviation.
 
     Args:
@@ -230,7 +233,7 @@ def table(
 
 
 def cells(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Row],
     columns: Sequence[Column],
     tips: Mapping[str, Sequence[str]] = {},
     given: Mapping[str, Sequence[Cell]] = {},
@@ -255,7 +258,7 @@ def dots(values: Sequence[float], low: float, high: float) -> tuple[Plot, ...]:
     return (Plot("dots", round(sum(places) / len(places), 1), tuple(places), f"seeds: {label}"),)
 
 
-def bar(row: Mapping[str, Any], reach: float, margin: float, label: str = "") -> tuple[Plot, ...]:
+def bar(row: Row, reach: float, margin: float, label: str = "") -> tuple[Plot, ...]:
     """A difference with its interval over seeds, from -reach to reach with 0 in the middle."""
     mean, low, high = (row[name] for name in ("difference", "low", "high"))
     if any(pd.isna(value) for value in (mean, low, high)) or reach <= 0:

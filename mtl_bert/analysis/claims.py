@@ -87,36 +87,32 @@ def table(comparison: Comparison, number: int) -> pd.DataFrame:
     as ratios to round-robin's only: minutes_ratio.printed and minutes_ratio, and papers_ratio, ours
     at the paper's sizes. Of Table 3 the minutes are those beyond round-robin's.
     """
-    whats = [paper.PARAPHRASE] if number == 3 else [*comparison.tasks, SCORE]
-    rr_row = paper.row(number, "rr")
-    rr = run_of(comparison, rr_row)
-    base = None if rr is None else papers_minutes(comparison, rr)
-    rows = []
+    c, first, rows = comparison, paper.row(number, "rr"), []
+    rr = run_of(c, first)
+    base = papers_minutes(c, rr) if rr else None
     for row in paper.rows(number):
-        method = run_of(comparison, row)
-        own = comparison.of(method)["minutes"] if method else pd.Series(dtype=float)
-        rest = comparison.of(rr)["minutes"].mean() if number == 3 and rr else 0.0
-        full = papers_minutes(comparison, method) if method else None
-        timed = method is not None and rr is not None and comparison.same_device(method, rr)
+        method = run_of(c, row)
+        own = c.of(method)["minutes"] if method else pd.Series(dtype=float)
+        full = papers_minutes(c, method) if method else None
+        timed = bool(method and rr and c.same_device(method, rr))
         found: dict[str, Any] = {
             "experiment": row.experiment, "row": row.label, "method": method, "seeds": len(own),
-            "notes": row.footnotes,
-            "command": None if method else command(comparison, row),
+            "notes": row.footnotes, "command": None if method else command(c, row),
         }  # fmt: skip
-        for what in whats:
-            values = comparison.values[what][method].dropna() if method else own
+        for what in [paper.PARAPHRASE] if number == 3 else [*c.tasks, SCORE]:
+            values = c.values[what][method] if method else own
             printed = row.score if what == SCORE else row.tasks.get(what)
             found |= {f"{what}.printed": printed, what: values.mean(), f"{what}_sd": values.std()}
-        found |= {
-            "minutes.printed": row.minutes,
-            "minutes": own.mean() - rest if timed or number != 3 else np.nan,
-            "minutes_sd": own.std(),
-            "minutes_ratio.printed": row.minutes / rr_row.minutes if rr_row.minutes else np.nan,
-            "minutes_ratio": comparison.time_ratio(method, rr) if method and rr else np.nan,
-            "papers_ratio": np.nan if full is None or base is None or not timed
-            else full.mean() / base.mean(),
-        }  # fmt: skip
-        rows.append(found)
+        minutes = own.mean()
+        if number == 3:
+            minutes = minutes - c.of(rr)["minutes"].mean() if timed and rr else np.nan
+        ratio = np.nan if full is None or base is None or not timed else full.mean() / base.mean()
+        rows.append(found | {
+            "minutes.printed": row.minutes, "minutes": minutes, "minutes_sd": own.std(),
+            "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
+            "minutes_ratio": c.time_ratio(method, rr) if method and rr else np.nan,
+            "papers_ratio": ratio,
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 

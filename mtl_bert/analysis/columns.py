@@ -1,8 +1,7 @@
 """Every column of every frame and table: what it means, its unit, and how it is written.
 
 ``columns.csv`` declares each once; documentation, headings and the form of numbers come from there.
-``docs/reference/frames.md`` is made by
-``python -m mtl_bert.analysis.columns > docs/reference/frames.md``.
+:func:`reference` makes ``docs/reference/frames.md`` (tests/analysis/test_frames.py says how).
 """
 
 import csv
@@ -74,15 +73,11 @@ FRAMES = {
 """Each frame, and what its rows are."""
 
 
-def _declared() -> dict[str, Column]:
-    with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    return {
-        line["name"]: Column(**{**line, "frames": tuple(line["frames"].split())}) for line in lines
+with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") as _file:
+    COLUMNS: dict[str, Column] = {
+        name: Column(name, dtype, form, unit, title, tuple(frames.split()), about)
+        for name, dtype, form, unit, title, frames, about in list(csv.reader(_file))[1:]
     }
-
-
-COLUMNS = _declared()
 """Every column by its name, which means the same in every frame."""
 
 
@@ -133,12 +128,7 @@ def reference() -> str:
              "`mtl-bert report DIR --to csv` (or `parquet`) writes them."]  # fmt: skip
     for name, about in FRAMES.items():
         lines += ["", f"## {name}", "", about, "", "| column | type | unit | what it is |"]
+        own = (c for c in COLUMNS.values() if name in c.frames)
         lines += ["|---|---|---|---|"]
-        lines += [
-            f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in map(column, names(name))
-        ]
+        lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in own]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(reference())

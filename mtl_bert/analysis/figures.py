@@ -20,7 +20,7 @@ import pandas as pd
 from mtl_bert.analysis import summaries
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
-from mtl_bert.analysis.leaderboard import SCORE, Compared, Comparison
+from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
 from mtl_bert.analysis.methods import NAMES, UPDATE
 from mtl_bert.analysis.statistics import whole
 
@@ -46,12 +46,7 @@ def _chart(frame: pd.DataFrame) -> Any:
     """A chart of a frame's rows, however many; a missing value is null."""
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     # A list would be copied whenever something is said of the chart.
-    return alt.Chart(alt.Data(values=tuple(rows)))
-
-
-def _compared(source: Compared, setting: str) -> Comparison:
-    """The methods of a setting; those that have been compared already as they are."""
-    return source if isinstance(source, Comparison) else Comparison(source, setting)
+    return alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
 
 
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
@@ -77,15 +72,20 @@ def _head(text: str) -> alt.TitleParams:
 
 
 def looks(frames: Frames) -> dict[str, tuple[str, str]]:
-    """Method -> colour and shape: a hue for each sampler, a shade for each of its variants."""
+    """Method -> colour and shape, for all charts of the same runs."""
+    return _looks(pd.Categorical(frames.runs["method"]).categories)
+
+
+def _looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A hue for each sampler, a shade and a shape for each of its variants."""
     families: dict[str, list[str]] = {}
-    for method in frames.runs["method"].cat.categories:
-        known = [sampler for sampler, name in NAMES.items() if method.startswith(name)]
-        families.setdefault(known[0] if known else "", []).append(method)
+    for name in names:
+        known = [sampler for sampler, lead in NAMES.items() if name.startswith(lead)]
+        families.setdefault(known[0] if known else "", []).append(name)
     return {
-        method: (_shade(COLOURS.get(sampler, OTHER), (n + 0.5) / len(members)), _shape(n))
+        name: (_shade(COLOURS.get(sampler, OTHER), (n + 0.5) / len(members)), _shape(n))
         for sampler, members in families.items()
-        for n, method in enumerate(members)
+        for n, name in enumerate(members)
     }
 
 
@@ -158,6 +158,7 @@ def _lines(
     size = {"width": WIDTH * (0.62 if several else 1), "height": HEIGHT * (0.7 if several else 1)}
     for panel, (y_title, form) in panels.items():
         own = points[points["panel"] == panel]
+        own = own.assign(shown=_texts(form, own["y"]))
         groups = own.groupby(["series", "x"], sort=False)["y"]
         means = groups.agg(["mean", "std", "size"]).reset_index().sort_values("x")
         means["shown"] = _texts(form, means["mean"], means["std"])
@@ -170,7 +171,8 @@ def _lines(
         dots = _chart(own[groups.transform("size") > 1]).mark_point(size=16, filled=True)
         charts.append(alt.layer(
             base.mark_line(strokeWidth=1.6),
-            dots.encode(x=x, y="y:Q", color=colour, opacity=alt.value(0.5)),
+            dots.encode(x=x, y="y:Q", color=colour, opacity=alt.value(0.5),
+                        tooltip=_tips(series=title, shown="a seed's")),
             base.mark_point(size=42, filled=True).encode(shape=shape),
         ).properties(**size))  # fmt: skip
     charts[0] = charts[0].add_params(chosen)
@@ -223,15 +225,16 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
 
     Times compare on one device only, so methods of another than most are left out.
     """
-    c = _compared(source, setting)
+    c = compared(source, setting)
     if not c.trained:
         return None
     devices = {method: frozenset(c.of(method)["device"]) for method in c.trained}
     ((device, _),) = Counter(devices.values()).most_common(1)
     shown = [method for method in c.trained if devices[method] == device]
     runs = c.frames.runs[c.frames.runs["method"].isin(shown)]
-    runs = runs.assign(series=runs["method"].astype(str))[["series", "minutes", "score"]]
-    groups = runs.groupby("series")
+    runs = runs.assign(series=runs["method"].astype(str))[["series", "run", "minutes", "score"]]
+    runs = runs.assign(shown=_texts("score", runs["score"]))
+    groups = runs.groupby("series")[["minutes", "score"]]
     means = groups.mean().join(groups.std().add_suffix("_sd")).assign(n=groups.size())
     means = means.loc[shown].reset_index()
     for name in ("minutes", "score"):
@@ -251,7 +254,7 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
         front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY).encode(x=x, y=y),
         base.mark_rule(opacity=0.6).encode(x=x, y="score_low:Q", y2="score_high:Q"),
         base.mark_rule(opacity=0.6).encode(x="minutes_low:Q", x2="minutes_high:Q", y=y),
-        dots.encode(x=x, y=y, color=colour),
+        dots.encode(x=x, y=y, color=colour, tooltip=_tips(run="run", shown="score")),
         base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, shape=shape),
     ).properties(width=WIDTH, height=HEIGHT * 1.2)
     elsewhere = len(c.trained) - len(shown)
@@ -276,7 +279,7 @@ def _dev_sample(frames: Frames) -> str:
 
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
     """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
         return None
@@ -303,7 +306,7 @@ def _panels(frames: Frames, *more: str) -> Panels:
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
     """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:
         own = c.frames.methods[c.of(method)["run"].iloc[0]]
@@ -315,14 +318,13 @@ def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
     curves = {name: found for name, found in curves.items() if len(found) > 1}
     if not curves:
         return None
-    panels, known = _panels(c.frames), looks(c.frames)
+    panels = _panels(c.frames)
     points = pd.DataFrame([
         (what, name, x, y)
         for name, found in curves.items() for x, method in found.items()
         for what in panels for y in c.values[what][method].dropna()
     ], columns=["panel", "series", "x", "y"])  # fmt: skip
-    styles = {name: known[next(iter(found.values()))] for name, found in curves.items()}
-    chart = _lines(points, styles, panels, of, "method", log=of == "B")
+    chart = _lines(points, _looks(curves), panels, of, "method", log=of == "B")
     return _finished(chart, c.frames, f"The effect of {of}")
 
 
@@ -345,7 +347,7 @@ def _pair_cells(found: pd.DataFrame, rows: str) -> tuple[pd.DataFrame, str]:
 
 def conflicts(source: Compared, setting: str = "A") -> Any | None:
     """How often each pair of tasks' gradients point against each other, method by method."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     cells, note = _pair_cells(summaries.pairs(c.frames), "method")
     if cells.empty:
         return None
@@ -445,7 +447,7 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     counts = pd.crosstab(found["label"], found["prediction"])
     counts = counts.reindex(classes, fill_value=0).reindex(classes, axis=1, fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(1), axis=0)
-    return shares.set_axis(names).set_axis(names, axis=1)
+    return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 
 def _bars(names: Sequence[str], counts: Sequence[int], title: str, height: float) -> Any:
@@ -527,7 +529,7 @@ def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:
 
 def usage(source: Compared, setting: str = "A") -> Any | None:
     """The share of each training set that every method saw at least once."""
-    c = _compared(source, setting)
+    c = compared(source, setting)
     found = summaries.usage(c.frames)
     if found.empty:
         return None

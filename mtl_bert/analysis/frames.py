@@ -15,6 +15,7 @@ from datetime import UTC
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,7 @@ class Frames:
         methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.
+        kept: comparisons that were made of them.
     """
 
     runs: pd.DataFrame
@@ -63,45 +65,43 @@ class Frames:
     methods: Mapping[str, Method]
     warnings: tuple[str, ...] = ()
     texts: bool = True
-    _answers: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def only(self, runs: pd.DataFrame) -> "Frames":
         """The same of some rows of ``runs``, with the names that these have there."""
-        keys: dict[str, dict[str, str]] = runs.astype({"run": str}).set_index("run")[
-            ["setting", "method"]].astype(str).to_dict()  # fmt: skip
+        own = {key: runs[key].astype(str).to_list() for key in ("run", "setting", "method")}
+        keys = {k: dict(zip(own["run"], own[k], strict=True)) for k in ("setting", "method")}
         chosen: dict[str, Any] = {}
         for name in ("settings", *PER_RUN):
             found = self.runs if name == "settings" else getattr(self, name)
             found = found[found["run"].isin(list(keys["setting"]))]
             names = found["run"].astype(str)
-            own = {key: names.map(keys[key]).astype(runs[key].dtype) for key in keys}
-            chosen[name] = found.assign(**own)
+            now = {key: names.map(keys[key]).astype(runs[key].dtype) for key in keys}
+            chosen[name] = found.assign(**now)
         letters = dict(zip(self.runs.loc[chosen["settings"].index, "setting"].astype(str),
                            chosen["settings"]["setting"], strict=True))  # fmt: skip
         settings = self.settings[self.settings["setting"].isin(list(letters))]
         chosen["settings"] = settings.assign(setting=settings["setting"].astype(str).map(letters))
-        return replace(self, runs=runs, **chosen)
+        return replace(self, runs=runs, kept={}, **chosen)
 
     def of(self, setting: str) -> tuple["Frames", pd.Series]:
         """A setting's runs that count, and its row of ``settings``."""
         runs = self.runs[(self.runs["setting"] == setting) & ~self.runs["superseded"]]
         return self.only(runs), self.settings[self.settings["setting"] == setting].iloc[0]
 
-    def answers(self, run: str, task: str) -> pd.DataFrame:
-        """A run's answers to a task's dev set, without texts where none may be seen.
+    def answers(self, run: str, task: str, *, texts: bool = True) -> pd.DataFrame:
+        """A run's answers to a task's dev set, with texts only where they may be seen.
 
         Columns: id, text (and text2 of pairs), label, prediction, confidence.
 
         Raises:
             UnusableError: the file is missing or damaged.
         """
-        if (run, task) not in self._answers:
-            directory = self.runs.loc[self.runs["run"] == run, "directory"].iloc[0]
-            found = _read_answers(RunFolder(Path(directory)).predictions(task))
-            if not self.texts:
-                found = found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
-            self._answers[run, task] = found
-        return self._answers[run, task]
+        directory = self.runs.loc[self.runs["run"] == run, "directory"].iloc[0]
+        found = _read_answers(RunFolder(Path(directory)).predictions(task))
+        if texts and self.texts:
+            return found
+        return found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
 
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""
@@ -184,7 +184,8 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
     }
     keys = pd.DataFrame({key: pd.Categorical(*each) for key, each in named.items()})
     keys["seed"] = pd.Series([run.results.seed for run in runs.values()], dtype="Int64")
-    made = {name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)}
+    names = ("runs", *PER_RUN)
+    made: dict[str, Any] = {name: columns.frame(name, records[name], keys) for name in names}
     by_time = made["runs"].sort_values("finished", kind="stable")
     made["runs"]["superseded"] = by_time.duplicated([*KEYS[1:], "epochs"], keep="last")
     made["settings"] = _settings(made["runs"], records, keys)
@@ -446,22 +447,22 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w-]+", "-", text)[:120]
 
 
-_NUMBERS = ("label", "prediction", "confidence")
+_TEXTS, _NUMBERS = ("text", "text2"), ("label", "prediction", "confidence")
 
 
 def _read_answers(path: Path) -> pd.DataFrame:
-    types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(_NUMBERS, "float")
+    types = dict.fromkeys(("id", *_TEXTS), "str") | dict.fromkeys(_NUMBERS, "float")
     try:
-        rows = pd.read_csv(path, dtype=types, keep_default_na=False,
-                           na_values={"confidence": [""]})  # fmt: skip
+        with catch_warnings():
+            simplefilter("error", pd.errors.ParserWarning)  # rows longer than the heading
+            rows = pd.read_csv(path, dtype=types, keep_default_na=False, index_col=False,
+                               na_values={"confidence": [""]})  # fmt: skip
     except FileNotFoundError as error:
         raise UnusableError(f"{path.name} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UnusableError(f"{path.name} cannot be read ({_first(error)})") from error
     if absent := {"id", "text", *_NUMBERS} - set(rows):
         raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
-    if not isinstance(rows.index, pd.RangeIndex):
-        raise UnusableError(f"{path.name} has rows that are longer than its heading")
     if rows.empty or not np.isfinite(rows["label"]).all():
         raise UnusableError(f"{path.name} has no labels to compare with")
     return rows

@@ -147,7 +147,7 @@ class Comparison:
         found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
         ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
         score = {}
-        for key in set.intersection(*map(set, found.values())):  # type: ignore[arg-type]
+        for key in set.intersection(*map(set, found.values())):
             units = [
                 (found[t][key] - ends["lowest"][t]) / (ends["highest"][t] - ends["lowest"][t])
                 for t in self.tasks
@@ -164,7 +164,7 @@ class Comparison:
             own = {}
             try:
                 for row in rows.to_dict("records"):
-                    found = self.frames.answers(row["run"], task)
+                    found = self.frames.answers(row["run"], task, texts=False)
                     standard = found if standard is None else standard
                     if len(found) < 2 or not found[["id", "label"]].equals(
                         standard[["id", "label"]]
@@ -275,8 +275,8 @@ class Comparison:
         """
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         means = pd.DataFrame({task: self.values[task].mean() for task in self.tasks})
-        base = means.loc[min(single, key=len)] if single else means.iloc[0] * np.nan
-        found = means.loc[self.methods] / base.where(base > 0) - 1
+        base = means.reindex([min(single, key=len)] if single else [""]).iloc[0]
+        found = means.loc[self.methods] / base.mask(base <= 0) - 1
         whole = found.notna().all(axis=1)
         return found.add_suffix(".change").assign(
             delta_m=found.mean(axis=1).where(whole),
@@ -317,6 +317,17 @@ class Comparison:
         return f"{lead}, but not significantly higher than {listed}{also}."
 
 
+def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:
+    """The methods of a setting; of the same frames they are compared once."""
+    if isinstance(source, Comparison):
+        return source
+    frames, key = read(source), (setting, margin)
+    if key not in frames.kept:
+        frames.kept[key] = Comparison(frames, setting, margin=margin)
+    found: Comparison = frames.kept[key]
+    return found
+
+
 def compare(
     source: Source | Frames, first: str, second: str, setting: str = "A", margin: float = MARGIN
 ) -> pd.DataFrame:
@@ -329,7 +340,7 @@ def compare(
         setting: the letter of the runs' setting.
         margin: within which methods count as equivalent.
     """
-    c = Comparison(source, setting, margin=margin)
+    c = compared(source, setting, margin)
     pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]
     scores = c.table((c.difference(a, b) for a, b in pairs), named=True)
     tasks = (c.difference(a, b, task) for a, b in pairs for task in c.tasks)
@@ -340,9 +351,9 @@ def leaderboard(
     source: Source | Frames, baseline: str | None = None, setting: str = "A", margin: float = MARGIN
 ) -> pd.DataFrame:
     """The frame ``leaderboard`` of a setting, against a baseline."""
-    return Comparison(source, setting, margin=margin).leaderboard(baseline)
+    return compared(source, setting, margin).leaderboard(baseline)
 
 
 def recommend(source: Source | Frames, setting: str = "A", margin: float = MARGIN) -> str:
     """Which method of a setting to use, in a sentence that says how sure that is."""
-    return Comparison(source, setting, margin=margin).recommend()
+    return compared(source, setting, margin).recommend()

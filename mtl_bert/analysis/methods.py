@@ -53,7 +53,8 @@ class Method:
     def order(self) -> tuple[Any, ...]:
         """What methods are sorted by: sampler, what is frozen, B, λ."""
         place = [*NAMES, self.sampler].index(self.sampler)
-        return (place, self.sampler, self.frozen, self.drawn or 0, self.lambda_ or 0.0, self.label)
+        numbers = (self.drawn or 0, self.lambda_ or 0.0)
+        return (place, self.sampler, self.frozen, *numbers, self.lambda_on, self.label)
 
     def short(self, without: str = "") -> str:
         """A name for readers; without λ or B that of a curve along it.

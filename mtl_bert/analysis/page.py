@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from math import isnan
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +21,7 @@ from mtl_bert.analysis.blocks import (
     Cell,
     Chart,
     Page,
+    Row,
     Section,
     Table,
     Text,
@@ -25,19 +29,13 @@ from mtl_bert.analysis.blocks import (
     dots,
     own,
     table,
-)  # fmt: skip
-from mtl_bert.analysis.columns import column, write
+)
+from mtl_bert.analysis.columns import Column, column, write
 from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError, file_name
-from mtl_bert.analysis.leaderboard import (
-    EQUIVALENT,
-    HIGHER,
-    LOWER,
-    MARGIN,
-    SCORE,
-    Comparison,
-)  # fmt: skip
+from mtl_bert.analysis.leaderboard import EQUIVALENT, HIGHER, LOWER, MARGIN, SCORE, Comparison
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import CAUSES, KINDS, views
+from mtl_bert.runs.results import RunFolder
 
 MISTAKES, WORST = 200, 5  # wrong answers of a task that are listed: of a chosen run, of any other
 SUPERSEDED = "left out: a newer run has the same method and seed"
@@ -76,6 +74,7 @@ class Study:
     def article(self) -> Article:
         """All that is said of the setting."""
         about, c = self.compared.about, self.compared
+        one = c.frames.runs.iloc[0]
         board = c.leaderboard(c.baseline(self.baseline))
         parts: dict[str, tuple[str, Iterable[Block | None]]] = {
             "paper": ("The paper's tables", self.paper()),
@@ -87,7 +86,10 @@ class Study:
             "answers": ("Answers and mistakes", self.answers()),
             "provenance": ("Provenance", [*self.provenance(), self.runs()]),
         }
-        found = {name: (title, tuple(filter(None, own))) for name, (title, own) in parts.items()}
+        found = {
+            name: (title, tuple(block for block in blocks if block is not None))
+            for name, (title, blocks) in parts.items()
+        }
         trade = self.chart("tradeoff", figures.tradeoff)
         trade = trade and replace(trade, spec=narrow(trade.spec))
         return Article(
@@ -95,12 +97,12 @@ class Study:
             short=f"{about['setting']}: {about['title']}",
             title=self.title,
             badges=tuple(Badge(CAUSES[word], why) for word, why in about["badges"]),
-            lead=f"data {c.frames.runs['data'].iloc[0]}, encoder {c.frames.runs['encoder'].iloc[0]}, "
-                 f"{c.epochs} epochs. {about['caution']}".strip(),
+            lead=f"data {one['data']}, encoder {one['encoder']}, epochs: {c.epochs}. "
+                 f"{about['caution']}".strip(),
             answer=c.recommend(),
             first=tuple(filter(None, [self.leaderboard(board), trade if c.trained else None])),
-            sections=tuple(Section(self.name(name), title, own)
-                           for name, (title, own) in found.items() if own),
+            sections=tuple(Section(self.name(name), title, blocks)
+                           for name, (title, blocks) in found.items() if blocks),
         )  # fmt: skip
 
     def name(self, what: str) -> str:
@@ -124,7 +126,7 @@ class Study:
     ) -> Chart | None:
         """A chart of the setting; None where there is nothing to draw."""
         made = draw(self.compared, **how)
-        return made and Chart(self.name(name), caption, made.to_dict())
+        return made and Chart(self.name(name), caption, made.to_dict(validate=False))
 
     def leaderboard(self, frame: pd.DataFrame) -> Table:
         """Every method, its score and price, and where it stands to the baseline."""
@@ -156,8 +158,8 @@ class Study:
             judged = c.table((c.difference(m, base) for m in c.methods if m != base), named=True)
             rows = {row["method"]: row for row in judged.to_dict("records")}
             found.append([versus(rows.get(m, {"verdict": "baseline"})).packed() for m in c.methods])
-        base = c.methods.index(c.baseline(self.baseline))
-        return {"column": 5, "methods": c.methods, "cells": found, "baseline": base}
+        first = c.methods.index(c.baseline(self.baseline))
+        return {"column": 5, "methods": c.methods, "cells": found, "baseline": first}
 
     def tasks(self, frame: pd.DataFrame) -> list[Block | None]:
         """Each task's metric by method, and the change to models of one task each."""
@@ -169,7 +171,7 @@ class Study:
             caption += (
                 " Δm: mean change of the metrics to models of one task each (sampler=single)."
             )
-        columns = ["method", "score", *shown, *(["delta_m"] if alone else [])]
+        columns: list[str | Column] = ["method", "score", *shown, *(["delta_m"] if alone else [])]
         return [table(self.name("tasks"), "Metrics of each task", frame, columns, caption=caption)]
 
     def paper(self) -> Iterable[Block | None]:
@@ -185,9 +187,9 @@ class Study:
                 claims.table(first if number == 3 else c, number), number, title
             )
         sizes = claims.sizes(c)
+        titles = {"train": "training set", "dev": "dev set", "fraction": "used by an RR epoch"}
         shown = [replace(column(n), name=f"{n}{p}", title=f"{t}{', paper' if p else ''}")
-                 for n, t in (("train", "training set"), ("dev", "dev set"),
-                              ("fraction", "used by an RR epoch")) for p in ("", ".printed")]  # fmt: skip
+                 for n, t in titles.items() for p in ("", ".printed")]  # fmt: skip
         yield table(self.name("table1"), "Table 1: data sets", sizes, ["task", *shown])
 
     def claims(self) -> Iterable[Block]:
@@ -202,8 +204,9 @@ class Study:
                                     for p in bar(row, reach, margin, row["contrast"])))
             for n in found["claim"]
         }  # fmt: skip
-        text = [Cell(f"{n}. {t}", tip=f"The paper: {printed}\nRule: {rule}") for n, t, printed, rule in
-                zip(*(found[k] for k in ("claim", "text", "printed", "rule")), strict=True)]  # fmt: skip
+        text = [Cell(f"{row['claim']}. {row['text']}",
+                     tip=f"The paper: {row['printed']}\nRule: {row['rule']}")
+                for row in found.to_dict("records")]  # fmt: skip
         verdicts = [Cell(v, strong=True, tone=TONES.get(v.partition(" (")[0], QUIET))
                     for v in found["verdict"]]  # fmt: skip
         yield table(
@@ -212,9 +215,9 @@ class Study:
              own("bars", "evidence", "differences with 95 % intervals over seeds"),
              own("note", "times", "")],
             given={"text": text, "verdict": verdicts, "bars": list(bars.values())},
-            caption="Evidence: a bar for each difference that the claim names, with its 95 % interval "
-                    f"over seeds; grey: the margin of {margin:g} around 0. All of them are one "
-                    "family for Holm's adjustment.",
+            caption="Evidence: a bar for each difference that the claim names, with its 95 % "
+                    f"interval over seeds; grey: the margin of {margin:g} around 0. They all are "
+                    "one family for Holm's adjustment.",
         )  # fmt: skip
         contrasts = [Cell(row["contrast"]) for row in rows]
         drawn = [Cell(write("difference", row["difference"]), row["difference"],
@@ -230,7 +233,7 @@ class Study:
 
     def printed(self, frame: pd.DataFrame, number: int, title: str) -> Iterable[Block]:
         """A table of the paper beside ours, and commands for the rows that are missing."""
-        whats = [c.removesuffix(".printed") for c in frame if c.endswith(".printed")]
+        whats = [c.removesuffix(".printed") for c in map(str, frame) if c.endswith(".printed")]
         whats = [what for what in whats if not what.startswith("minutes")]
         notes = list(dict.fromkeys(note for row in frame["notes"] for note in row))
         rows = frame.astype({"method": object}).where(frame.notna(), None).to_dict("records")
@@ -238,7 +241,7 @@ class Study:
         times = ("minutes", "minutes.printed", "minutes") if number == 3 else times
         given = {
             "row": [Cell(row["row"] + "".join(f" [{notes.index(n) + 1}]" for n in row["notes"]),
-                         tip=f"ours: {row['method']}, n={row['seeds']}" if row["method"] else "not run",
+                         tip=f"ours: {row['method'] or 'not run'}, n={row['seeds']}",
                          tone="" if row["method"] else QUIET) for row in rows],
             "time": [beside(row, *times) for row in rows],
         }  # fmt: skip
@@ -246,12 +249,14 @@ class Study:
                   for what in whats}  # fmt: skip
         yield table(
             self.name(f"table{number}"), f"Table {number}: {title}", frame.drop(columns="notes"),
-            [own("row", "method", ""), *(own(what, f"{what}: ours | paper", "", ".3f") for what in whats),
+            [own("row", "method", ""),
+             *(own(what, f"{what}: ours | paper", "", ".3f") for what in whats),
              own("time", "min beyond RR: ours | paper", "", ".2f") if number == 3 else
              own("time", "time ÷ RR: ours | paper", "ours at the paper's sizes", ".2f")],
             given=given, notes=tuple(notes),
             caption="Ours: mean ± standard deviation over seeds. Times compare as ratios to "
-                    "round-robin's on one device; ours are at the paper's sizes, by seconds per example.",
+                    "round-robin's on one device; ours are at the paper's sizes, by seconds per "
+                    "example.",
         )  # fmt: skip
         if missing := [(row["row"], row["command"]) for row in rows if not row["method"]]:
             yield Text("Rows that nobody has run, and the command that makes each (DIR: where your "
@@ -271,8 +276,8 @@ class Study:
             self.name("differences"), "First minus second, in the score", frame.head(len(pairs)),
             ["method", "minus", "difference", "verdict", "p", "seeds"], folded=True,
             tips={"difference": ["low", "high", "examples_low", "examples_high"]},
-            caption="Exploratory: no correction for their number, so some are significant by chance "
-                    "alone. The CSV file has the tasks', too.",
+            caption="Exploratory: no correction for their number, so some are significant by "
+                    "chance alone. The CSV file has the tasks', too.",
         )  # fmt: skip
         yield replace(shown, frame=frame)
         if c.excluded:
@@ -294,7 +299,7 @@ class Study:
         whole = pd.concat(wide, axis=1).reset_index()
         titles = {".cosine": "cosine ", ".share": "part of "}
         more = [column(name, title=titles[end] + name.removesuffix(end))
-                for name in whole for end in titles if name.endswith(end)]  # fmt: skip
+                for name in map(str, whole) for end in titles if name.endswith(end)]  # fmt: skip
         yield table(
             self.name("conflicts"), "Joint steps", whole,
             ["method", *values, *(more if len(more) <= MANY else []), "seeds"],
@@ -315,8 +320,9 @@ class Study:
         yield table(
             self.name("use"), "Examples over all epochs", found,
             ["method", "task", "examples", "unique", "fraction", "repeats", "effective_epochs"],
-            folded=True, caption="Means over seeds. Repeats are examples beyond the different ones; "
-            "effective epochs are examples by the size of the training set.",
+            folded=True,
+            caption="Means over seeds. Repeats are examples beyond the different ones; effective "
+                    "epochs are examples by the size of the training set.",
         )  # fmt: skip
 
     def course(self) -> Iterable[Block | None]:
@@ -352,16 +358,16 @@ class Study:
                 except UnusableError as error:
                     yield Text(f"{score['task']}: the predictions of {name} are no use: {error}.")
                     continue
-                yield Chart(self.name(f"{stem}-answers"), "", chart.to_dict())
+                yield Chart(self.name(f"{stem}-answers"), "", chart.to_dict(validate=False))
                 shown = pd.DataFrame(rows)
                 by = (
                     "largest errors" if score["classes"] is None else "most confident wrong answers"
                 )
                 texts = [name for name in ("text", "text2") if name in shown and shown[name].any()]
-                columns = [*(texts or ["id"]), *KINDS["answers"][1][3:]]
+                columns: list[str | Column] = [*(texts or ["id"]), *KINDS["answers"][1][3:]]
                 if rows:
-                    yield table(self.name(f"{stem}-mistakes"), f"{score['task']}: {by}", shown, columns,
-                                folded=True)  # fmt: skip
+                    yield table(self.name(f"{stem}-mistakes"), f"{score['task']}: {by}", shown,
+                                columns, folded=True)  # fmt: skip
 
     def runs(self) -> Table:
         """Every run, also those that no other table shows; names lead to their views."""
@@ -413,17 +419,18 @@ def narrow(spec: dict[str, Any]) -> dict[str, Any]:
             return [moved(each) for each in node]
         if not isinstance(node, dict):
             return node
-        below = {"orient": "bottom", "columns": 2, "symbolLimit": 60}
+        below = {"orient": "bottom", "columns": 2, "symbolLimit": 60, "labelLimit": 180}
         return {
             key: value if key == "values"
             else value | below if key == "legend" and isinstance(value, dict) else moved(value)
             for key, value in node.items()
         }  # fmt: skip
 
-    return moved(spec) | {"width": 400, "height": 300, "title": spec["title"]}
+    narrowed: dict[str, Any] = moved(spec)
+    return narrowed | {"width": 360, "height": 290, "title": spec["title"]}
 
 
-def versus(row: Mapping[str, Any]) -> Cell:
+def versus(row: Row) -> Cell:
     """A method against the baseline: the difference and the verdict, the rest on demand."""
     verdict = str(row["verdict"])
     if verdict == "baseline":
@@ -439,15 +446,15 @@ def versus(row: Mapping[str, Any]) -> Cell:
     return Cell(f"{told['difference']} {short}", tip=tip, tone=TONES.get(verdict, QUIET))
 
 
-def beside(row: Mapping[str, Any], ours: str, printed: str, form: str) -> Cell:
+def beside(row: Row, ours: str, printed: str, form: str) -> Cell:
     """Our number ± its deviation, and the paper's; their difference on demand."""
     a, b = row[ours], row[printed]
     text = f"{write(form, a, row.get(f'{ours}_sd'))} | {write(form, b)}"
-    known = pd.notna(a) and pd.notna(b)
+    known = None not in (a, b) and not isnan(a - b)
     return Cell(text, tip=f"ours − paper: {write('difference', a - b)}" if known else "")
 
 
-def mistakes(frames: Frames, score: Mapping[str, Any], most: int) -> list[dict[str, Any]]:
+def mistakes(frames: Frames, score: Row, most: int) -> list[dict[Any, Any]]:
     """A run's wrong answers to a task, the worst first, with the classes' names.
 
     Of classes those with the highest confidence, of numbers those farthest off.
@@ -466,14 +473,15 @@ def mistakes(frames: Frames, score: Mapping[str, Any], most: int) -> list[dict[s
     worst = found.sort_values("sure", ascending=False, kind="stable").head(most)
 
     def named(value: float) -> str:
-        known = classes is not None and value in range(len(classes))
+        known = bool(classes) and value in range(len(classes))
         return str(classes[int(value)]) if known else write("value", value)
 
     texts = {"text": None, "text2": None} if (worst["text"] == LEFT_OUT).all() else {}
+    rows: list[dict[Any, Any]] = worst.to_dict("records")
     return [
         row | texts
         | {"task": score["task"], "right": named(row["label"]), "told": named(row["prediction"])}
-        for row in worst.to_dict("records")
+        for row in rows
     ]  # fmt: skip
 
 
@@ -508,7 +516,7 @@ def report(
     numbers = {str(run): n for n, run in enumerate(frames.runs["run"])} if with_views else {}
     if not chosen:
         first = frames.runs[frames.runs["setting"] == "A"]
-        chosen = [str(first.loc[first["score"].idxmax(), "run"])]
+        chosen = [str(first.sort_values("score", kind="stable")["run"].iloc[-1])]
     articles, boards = [], {}
     with debug_mode(False):  # checking each chart by its schema takes longer than all the rest
         for letter in frames.settings["setting"]:
@@ -524,21 +532,25 @@ def report(
     return Page(tuple(articles), frames.warnings, boards, runs, kinds)
 
 
-def _worst(frames: Frames) -> dict[str, list[dict[str, Any]]]:
+def _worst(frames: Frames) -> dict[Any, list[Row]]:
     """Every run's worst answers, where readers may see the texts."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[Any, list[Row]] = {}
+    places = dict(zip(frames.runs["run"], map(Path, frames.runs["directory"]), strict=True))
     for score in frames.scores.to_dict("records") if frames.texts else ():
         try:
+            with RunFolder(places[score["run"]]).predictions(score["task"]).open("rb") as file:
+                if LEFT_OUT.encode() in b"".join(islice(file, 2)):  # from an archive
+                    continue
             found.setdefault(score["run"], []).extend(mistakes(frames, score, WORST))
-        except UnusableError:
+        except (OSError, UnusableError):
             continue
     return found
 
 
 def series(frames: Frames, margin: float) -> list[Article]:
     """Scores against the ratio of sizes, of settings that differ in it alone."""
-    found = summaries.imbalance(frames)
-    if found.empty:
+    found, drawn = summaries.imbalance(frames), figures.imbalance(frames)
+    if drawn is None:
         return []
     by = ["what", "method", "ratio"]
     groups = found.groupby(by, sort=False)["value"]
@@ -546,7 +558,7 @@ def series(frames: Frames, margin: float) -> list[Article]:
         groups.mean().to_frame().assign(value_sd=groups.std(), seeds=groups.size()).reset_index()
     )
     blocks: list[Block] = [
-        Chart("imbalance-chart", "", figures.imbalance(frames).to_dict()),
+        Chart("imbalance-chart", "", drawn.to_dict(validate=False)),
         Text("At the most unequal sizes:", tuple(summaries.imbalance_answers(frames, margin))),
         table("imbalance", "Scores at every ratio", means,
               ["what", "method", own("ratio", "ratio", "largest training set to each other", "g"),

@@ -166,8 +166,8 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 @cache
 def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script."""
-    return vlc.javascript_bundle().replace("</script", "<\\/script")
+    """Vega, Vega-Lite and vega-embed as one script, which gives the page ``vegaEmbed``."""
+    return vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
 
 
 def html(page: Page) -> str:

@@ -5,20 +5,20 @@ was found, since a negative cosine alone is no news.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from mtl_bert.analysis import summaries
-from mtl_bert.analysis.blocks import cells, own
+from mtl_bert.analysis.blocks import Row, cells, own
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.figures import GREY, SERIES
 from mtl_bert.analysis.frames import Frames
 from mtl_bert.analysis.leaderboard import SCORE
 
-Row = Mapping[str, Any]
-Rows = dict[Hashable, list[Row]]
+Rows = dict[Any, list[Row]]
 CAUSES = {
     "synthetic": "SYNTHETIC", "partial": "PARTIAL DATA", "contaminated": "CONTAMINATED",
 }  # fmt: skip
@@ -111,12 +111,12 @@ def _by_run(frame: pd.DataFrame) -> Rows:
     return found
 
 
-def _rivals(frames: Frames) -> dict[tuple[Any, Any], list[Row]]:
+def _rivals(frames: Frames) -> Rows:
     """What runs of a setting and length are held against: round-robin, then single-task models.
 
     Of several such methods the first one counts.
     """
-    found: dict[tuple[Any, Any], list[Row]] = defaultdict(list)
+    found: Rows = defaultdict(list)
     counting = frames.runs[~frames.runs["superseded"] & (frames.runs["last_epoch"] > 0)]
     for sampler in ("rr", "single"):
         named = counting[counting["sampler"] == sampler]
@@ -154,12 +154,15 @@ def words(
         f"Training took {write('minutes', run['minutes'])} minutes per epoch; the dev score is "
         f"{write('score', run['score'])} (best epoch, {run['best_epoch']} of {run['last_epoch']})."
     )
-    if pd.notna(run["untrained_score"]):
+    if not isnan(run["untrained_score"]):
         said += f" Untrained it was {write('score', run['untrained_score'])}."
     rival = next((each for each in rivals if each["method"] != run["method"]), None)
     if rival is None:
-        return [f"{said} No run of round-robin or of single-task models stands beside it, so "
-                "whether that is much cannot be said.", *_conflict(joint, pairs, parts)]  # fmt: skip
+        said += (
+            " No run of round-robin or of single-task models stands beside it, so whether that is "
+            "much cannot be said."
+        )
+        return [said, *_conflict(joint, pairs, parts)]
     times = "; it ran on another device, so times say nothing"
     if rival["devices"] == {run["device"]}:
         ratio = run["minutes"] / rival["minutes"] if rival["minutes"] > 0 else None
@@ -179,8 +182,9 @@ def _conflict(joint: Sequence[Row], pairs: Sequence[Row], parts: Sequence[Row]) 
     most = min(pairs, key=lambda pair: (-pair["conflicting"], pair["cosine"]))
     some = write("conflicting", 1 - 0.5 ** len(pairs))
     conflict = (
-        f"In {write('conflicting', joint[0]['conflicting'])} of {write('steps', joint[0]['steps'])} "
-        "joint steps at least two tasks' gradients pointed against each other, most often "
+        f"In {write('conflicting', joint[0]['conflicting'])} of "
+        f"{write('steps', joint[0]['steps'])} joint steps at least two tasks' gradients pointed "
+        "against each other, most often "
         f"{str(most['pair']).replace('/', ' and ')} ({write('conflicting', most['conflicting'])}, "
         f"mean cosine {write('cosine', most['cosine'])}). Gradients that have nothing to do with "
         f"each other would do so in about half of the steps for each pair, and some pair in {some}."

@@ -136,8 +136,7 @@ def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> 
         drawn = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
         places = drawn + n * np.arange(len(drawn))[:, None]
         counts = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        counts = counts.astype(float)
-        parts.append(METRICS[metric](labels, predictions, counts))
+        parts.append(METRICS[metric](labels, predictions, counts.astype(np.float64)))
     return np.concatenate(parts, axis=-1)
 
 

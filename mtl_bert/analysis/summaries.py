@@ -5,17 +5,18 @@ counts by its length, and then over seeds.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import WHOLE, Frames
-from mtl_bert.analysis.leaderboard import SCORE, Comparison
+from mtl_bert.analysis.leaderboard import SCORE, compared
+from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.statistics import paired
 
 USED = ["examples", "unique", "fraction", "repeats", "effective_epochs"]
 WORST = "worst task"
-METHOD = ("method",)
 
 
 def _over_steps(
@@ -52,16 +53,13 @@ def influences(frames: Frames, *by: str) -> pd.DataFrame:
     ``share`` is over all joint steps, where a task counts 0 if it is absent, so that the tasks' add
     up to 1; the other columns are means over the steps that have the task.
     """
-    keys = ("method", "seed", *by)
+    keys = ["method", "seed", *by]
     joint = frames.influences[frames.influences["joint_steps"] > 0]
     found = _over_steps(joint, (*keys, "task"), ["norm", "share", "before", "after"], "steps")
-    each = joint.drop_duplicates(["run", "epoch", "phase"])
-    total = (
-        each.groupby(list(keys), observed=True)["phase_steps"].sum().rename("_all").reset_index()
-    )
-    found = found.merge(total, on=list(keys))
-    share = found["share"] * found["steps"] / found["_all"].astype(float)
-    return found.assign(share=share).drop(columns="_all")
+    phases = joint.drop_duplicates(["run", "epoch", "phase"]).groupby(keys, observed=True)
+    steps = phases["phase_steps"].sum().astype(float).rename("all").reset_index()
+    found = found.merge(steps, on=keys)
+    return found.assign(share=found["share"] * found["steps"] / found["all"]).drop(columns="all")
 
 
 def usage(frames: Frames, *by: str) -> pd.DataFrame:
@@ -82,53 +80,44 @@ def costs(frames: Frames) -> pd.DataFrame:
 
     Means over the seeds that have the phase, and NAME_sd.
     """
-    by = ["method", "phase", "seed"]
-    sums = frames.phases.groupby(by, observed=True)[["examples", "seconds"]].sum()
+    by, epochs = ["method", "phase"], frames.runs.set_index("run")["last_epoch"].astype(float)
+    sums = frames.phases.groupby(["run", *by], observed=True)[["examples", "seconds"]].sum()
     sums = sums[sums["examples"] > 0].astype(float)
-    epochs = frames.phases.groupby("run", observed=True)["epoch"].max()
-    epochs = frames.runs.set_index("run")[["method", "seed"]].join(epochs)
-    epochs = epochs.set_index(["method", "seed"])["epoch"].astype(float)
-    each = sums.div(sums.index.droplevel("phase").map(epochs), axis=0)
+    each = sums.div(epochs.reindex(sums.index.get_level_values("run")).to_numpy(), axis=0)
     each["seconds_per_1000"] = 1000 * sums["seconds"] / sums["examples"]
-    by_phase = each.groupby(by[:2], observed=True)
-    found = by_phase.mean().join(by_phase.std().add_suffix("_sd"))
-    return found.assign(seeds=by_phase.size()).reset_index()
+    groups = each.groupby(by, observed=True)
+    found = groups.mean().join(groups.std().add_suffix("_sd"))
+    return found.assign(seeds=groups["examples"].size()).reset_index()
 
 
 def imbalance(frames: Frames) -> pd.DataFrame:
     """Scores against the ratio of sizes, of settings that differ in ``data.imbalance`` alone.
 
     Columns: series, setting, ratio, method (as it is called at every ratio: B may follow the
-    sizes, and of several B the largest stands for it), seed, what (score, worst task, a task), value.
+    sizes, and of several B the largest stands for it), seed, what (score, worst task or a task),
+    value.
     """
-    parts = []
-    for series, rows in frames.settings.groupby("alike"):
-        if not series or len(rows) < 2:
-            continue
-        for letter in rows["setting"]:
-            own, about = frames.of(letter)
-            runs = own.runs[
-                (own.runs["epochs"] == about["main_epochs"]) & (own.runs["last_epoch"] > 0)
-            ]
-            runs = runs.assign(along=[_along(own, run) for run in runs["run"]])
-            most = runs.groupby("along")["drawn"].transform("max")
-            runs = runs[runs["drawn"].isna() | (runs["drawn"] == most)]
-            wide = runs[["run", "seed", "along", "score", "worst"]].rename(
-                columns={"score": SCORE, "worst": WORST, "along": "method"}
-            )
-            tasks = own.scores.pivot(index="run", columns="task", values="value")
-            wide = wide.astype({"run": str}).merge(tasks.rename(index=str), on="run")
-            parts.append(
-                wide.melt(["run", "seed", "method"], var_name="what").assign(
-                    series=series, setting=letter, ratio=float(runs["imbalance"].iloc[0])
-                )
-            )
     names = ["series", "setting", "ratio", "method", "seed", "what", "value"]
-    return pd.concat(parts)[names] if parts else pd.DataFrame(columns=names)
+    parts = [pd.DataFrame(columns=names)]
+    for series, rows in frames.settings.groupby("alike"):
+        for letter in rows["setting"] if series and len(rows) > 1 else ():
+            c = compared(frames, letter)
+            along: dict[str, str] = {}
+            for method in sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0):
+                along[_along(c.kinds[method])] = method
+            for name, method in along.items():
+                own = c.of(method).set_index("run")
+                values = own.rename(columns={"worst": WORST, "imbalance": "ratio"})
+                tasks = c.frames.scores[c.frames.scores["method"] == method]
+                tasks = tasks.pivot(index="run", columns="task", values="value")
+                wide = values[["ratio", "seed", SCORE, WORST]].join(tasks)
+                long = wide.melt(["ratio", "seed"], var_name="what")
+                parts.append(long.assign(series=series, setting=letter, method=name)[names])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _along(frames: Frames, run: str) -> str:
-    method = frames.methods[run]
+def _along(method: Method) -> str:
+    """What a method is called at every ratio."""
     return method.short("B") + (", any B" if method.B is not None else "")
 
 
@@ -141,30 +130,23 @@ def imbalance_answers(frames: Frames, margin: float) -> list[str]:
     said = []
     for _, found in imbalance(frames).groupby("series"):
         scores = found[found["what"] == SCORE]
-        wide = scores.pivot(index="seed", columns=["method", "ratio"], values="value")
         least, most = scores["ratio"].min(), scores["ratio"].max()
-        letter = scores.loc[scores["ratio"] == most, "setting"].iloc[0]
-        comparison = Comparison(frames, letter, margin=margin)
-        own = {_along(comparison.frames, comparison.of(m)["run"].iloc[0]): m
-               for m in comparison.trained}  # fmt: skip
-        arrps = [m for m in own if frames.methods[comparison.of(own[m])["run"].iloc[0]].sampler
-                 == "arrp"]  # fmt: skip
-        for arrp in arrps:
-            for other in own:
-                if other in arrps:
-                    continue
-                d = comparison.difference(own[arrp], own[other])
-                text = f"{arrp} against {other}: {d.verdict(margin)} at {most:g} : 1"
-                if all((m, r) in wide for m in (arrp, other) for r in (least, most)):
-                    change = wide[arrp][most] - wide[other][most]
-                    change = change - (wide[arrp][least] - wide[other][least])
-                    ends = paired(change.dropna().to_numpy(float), margin)
-                    if ends.n > 1:
-                        text += (
-                            f"; from {least:g} : 1 the difference changed by "
-                            f"{write('difference', ends.mean)} ({write('low', ends.interval.low)} "
-                            f"to {write('high', ends.interval.high)}, "
-                            f"{'significant' if ends.interval.sign else 'not significant'})"
-                        )
-                said.append(text)
-    return said
+        wide = scores.pivot(index="seed", columns=["ratio", "method"], values="value")
+        c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
+        own = {_along(c.kinds[m]): m for m in c.trained}
+        arrps = [name for name, method in own.items() if c.kinds[method].sampler == "arrp"]
+        for arrp, other in product(arrps, own.keys() - set(arrps)):
+            verdict = c.difference(own[arrp], own[other]).verdict(margin)
+            text = f"{arrp} against {other}: {verdict} at {most:g} : 1"
+            if all(key in wide for key in product((least, most), (arrp, other))):
+                ends = [wide[ratio][arrp] - wide[ratio][other] for ratio in (least, most)]
+                change = paired((ends[1] - ends[0]).dropna().to_numpy(float), margin)
+                if change.n > 1:
+                    low, high = (write("low", end) for end in change.interval)
+                    shown = "significant" if change.interval.sign else "not significant"
+                    text += (
+                        f"; from {least:g} : 1 the difference changed by "
+                        f"{write('difference', change.mean)} ({low} to {high}, {shown})"
+                    )
+            said.append(text)
+    return sorted(said)

@@ -47,7 +47,7 @@ class Subject:
     @property
     def images(self) -> list[str]:
         """The figures of the best epoch's answers: of classes, then of numbers."""
-        forms = {task: answer_form(node.get("head")) for task, node in self.tasks.items()}
+        forms = {task: answer_form(node.get("head") or {}) for task, node in self.tasks.items()}
         classes = [f"answers/confusion/{task}" for task, form in forms.items() if form[0]]
         return classes + [f"answers/scatter/{task}" for task, form in forms.items() if form[1]]
 

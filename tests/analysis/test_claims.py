@@ -31,11 +31,13 @@ def test_every_row_stands_beside_its_run(both: tuple[Comparison, Comparison], nu
     c = both[number == 3]
     found = claims.table(c, number)
     assert list(found["row"]) == [row.label for row in paper.rows(number)]
-    assert found["method"].notna().all() and found["command"].isna().all()
+    assert found["method"].notna().all()
+    assert found["command"].isna().all()
     for row, own in zip(paper.rows(number), found.to_dict("records"), strict=True):
         values = c.values[paper.PARAPHRASE if number == 3 else SCORE][own["method"]]
         name = paper.PARAPHRASE if number == 3 else SCORE
-        assert own[name] == values.mean() and own[f"{name}_sd"] == values.std()
+        assert own[name] == values.mean()
+        assert own[f"{name}_sd"] == values.std()
         assert own[f"{name}.printed"] == (row.tasks["qqp"] if number == 3 else row.score)
         assert own["notes"] == row.footnotes
     assert found["minutes_ratio"].iloc[0] == 1
@@ -99,7 +101,8 @@ def test_another_metric_is_another_experiment(tmp_path: Path) -> None:
 
 def judged(root: Path) -> dict[int, str]:
     found, evidence = claims.claims(Comparison(root))
-    assert set(evidence["claim"]) <= set(found["claim"]) and not evidence["exploratory"].any()
+    assert set(evidence["claim"]) <= set(found["claim"])
+    assert not evidence["exploratory"].any()
     for _, own in evidence.groupby("claim"):  # a claim's contrasts are a family
         if own["p"].notna().all():
             assert own["p_holm"].min() == pytest.approx(min(1, len(own) * own["p"].min()))

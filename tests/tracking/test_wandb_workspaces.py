@@ -109,13 +109,16 @@ def test_they_are_saved_in_the_account_s_own_entity(monkeypatch: pytest.MonkeyPa
         return self
 
     monkeypatch.setattr(wandb, "login", lambda **_: True)
-    monkeypatch.setattr(wandb, "Api", lambda **_: SimpleNamespace(
-        default_entity="me", create_project=lambda *names: saved.append(("project", "/".join(names)))
-    ))  # fmt: skip
+
+    def project(name: str, entity: str) -> None:
+        saved.append(("project", f"{entity}/{name}"))
+
+    api = SimpleNamespace(default_entity="me", create_project=project)
+    monkeypatch.setattr(wandb, "Api", lambda **_: api)
     monkeypatch.setattr(publishing.ws.Workspace, "save", save)
     monkeypatch.setattr(publishing.ws.Workspace, "url", "https://there")
     assert publishing.create(replace(SUBJECT, entity="")) == ["https://there"] * 2
-    assert saved == [("project", "mtl-bert/me"), *[("Workspace", "me/mtl-bert")] * 2]
+    assert saved == [("project", "me/mtl-bert"), *[("Workspace", "me/mtl-bert")] * 2]
 
 
 def test_what_w_and_b_refuses_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
