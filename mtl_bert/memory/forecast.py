@@ -17,6 +17,7 @@ from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
+from mtl_bert.training.passes import passes
 
 if TYPE_CHECKING:
     from mtl_bert.sampling.usage import Work
@@ -60,6 +61,7 @@ def _forecast(
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,
+            one_pass=passes(wanted, model).one,
         )
     each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
     texts = ", ".join(f"{task} {tokens}" for task, tokens in lengths.items())
@@ -103,9 +105,11 @@ def _items(
     state = "optimizer state" + ("" if found.optimizer_known else ", if like AdamW's")
     rows = max((len(work.examples) for work in works), default=0)
     largest = "nothing is trained"
-    if found.largest is not None:
-        task, count = found.largest
-        largest = f"{count} of {task} at once, {lengths[task]} tokens each"
+    if found.largest:
+        largest = " and ".join(
+            f"{count} of {task}, {lengths[task]} tokens each"
+            for task, count in found.largest.items()
+        )
     if device.type == "cpu":
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     else:

@@ -8,6 +8,7 @@ attention kernels look across their borders without a word.)
 Shapes: S sequences, N tokens over all of them, T tokens of the longest, H heads, D features.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def pack(encoder: PreTrainedModel) -> bool:
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
         return True
-    batch = _sample(encoder)
+    batch = sample(encoder, SAMPLE)
     training, before = encoder.training, encoder.config._attn_implementation
     encoder.train(False)
     with torch.inference_mode():
@@ -140,8 +141,8 @@ def _first_position(encoder: PreTrainedModel) -> int:
     return 0 if padding is None else int(padding) + 1
 
 
-def _sample(encoder: PreTrainedModel) -> Batch:
-    """Sequences of different lengths, without the padding token."""
-    lengths = np.array(SAMPLE)
-    tokens = (_padding(encoder) + 1 + np.arange(lengths.sum())) % encoder.config.vocab_size
-    return Batch.of(lengths, tokens, None, None, np.arange(len(lengths)))
+def sample(encoder: PreTrainedModel, lengths: Sequence[int]) -> Batch:
+    """Sequences of such lengths, without the padding token, on the encoder's device."""
+    tokens = (_padding(encoder) + 1 + np.arange(sum(lengths))) % encoder.config.vocab_size
+    batch = Batch.of(np.array(lengths), tokens, None, None, np.arange(len(lengths)))
+    return batch.to(encoder.device)
