@@ -77,7 +77,7 @@ def pack(encoder: PreTrainedModel) -> bool:
     An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
     its padded ones on a small sample.
     """
-    if encoder.config.model_type not in PACKABLE:
+    if not _is_packable(encoder):
         return False
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
@@ -118,15 +118,25 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
+    mask = batch.mask
+    attention_mask: Tensor | None = mask
+    if mask.is_cuda and encoder.config._attn_implementation == "sdpa" and _is_packable(encoder):
+        # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
+        padded = mask.numel() > len(batch.input_ids)
+        attention_mask = mask[:, None, None] if padded else None
     output = encoder(
         input_ids=batch.padded(batch.input_ids, _padding(encoder)),
-        attention_mask=batch.mask,
+        attention_mask=attention_mask,
         **segments,
     )
     pooled = getattr(output, "pooler_output", None)
     if pooled is None:  # an encoder without a pooler: the first token's vector
         pooled = output.last_hidden_state[:, 0]
     return torch.as_tensor(pooled)
+
+
+def _is_packable(encoder: PreTrainedModel) -> bool:
+    return encoder.config.model_type in PACKABLE
 
 
 def _padding(encoder: PreTrainedModel) -> int:
