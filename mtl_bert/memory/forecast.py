@@ -17,6 +17,7 @@ from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
+from mtl_bert.training.build import mean_tokens
 from mtl_bert.training.passes import passes
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def _forecast(
         text_model = make_text_model(settings, make_tasks(settings), source)
     model, tokenize = text_model.model, text_model.tokenize
     lengths = {task: _longest(tokenize, table) for task, table in tables.items()}
+    # Spread over a training set, so that the mean is about the one that a run will find.
+    some = {
+        task: tokenize(table.take(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)))
+        for task, table in tables.items()
+    }
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device=device)
         found = estimate(
@@ -61,7 +67,7 @@ def _forecast(
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,
-            one_pass=passes(wanted, model).one,
+            one_pass=passes(wanted, model, settings.batch_size * mean_tokens(some)).one,
         )
     each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
     texts = ", ".join(f"{task} {tokens}" for task, tokens in lengths.items())

@@ -62,12 +62,12 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, task: str, batch: Batch) -> Tensor:
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""
-        return self._answers(task, batch, self.pooled(self._encoders(task)[0], batch))
+        return self.answers(task, batch, self.pooled(self._encoders(task)[0], batch))
 
     def together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """The same for several tasks that share the encoder, in one pass through it."""
         pooled = self.pooled_together(batches)
-        return {task: self._answers(task, batch, pooled[task]) for task, batch in batches.items()}
+        return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
 
     def pooled_together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """One vector for each sequence of several tasks, in one pass: [S, D] for each task."""
@@ -85,7 +85,7 @@ class MultiTaskModel(nn.Module):
         """One vector for each sequence: [S, D]."""
         return (pooled_packed if self.packs else pooled_padded)(encoder, batch)
 
-    def _answers(self, task: str, batch: Batch, pooled: Tensor) -> Tensor:
+    def answers(self, task: str, batch: Batch, pooled: Tensor) -> Tensor:
         """What a task's head says of its sequences, which were pooled to [S, D]."""
         if batch.per_example == 2:
             u, v = pooled[0::2], pooled[1::2]

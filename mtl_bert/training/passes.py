@@ -11,6 +11,12 @@ from mtl_bert.model.packing import sample
 from mtl_bert.surgery import GradientMatrix
 from mtl_bert.surgery.one_pass import obstacle
 
+MOST_TOKENS = {"cpu": 160, "cuda": 0}
+"""Tokens of a task's batch up to which one pass was measured to be faster (benchmarks/README.md).
+
+Beyond, the activations of all tasks together leave a CPU's cache. GPUs were not measured.
+"""
+
 TOLERANCE = 1e-3  # of a gradient's length; what is not one pass's to give is far off
 
 
@@ -38,10 +44,15 @@ class Passes:
         return f"{'one pass for all tasks' if self.one else 'a pass for each task'} ({self.why})"
 
 
-def passes(trainer: TrainerSettings, model: MultiTaskModel) -> Passes:
+def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Passes:
     """Choose by what is the same in every run of one command: never by a stopwatch.
 
     Dropout draws other masks in one pass than in several, so the choice decides numbers.
+
+    Args:
+        trainer: the settings.
+        model: the model, as it is trained.
+        tokens: of a task's batch, in the mean over tasks.
     """
     if trainer.passes == "per_task":
         return Passes(False, "trainer.passes=per_task")
@@ -53,9 +64,9 @@ def passes(trainer: TrainerSettings, model: MultiTaskModel) -> Passes:
         return Passes(False, "one would give other gradients with this encoder")
     if trainer.passes == "one":
         return Passes(True, "trainer.passes=one")
-    if not model.packs and not on_gpu(trainer.accelerator):
-        return Passes(False, "in one, short texts would be padded to the longest", chosen=True)
-    return Passes(True, "faster, with the same gradients", chosen=True)
+    most = MOST_TOKENS["cuda" if on_gpu(trainer.accelerator) else "cpu"]
+    count = f"a batch has {tokens:.0f} tokens on average, one is faster up to {most}"
+    return Passes(model.packs and tokens <= most, count, chosen=True)
 
 
 def _same_rows(model: MultiTaskModel) -> bool:

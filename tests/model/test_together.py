@@ -23,7 +23,7 @@ from mtl_bert.config.settings import TrainerSettings
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix
-from mtl_bert.training.passes import Passes, passes
+from mtl_bert.training.passes import MOST_TOKENS, Passes, passes
 from mtl_bert.training.step import task_loss
 from tests.factories import make_task
 from tests.model.test_packing import ENCODERS, SIZES, make_batch
@@ -98,7 +98,7 @@ def test_every_kind_of_encoder_gives_the_rows_of_several_passes(kind: str, packs
     if packs and kind not in ENCODERS:
         pytest.skip("is padded")
     model = make_model(kind, packs=packs).double()
-    assert passes(TrainerSettings(passes="one"), model).one
+    assert passes(TrainerSettings(passes="one"), model, 9e9).one
     found, expected = (rows(model, ragged(model), one=one) for one in (True, False))
     assert any(entry is not None for entry in found[0])
     for row, reference in zip(found, expected, strict=True):
@@ -131,21 +131,25 @@ def test_in_half_precision_rows_are_as_far_off_as_those_of_several_passes(packs:
 @pytest.mark.parametrize("kind", OTHERS)
 def test_an_encoder_that_shares_something_between_examples_takes_a_pass_for_each(kind: str) -> None:
     """Distances between tokens, whose table is looked up once for a whole batch."""
-    chosen = passes(TrainerSettings(passes="one"), make_model(kind))
+    chosen = passes(TrainerSettings(passes="one"), make_model(kind), 1)
     assert str(chosen) == "a pass for each task (one would give other gradients with this encoder)"
 
 
 def test_the_choice_and_its_reason() -> None:
     auto, one = TrainerSettings(accelerator="cpu"), TrainerSettings(passes="one")
     packed = make_model("bert", packs=True)
-    assert passes(auto, packed) == Passes(True, "faster, with the same gradients", chosen=True)
-    assert not passes(auto, make_model("bert")).one
-    assert not passes(one, make_model("bert", encoder_per_task=True)).one
-    assert not passes(TrainerSettings(passes="per_task"), packed).one
+    most = MOST_TOKENS["cpu"]
+    assert passes(auto, packed, most).one
+    assert passes(auto, packed, most).chosen
+    assert not passes(auto, packed, most + 1).one
+    assert not passes(auto, make_model("bert"), 1).one  # short texts would be padded to the longest
+    assert not passes(one, make_model("bert", encoder_per_task=True), 1).one
+    assert not passes(TrainerSettings(passes="per_task"), packed, 1).one
     packed.encoder.encoder.layer[0].attention.output.dense.weight.register_hook(lambda g: g)
-    assert "encoder.encoder.layer.0.attention.output.dense (Linear)" in str(passes(one, packed))
+    layer = "encoder.encoder.layer.0.attention.output.dense (Linear)"
+    assert layer in str(passes(one, packed, 1))
     with torch.device("meta"):
-        assert passes(one, make_model("bert")).one
+        assert passes(one, make_model("bert"), 1).one
 
 
 @pytest.mark.parametrize("chosen", [True, False])
