@@ -57,6 +57,7 @@ def _forecast(
         task: tokenize(table.take(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)))
         for task, table in tables.items()
     }
+    one_pass = passes(wanted, model, settings.batch_size * mean_tokens(some)).one
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device=device)
         found = estimate(
@@ -67,7 +68,7 @@ def _forecast(
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,
-            one_pass=passes(wanted, model, settings.batch_size * mean_tokens(some)).one,
+            one_pass=one_pass,
         )
     each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
     texts = ", ".join(f"{task} {tokens}" for task, tokens in lengths.items())
