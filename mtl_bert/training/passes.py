@@ -11,7 +11,7 @@ from mtl_bert.model.packing import sample
 from mtl_bert.surgery import GradientMatrix
 from mtl_bert.surgery.one_pass import obstacle
 
-MOST_TOKENS = {"cpu": 300, "cuda": 0}
+MOST_TOKENS = {"cpu": 160, "cuda": 0}
 """Tokens of a task's batch up to which one pass was measured to be faster (benchmarks/README.md).
 
 Beyond, the activations of all tasks together leave a CPU's cache. GPUs were not measured.
