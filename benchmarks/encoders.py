@@ -82,4 +82,4 @@ def losses(net: MultiTaskModel, step: dict[str, Batch]) -> Iterator[tuple[str, T
     """Each task's loss, the next one's graph made when it is asked for."""
     for task, batch in step.items():
         assert batch.labels is not None
-        yield task, net.tasks[task].loss(net(task, batch), batch.labels)
+        yield task, net.tasks[task].loss(net(task, batch).float(), batch.labels)

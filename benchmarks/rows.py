@@ -5,25 +5,41 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torchjd.aggregation import PCGrad as TorchJDPCGrad
+from torchjd.autojac import jac_to_grad, mtl_backward
 
 from benchmarks.encoders import batches, losses, model
+from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, PCGrad, StepStats, Surgery
 from mtl_bert.surgery.gram import gram_matrix
+from mtl_bert.training.step import task_loss
 
 PCGRAD = PCGrad(include_self=True)
 PAPER = Surgery(PCGRAD, scope="all", reduction="mean")
 EXAMPLES = 8  # per task, the paper's
 Step = Callable[[], None]
+Batches = dict[str, Batch]
 
 
-def summed(net: MultiTaskModel, K: int) -> Step:
+class Case(NamedTuple):
+    """How batches are computed."""
+
+    examples: int = EXAMPLES  # per task
+    packed: bool = False
+    half: bool = False
+
+
+CASE = Case()
+
+
+def summed(net: MultiTaskModel, step: Batches) -> Step:
     """No surgery: gradients are added up as they come."""
-    step = batches(K, EXAMPLES, 0)
 
     def gradients() -> None:
         for _, loss in losses(net, step):
@@ -32,9 +48,9 @@ def summed(net: MultiTaskModel, K: int) -> Step:
     return gradients
 
 
-def matrix(net: MultiTaskModel, K: int, *, sparse: bool = True) -> Step:
+def matrix(net: MultiTaskModel, step: Batches, *, sparse: bool = True) -> Step:
     """Autograd's own tensors; embeddings in the rows that were touched."""
-    rows, step = GradientMatrix(list(net.parameters())), batches(K, EXAMPLES, 0)
+    rows = GradientMatrix(list(net.parameters()))
 
     def gradients() -> None:
         net.set_sparse_gradients(sparse)
@@ -46,16 +62,58 @@ def matrix(net: MultiTaskModel, K: int, *, sparse: bool = True) -> Step:
     return gradients
 
 
-def dense_tables(net: MultiTaskModel, K: int) -> Step:
+def dense_tables(net: MultiTaskModel, step: Batches) -> Step:
     """Autograd's own tensors; embeddings like everything else."""
-    return matrix(net, K, sparse=False)
+    return matrix(net, step, sparse=False)
 
 
-def copies(net: MultiTaskModel, K: int) -> Step:
+def one_plain_pass(net: MultiTaskModel, step: Batches) -> Step:
+    """No surgery: all tasks go through the encoder together, and their losses are added up."""
+
+    def gradients() -> None:
+        torch.autograd.backward(list(_joint_losses(net, step).values()))
+
+    return gradients
+
+
+def one_pass(net: MultiTaskModel, step: Batches) -> Step:
+    """All tasks together, each task's gradients into its row."""
+    rows = GradientMatrix(list(net.parameters()))
+
+    def gradients() -> None:
+        net.set_sparse_gradients(True)
+        with rows.one_pass(net.encoder, *net.sizes(step)):
+            rows.add_together(_joint_losses(net, step), dict.fromkeys(step, 1.0))
+        rows.combine(PAPER)
+        net.set_sparse_gradients(False)
+
+    return gradients
+
+
+def torchjd(net: MultiTaskModel, step: Batches) -> Step:
+    """TorchJD's multi-task backward: one forward pass, K backward passes through the encoder."""
+
+    def gradients() -> None:
+        pooled = net.pooled_together(step)
+        values = _joint_losses(net, step, pooled)
+        mtl_backward(list(values.values()), features=list(pooled.values()), parallel_chunk_size=1)
+        shared = [p for p in net.parameters() if getattr(p, "jac", None) is not None]
+        jac_to_grad(shared, TorchJDPCGrad())
+
+    return gradients
+
+
+def _joint_losses(
+    net: MultiTaskModel, step: Batches, pooled: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    pooled = net.pooled_together(step) if pooled is None else pooled
+    return {t: task_loss(net, t, b, net.answers(t, b, pooled[t])) for t, b in step.items()}
+
+
+def copies(net: MultiTaskModel, step: Batches) -> Step:
     """Autograd's tensors copied into one buffer [K, P] that stays."""
     parameters = list(net.parameters())
-    buffer, views = _flat(parameters, K)
-    step = batches(K, EXAMPLES, 0)
+    buffer, views = _flat(parameters, len(step))
 
     def gradients() -> None:
         for row, (_, loss) in zip(views, losses(net, step), strict=True):
@@ -67,11 +125,10 @@ def copies(net: MultiTaskModel, K: int) -> Step:
     return gradients
 
 
-def accumulated(net: MultiTaskModel, K: int) -> Step:
+def accumulated(net: MultiTaskModel, step: Batches) -> Step:
     """Autograd adds to views into one buffer [K, P] that stays."""
     parameters = list(net.parameters())
-    buffer, views = _flat(parameters, K)
-    step = batches(K, EXAMPLES, 0)
+    buffer, views = _flat(parameters, len(step))
 
     def gradients() -> None:
         buffer.zero_()
@@ -106,24 +163,31 @@ def _combine(buffer: Tensor, parameters: list[Parameter], views: list[list[Tenso
         parameter.grad = view
 
 
-WAYS: Mapping[str, Callable[[MultiTaskModel, int], Step]] = {
+WAYS: Mapping[str, Callable[[MultiTaskModel, Batches], Step]] = {
     "no surgery": summed,
     "no surgery, again": summed,
+    "no surgery, one pass": one_plain_pass,
     "surgery": matrix,
+    "surgery, one pass": one_pass,
+    "surgery, TorchJD": torchjd,
     "surgery, dense tables": dense_tables,
     "surgery, copied rows": copies,
     "surgery, accumulated rows": accumulated,
 }
 
 
-def whole_steps(ways: Iterable[str], size: str, K: int) -> dict[str, Step]:
-    """For each way, K forward and backward passes and AdamW; all of one model."""
+def whole_steps(ways: Iterable[str], size: str, K: int, case: Case = CASE) -> dict[str, Step]:
+    """For each way, forward and backward passes and AdamW; all of one model."""
     net = model(size, K)
+    if case.packed:
+        assert net.pack()
     optimizer = torch.optim.AdamW(net.parameters(), fused=True)
+    step = batches(K, case.examples, 0)
 
     def whole(gradients: Step) -> None:
         optimizer.zero_grad(set_to_none=True)
-        gradients()
+        with torch.autocast("cpu", torch.bfloat16, enabled=case.half):
+            gradients()
         optimizer.step()
 
-    return {way: partial(whole, WAYS[way](net, K)) for way in ways}
+    return {way: partial(whole, WAYS[way](net, step)) for way in ways}

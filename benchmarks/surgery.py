@@ -5,9 +5,10 @@ Prints, measured side by side in one run:
 - the time and the extra memory of combining given gradients by PCGrad: ours, TorchJD's aggregator
   on a ready matrix, and the usual dense implementation (flatten, copy, K² products and updates over
   all parameters); and how far that is from the time that the bytes which must move take;
-- the time and the memory of a whole step (K forward and backward passes, surgery, AdamW) against
-  the same step with gradients that are just added up, with that step against itself as control, and
-  against the other ways to keep the rows that were tried (`benchmarks/rows.py`);
+- the time and the memory of a whole step (K forward and backward passes, or one, surgery, AdamW)
+  against the same step with gradients that are just added up, in K passes and in one, with that
+  step against itself as control, and against TorchJD and the other ways to keep the rows that were
+  tried (`benchmarks/rows.py`);
 - how far our update is from the dense one's in float64 in the same projection order.
 
 `benchmarks/README.md` has what was measured.
@@ -16,6 +17,7 @@ Prints, measured side by side in one run:
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
@@ -39,7 +41,7 @@ from benchmarks.measure import (
     ratio,
     resident,
 )
-from benchmarks.rows import EXAMPLES, PAPER, WAYS, whole_steps
+from benchmarks.rows import CASE, EXAMPLES, PAPER, WAYS, Case, whole_steps
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, LocalRows
 from mtl_bert.surgery.rows import GradientRows
@@ -159,21 +161,22 @@ COMBINERS: Mapping[str, Callable[[MultiTaskModel, int], Prepare]] = {
 # Memory is measured in a process of its own.
 
 
-def extra_memory(kind: str, name: str, size: str, K: int) -> int:
+def extra_memory(kind: str, name: str, size: str, K: int, case: Case = CASE) -> int:
     """Bytes beyond the ready gradients, or of a step beyond the imported libraries."""
     if kind == "combine":
         work = COMBINERS[name](model(size, K), K)()
         before = resident()
         return peak_of(work) - before
     before = resident()
-    take = whole_steps([name], size, K)[name]
+    take = whole_steps([name], size, K, case)[name]
     take()  # the optimizer's moments are made here
     return peak_of(lambda: [take() for _ in range(3)]) - before
 
 
-def measured_memory(kind: str, name: str, size: str, K: int) -> int:
+def measured_memory(kind: str, name: str, size: str, K: int, case: Case = CASE) -> int:
     """What ``extra_memory`` says in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.surgery", "--memory", kind, name, size, str(K)]
+    command += [f"--examples={case.examples}", *["--packed"] * case.packed, *["--half"] * case.half]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -197,17 +200,22 @@ def combining(size: str, K: int, rounds: int, speed: float) -> Iterator[list[str
         ]
 
 
-def stepping(size: str, K: int, rounds: int) -> Iterator[list[str]]:
+def stepping(
+    size: str, K: int, rounds: int, case: Case, clock: Callable[[], float]
+) -> Iterator[list[str]]:
     """Rows of the table of whole steps."""
-    steps = whole_steps(WAYS, size, K)
-    seconds = interleaved({way: partial(as_it_is, step) for way, step in steps.items()}, rounds)
+    steps = whole_steps(WAYS, size, K, case)
+    works = {way: partial(as_it_is, step) for way, step in steps.items()}
+    seconds = interleaved(works, rounds, clock)
+    works.clear()
     steps.clear()
-    memory = {way: measured_memory("step", way, size, K) for way in WAYS}
+    memory = {way: measured_memory("step", way, size, K, case) for way in WAYS}
     for way, times in seconds.items():
         yield [
             f"{size}, K={K}, {way}",
             f"{median(times) * 1e3:,.0f} ms",
             f"{ratio(seconds, way, 'no surgery'):.3f}",
+            f"{ratio(seconds, way, 'no surgery, one pass'):.3f}",
             f"{memory[way] / MEBI:,.0f} MiB",
             f"{memory[way] / memory['no surgery']:.2f}",
         ]
@@ -230,23 +238,31 @@ def main() -> None:
     parser.add_argument("--sizes", default="minilm,base", help=f"of {', '.join(SIZES)}")
     parser.add_argument("--tasks", default="3,8", help="numbers of tasks K")
     parser.add_argument("--rounds", type=int, default=9, help="of each contestant")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="of each task")
+    parser.add_argument("--packed", action="store_true", help="without padding")
+    parser.add_argument("--half", action="store_true", help="in bf16")
+    parser.add_argument("--threads", type=int, help="torch's own choice if left out")
+    parser.add_argument("--cpu-time", action="store_true", help="for a machine that is not idle")
     parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    case = Case(options.examples, options.packed, options.half)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    clock = time.process_time if options.cpu_time else time.perf_counter
     if options.memory:
         kind, name, size, K = options.memory
-        print(extra_memory(kind, name, size, int(K)))
+        print(extra_memory(kind, name, size, int(K), case))
         return
     sizes, tasks = options.sizes.split(","), [int(K) for K in options.tasks.split(",")]
     speed = bandwidth()
     console = Console()
     console.print(f"{machine()}; memory moves {speed / 1e9:.1f} GB/s", highlight=False)
     combined = Table("combining K ready gradients", "time", "÷ ours", "÷ limit", "extra memory")
-    stepped = Table("a whole step", "time", "÷ without", "memory", "÷ without")
+    stepped = Table("a whole step", "time", "÷ without", "÷ one pass", "memory", "÷ without")
     for size in sizes:
         for K in tasks:
             for row in combining(size, K, options.rounds, speed):
                 combined.add_row(*row)
-            for row in stepping(size, K, options.rounds):
+            for row in stepping(size, K, options.rounds, case, clock):
                 stepped.add_row(*row)
     console.print(combined, stepped)
     console.print(f"float64, against the dense update: {parity(sizes[0], 3):.1e}", highlight=False)

@@ -1,4 +1,4 @@
-"""Write an encoder with weights in fp16, half as large: ``python -m benchmarks.gpu.carry FROM TO``."""
+"""Write an encoder with weights in fp16, half as large: python -m benchmarks.gpu.carry FROM TO."""
 
 import shutil
 import sys

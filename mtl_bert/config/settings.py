@@ -133,8 +133,8 @@ class TrainerSettings(_Settings):
     """Compute without padding, with the same results to rounding. null: on CPUs only."""
     passes: Literal["auto", "one", "per_task"] = _setting("auto", "per_task")
     """Passes through the encoder in a step with several tasks: one for all, or one for each. The
-    gradients are the same to rounding; dropout draws other masks. auto: one where that is faster,
-    by a rule that depends on settings and encoder alone (docs/one-pass.md)."""
+    gradients are the same to rounding; dropout draws other masks. auto: one where batches are so
+    small that it is faster, by their tokens."""
     gradient_clip_val: Positive | None = _setting(None, "1.0")
     """Largest norm of the combined gradient; a longer one is scaled down. null: no limit."""
     num_workers: Annotated[int, Field(strict=True, ge=0, le=1024)] = _setting(0, "2")

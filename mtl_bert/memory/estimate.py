@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.surgery import GradientMatrix
 from mtl_bert.surgery.freezing import frozen_names
 from mtl_bert.training.step import task_loss
 
@@ -40,7 +41,7 @@ class Estimate:
     gradients: int  # the tasks' rows
     combined: int  # dense tables that sparse gradients are combined into; all else is in a row
     activations: int  # what autograd keeps of examples that go through the model at once
-    largest: tuple[str, int] | None  # task with most of them, its examples; None trains nothing
+    largest: dict[str, int]  # the tasks with most of them, their examples; empty trains nothing
     step: int  # all at once, at most, in a training step
     validation: int  # the same in a validation
 
@@ -54,6 +55,7 @@ def estimate(
     eval_batch_size: int,
     precision: str = "32-true",
     processes: int = 1,
+    one_pass: bool = False,
 ) -> Estimate:
     """Estimate the memory of one process.
 
@@ -65,6 +67,7 @@ def estimate(
         eval_batch_size: examples of a validation's batch.
         precision: as ``trainer.precision``.
         processes: how many average their rows, which then wait in a buffer.
+        one_pass: all tasks of a step go through the encoder together.
     """
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     sparse = processes == 1 and next(iter(parameters.values())).device.type == "cpu"
@@ -77,7 +80,7 @@ def estimate(
             parameter.requires_grad_(name not in frozen)
         free = [name for name in parameters if name not in frozen]
         trained |= {name for name in free for task in work.examples if model.reaches(task, name)}
-        steps.append(rows_of_a_step(model, work, batch_of, precision, processes))
+        steps.append(rows_of_a_step(model, work, batch_of, precision, processes, one_pass))
     update = optimizer_step(
         optimizer(parameters.values()), [parameters[n] for n in sorted(trained)]
     )
@@ -96,7 +99,7 @@ def estimate(
         gradients=max((step.rows for step in steps), default=0),
         combined=combined,
         activations=heaviest.activations if heaviest else 0,
-        largest=heaviest.largest if heaviest else None,
+        largest=heaviest.largest if heaviest else {},
         step=held + max([kept + update.scratch, *(step.peak for step in steps)]),
         validation=held + kept + max(asked),
     )
@@ -113,7 +116,7 @@ class StepRows(NamedTuple):
     rows: int  # all gradients together
     kept: int  # of which stay until the next step
     activations: int  # most that autograd keeps at once
-    largest: tuple[str, int]  # the task with most activations, and how many examples
+    largest: dict[str, int]  # the tasks with most activations, and how many examples
     peak: int  # the most at once, until the rows are combined
 
 
@@ -123,14 +126,23 @@ def rows_of_a_step(
     batch_of: Callable[[str, int], Batch],
     precision: str,
     processes: int = 1,
+    one_pass: bool = False,
 ) -> StepRows:
     """Take every task of a step forward and backward, counting; frozen is what is in such a step.
 
-    Several processes copy each row into a buffer, which holds all rows of the step.
+    Args:
+        model: its parameters are frozen as they are in such a step.
+        work: the step.
+        batch_of: a task and a number -> so many of its examples.
+        precision: as ``trainer.precision``.
+        processes: several copy each row into a buffer, which holds all rows of the step.
+        one_pass: all tasks go through the encoder together.
     """
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     batches = {task: batch_of(task, count) for task, count in work.examples.items()}
+    if one_pass and len(batches) > 1:
+        return _together(model, work, batches, precision)
     live, rows = LiveBytes(there), dict[str, list[Tensor]]()
     sizes, activations = dict[str, int](), dict[str, int]()
     model.train()
@@ -157,8 +169,37 @@ def rows_of_a_step(
         rows=together,
         kept=max(sizes.values()) if processes == 1 else together,
         activations=activations[largest],
-        largest=(largest, work.examples[largest]),
+        largest={largest: work.examples[largest]},
         peak=max(live.peak, combining) if processes == 1 else live.peak + together,
+    )
+
+
+def _together(
+    model: MultiTaskModel, work: "Work", batches: dict[str, Batch], precision: str
+) -> StepRows:
+    """The same for one pass, whose rows stay; several processes' buffer is about as large."""
+    there = [*model.parameters(), *model.buffers()]
+    matrix = GradientMatrix([p for p in model.parameters() if p.requires_grad])
+    live, activations, taken = LiveBytes(there), 0, list[list[Tensor]]()
+    model.train()
+    with computing(there[0].device, precision), live:
+        for _ in range(min(work.parts, 2)):
+            before = live.now
+            with matrix.one_pass(model.encoder, *model.sizes(batches)):
+                outputs = model.together(batches)
+                losses = {t: task_loss(model, t, batches[t], outputs[t]) for t in batches}
+                activations = live.now - before
+                matrix.add_together(losses, dict.fromkeys(losses, 1.0))
+            del outputs, losses
+            taken.append([e for row in matrix.take().rows for e in row if e is not None])
+        touched = size(entry for rows in taken for entry in rows if entry.is_sparse)
+        combining = live.now + 2 * touched
+    return StepRows(
+        rows=size(taken[0]),
+        kept=size(taken[0]),
+        activations=activations,
+        largest=dict(work.examples),
+        peak=max(live.peak, combining),
     )
 
 

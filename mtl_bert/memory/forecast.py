@@ -16,6 +16,8 @@ from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
+from mtl_bert.training.build import mean_tokens
+from mtl_bert.training.passes import passes
 from mtl_bert.utils.errors import first_line
 
 if TYPE_CHECKING:
@@ -49,6 +51,12 @@ def _forecast(
         text_model = make_text_model(settings, make_tasks(settings), source)
     model, tokenize = text_model.model, text_model.tokenize
     lengths = {task: _longest(tokenize, table) for task, table in tables.items()}
+    # Spread over a training set, so that the mean is about the one that a run will find.
+    some = {
+        task: tokenize(table.take(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)))
+        for task, table in tables.items()
+    }
+    one_pass = passes(wanted, model, settings.batch_size * mean_tokens(some)).one
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device=device)
         found = estimate(
@@ -59,6 +67,7 @@ def _forecast(
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,
+            one_pass=one_pass,
         )
     each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
     texts = ", ".join(f"{task} {tokens}" for task, tokens in lengths.items())
@@ -102,9 +111,11 @@ def _items(
     state = "optimizer state" + ("" if found.optimizer_known else ", if like AdamW's")
     rows = max((len(work.examples) for work in works), default=0)
     largest = "nothing is trained"
-    if found.largest is not None:
-        task, count = found.largest
-        largest = f"{count} of {task} at once, {lengths[task]} tokens each"
+    if found.largest:
+        largest = " and ".join(
+            f"{count} of {task}, {lengths[task]} tokens each"
+            for task, count in found.largest.items()
+        )
     if device.type == "cpu":
         installed = usable_memory()
     else:

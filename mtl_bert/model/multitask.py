@@ -70,16 +70,18 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, task: str, batch: Batch) -> Tensor:
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""
-        return self._answers(task, batch, self.pooled(task, batch))
+        return self.answers(task, batch, self.pooled(task, batch))
 
     def together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """The same for several tasks that share the encoder, in one pass through it."""
+        pooled = self.pooled_together(batches)
+        return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
+
+    def pooled_together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
+        """One vector for each sequence of several tasks, in one pass: [S, D] for each task."""
         pooled = self.pooled(next(iter(batches)), Batch.joined(list(batches.values())))
         parts = torch.split(pooled, [batch.sequences for batch in batches.values()])
-        return {
-            task: self._answers(task, batch, part)
-            for (task, batch), part in zip(batches.items(), parts, strict=True)
-        }
+        return dict(zip(batches, parts, strict=True))
 
     def sizes(self, batches: Mapping[str, Batch]) -> tuple[dict[str, int], dict[str, int] | None]:
         """What the encoder sees of each task in ``together``: sequences, and tokens end to end."""
@@ -87,7 +89,7 @@ class MultiTaskModel(nn.Module):
         tokens = {task: len(batch.input_ids) for task, batch in batches.items()}
         return sequences, tokens if self.packs else None
 
-    def _answers(self, task: str, batch: Batch, pooled: Tensor) -> Tensor:
+    def answers(self, task: str, batch: Batch, pooled: Tensor) -> Tensor:
         """What a task's head says of its sequences, which were pooled to [S, D]."""
         if batch.per_example == 2:
             u, v = pooled[0::2], pooled[1::2]

@@ -8,6 +8,7 @@ attention kernels look across their borders without a word.)
 Shapes: S sequences, N tokens over all of them, T tokens of the longest, H heads, D features.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,12 @@ def pack(encoder: PreTrainedModel) -> bool:
     An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
     its padded ones on a small sample.
     """
-    if getattr(encoder.config, "model_type", None) not in PACKABLE:
+    if not _is_packable(encoder):
         return False
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
         return True
-    batch = _sample(encoder)
+    batch = sample(encoder, SAMPLE)
     training, before = encoder.training, encoder.config._attn_implementation
     encoder.train(False)
     with torch.inference_mode():
@@ -117,15 +118,25 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
+    mask = batch.mask
+    attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
+    if mask.is_cuda and encoder.config._attn_implementation == "sdpa" and _is_packable(encoder):
+        # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
+        padded = mask.numel() > len(batch.input_ids)
+        attention_mask = mask[:, None, None] if padded else None
     output = encoder(
         input_ids=batch.padded(batch.input_ids, _padding(encoder)),
-        attention_mask=batch.mask.long(),  # as tokenizers give it: some encoders subtract from it
+        attention_mask=attention_mask,
         **segments,
     )
     pooled = getattr(output, "pooler_output", None)
     if pooled is None:  # an encoder without a pooler: the first token's vector
         pooled = output.last_hidden_state[:, 0]
     return torch.as_tensor(pooled)
+
+
+def _is_packable(encoder: PreTrainedModel) -> bool:
+    return getattr(encoder.config, "model_type", None) in PACKABLE
 
 
 def _padding(encoder: PreTrainedModel) -> int:
@@ -146,8 +157,8 @@ def position_table(encoder: nn.Module) -> tuple[int, int | None]:
     return 0, limit if limit is None or limit > 0 else None  # XLNet's is -1
 
 
-def _sample(encoder: PreTrainedModel) -> Batch:
-    """Sequences of different lengths, without the padding token."""
-    lengths = np.array(SAMPLE)
-    tokens = (_padding(encoder) + 1 + np.arange(lengths.sum())) % encoder.config.vocab_size
-    return Batch.of(lengths, tokens, None, None, np.arange(len(lengths)))
+def sample(encoder: PreTrainedModel, lengths: Sequence[int]) -> Batch:
+    """Sequences of such lengths, without the padding token, on the encoder's device."""
+    tokens = (_padding(encoder) + 1 + np.arange(sum(lengths))) % encoder.config.vocab_size
+    batch = Batch.of(np.array(lengths), tokens, None, None, np.arange(len(lengths)))
+    return batch.to(encoder.device)

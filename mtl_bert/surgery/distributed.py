@@ -118,7 +118,7 @@ class AveragedRows(LocalRows):
             if processes:
                 rows[task][p] = self._entry(start, p)
         losses = list(self._buffer[layout.losses : layout.counts].clone())
-        return GradientRows(self._tasks, [tuple(row) for row in rows.values()], losses, True)
+        return GradientRows(self._tasks, list(rows.values()), losses, [self._buffer])
 
     def _lay_out_early(self) -> None:
         """Agree on the step's tasks, in the order of the first process that has them."""

@@ -21,7 +21,7 @@ from mtl_bert.surgery.gram import gram_matrices
 from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
 from mtl_bert.surgery.one_pass import Trunk
 from mtl_bert.surgery.result import StepResult
-from mtl_bert.surgery.rows import LocalRows
+from mtl_bert.surgery.rows import GradientRows, LocalRows
 from mtl_bert.surgery.sparse import TouchedRows
 
 SCOPES = ("all", "shared")
@@ -119,6 +119,10 @@ class GradientMatrix:
                     "mend the numbers, or take the tasks one by one"
                 )
 
+    def take(self) -> GradientRows:
+        """Return the rows as they are, and forget them."""
+        return self._rows.take()
+
     def combine(
         self,
         surgery: "Surgery",
@@ -137,7 +141,7 @@ class GradientMatrix:
             scale: that all rows have and the combined gradient shall not.
             parts: places of parameters whose Gram matrices are wanted by themselves, by name.
         """
-        tasks, rows, losses, overwritable = self._rows.take()
+        tasks, rows, losses, kept = self._rows.take()
         if not tasks:
             raise ValueError(
                 "expected the loss of at least one task in a step, found none; "
@@ -165,7 +169,7 @@ class GradientMatrix:
             return StepResult(tasks, read, finite, stats.gram, None)
         weights = weights_of(surgery.method, stats, generator)
         plain = torch.ones_like(weights)
-        own = None if overwritable else _storages_of_one_entry(columns)
+        own = _overwritable(columns, kept)
         for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
             factors = (weights if weighted else plain) / scale
             if column.shared and averages:
@@ -183,7 +187,7 @@ class GradientMatrix:
         Args:
             scale: that the row has and the gradient shall not.
         """
-        tasks, rows, losses, overwritable = self._rows.take()
+        tasks, rows, losses, kept = self._rows.take()
         if len(tasks) != 1:
             raise ValueError(
                 f"expected the loss of a single task in a phase without surgery, found "
@@ -191,7 +195,7 @@ class GradientMatrix:
             )
         (row,), (loss,) = rows, losses
         columns = [self._column(p, [entry]) for p, entry in enumerate(row)]
-        own = None if overwritable else _storages_of_one_entry(columns)
+        own = _overwritable(columns, kept)
         reached = [e for column in columns for e in column.entries if e is not None]
         # Where fp32 cannot hold the square, no optimizer that keeps squares can use the gradient.
         norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
@@ -229,12 +233,12 @@ class _Column:
         """Whether every represented task reaches the parameter."""
         return all(entry is not None for entry in self.entries)
 
-    def combine(self, factors: Sequence[float], own: frozenset[int] | None) -> Tensor | None:
+    def combine(self, factors: Sequence[float], own: frozenset[int]) -> Tensor | None:
         """The weighted sum, written into the first entry where that is nobody else's.
 
         Args:
             factors: of the entries.
-            own: memory that may be written to; None is all.
+            own: memory that may be written to.
         """
         reached = [
             (entry, factor)
@@ -244,7 +248,7 @@ class _Column:
         if not reached:
             return None
         first, _ = reached[0]
-        total = first if own is None or _storage(first) in own else first.clone()
+        total = first if _storage(first) in own else first.clone()
         _weighted_sum([total, *(entry for entry, _ in reached[1:])], [f for _, f in reached])
         return total if self.table is None else self.table.expand(total)
 
@@ -265,14 +269,14 @@ def _pieces(entries: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
     return [entries]
 
 
-def _storages_of_one_entry(columns: Sequence[_Column]) -> frozenset[int]:
-    """The memory that holds one entry and nothing else.
+def _overwritable(columns: Sequence[_Column], kept: Sequence[Tensor]) -> frozenset[int]:
+    """The memory that holds one entry and nothing else, and what is kept for rows alone.
 
     Autograd may hand out one tensor as the gradient of two parameters, or views of one.
     """
     entries = [entry for column in columns for entry in column.entries if entry is not None]
     uses = Counter(map(_storage, entries))
-    return frozenset(
+    return frozenset(map(_storage, kept)) | frozenset(
         _storage(entry)
         for entry in entries
         if uses[_storage(entry)] == 1 and entry.untyped_storage().nbytes() == entry.nbytes

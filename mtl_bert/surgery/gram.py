@@ -119,14 +119,21 @@ def _summed(columns: Iterable[Column]) -> dict[tuple[int, ...], Tensor]:
 
 def _products(rows: Sequence[Tensor], room: Tensor) -> Tensor:
     """The dot products of k vectors, summed in float64 over blocks: [k, k]."""
-    whole = len(rows[0]) // BLOCK * BLOCK
+    K, P = len(rows), len(rows[0])
+    whole = P // BLOCK * BLOCK
     parts = [
         [row[:whole].view(-1, BLOCK) for row in rows],
         [row[whole:].view(1, -1) for row in rows],
     ]
-    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows[0].device)
+    total = torch.zeros(K, K, dtype=torch.float64, device=rows[0].device)
+    # Rows that lie one behind the other, as those of one pass do, need not be brought together.
+    stores = {row.untyped_storage().data_ptr() for row in rows}
+    starts = [row.storage_offset() for row in rows]
+    beside = K > 1 and len(stores) == 1 and starts == [starts[0] + k * P for k in range(K)]
     for part in parts:
-        for J in _gathered(part, room):
+        shape = len(part[0]), K, part[0].shape[1]
+        found = [part[0].as_strided(shape, (shape[2], P, 1))] if beside else _gathered(part, room)
+        for J in found:
             total += torch.bmm(J, J.mT).sum(0, dtype=torch.float64)
     return total
 

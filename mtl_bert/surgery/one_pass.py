@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,9 +114,8 @@ class Trunk:
             # BERT asks its pooler of packed sequences, for example, whose answer nobody looks at.
             # If somebody does, the gradient that autograd then has is found in ``add_together``.
             if not found:
-                return type(layer).forward(layer, x)
-            out: Tensor = rule.apply(layer, found, x, *parameters)  # type: ignore[no-untyped-call]
-            return out
+                return cast(Tensor, type(layer).forward(layer, x))
+            return cast(Tensor, rule.apply(layer, found, x, *parameters))  # type: ignore[no-untyped-call]
 
         try:
             for layer in self._layers:

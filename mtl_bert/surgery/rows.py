@@ -17,13 +17,13 @@ class GradientRows(NamedTuple):
         tasks: the K tasks that have one.
         rows: K of them.
         losses: of the tasks, K numbers on the device.
-        overwritable: nobody else uses the memory of the rows.
+        kept: memory of rows that nobody else uses.
     """
 
     tasks: tuple[str, ...]
     rows: Sequence[Row]
     losses: list[Tensor]
-    overwritable: bool
+    kept: Sequence[Tensor]
 
 
 class LocalRows:
@@ -32,7 +32,7 @@ class LocalRows:
     def __init__(self) -> None:
         self._rows: dict[str, dict[int, Tensor]] = {}
         self._losses: dict[str, Tensor] = {}
-        self._kept: dict[tuple[int, int], Tensor] = {}
+        self._kept: dict[int, Tensor] = {}
         self._length = 0
 
     def start(self, tasks: Sequence[str]) -> None:
@@ -59,14 +59,13 @@ class LocalRows:
     def put_product(self, task: str, p: int, g: Tensor, x: Tensor, weight: Tensor) -> None:
         """Add gᵀ x, the gradient of a weight from [N, out] and [N, in], to a task's row.
 
-        The memory of these rows is kept for the next step.
+        The memory of these rows, all tasks' of a weight one after another, is kept for later steps.
         """
         row = self._rows.setdefault(task, {})
-        place = list(self._rows).index(task), p
-        if place not in self._kept:
-            self._kept[place] = torch.empty_like(weight, memory_format=torch.contiguous_format)
-        kept = self._kept[place]
-        if p in row and row[p] is not kept:  # an embedding's table that is used as a matrix, too
+        if p not in self._kept or len(self._kept[p]) < len(self._rows):
+            self._kept[p] = weight.new_empty(len(self._rows), *weight.shape)
+        kept = self._kept[p][list(self._rows).index(task)]
+        if p in row and row[p].data_ptr() != kept.data_ptr():  # it came from elsewhere, so far
             self.put(task, p, (g.t() @ x).to(weight.dtype))
         elif g.dtype == weight.dtype:
             row[p] = torch.addmm(kept, g.t(), x, beta=float(p in row), out=kept)
@@ -76,6 +75,7 @@ class LocalRows:
     def take(self) -> GradientRows:
         """Return the step's gradients and losses, and forget them."""
         rows = [[row.get(p) for p in range(self._length)] for row in self._rows.values()]
-        taken = GradientRows(tuple(self._rows), rows, list(self._losses.values()), False)
+        losses, kept = list(self._losses.values()), list(self._kept.values())
+        taken = GradientRows(tuple(self._rows), rows, losses, kept)
         self.start(())
         return taken

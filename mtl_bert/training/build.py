@@ -145,7 +145,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
             settings.trainer.accumulate_grad_batches,
             settings.trainer.eval_batch_size,
         ),
-        passes=passes(settings.trainer, model),
+        passes=passes(settings.trainer, model, settings.batch_size * mean_tokens(train)),
         seed=settings.seed,
         log_every=settings.trainer.log_every_n_steps,
     )
@@ -212,6 +212,11 @@ class Replicas(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Leave the model unwrapped: averaging after surgery would be another method."""
+
+
+def mean_tokens(parts: Mapping[str, Encoded]) -> float:
+    """Tokens of an example, in the mean over tasks."""
+    return float(np.mean([part.lengths.mean() for part in parts.values()])) if parts else 0.0
 
 
 def _fp16_scaler(wanted: TrainerSettings) -> torch.amp.GradScaler | None:

@@ -85,7 +85,7 @@ class MultiTaskModule(LightningModule):
         return {
             "position": tuple(position),
             "steps": self.steps,
-            "passes": self.passes.way,
+            "one_pass": self.passes.one,
             "state_dict": self.state_dict(),
             "optimizer": self.trainer.optimizers[0].state_dict(),
             "scheduler": self._scheduler().state_dict(),
@@ -97,7 +97,7 @@ class MultiTaskModule(LightningModule):
         """Go on from a ``training_state`` when training begins."""
         self._resumed = state
         self.position, self.steps = Position(*state["position"]), state["steps"]
-        self.passes = self.passes.resumed(state["passes"])
+        self.passes.resume(state["one_pass"])
         self.load_state_dict(state["state_dict"])
         self.surgeon.load_state_dict(state["surgeon"])
         self.step_log.resume(state["log"])

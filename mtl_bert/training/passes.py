@@ -1,14 +1,26 @@
 """Whether a step's tasks go through the encoder together or one after another."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import torch
 
 from mtl_bert.config.settings import TrainerSettings
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.model.packing import sample
+from mtl_bert.surgery import GradientMatrix
 from mtl_bert.surgery.one_pass import obstacle
 
+MOST_TOKENS = {"cpu": 160, "cuda": 0}
+"""Tokens of a task's batch up to which one pass was measured to be faster (benchmarks/README.md).
 
-@dataclass(frozen=True)
+Beyond, the activations of all tasks together leave a CPU's cache. GPUs were not measured.
+"""
+
+TOLERANCE = 1e-3  # of a gradient's length; what is not one pass's to give is far off
+
+
+@dataclass
 class Passes:
     """How steps with several tasks go through the encoder.
 
@@ -22,34 +34,67 @@ class Passes:
     why: str
     chosen: bool = False
 
-    @property
-    def way(self) -> str:
-        """As ``trainer.passes`` has it."""
-        return "one" if self.one else "per_task"
-
-    def resumed(self, way: str) -> "Passes":
-        """The same for a run that went a way so far, and keeps to it where it may choose."""
-        if not self.chosen or way == self.way:
-            return self
-        return replace(self, one=way == "one", why="as the run began")
+    def resume(self, one: bool) -> None:
+        """Keep to the way that a run went so far, where the program may choose."""
+        if self.chosen and one != self.one:
+            self.one, self.why = one, "as the run began"
 
     def __str__(self) -> str:
         """A line of the log."""
         return f"{'one pass for all tasks' if self.one else 'a pass for each task'} ({self.why})"
 
 
-def passes(trainer: TrainerSettings, model: MultiTaskModel) -> Passes:
+def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Passes:
     """Choose by what is the same in every run of one command: never by a stopwatch.
 
     Dropout draws other masks in one pass than in several, so the choice decides numbers.
+
+    Args:
+        trainer: the settings.
+        model: the model, as it is trained.
+        tokens: of a task's batch, in the mean over tasks.
     """
-    layer = None if hasattr(model, "encoders") else obstacle(model.encoder)
+    if trainer.passes == "per_task":
+        return Passes(False, "trainer.passes=per_task")
     if hasattr(model, "encoders"):
         return Passes(False, "each has an encoder of its own")
-    if layer is not None:
-        return Passes(False, f"encoder.{layer} is of a type that one pass does not know")
-    if trainer.passes != "auto":
-        return Passes(trainer.passes == "one", f"trainer.passes={trainer.passes}")
-    if not model.packs and not on_gpu(trainer.accelerator):
-        return Passes(False, "together, shorter texts would be padded to the longest", chosen=True)
-    return Passes(True, "trainer.passes=auto", chosen=True)
+    if layer := obstacle(model.encoder):
+        return Passes(False, f"one does not know the type of encoder.{layer}")
+    if not _same_rows(model):
+        return Passes(False, "one would give other gradients with this encoder")
+    if trainer.passes == "one":
+        return Passes(True, "trainer.passes=one")
+    most = MOST_TOKENS["cuda" if on_gpu(trainer.accelerator) else "cpu"]
+    count = f"a batch has {tokens:.0f} tokens on average, one is faster up to {most}"
+    return Passes(model.packs and tokens <= most, count, chosen=True)
+
+
+def _same_rows(model: MultiTaskModel) -> bool:
+    """Whether the encoder's gradients in one pass are those of two, tried on a small sample."""
+    encoder, training = model.encoder, model.training
+    parameters = [p for p in encoder.parameters() if p.requires_grad]
+    if not parameters or parameters[0].is_meta:
+        return True
+    batches = {"a": sample(encoder, (7, 3)), "b": sample(encoder, (5,))}
+    ways = [GradientMatrix(parameters) for _ in range(2)]
+    model.eval()
+    try:
+        for task, batch in batches.items():
+            ways[0].add(task, model.pooled(task, batch).square().sum())
+        with ways[1].one_pass(encoder, *model.sizes(batches)):
+            pooled = model.pooled_together(batches)
+            losses = {task: part.square().sum() for task, part in pooled.items()}
+            ways[1].add_together(losses, dict.fromkeys(losses, 1.0))
+        each, one = (way.take().rows for way in ways)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    finally:
+        model.train(training)
+    for row, other in zip(each, one, strict=True):
+        if [entry is None for entry in row] != [entry is None for entry in other]:
+            return False
+        pairs = [(a, b) for a, b in zip(row, other, strict=True) if a is not None and b is not None]
+        length = torch.stack([a.norm() for a, _ in pairs]).norm()
+        if any((a - b).norm() > TOLERANCE * length for a, b in pairs):
+            return False
+    return True

@@ -23,7 +23,8 @@ LONG = ("data.scale=0.05", "B=160", "trainer.save_steps=null", "batch_size=8")
 def run(directory: Path, *overrides: str, hook: Any = lambda: None) -> int:
     def work() -> None:
         hook()
-        running.run(settings_of(*RUN, *LONG, *overrides), directory)
+        chosen = (*RUN, *LONG, "trainer.passes=per_task", *overrides)
+        running.run(settings_of(*chosen), directory)
 
     return in_a_fork(work)
 

@@ -321,7 +321,10 @@ def test_the_test_split_needs_no_labels(read):
         (b"\n\n", ["file.tsv", "an empty file"]),
         (b"\n\nid\tsentence\tlabel\n", ["file.tsv", "rows", "found 0"]),
         (b"id\tsentence\tlabel\n", ["file.tsv", "rows", "found 0"]),
-        (gzip.compress(b"id\tsentence\tlabel\na\tone\t1\n", mtime=0), ["file.tsv", "gzip", "unpack"]),
+        (
+            gzip.compress(b"id\tsentence\tlabel\na\tone\t1\n", mtime=0),
+            ["file.tsv", "gzip", "unpack"],
+        ),
         (b"PAR1\x15\x04", ["file.tsv", "Parquet"]),
         (b"PK\x03\x04\0\xff", ["file.tsv", "zip"]),
         (b"npy\0\1\2\n", ["file.tsv line 1", "a NUL byte"]),
