@@ -14,7 +14,7 @@ from mtl_bert.runs.results import RESULTS
 
 ROWS = {2: ("rr", "vanilla_16000", "annealed_16000", "random"), 4: ("glob(*)",)}
 SMOKE = (
-    "model=tiny", "data=demo", "data.scale=0.005", "B_scale=0.005", "epochs=1",
+    "model=tiny", "data=demo", "data.scale=0.005", "epochs=1",
     "trainer.accelerator=cpu", "trainer.threads=1",
 )  # fmt: skip
 PATIENCE = 40  # seconds for the runs to save when the time is over

@@ -157,6 +157,7 @@ def measure(
     precision: str,
     device: str,
     *,
+    warm: int,
     rounds: int,
     seconds: float,
 ) -> dict[str, Any]:
@@ -167,14 +168,14 @@ def measure(
         try:
             works[way.name] = contestant(way, size, K, examples, precision, device)
             with finished(device):
-                works[way.name](10)
+                works[way.name](warm)
         except Exception as error:  # what a way cannot do is part of the answer
             works.pop(way.name, None)
             failed[way.name] = f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
     began = time.perf_counter()
     with finished(device):
-        next(iter(works.values()))(10)
-    count = max(2, int(10 * seconds / max(time.perf_counter() - began, 1e-6)))
+        next(iter(works.values()))(warm)
+    count = max(1, int(warm * seconds / max(time.perf_counter() - began, 1e-6)))
     times: Mapping[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, take in works.items():
@@ -220,7 +221,7 @@ def throughput(device: str, out: Path, *, smoke: bool, limit: float) -> str:
             break
         each = measure(
             ways, size, K, examples, precision, device,
-            rounds=2 if smoke else 5, seconds=0.01 if smoke else 0.25,
+            warm=1 if smoke else 10, rounds=1 if smoke else 5, seconds=0.01 if smoke else 0.25,
         )  # fmt: skip
         found.append(each)
         (out / "throughput.json").write_text(json.dumps(found, indent=1), "utf-8")
