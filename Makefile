@@ -6,7 +6,7 @@ ARGS   ?=
 BENCH  ?= surgery own_loop processes throughput diagnoses startup memory scaling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo evidence browser bench build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo evidence browser bench gpu build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -86,6 +86,9 @@ browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-g
 
 bench: setup  ## Measure speed, start-up, memory and surgery (long); e.g. BENCH=startup ARGS="--rounds 3"
 	@set -e; for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+
+gpu: setup  ## What only a GPU can show, in 10 minutes: make gpu DIR=FOLDER ENCODER=FOLDER
+	$(BIN)/python -m benchmarks.gpu --data "$(DIR)" --encoder "$(ENCODER)" $(ARGS)
 
 build: setup  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

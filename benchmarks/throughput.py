@@ -91,11 +91,11 @@ def settings_of(overrides: Sequence[str]) -> Settings:
 def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseLoop]:
     """The contestants in the course's style that were chosen."""
     settings = settings_of([*overrides, "trainer.packing=false"])
-    tasks, source = make_tasks(settings), make(settings.data.source)
+    tasks, source = make_tasks(settings), make(settings.data.source, "data.source")
     tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
     loops, encoded = {}, None
     for name in filter(COURSE.__contains__, chosen):
-        text_model = make_text_model(settings, tasks, make(settings.model.source))
+        text_model = make_text_model(settings, tasks, make(settings.model.source, "model.source"))
         encoded = encoded or {t: text_model.tokenize(table) for t, table in tables.items()}
         loops[name] = CourseLoop(text_model, tables, encoded, settings.lr, COURSE[name])
     return loops

@@ -84,8 +84,10 @@ def load(encoder: str | None) -> tuple[Net, Callable[[Sequence[Example]], Batch]
     if encoder is None:
         tiny = Tiny(TINY)
         return Net(tiny.encoder()), partial(collate, tiny.tokenizer())
-    net = Net(AutoModel.from_pretrained(encoder))
-    return net.train(), partial(collate, AutoTokenizer.from_pretrained(encoder))
+    net = Net(AutoModel.from_pretrained(encoder, trust_remote_code=False))
+    return net.train(), partial(
+        collate, AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+    )
 
 
 def collate(tokenizer: Callable[..., BatchEncoding], examples: Sequence[Example]) -> Batch:

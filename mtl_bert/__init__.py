@@ -82,22 +82,24 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
 
     Args:
         overrides: settings as on the command line, KEY=VALUE each.
-        out: the run's folder. A run that is there and not finished goes on. None makes a new folder
-            below ``runs``, named by date, sampler and seed.
+        out: the run's folder. A run that is there goes on, or is opened if it has finished. None
+            makes a new folder below ``runs``, named by date, sampler and seed.
 
     Raises:
         UserError: a setting, data or a model that cannot be; one line says what to write instead.
     """
     from mtl_bert.config.command_line import compose
     from mtl_bert.runs.opened import Run
+    from mtl_bert.runs.results import CONFIG
     from mtl_bert.utils.logging import plain_messages
 
-    settings, directory = compose("train", overrides, out).run()
+    settings, directory = compose("train", overrides, out).run(CONFIG)
     plain_messages()
     # Torch takes seconds to import: settings that are wrong are refused before that.
     from mtl_bert.training.run import run
 
-    return Run.open(run(settings, directory))
+    directory = run(settings, directory)
+    return Run.open(directory, trust=directory)  # its configuration was written just now
 
 
 def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
@@ -113,10 +115,10 @@ def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
         UserError: a setting or data that cannot be; one line says what to write instead.
     """
     from mtl_bert.config.command_line import compose
-    from mtl_bert.config.compose import read_settings
+    from mtl_bert.config.compose import new_settings
     from mtl_bert.memory.preview import preview
 
-    return preview(read_settings(compose("train", overrides).config), sizes)
+    return preview(new_settings(compose("train", overrides).config), sizes)
 
 
 def __getattr__(name: str) -> Any:

@@ -46,9 +46,9 @@ def _kept() -> "Cache":
 
 
 def _list(kept: "Cache") -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from mtl_bert.utils.screen import Screen
 
     entries = kept.entries()
     print(f"{kept.place}: {_summed(entries)}")
@@ -60,12 +60,12 @@ def _list(kept: "Cache") -> None:
     for entry in entries:
         rows = entry.about.get("rows")
         table.add_row(
-            escape(str(entry.about.get("origin", f"{entry.path.name} (damaged)"))),
+            str(entry.about.get("origin", f"{entry.path.name} (damaged)")),
             "" if rows is None else f"{rows:,}",
             _written(entry.size),
             f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
         )
-    Console(highlight=False).print(table)
+    Screen().print(table)
 
 
 def _summed(entries: Sequence["Kept"]) -> str:

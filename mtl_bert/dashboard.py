@@ -1,6 +1,5 @@
 """Dashboards in Weights & Biases: ``mtl-bert dashboard``."""
 
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,7 @@ Examples
   mtl-bert dashboard --run {console.EXAMPLE}
       the run's workspace shows that run only; tasks and project are the run's
   mtl-bert dashboard --out dashboards
-      create nothing, write run.json, sweep.json and report.json
+      create nothing, write run.json and sweep.json
 
 docs/metrics.md says what each metric is.
 """
@@ -40,16 +39,17 @@ def dashboard(
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A run with logger=wandb.")
     ] = None,
+    trust: console.Trust = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help=f"Write files only (without an account: {OUT})."),
     ] = None,
 ) -> None:
-    """Create workspaces and a report of your runs in W&B.
+    """Create workspaces of your runs in W&B.
 
     A workspace for a run (dev scores, losses, conflicts, utilisation, time, answers), one for a
-    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), and a
-    report of the tables, of runs with logger=wandb.
+    sweep over λ × B × sampler (parallel coordinates, score against minutes, curves by group), of
+    runs with logger=wandb.
 
     Without an account or a network it writes what it would create into files. Needs
     pip install 'mtl-bert[dashboard]'.
@@ -59,22 +59,14 @@ def dashboard(
             "dashboard: expected the wandb-workspaces package, found none installed; "
             "write pip install 'mtl-bert[dashboard]'"
         )
-    subject = _subject(run, entity, project)
+    subject = _subject(run, entity, project, trust)
     # It takes seconds to import: options that are wrong are refused before that.
-    from mtl_bert.tracking.wandb_workspaces import (
-        NoAccountError,
-        create,
-        dashboards,
-        default_entity,
-        write,
-    )
+    from mtl_bert.tracking.wandb_workspaces import NoAccountError, create, dashboards, write
 
     why = "--out was given"
     if out is None:
         try:
-            own = default_entity()  # also asks whether somebody is logged in
-            named = replace(subject, entity=subject.entity or own)
-            print("\n".join(create(dashboards(named))))
+            print("\n".join(create(subject)))
             return
         except NoAccountError as error:
             why, out = str(error), OUT
@@ -82,9 +74,10 @@ def dashboard(
     print(f"{why}: nothing was created; what would be was written to {paths}")
 
 
-def _subject(run: Path | None, entity: str, project: str) -> "Subject":
+def _subject(run: Path | None, entity: str, project: str, trust: Path | None) -> "Subject":
     """What is wanted, and what the run's own configuration says where it is given."""
-    from mtl_bert.config.compose import known_tasks, saved_settings
+    from mtl_bert.config.compose import known_tasks
+    from mtl_bert.config.saved import saved_settings
     from mtl_bert.runs.results import RunFolder
     from mtl_bert.tracking.wandb_workspaces import Subject, run_id
 
@@ -96,7 +89,7 @@ def _subject(run: Path | None, entity: str, project: str) -> "Subject":
             f"--run: expected the directory of a run, found no {config.name} in {run}; "
             f"write for example {console.EXAMPLE}"
         )
-    settings = saved_settings(config)
+    settings = saved_settings(config, trust=trust)
     own = settings.logger.get("wandb", {}).get("project", PROJECT)
     return Subject(entity, project or own, settings.tasks, run_id(run))
 

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mtl_bert.utils import console
-from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir
+from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir, Trust
 
 if TYPE_CHECKING:
     from mtl_bert.runs.opened import Run
@@ -20,21 +20,21 @@ def evaluate(
     checkpoint: Checkpoint = "best",
     data_dir: DataDir = None,
     model_path: ModelPath = None,
+    trust: Trust = None,
 ) -> None:
     """Score a finished run again, and compare with what it recorded."""
     from mtl_bert.runs.opened import Run
 
-    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path)
+    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
     # Torch takes seconds to import: a command that is wrong is refused before that.
-    from rich.console import Console
-
     from mtl_bert.runs.summary import scores_table, title_of
+    from mtl_bert.utils.screen import Screen
 
     scores, recorded = _scores(opened), opened.results
     before = recorded if checkpoint == "best" else recorded.last
-    rows = {f"{checkpoint} checkpoint, now": scores, "as recorded": before}
-    out = Console(highlight=False)
-    out.print(scores_table(title_of(recorded), rows, scores))
+    columns = {f"{checkpoint}\nnow": scores, "as\nrecorded": before}
+    out = Screen()
+    out.print(scores_table(title_of(recorded), columns))
     same = scores.score == before.score and scores.tasks == before.tasks
     out.print(
         "the numbers are the recorded ones"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mtl_bert.utils import console
-from mtl_bert.utils.console import Checkpoint, ModelPath, RunDir
+from mtl_bert.utils.console import Checkpoint, ModelPath, RunDir, Trust
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.logging import plain_messages
 
@@ -22,6 +22,7 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="a new or empty directory")],
     checkpoint: Checkpoint = "best",
     model_path: ModelPath = None,
+    trust: Trust = None,
 ) -> None:
     """Write a run's model as a directory for transformers.
 
@@ -31,7 +32,7 @@ def export(
     """
     from mtl_bert.runs.opened import Run
 
-    opened = Run.open(run, checkpoint, model_path=model_path)
+    opened = Run.open(run, checkpoint, model_path=model_path, trust=trust)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(
             f"OUT: expected a new or empty directory, found something at {out}; write another"

@@ -1,7 +1,6 @@
 """Show what each epoch will see, without training: ``mtl-bert plan sampler=rr``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,18 +16,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _show(composed: "Composed") -> None:
     from omegaconf import OmegaConf
-    from rich.console import Console
 
-    from mtl_bert.config.compose import read_settings
+    from mtl_bert.config.compose import command_keys, new_settings, place
+    from mtl_bert.config.settings import ConfigError
     from mtl_bert.memory.preview import preview
+    from mtl_bert.utils.screen import Screen
 
     options: Any = OmegaConf.to_container(composed.config.plan)
-    out = options["out"]
-    settings = read_settings(composed.config)
+    out = None if options["out"] is None else place("plan.out", options["out"])
+    if (run := command_keys(composed.config)) is not None:
+        raise ConfigError(
+            f"resume: expected nothing, as a plan is of a whole run, found {run}; leave it out"
+        )
+    settings = new_settings(composed.config)
     shown = preview(settings, options["sizes"], by_length=out is not None)
-    console = Console(highlight=False)
+    console = Screen()
     if out is not None:
-        shown.write(Path(str(out)))
+        shown.write(out)
     console.print(shown)
     if out is not None:
         console.print(f"steps written to {out}", soft_wrap=True)

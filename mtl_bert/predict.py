@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mtl_bert.utils import console
-from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir
-from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir, Trust
+from mtl_bert.utils.errors import UserError, say
 from mtl_bert.utils.logging import plain_messages
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def predict(
     checkpoint: Checkpoint = "best",
     data_dir: DataDir = None,
     model_path: ModelPath = None,
+    trust: Trust = None,
 ) -> None:
     """Answer with a finished run: one text, or submission files."""
     from mtl_bert.runs.opened import Run
 
-    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path)
+    opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
     there, names = list(opened.settings.tasks), list(dict.fromkeys(map(opened.known, task or ())))
     texts = {"text": text, "text2": text2}
     given = {name: value.strip() for name, value in texts.items() if value is not None}
@@ -67,16 +68,16 @@ def predict(
 
         place = out or opened.folder.submission
         for path, table in write_submission(opened, names or there, split, place).items():
-            print(f"{path}: {len(table):,} rows of {table.origin}")
+            say(f"{path}: {len(table):,} rows of {table.origin}")
     for note in opened.results.notes:
-        print(note)
+        say(note)
 
 
 def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     name, *others = names
     if others:
         raise UserError(f"--task: expected one, found {', '.join(names)}; write --task {name}")
-    pair = bool(opened.settings.tasks[name]["pair"])
+    pair = bool(opened.settings.tasks[name].get("pair"))
     if "text" not in given or len(given) != 1 + pair or not all(given.values()):
         expected = "--text and --text2" if pair else "--text alone"
         raise UserError(
@@ -93,9 +94,9 @@ def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     prediction = head.predict(outputs)[0].item()
     if head.names:
         chances = head.probabilities(outputs)[0].tolist()
-        print(f"{head.names[int(prediction)]} ({chances[int(prediction)]:.1%})")
+        say(f"{head.names[int(prediction)]} ({chances[int(prediction)]:.1%})")
         for other, chance in zip(head.names, chances, strict=True):
-            print(f"  {chance:6.1%}  {other}")
+            say(f"  {chance:6.1%}  {other}")
     else:
         node = opened.settings.tasks[name]["head"]
         scale = f" on the scale from {node['low']:g} to {node['high']:g}" if "low" in node else ""

@@ -1,27 +1,28 @@
-"""The paper's tables and figures from finished runs: ``mtl-bert report DIR...``."""
+"""What finished runs say, on a page that answers first: ``mtl-bert report DIR...``."""
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mtl_bert.utils import console
-from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.errors import UserError, say
 
 if TYPE_CHECKING:
-    from mtl_bert.analysis.run_files import Run
+    from mtl_bert.analysis.frames import Frames
 
 EXAMPLES = f"""\b
 Examples
   mtl-bert report runs
       everything below runs, into runs/report
+  mtl-bert report runs --baseline annealed --margin 0.005
+      hold every method against annealed sampling; what differs by less than 0.005 is equivalent
   mtl-bert report runs --out report --run {console.EXAMPLE}
       with the confusion matrices, scatter plots and mistakes of that run
+  mtl-bert report runs --to csv --out frames
+      the numbers alone, as tidy frames for your own analysis
   mtl-bert train -m +experiment/table4=arrp_f0_lambda05,rr seed=1,2,3 \\
           data=cs224n data.dir=DIR model=bert_base
       makes runs to report on: rows of Table 4 with three seeds
@@ -32,7 +33,7 @@ Examples
 
 Runs that differ in nothing but the seed are repetitions of one method. Methods stand side by side
 when everything else (data, encoder, batch, learning rate, ...) is the same; other settings get a
-section of their own. Rows that nobody has run are shown with the command that makes them.
+section of their own. Rows of the paper that nobody has run come with the command that makes them.
 """
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.report")
@@ -46,9 +47,20 @@ def report(
     ] = None,
     run: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="RUN", help="Show this run's answers (default: each setting's best ARRP run's)."
-        ),
+        typer.Option(metavar="RUN", help="Show this run's answers (default: the best run's)."),
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(metavar="METHOD", help="What others are held against (default: RR).")
+    ] = "",
+    margin: Annotated[
+        float, typer.Option(help="Within which methods count as equivalent.", min=0)
+    ] = 0.01,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also draw every figure as SVG and PNG.")
+    ] = False,
+    to: Annotated[
+        Literal["csv", "parquet"] | None,
+        typer.Option(help="Write the frames alone, a file each, instead of a report."),
     ] = None,
     publish: Annotated[
         bool,
@@ -59,66 +71,52 @@ def report(
         ),
     ] = False,
 ) -> None:
-    """Put finished runs side by side, as the paper's tables do.
-
-    Shows the paper's numbers beside yours, whether differences are real, and what became of its
-    claims.
+    """Say which method is best, how sure that is, and what it costs.
 
     Reads every results.json below each DIR, and predictions/TASK.csv beside it. Writes index.html
-    (one page that needs nothing else), runs/*.html (such a page for each run), report.md,
-    tables/*.csv and figures/*.png and *.svg. It trains nothing and needs no GPU.
+    (one page that needs nothing else and no network; each run has a view in it), report.md and
+    tables/*.csv. It trains nothing and needs no GPU.
     """
-    from mtl_bert.analysis.document import PAGE
-    from mtl_bert.analysis.numbers import counted
-    from mtl_bert.analysis.run_files import find_runs
+    from mtl_bert.analysis import publishing
+    from mtl_bert.analysis.frames import read
 
     out = _place(directories, out, publish=publish)
-    for directory in directories:
-        if not directory.is_dir():
-            raise UserError(
-                f"DIR: expected a directory with runs, found nothing at {directory}; "
-                "write the directory in which runs lie, for example runs"
-            )
-    runs, warnings = find_runs(directories)
-    chosen = [_chosen(path, runs) for path in run or ()]
-    runs += [one for one in chosen if one not in runs]
-    if publish:
-        for name, count in Counter(one.name for one in runs).items():
-            if count > 1:  # an archive has room for one of them
-                raise UserError(
-                    f"--publish: expected runs of different names, found {count} of {name}; "
-                    "rename one of the DIRs"
-                )
-        runs, chosen = ([replace(one, quoted=False) for one in some] for some in (runs, chosen))
-    for warning in warnings:
-        sys.stderr.write(f"{warning}\n")
-    if not runs:
+    frames = read(*directories, *(path for path in run or () if not _below(path, directories)))
+    for warning in frames.warnings:
+        say(warning, sys.stderr)
+    if frames.runs.empty:
         where = ", ".join(map(str, directories))
         raise UserError(
             f"DIR: expected results.json of finished runs, found none that can be used below "
             f"{where}; train something first: mtl-bert train hydra.run.dir=DIR/first"
         )
-    from mtl_bert.analysis.contents import report as reported
-    from mtl_bert.analysis.render import TEXT, publish_report, write_report
-    from mtl_bert.analysis.run_page import run_pages
-
+    chosen = [_chosen(path, frames) for path in run or ()]
     try:
+        if to is not None:
+            written = publishing.write_frames(frames, out, to)
+            print(f"{len(frames.runs):,} runs; frames written to {', '.join(map(str, written))}")
+            return
+        from mtl_bert.analysis import page  # draws, which takes seconds to import
+
+        made = partial(page.report, baseline=baseline or None, margin=margin, chosen=chosen)
         if publish:  # warnings name places of this machine, and were given already
-            publish_report(reported(runs, (), chosen, pages=False), runs, out)
+            frames = publishing.without_texts(frames)
+            publishing.publish_report(made(frames, with_views=False), frames.runs, out)
         else:
-            write_report(reported(runs, warnings, chosen), out, run_pages(runs))
+            publishing.write_report(made(frames), out, ("svg", "png") if figures else ())
     except OSError as error:
         raise UserError(
             f"--out: expected a directory that can be written, found {error.strerror} at "
             f"{error.filename or out}; write another --out DIR"
         ) from error
-    first = out / (TEXT if publish else PAGE)
-    print(f"{counted(len(runs), 'run')}; report written to {first}")
+    count = len(frames.runs)
+    first = out / (publishing.TEXT if publish else publishing.PAGE)
+    print(f"{count:,} run{'' if count == 1 else 's'}; report written to {first}")
 
 
-def _place(directories: Sequence[Path], given: Path | None, *, publish: bool) -> Path:
+def _place(directories: list[Path], given: Path | None, *, publish: bool) -> Path:
     """Where the report goes: nowhere where texts lie that must not be published."""
-    from mtl_bert.analysis.document import PAGE
+    from mtl_bert.analysis.publishing import PAGE
 
     if not publish:
         return given or directories[0] / "report"
@@ -134,20 +132,24 @@ def _place(directories: Sequence[Path], given: Path | None, *, publish: bool) ->
     return given
 
 
-def _chosen(path: Path, runs: Sequence["Run"]) -> "Run":
-    """The run of a directory, among those that were read or read now."""
-    from mtl_bert.analysis.run_files import UnusableError, read_run
+def _below(path: Path, directories: list[Path]) -> bool:
+    return any(path.resolve().is_relative_to(each.resolve()) for each in directories)
 
-    for known in runs:
-        if known.directory.resolve() == path.resolve():
-            return known
-    try:
-        return read_run(path, path.parent)
-    except UnusableError as error:
-        raise UserError(
-            f"--run: expected the directory of a finished run, found none at {path} ({error}); "
-            "write a directory that holds results.json"
-        ) from error
+
+def _chosen(path: Path, frames: "Frames") -> str:
+    """The name of the run in a directory."""
+    for name, directory in zip(frames.runs["run"], frames.runs["directory"], strict=True):
+        if Path(directory).resolve() == path.resolve():
+            return str(name)
+    raise UserError(
+        f"--run: expected the directory of a finished run, found none at {path}; "
+        "write a directory that holds results.json"
+    )
+
+
+def _printable(text: str) -> str:
+    """A line whose foreign names cannot move the terminal's cursor."""
+    return "".join(sign if sign.isprintable() else "�" for sign in text)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,8 @@ def status(
     A job is done, running, failed, stopped (it goes on when the sweep's command is given again) or
     waiting.
     """
-    from rich.console import Console
-
     from mtl_bert.jobs.folder import Folder, describe, status_table
+    from mtl_bert.utils.screen import Screen
 
     found = Folder(folder)
     jobs = [describe(found, name) for name in found.names()]
@@ -43,11 +42,11 @@ def status(
     if as_json:
         print(json.dumps([job._asdict() for job in jobs], indent=1))
         return
-    shown = Console(highlight=False)
+    shown = Screen()
     shown.print(status_table(folder, jobs))
     for job in jobs:
         if job.error:
-            shown.print(f"failed: {job.name}: {job.error}", soft_wrap=True, markup=False)
+            shown.print(f"failed: {job.name}: {job.error}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -23,21 +23,30 @@ def together(processes: int, work: Callable[[int], object]) -> list[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+
+    def ranked(rank: int) -> None:
+        os.environ |= {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+            "WORLD_SIZE": str(processes),
+            "LOCAL_WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_RUN_ID": "test",
+        }
+        work(rank)
+
+    return at_once(processes, ranked)
+
+
+def at_once(processes: int, work: Callable[[int], object]) -> list[int]:
+    """The same in several copies at the same time, each told its number."""
     started = []
-    for rank in range(processes):
+    for number in range(processes):
         process = os.fork()
         if process == 0:
-            os.environ |= {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "GROUP_RANK": "0",
-                "WORLD_SIZE": str(processes),
-                "LOCAL_WORLD_SIZE": str(processes),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "TORCHELASTIC_RUN_ID": "test",
-            }
-            os._exit(ended(lambda: work(rank)))  # noqa: B023  it is this process's for good
+            os._exit(ended(lambda: work(number)))  # noqa: B023  it is this process's for good
         started.append(process)
     return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started]
 

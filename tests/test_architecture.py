@@ -166,7 +166,9 @@ def test_nothing_imports_an_entry_point() -> None:
 
 
 REPORT = ("mtl_bert.analysis", "mtl_bert.report")
-DRAWN_WITH = ("numpy", "pandas", "scipy", "matplotlib", "jinja2", "pydantic", "rich", "typer")
+DRAWN_WITH = (
+    "numpy", "pandas", "scipy", "altair", "vl_convert", "jinja2", "pydantic", "rich", "typer",
+)  # fmt: skip
 
 
 def test_reporting_needs_nothing_that_trains() -> None:
@@ -190,6 +192,7 @@ def test_only_the_shell_knows_hydra() -> None:
         "config.command_line",
         "config.compose",
         "config.reference",
+        "config.saved",
         "runs.factories",
         "jobs.hydra_callback",
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from mtl_bert.runs.results import Results
@@ -45,43 +46,41 @@ class Method:
     rest: str = ""
 
     @property
-    def F(self) -> str:  # noqa: N802 - the paper's letter
-        """What is frozen, in the paper's notation; nothing for samplers that cannot freeze."""
-        if self.lambda_ is None and not self.frozen:
-            return ""
-        if not self.frozen:
-            return "F=0"
-        return "F=1" if self.frozen == ALL_BUT_HEAD else f"F={{{', '.join(self.frozen)}}}"
-
-    @property
     def drawn(self) -> int | None:
         """Examples that B really draws."""
         return None if self.B is None else round(self.B * self.B_scale)
 
+    def order(self) -> tuple[Any, ...]:
+        """What methods are sorted by: sampler, what is frozen, B, λ."""
+        place = [*NAMES, self.sampler].index(self.sampler)
+        numbers = (self.drawn or 0, self.lambda_ or 0.0)
+        return (place, self.sampler, self.frozen, *numbers, self.lambda_on, self.label)
+
+    def short(self, without: str = "") -> str:
+        """A name for readers; without λ or B that of a curve along it.
+
+        B is what is really drawn. Two methods may share it where B was scaled in several ways.
+        """
+        parts = [NAMES.get(self.sampler, self.sampler)]
+        if self.lambda_ is not None and without != "λ":
+            parts.append(f"λ={self.lambda_:g}")
+        if self.drawn is not None and without != "B":
+            parts.append(f"B={self.drawn:,}")
+        kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
+        more = (
+            f"freeze={kept}" if self.frozen else "",
+            f"λ on the {self.lambda_on}" if self.lambda_on != LOSS else "",
+            "" if self.surgery == PAPER_SURGERY else self.surgery,
+            self.rest,
+        )
+        words = "; ".join(filter(None, more))
+        return " ".join(parts) + (f" ({words})" if words else "")
+
     @property
     def label(self) -> str:
-        """A short name that no other method has."""
-        product = "" if self.B_scale == 1 else f" × {self.B_scale:g} = {self.drawn:,}"
-        return self._named("", product)
-
-    def brief(self, without: str = "") -> str:
-        """A shorter name for figures; without λ or B that of a curve along it."""
-        return self._named(without, "" if self.B_scale == 1 else f"×{self.B_scale:g}")
-
-    def _named(self, letter: str, product: str) -> str:
-        parts = [NAMES.get(self.sampler, self.sampler)]
-        if self.F:
-            parts.append(self.F)
-        if self.lambda_ is not None and letter != "λ":
-            parts.append(f"λ={self.lambda_:g}")
-        if self.B is not None and letter != "B":
-            parts.append(f"B={self.B:,}{product}")
-        label = " ".join(parts)
-        if self.lambda_on != LOSS:
-            label += f", λ on the {self.lambda_on}"
-        if self.surgery not in ("", PAPER_SURGERY):
-            label += f", surgery {self.surgery}"
-        return f"{label}, {self.rest}" if self.rest else label
+        """A name that no other method has."""
+        scaled = "" if self.B_scale == 1 else f", B={self.B:,} × {self.B_scale:g}"
+        return f"{self.short()}{scaled}"
 
 
 def method_of(config: dict[str, Any]) -> Method:
@@ -89,7 +88,7 @@ def method_of(config: dict[str, Any]) -> Method:
     sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
     return Method(
         sampler=sampler["name"],
-        B=B,
+        B=None if B is None else index(B),
         B_scale=1.0 if B is None else float(config["B_scale"]),
         lambda_=None if lambda_ is None else float(lambda_),
         frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
@@ -125,7 +124,7 @@ def setting_of(results: Results) -> dict[str, Any]:
         "sizes": data.sizes,
         "encoder": results.encoder,
         "model": _without(config["model"], _PLACES),
-        "batch": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
+        "batch_size": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
         "group_by_length": config["group_by_length"],
         "lr": config["lr"],
         "optimizer": config["optimizer"],

@@ -1,59 +1,122 @@
-"""How sure a difference is: resampled dev examples, and the spread over seeds.
+"""How sure a difference is: over seeds by Student's t, over dev examples by the bootstrap.
 
-Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples.
+Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples, S seeds, C classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit  # Student's t: its distribution, and the inverse
 
-from mtl_bert.analysis.numbers import Floats
-
+Floats = NDArray[np.float64]
 LEVEL = 0.95
 RESAMPLES = 2_000
 SEED = 20_240_229
+TOLERANCE = 2e-6  # between a recorded metric and the one of its prediction file
 _GATHERED = 4_000_000  # numbers that one batch of resamples may take: 32 MB
 
-
-def accuracy(labels: Floats, predictions: Floats) -> Floats:
-    """The share of right answers, along the last axis."""
-    return np.asarray(np.mean(labels == predictions, axis=-1))
+Metric = Callable[[Floats, Floats, Floats], Floats]
+"""Of labels [N], predictions [M, N] and how often a resample has each example [R, N]: [M, R]."""
 
 
-def pearson(labels: Floats, predictions: Floats) -> Floats:
-    """Pearson's r along the last axis; 0 where it is undefined (docs/paper.md, 13)."""
-    x = labels - labels.mean(-1, keepdims=True)
-    y = predictions - predictions.mean(-1, keepdims=True)
-    covariance = (x * y).sum(-1)
-    norm = np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
-    # Rounding leaves constant numbers a hair's breadth from their mean.
-    scale = np.abs(labels).max(-1) * np.abs(predictions).max(-1) * labels.shape[-1]
-    defined = norm > 1e-13 * scale
-    return np.asarray(np.where(defined, covariance / np.where(defined, norm, 1.0), 0.0))
+def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """The share of right answers."""
+    return np.asarray((labels == predictions) @ counts.T / counts.sum(-1))
 
 
-METRICS = {"accuracy": accuracy, "pearson": pearson}
+def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """Pearson's r; 0 where it is undefined (docs/paper.md, 13)."""
+    n = counts.sum(-1)
+    # Sums of centred numbers keep their digits.
+    x, y = labels - labels.mean(), predictions - predictions.mean(-1, keepdims=True)
+    mean_x, mean_y = x @ counts.T / n, y @ counts.T / n
+    covariance = (x * y) @ counts.T / n - mean_x * mean_y
+    spread = ((x * x) @ counts.T / n - mean_x**2) * ((y * y) @ counts.T / n - mean_y**2)
+    scale = np.abs(labels).max() * np.abs(predictions).max(-1, keepdims=True)
+    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)), scale)
 
 
-@final
-@dataclass(frozen=True)
-class Interval:
-    """Where a number lies, at the level of confidence."""
+def _ratio(above: Floats, below: Floats, scale: Floats | float) -> Floats:
+    """The quotient; 0 where the denominator is rounding's."""
+    defined = below > 1e-13 * scale
+    return np.asarray(np.where(defined, above / np.where(defined, below, 1.0), 0.0))
 
-    low: float
-    high: float
 
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the whole interval is above or below 0, else 0."""
-        return int(self.low > 0) - int(self.high < 0)
+def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """Pearson's r of the ranks within each resample; ties share their mean rank."""
+    x, n = _ranks(labels, counts), counts.sum(-1)
+    x -= ((n + 1) / 2)[:, None]  # the mean rank
+    x_spread = np.einsum("rn,rn,rn->r", counts, x, x)
+    found = []
+    for each in predictions:
+        y = _ranks(each, counts) - ((n + 1) / 2)[:, None]
+        weighted = counts * y
+        spread = x_spread * np.einsum("rn,rn->r", weighted, y)
+        found.append(_ratio(np.einsum("rn,rn->r", weighted, x), np.sqrt(spread), 1.0))
+    return np.array(found)
 
-    def __str__(self) -> str:
-        """The ends, with signs."""
-        return f"{self.low:+.3f} to {self.high:+.3f}".replace("-", "−")
+
+def _ranks(values: Floats, counts: Floats) -> Floats:
+    """Mean rank of every example among those of each resample: [R, N]."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+    sizes = np.add.reduceat(counts[:, order], starts, axis=1)
+    return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group])
+
+
+def _by_class(labels: Floats, predictions: Floats, counts: Floats) -> tuple[Floats, ...]:
+    """Right answers, answers and labels of each class, in rising order: [M, R, C] each."""
+    classes = np.union1d(labels, predictions)
+    true = labels[:, None] == classes
+    told = predictions[..., None] == classes
+    right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
+    return right, told, true[None]
+
+
+def f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """F1 of the highest class, as of two classes the second; 0 where it is undefined."""
+    right, told, true = (each[..., -1] for each in _by_class(labels, predictions, counts))
+    return _ratio(2 * right, told + true, 1.0)
+
+
+def macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """Mean of the F1 of every class that there is."""
+    right, told, true = _by_class(labels, predictions, counts)
+    there = np.maximum((told + true > 0).sum(-1), 1)
+    return np.asarray(_ratio(2 * right, told + true, 1.0).sum(-1) / there)
+
+
+def mcc(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """Matthews' correlation of any number of classes; 0 where it is undefined."""
+    right, told, true = _by_class(labels, predictions, counts)
+    n = counts.sum(-1)
+    spread = (n**2 - (told**2).sum(-1)) * (n**2 - (true**2).sum(-1))
+    above = n * right.sum(-1) - (told * true).sum(-1)
+    return _ratio(above, np.sqrt(np.maximum(spread, 0)), len(labels) ** 2)
+
+
+METRICS: dict[str, Metric] = {
+    each.__name__: each for each in (accuracy, pearson, spearman, f1, macro_f1, mcc)
+}
+
+
+def whole(metric: str, labels: Floats, predictions: Floats) -> Floats:
+    """A metric of M models [M, N] on the whole dev set: [M]."""
+    return METRICS[metric](labels, predictions, np.ones((1, len(labels))))[:, 0]
+
+
+def recognise(name: str, labels: Floats, predictions: Floats, recorded: Floats) -> str | None:
+    """The metric whose values were recorded; that of the same name is asked first.
+
+    A metric may bear any name in a task's settings, so it is known by what it says of the answers.
+    """
+    for known in sorted(METRICS, key=lambda key: key != name):
+        if np.all(np.abs(whole(known, labels, predictions) - recorded) <= TOLERANCE):
+            return known
+    return None
 
 
 def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> Floats:
@@ -68,32 +131,78 @@ def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> 
         stream: tells tasks apart, whose dev sets are resampled independently.
     """
     rng, n = np.random.default_rng([SEED, stream]), len(labels)
-    hits = labels == predictions  # of accuracy: a byte for each instead of two numbers
-    batch = max(1, _GATHERED // predictions.size)
-    parts = []
+    batch, parts = max(1, _GATHERED // n), []
     for start in range(0, RESAMPLES, batch):
-        rows = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
-        if metric == "accuracy":
-            parts.append(np.count_nonzero(hits[:, rows], axis=-1) / n)
-        else:
-            parts.append(METRICS[metric](labels[rows], predictions[:, rows]))
+        drawn = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
+        places = drawn + n * np.arange(len(drawn))[:, None]
+        counts = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        parts.append(METRICS[metric](labels, predictions, counts.astype(np.float64)))
     return np.concatenate(parts, axis=-1)
 
 
-def percentile_interval(distribution: Floats) -> Interval:
-    """The middle of a bootstrap distribution [R]."""
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(distribution, [tail, 100 - tail])
-    return Interval(float(low), float(high))
+class Interval(NamedTuple):
+    """Where a number lies; NaN where that is not known."""
+
+    low: float = np.nan
+    high: float = np.nan
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval is above or below 0, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def within(self, margin: float) -> bool:
+        """Whether all of it lies closer to 0 than the margin."""
+        return -margin < self.low and self.high < margin
 
 
-def seed_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """The mean difference of values paired by seed, by Student's t; None with fewer than 2."""
-    if len(first) < 2:
-        return None
-    differences = np.subtract(first, second)
-    if np.ptp(differences) < 1e-12:  # no spread at all: scipy would divide by it
-        mean = float(differences.mean())
-        return Interval(mean, mean)
-    found = stats.ttest_rel(first, second).confidence_interval(LEVEL)
-    return Interval(float(found.low), float(found.high))
+def percentiles(distribution: Floats) -> tuple[Interval, Interval]:
+    """The middle of a bootstrap distribution [R]: 95 %, and the 90 % of two one-sided tests."""
+    tail = (1 - LEVEL) / 2
+    ends = np.quantile(distribution, [tail, 1 - tail, 2 * tail, 1 - 2 * tail]).tolist()
+    return Interval(*ends[:2]), Interval(*ends[2:])
+
+
+class Paired(NamedTuple):
+    """What differences say that are paired by seed; NaN where there are too few.
+
+    Attributes:
+        n: common seeds.
+        mean: the mean difference.
+        interval: of the mean, by Student's t.
+        p: that the mean is 0, two-sided.
+        p_equivalent: that the mean is farther from 0 than the margin: the larger of two one-sided t
+            tests (TOST).
+    """
+
+    n: int
+    mean: float
+    interval: Interval = Interval()
+    p: float = np.nan
+    p_equivalent: float = np.nan
+
+
+def paired(differences: Floats, margin: float) -> Paired:
+    """Judge the mean of differences [S]."""
+    n = len(differences)
+    mean = float(np.mean(differences)) if n else float("nan")
+    if n < 2:
+        return Paired(n, mean)
+    error = float(np.std(differences, ddof=1)) / n**0.5
+    if np.ptp(differences) < 1e-12:  # no spread at all: there is no t to speak of
+        within = float(abs(mean) >= margin)
+        return Paired(n, mean, Interval(mean, mean), float(abs(mean) < 1e-12), within)
+    half = error * stdtrit(n - 1, (1 + LEVEL) / 2)
+    p = 2 * stdtr(n - 1, -abs(mean) / error)
+    outside = max(stdtr(n - 1, (side * mean - margin) / error) for side in (1, -1))
+    return Paired(n, mean, Interval(mean - half, mean + half), float(p), float(outside))
+
+
+def holm(p_values: Sequence[float]) -> Floats:
+    """Holm's adjustment of a family of p values; NaN belongs to no family."""
+    p = np.array(p_values, dtype=float)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    p[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
+    return p

@@ -3,39 +3,81 @@
 import difflib
 import os
 import re
+import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
-from hydra import initialize_config_dir, version
-from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.compose import (
     CONF,
     NO_SETTINGS,
     NODES,
+    PLACES,
+    command_keys,
     made_by,
+    new_settings,
     own_part,
+    place,
     read_job_settings,
     read_settings,
-    saved_settings,
 )
-from mtl_bert.config.reference import help_text
-from mtl_bert.config.settings import ConfigError, Settings, described, unknown_setting
-from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, told_in_a_line
+from mtl_bert.config.reference import choices, help_text
+from mtl_bert.config.saved import callables, saved_settings
+from mtl_bert.config.settings import ConfigError, Settings, described, shown, unknown_setting
+from mtl_bert.utils.console import reading_to_the_end, words_of
+from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, say, told_in_a_line
 
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
+
+LISTS = ("task", "logger")
+"""Groups of which several are chosen."""
+
+INSTEAD = {
+    "sampler.name": "write sampler=CHOICE: its file says how results call it",
+    "data.source.name": "write data=CHOICE: its file says how results call it",
+    "hydra.searchpath": "write --config-dir DIR: its files come before built-in ones",
+}
+"""Keys by which one thing would be called another -> what to write."""
+
+OBJECTS = ("sampler.", "surgery.", "optimizer.", "scheduler.", "tasks.", "data.source.",
+           "model.source.")  # fmt: skip
+"""Places of objects, which may take settings that nobody has named yet."""
+
+NO_MODES = {"overrides", "config_dir", "config_name", "run"}
+"""What a command line may say and still be a single run that Hydra need only compose."""
+
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+class OwnFilesFirst(SearchPathPlugin):
+    """Has Hydra look into a user's own directories before it looks into ours."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Put them first; Hydra itself would put ``--config-dir`` last."""
+        for directory in reversed(PLACES[:-1]):
+            search_path.prepend("own", f"file://{directory}")
+
+
+Plugins.instance().register(OwnFilesFirst)
 
 
 @dataclass(frozen=True)
@@ -54,25 +96,29 @@ class Composed:
     overrides: Sequence[str]
     in_sweep: bool = False
 
-    def run(self) -> tuple[Settings, Path]:
+    def run(self, saved_as: str) -> tuple[Settings, Path]:
         """The settings and the folder of a new run, or of the one that ``resume`` names.
+
+        Args:
+            saved_as: the name of the file in a run's folder that keeps its settings.
 
         Raises:
             ConfigError: no run is there to go on with, or settings that are wrong.
         """
-        config = self.config
-        if config.resume is None:
-            return made_by(read_settings(config), self.overrides), self.directory
-        directory = Path(str(config.resume))
-        path = directory / "config.yaml"
+        config, directory = self.config, command_keys(self.config)
+        if directory is None:
+            return made_by(new_settings(config), self.overrides), self.directory
+        path = directory / saved_as
         if not path.is_file():
             raise ConfigError(
-                f"resume: expected the directory of a run, found no config.yaml in {directory}; "
+                f"resume: expected the directory of a run, found no {saved_as} in {directory}; "
                 "write resume=DIR"
             )
-        before = saved_settings(path)
-        saved = OmegaConf.create(before.plain())
-        anew = [override for override in self.overrides if not override.startswith("resume=")]
+        named = callables(OmegaConf.to_container(config))
+        trust = None if config.trust is None else place("trust", config.trust)
+        before = saved_settings(path, named=named, trust=trust)
+        saved = OmegaConf.create(before.config())  # without a command line, whose ${} is quoted
+        anew = [o for o in self.overrides if not o.startswith(("resume=", "trust="))]
         for override in anew:
             key = override.lstrip("+~").partition("=")[0].partition("@")[0]
             node = NODES.get(key, key)
@@ -86,53 +132,74 @@ class Composed:
 def run(
     config_name: str, function: Callable[[Composed], object], arguments: Sequence[str] | None = None
 ) -> None:
-    """Run ``function(composed)`` under Hydra; exit with code 2 on a user's error.
+    """Run ``function(composed)`` on what a command line says; exit with code 2 on a user's error.
+
+    One job needs Hydra to compose its settings, and no more: nothing is made on the disk before
+    the function does so. Sweeps and Hydra's own flags are Hydra's.
 
     Args:
         config_name: the primary configuration.
         function: carries a job out; Hydra's sweepers see what it returns.
-        arguments: Hydra's command line; None takes this process's. Flags may stand anywhere.
+        arguments: the command line; None takes this process's. Flags may stand anywhere.
     """
-    wants_traceback = os.environ.get(FULL_ERROR) == "1"
-    began = time.time()
-    refused: list[Exception] = []
+    with told_in_a_line(), reading_to_the_end():
+        read = _read(words_of(arguments))
+        with _looking_into(read.config_dir):
+            sweep = read.multirun or "hydra.mode=MULTIRUN" in read.overrides
+            words = readable(read.overrides, sweep=sweep)
+            flags = {key for key in vars(read).keys() - NO_MODES if getattr(read, key)}
+            if not sweep and not flags - {"cfg", "resolve", "package"}:
+                whole = _composed(read.config_name or config_name, words)
+                if not flags and whole.hydra.mode != RunMode.MULTIRUN:
+                    _run_here(whole, function)
+                    return
+            _run_hydra(config_name, function, read, words)
+
+
+def _run_here(whole: DictConfig, function: Callable[[Composed], object]) -> None:
+    """Carry a single job out."""
+    composed = _job_of(whole)
+    if whole.hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir: expected false, as a run works where it is started, found "
+            f"{shown(whole.hydra.job.chdir)}; leave it out"
+        )
+    os.environ.update(whole.hydra.job.env_set)
+    with open_dict(whole):  # what Hydra would have noted, for ${hydra:...}
+        whole.hydra.mode, whole.hydra.runtime.output_dir = RunMode.RUN, str(composed.directory)
+    HydraConfig.instance().set_config(whole)
+    configure_log(whole.hydra.job_logging, whole.hydra.verbose)
+    function(composed)
+
+
+def _run_hydra(
+    config_name: str, function: Callable[[Composed], object], read: Namespace, words: Sequence[str]
+) -> None:
+    """Leave a sweep, or a flag of Hydra's own, to Hydra."""
 
     def job(config: DictConfig) -> object:
-        runtime = HydraConfig.get()
-        directory = Path(runtime.runtime.output_dir)
-        in_sweep = runtime.mode == RunMode.MULTIRUN
+        now = HydraConfig.get()
         try:
-            overrides = tuple(runtime.overrides.task)
-            return function(Composed(config, directory, overrides, in_sweep))
-        except Exception as error:
-            shown = isinstance(error, UserError) and not wants_traceback
-            if shown or in_sweep:  # Hydra itself reports only at the sweep's end
-                lead = f"job {runtime.job.num} failed: " if in_sweep else ""
-                sys.stderr.write(f"{lead}{error}\n")
-            if not shown:
-                raise
-            _remove_empty(directory, began)
-            if in_sweep:  # perhaps in another process: the launcher has to see it fail
-                raise HydraException(str(error)) from None
-            refused.append(error)  # raised, it would make Hydra print all overrides
-            return None
+            directory, overrides = Path(now.runtime.output_dir), tuple(now.overrides.task)
+            return function(Composed(config, directory, overrides, in_sweep=True))
+        except Exception as error:  # Hydra itself reports only at the sweep's end
+            say(f"job {now.job.num} failed: {error}", sys.stderr)
+            raise
 
-    version.setbase("1.3")
-    with told_in_a_line(), _full_errors():
-        parser = get_args_parser()
-        parser.error = _refuse  # type: ignore[method-assign]
-        # Hydra's own reading of the command line refuses a flag between two overrides.
-        read = parser.parse_intermixed_args(arguments)
-        if read.experimental_rerun is not None:
-            _refuse("--experimental-rerun")
-        try:
-            _run_hydra(read, parser, job, str(CONF), config_name)
-        except (HydraException, OmegaConfBaseException) as error:
-            if wants_traceback:
-                raise
-            raise explained(error) from error
-    if refused:
-        sys.exit(REFUSED)
+    flags = [
+        f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for key, value in vars(read).items()
+        if value and key not in ("overrides", "config_dir")
+    ]
+    argv, full = sys.argv, os.environ.get(FULL_ERROR, "0")
+    # Hydra reads this process's command line, and leaves the wording of its errors to us.
+    sys.argv, os.environ[FULL_ERROR] = [argv[0], *flags, *words], "1"
+    try:
+        hydra.main(str(CONF), config_name, version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explained(error) from error
+    finally:
+        sys.argv, os.environ[FULL_ERROR] = argv, full
 
 
 def compose(
@@ -148,30 +215,71 @@ def compose(
     Raises:
         UserError: words that are wrong.
     """
+    return _job_of(_composed(config_name, readable(overrides)), directory)
+
+
+def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
+    config = own_part(whole)
+    try:
+        found = whole.hydra.run.dir if directory is None else str(directory)
+    except OmegaConfBaseException as error:
+        command_keys(config)  # a setting that is part of the name, most likely
+        read_settings(config)
+        raise explained(error) from error
+    return Composed(config, place("hydra.run.dir", found), tuple(whole.hydra.overrides.task))
+
+
+def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
+    """Hydra's configuration of these words; UserError for what it refuses."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            whole = hydra.compose(config_name, list(overrides), return_hydra_config=True)
-            return Composed(
-                own_part(whole),
-                Path(directory or whole.hydra.run.dir),
-                tuple(whole.hydra.overrides.task),
-            )
-        except (HydraException, OmegaConfBaseException) as error:
+            return hydra.compose(config_name, list(words), return_hydra_config=True)
+        except Exception as error:  # nothing but the reading of words and files goes on here
             raise explained(error) from error
 
 
 @contextmanager
-def _full_errors() -> Iterator[None]:
-    """Have Hydra leave the wording of its errors to us."""
-    before = os.environ.get(FULL_ERROR)
-    os.environ[FULL_ERROR] = "1"
+def _looking_into(directories: Iterable[str]) -> Iterator[None]:
+    """Look for choices in a user's own directories first."""
+    own = [Path(directory).absolute() for directory in directories]
+    for directory in own:
+        if not directory.is_dir():
+            raise UserError(
+                f"--config-dir: expected a directory, found none at {directory}; write "
+                "--config-dir DIR"
+            )
+    before = list(PLACES)
+    PLACES[:] = [*own, *before]
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[FULL_ERROR]
-        else:
-            os.environ[FULL_ERROR] = before
+        PLACES[:] = before
+
+
+# The words of the command line: each is looked at before Hydra composes them.
+
+
+def _read(words: Sequence[str]) -> Namespace:
+    """Hydra's flags, which may stand anywhere, and the words between them."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.error = _refuse  # type: ignore[method-assign]
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--config-name", "-cn")
+    parser.add_argument("--config-dir", "-cd", action="append", default=[])
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    one_of = parser.add_mutually_exclusive_group()
+    for names in ("--help -h", "--run -r", "--multirun -m", "--shell-completion -sc",
+                  "--hydra-help", "--version"):  # fmt: skip
+        one_of.add_argument(*names.split(), action="store_true")
+    one_of.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    one_of.add_argument("--info", "-i", nargs="?", const="all")
+    read = parser.parse_intermixed_args(words)
+    if read.info not in (None, *INFO):  # it was a setting
+        read.overrides, read.info = [*read.overrides, read.info], "all"
+    if read.resolve and not read.cfg:
+        _refuse("--resolve without --cfg")
+    return read
 
 
 def _refuse(message: str) -> NoReturn:
@@ -181,37 +289,116 @@ def _refuse(message: str) -> NoReturn:
     )
 
 
+def readable(words: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """The words as Hydra shall read them.
+
+    Args:
+        words: KEY=VALUE each.
+        sweep: whether several values may be given.
+
+    Raises:
+        UserError: a word that Hydra cannot read, or that would silently do something else.
+    """
+    return [_readable(word, sweep) for word in words]
+
+
+def _readable(word: str, sweep: bool) -> str:
+    override = _parsed(word)
+    if override is None or not override.key_or_group:
+        raise UserError(_unreadable(word))
+    key, value = override.key_or_group, override.value()
+    if override.is_sweep_override() and not sweep:
+        text = word.partition("=")[2]
+        raise UserError(
+            f"{key}: expected one value, found several ({shown(text)[1:-1]}); write "
+            f"{_advice(key, text)}, or -m to train with each"
+        )
+    if key in INSTEAD:
+        raise UserError(f"{key}: expected no value, found {shown(value)}; {INSTEAD[key]}")
+    if not override.is_delete():
+        for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+            _check_choice(key, each)
+    plain = isinstance(value, dict) and word.startswith(f"{key}=") and not key.startswith("hydra.")
+    return f"++{word}" if plain else word  # settings that a place does not have yet are added
+
+
+def _check_choice(group: str, value: object) -> None:
+    """Refuse what is none of a group's choices, and one that is named twice."""
+    there = choices(group)
+    if not there or group.startswith("hydra"):
+        return
+    several = isinstance(value, list) and (group in LISTS or "/" in group)
+    names = value if isinstance(value, list) and several else [value]
+    for name in names:
+        if isinstance(name, str) and ("${" in name or "/" in name):
+            continue  # Hydra finds out
+        if not isinstance(name, str) or name.removesuffix(".yaml") not in there:
+            close = difflib.get_close_matches(str(name), there, n=1)
+            raise UserError(
+                f"{group}: expected one of {', '.join(there)}, found {shown(name)}; "
+                + (f"did you mean {close[0]}?" if close else "see --help for what there is")
+            )
+        if names.count(name) > 1:
+            once = ",".join(dict.fromkeys(map(str, names)))
+            raise UserError(
+                f"{group}: expected each once, found {name} twice; write {group}=[{once}]"
+            )
+
+
+def _parsed(word: str) -> Override | None:
+    """A word as Hydra reads it; None if it does not."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except Exception:  # the grammar's own, or a number of 5,000 digits, or too many brackets
+        return None
+
+
+def _unreadable(word: str) -> str:
+    """What to say of a word that Hydra's grammar does not know."""
+    key, equals, value = word.partition("=")
+    if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@:]+", key):
+        return f"command line: expected KEY=VALUE, found {shown(word)}; see --help"
+    advice = _advice(key, value)
+    return f"{key}: expected a value in Hydra's grammar, found {shown(value)}; write {advice}"
+
+
+def _advice(key: str, value: str) -> str:
+    """What to write for a text that Hydra does not read as one."""
+    name = key.lstrip("+~")
+    setting = {each.key: each for each in described()}.get(NODES.get(name, name))
+    if setting is not None and not setting.expected.startswith("text"):
+        return f"for example {setting.example}"
+    return assignment(key, f"{Path.home()}{value[1:]}" if value.startswith("~/") else value)
+
+
+def assignment(key: str, value: object) -> str:
+    """KEY=VALUE as one writes it at a shell, so that Hydra reads this very text."""
+    text = str(value)
+    plain = _parsed(f"{key}={text}")
+    if plain is None or plain.is_sweep_override() or plain.value() != text:
+        # Before a quote, and at the end, each backslash counts twice.
+        escaped = re.sub(r"(\\*)(\"|$)", lambda m: m[1] * 2 + ("\\" + m[2] if m[2] else ""), text)
+        text = f'"{escaped}"'
+    return shlex.quote(f"{key}={text}")
+
+
 def explained(error: Exception) -> UserError:
     """Put what Hydra says about a command line into one line of our form."""
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
-        settings = (setting.key for setting in described())
-        key, known = unknown[1], [*NO_SETTINGS, *settings, "plan.sizes", "plan.out"]
+        key = unknown[1]
+        known = [*NO_SETTINGS, *(setting.key for setting in described()), "plan.sizes", "plan.out"]
         if key in known:
             text = f"{key}: expected no value, found one for what was not chosen; leave it out"
         else:
-            text = unknown_setting(key, known)
-    choice = re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", text)
-    if choice and (CONF / choice[1]).is_dir():
-        there = sorted(path.stem for path in (CONF / choice[1]).glob("*.yaml"))
-        close = difflib.get_close_matches(choice[2], there, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see --help for what there is"
-        text = f"{choice[1]}: expected one of {', '.join(there)}, found {choice[2]!r}; {hint}"
+            text = unknown_setting(key, known, own=key.startswith(OBJECTS))
+    elif merging := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
+        key, value = merging.groups()
+        why = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
+        text = f"{key}: expected another kind of value, found {shown(value)}{why}; see --help"
+    elif ": expected " not in text:  # what a file of the user's own says, most of all
+        first = re.split(r" ?(?:full_key|Config search path|Search path|Available|See http)", text)
+        found = first[0] or type(error).__name__
+        text = f"settings: expected some that Hydra can compose, found {found}; see --help"
     return UserError(text)
-
-
-def _remove_empty(directory: Path, began: float) -> None:
-    """Remove a job's directory if it is empty and Hydra's: a user's own empty ones stay.
-
-    Hydra's did not exist when the program began, and lie under ``runs`` where nobody chose.
-    """
-    runs = Path.cwd() / "runs"
-    with suppress(OSError):
-        if directory.stat().st_ctime < began:
-            return
-        directory.rmdir()
-        for place in directory.parents:
-            if runs not in (place, *place.parents):
-                return
-            place.rmdir()

@@ -1,9 +1,10 @@
-"""From a composed configuration, or the one that a run's folder keeps, to checked settings."""
+"""From a composed configuration to checked settings."""
 
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
+from secrets import token_hex
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -20,11 +21,16 @@ from mtl_bert.config.settings import (
     TrainerSettings,
     defaults,
     explain,
+    shown,
 )
+from mtl_bert.utils.errors import first_line
 
 PACKAGE = Path(__file__).parents[1]
 CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if place.is_dir())
 """The configuration: inside an installed package, beside it in a checkout."""
+
+PLACES = [CONF]
+"""Where choices are looked for: a user's own directories (``--config-dir``) come first."""
 
 # What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
 for _name, _model in (
@@ -34,9 +40,12 @@ for _name, _model in (
     ConfigStore.instance().store(group="settings", name=_name, node=defaults(_model))
 
 # A run's configuration names files so that the run can be read again from anywhere.
-OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(path).absolute()))
+OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(str(path)).absolute()))
 
 OmegaConf.register_new_resolver("either", lambda first, second: first or second)
+
+# What is in no other run's name; the same wherever one configuration is asked for it.
+OmegaConf.register_new_resolver("unique", lambda: token_hex(4), use_cache=True)
 
 # The directory of a sweep's job, seen from Hydra's part of the configuration.
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
@@ -49,6 +58,7 @@ UNSET = {"B": None, "lambda": None, "freeze": "none"}
 
 NO_SETTINGS = {
     "resume": "Directory of a run to go on with.",
+    "trust": "That directory again, where its configuration may call others' code.",
     "fail_fast": "Whether a job that fails keeps a sweep (-m) from starting more.",
 }
 """Keys of the command line that are about the command and not about the run."""
@@ -60,6 +70,17 @@ NODES = {"task": "tasks"}
 def own_part(config: DictConfig) -> DictConfig:
     """A composed configuration without Hydra's own part."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def new_settings(config: DictConfig) -> Settings:
+    """The checked settings of a run that begins; a run that was made keeps a scale without B."""
+    settings = read_settings(config)
+    if settings.B is None and settings.B_scale != 1:
+        raise ConfigError(
+            f"B_scale: expected no value without B, found B_scale={settings.B_scale:g}; leave it "
+            "out or write B=24000"
+        )
+    return settings
 
 
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -87,8 +108,9 @@ def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
     A grid over samplers and λ has jobs whose sampler knows no λ; all of those are the same run.
     """
     plain = _plain(config)
-    used = sampler_keys(plain["sampler"])
-    unused = [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
+    sampler = plain.get("sampler")
+    used = sampler_keys(sampler) if isinstance(sampler, Mapping) else SAMPLER_KEYS
+    unused = [key for key, unset in UNSET.items() if key not in used and plain.get(key) != unset]
     return read_settings(plain | {key: UNSET[key] for key in unused}), unused
 
 
@@ -96,9 +118,13 @@ def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config, DictConfig):
         return dict(config)
     try:
-        plain: Any = OmegaConf.to_container(own_part(config), resolve=True)
+        own = own_part(config) if "hydra" in config else config
+        plain: Any = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+        raise ConfigError(
+            f"{error.full_key or 'settings'}: expected a value that can be had, found none "
+            f"({first_line(error)}); write the value itself"
+        ) from None
     return dict(plain)
 
 
@@ -114,21 +140,24 @@ def settings_yaml(settings: Settings) -> str:
     return OmegaConf.to_yaml(settings.plain())
 
 
-def saved_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
-    """The settings in a run's config.yaml, some of which (by dotted names) are others now."""
-    try:
-        saved = OmegaConf.load(path)
-        if not isinstance(saved, DictConfig):
-            raise ValueError("no names")
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        first = str(error).splitlines()[0]
+def place(key: str, value: object) -> Path:
+    """The directory or file that a setting names; an empty name would be where one works."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
+        return Path(str(value))
+    raise ConfigError(
+        f"{key}: expected the name of a place, found {'nothing' if value == '' else shown(value)}; "
+        f"write {key}=DIR"
+    )
+
+
+def command_keys(config: DictConfig) -> Path | None:
+    """Check the settings that are about the command; the folder of a run to go on with."""
+    if not isinstance(config.fail_fast, bool):
         raise ConfigError(
-            f"{path}: expected the settings of a run, found something else ({first}); "
-            "write another directory"
-        ) from error
-    for key, value in (changes or {}).items():
-        OmegaConf.update(saved, key, value)
-    return read_settings(saved)
+            f"fail_fast: expected true or false, found {shown(config.fail_fast)}; "
+            "write fail_fast=true"
+        )
+    return None if config.resume is None else place("resume", config.resume)
 
 
 def known_tasks() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mtl_bert.config.compose import CONF, NO_SETTINGS, NODES
+from mtl_bert.config.compose import CONF, NO_SETTINGS, NODES, PLACES
 from mtl_bert.config.settings import Described, described
 
 GROUPS = (
@@ -97,11 +97,12 @@ def page() -> str:
 
 
 def choices(group: str) -> dict[str, str]:
-    """A group's choices -> what the first comment of its file in ``conf`` says."""
+    """A group's choices -> what the first comment of its file says; a user's own come first."""
     found = {}
-    for path in sorted((CONF / group).glob("*.yaml")):
+    files = {path.stem: path for one in reversed(PLACES) for path in (one / group).glob("*.yaml")}
+    for name, path in sorted(files.items()):
         comment = re.match(r"(?:# @package.*\n)?((?:#.*\n)+)", path.read_text("utf-8"))
-        found[path.stem] = " ".join(re.findall(r"^# (.*)$", comment[1] if comment else "", re.M))
+        found[name] = " ".join(re.findall(r"^# (.*)$", comment[1] if comment else "", re.M))
     return found
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from mtl_bert.config.settings import Settings
 
 NO_DIFFERENCE = (
-    "overrides", "logger", "logger.*", "trainer.accelerator", "trainer.num_workers",
-    "trainer.threads", "trainer.passes",
+    "overrides", "run_key", "logger", "logger.*", "trainer.accelerator", "trainer.num_workers",
+    "trainer.threads",
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
     "trainer.log_every_n_steps",
     "trainer.layers_every", "trainer.enable_progress_bar", "trainer.baseline",
@@ -58,9 +58,14 @@ def identity(settings: Settings) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def key_of(settings: Settings) -> str:
+    """What a run's checkpoints are marked with: the name under which it began."""
+    return settings.run_key or run_name(settings)
+
+
 def run_name(settings: Settings) -> str:
     """A directory's name by which people find a run and no two different runs are confused."""
-    parts = [str(settings.sampler["name"])]
+    parts = [str(settings.sampler.get("name", "unnamed"))]
     if settings.B is not None:
         parts.append(f"B{settings.B}")
     if settings.lambda_ is not None:

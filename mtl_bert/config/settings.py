@@ -7,7 +7,7 @@ settings, beside its type.
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -54,11 +54,16 @@ def _setting(
     return Field(default, examples=[example], json_schema_extra=extra, **checks)
 
 
-Count = Annotated[int, Field(strict=True, ge=1)]
+MOST = 2**31 - 1  # of anything that is counted: what fits into the integers of every library
+
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
+Processes = Annotated[int, Field(strict=True, ge=1, le=1024)]
 Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Whole = Annotated[int, Field(strict=True, ge=0)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
 Node = dict[str, Any]
+TaskName = Annotated[str, Field(pattern=r"^[^\W\d]\w*$", max_length=100)]
+"""It names parameters and files, and comes from configurations that others have written."""
 _PerTask = Count | Annotated[dict[str, Count], Field(min_length=1)] | None
 _PER_TASK = "a whole number ≥ 1, one for each task, or null"
 
@@ -114,9 +119,9 @@ class TrainerSettings(_Settings):
 
     accelerator: Literal["auto", "cpu", "gpu"] = _setting("auto", "cpu")
     """Kind of device to train on; auto takes a GPU if there is one."""
-    devices: Count = _setting(1, "2")
+    devices: Processes = _setting(1, "2")
     """Processes on each machine."""
-    num_nodes: Count = _setting(1, "2")
+    num_nodes: Processes = _setting(1, "2")
     """Machines that train together."""
     accumulate_grad_batches: Count = _setting(1, "2")
     """Parts of batch_size examples, added up before surgery, that make a step's batch."""
@@ -130,15 +135,15 @@ class TrainerSettings(_Settings):
     """Passes through the encoder in a step with several tasks: one for all, or one for each. The
     gradients are the same to rounding; dropout draws other masks. auto: one where batches are so
     small that it is faster, by their tokens."""
-    gradient_clip_val: Number | None = _setting(None, "1.0")
+    gradient_clip_val: Positive | None = _setting(None, "1.0")
     """Largest norm of the combined gradient; a longer one is scaled down. null: no limit."""
-    num_workers: Whole = _setting(0, "2")
+    num_workers: Annotated[int, Field(strict=True, ge=0, le=1024)] = _setting(0, "2")
     """Processes that prepare batches; 0 prepares them in the training process."""
     cache: bool = _setting(True, "false")
     """Keep the tokens of encoded texts for later runs."""
     cache_gib: Positive = _setting(10.0, "20")
     """GiB that all kept tokens may take; the least recently used are deleted."""
-    threads: Count | None = _setting(None, "2")
+    threads: Processes | None = _setting(None, "2")
     """CPU threads. null: all that this process may use."""
     check_val_every_n_epoch: Count = _setting(1, "2")
     """Epochs between two scorings of the dev sets; the last epoch is always scored."""
@@ -174,11 +179,11 @@ class Settings(_Settings):
         1, "2", expected="a whole number from 0 to 2**63 − 1"
     )
     """Seed of all randomness: draws, initial heads, dropout, order of projections."""
-    epochs: Count = _setting(10, "10")
+    epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = _setting(10, "10")
     """Epochs to train."""
     batch_size: Count = _setting(8, "16")
     """Examples of each task in a step, in each process."""
-    group_by_length: Annotated[int, Field(strict=True, ge=2)] | None = _setting(None, "50")
+    group_by_length: Annotated[int, Field(strict=True, ge=2, le=MOST)] | None = _setting(None, "50")
     """Batch texts of similar length within windows of this many steps. null: random batches, as in
     the paper."""
     lr: Number = _setting(1e-5, "3e-5")
@@ -204,8 +209,8 @@ class Settings(_Settings):
         expected="names of lists of patterns",
     )
     """The patterns that each name for freeze stands for; {task} is the largest task."""
-    tasks: Annotated[dict[str, Node], Field(min_length=1)] = _setting(
-        ..., "task=[sst,qqp,sts]", expected="at least one task"
+    tasks: Annotated[dict[TaskName, Node], Field(min_length=1)] = _setting(
+        ..., "task=[sst,qqp,sts]", expected="at least one task, named by letters, digits and _"
     )
     """The tasks, a file each below conf/task."""
     sampler: Node = _setting(..., "arrp")
@@ -224,16 +229,17 @@ class Settings(_Settings):
     """How the run is carried out."""
     logger: dict[str, Node] = _setting({}, "wandb", expected="choices from conf/logger")
     """Where metrics go besides the run's directory."""
-    # The command line that the settings come from: a note, and no setting.
+    # Notes, and no settings: the command line that these come from, and what marks checkpoints.
     overrides: list[str] | None = None
+    run_key: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        """The settings as they were given, under the names that people use, with the note."""
+        """The settings as they were given, under the names that people use, with the notes."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
     def config(self) -> dict[str, Any]:
-        """The same without the note of the command line, which results keep beside them."""
-        return {key: value for key, value in self.plain().items() if key != "overrides"}
+        """The same without the notes."""
+        return {k: v for k, v in self.plain().items() if k not in ("overrides", "run_key")}
 
     def complete(self) -> dict[str, Any]:
         """The same, with the defaults of what was not given."""
@@ -286,7 +292,7 @@ class Described(NamedTuple):
             return said
         if self.group:
             return f"a choice from conf/{self.key}"
-        return _words(self.field.annotation, self.field.metadata)
+        return in_words(self.field.annotation, self.field.metadata)
 
     @property
     def example(self) -> str:
@@ -327,43 +333,52 @@ def _extra(field: FieldInfo, name: str) -> str:
     return str(extra.get(name, "")) if isinstance(extra, dict) else ""
 
 
-def _words(annotation: Any, checks: Sequence[Any] = ()) -> str:
+def in_words(annotation: Any, checks: Sequence[Any] = ()) -> str:
     """A type and its range: "a whole number ≥ 1 or null"."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner = (c.metadata if isinstance(c, FieldInfo) else [c] for c in parts[1:])
-        return _words(parts[0], [check for several in inner for check in several])
+        return in_words(parts[0], [check for several in inner for check in several])
     if origin in (Union, UnionType, Literal):
-        words = [p if isinstance(p, str) else _words(p) for p in parts]
+        words = [p if isinstance(p, str) else in_words(p) for p in parts]
         *first, last = [word for several in words for word in several.split(" or ")]
         return f"{', '.join(first)} or {last}"
-    simple = {bool: "true or false", str: "text", NoneType: "null"}
-    if annotation in simple:
-        return simple[annotation]
-    kind = {int: "a whole number", float: "a number"}.get(annotation, "a value")
+    simple = {
+        bool: "true or false", str: "text", NoneType: "null", list: "a list", Sequence: "a list",
+        dict: "{NAME: VALUE}", Mapping: "{NAME: VALUE}",
+    }  # fmt: skip
+    if (kind := origin or annotation) in simple:
+        return f"a list of {in_words(parts[0])}" if simple[kind] == "a list" else simple[kind]
+    kind = {int: "a whole number", float: "a number"}.get(annotation, "an object (_target_: ...)")
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [
-        f"{sign} {getattr(check, name):g}"
+        f"{sign} {getattr(check, name):,}"
         for check in checks
         for name, sign in signs.items()
-        if hasattr(check, name)
+        if getattr(check, name, MOST) != MOST
     ]
     return f"{kind} {' and '.join(bounds)}".rstrip()
 
 
-def unknown_setting(key: str, known: Sequence[str] = ()) -> str:
-    """What to say of a setting that does not exist: its new name, or one that looks alike."""
+def unknown_setting(key: str, known: Sequence[str] = (), own: bool = False) -> str:
+    """What to say of a setting that does not exist: its new name, or one that looks alike.
+
+    Args:
+        key: as it was written.
+        known: the settings that there are.
+        own: it may be a setting of the object that its place names, which says so itself.
+    """
     close = difflib.get_close_matches(key, known, n=1)
     name = key.rpartition(".")[2].rstrip("_")
     if key in RENAMED:
         advice = f"write {RENAMED[key]}"
     elif name in known:  # the sampler's lambda_ is the run's lambda
         advice = f"write {name}"
-    elif close:
-        advice = f"did you mean {close[0]}?"
     else:
-        advice = "leave it out, or see --help"
-    return f"{key}: expected a known setting, found {key}; {advice}"
+        advice = f"did you mean {close[0]}?" if close else "leave it out, or see --help"
+        if own:
+            advice += f" Write +{key}=VALUE to add one that {key.rpartition('.')[0]} takes"
+    return f"{shown(key)[1:-1]}: expected a known setting, found {shown(key)[1:-1]}; {advice}"
 
 
 def explain(error: ValidationError) -> str:
@@ -376,8 +391,19 @@ def explain(error: ValidationError) -> str:
     # The place of an error may go on below the setting: into a list, or a type of several.
     places = (".".join(path[:length]) for length in range(len(path), 0, -1))
     setting = next(settings[key] for key in places if key in settings)
-    found = "none" if first["type"] == "missing" else repr(first["input"])
+    found = "none" if first["type"] == "missing" else shown(first["input"])
+    expected = setting.expected
+    if first.get("ctx", {}).get("le") == MOST:
+        expected += f" and ≤ {MOST:,}"
+    named = get_origin(setting.field.annotation) is dict and ".".join(path) != setting.key
+    key = ".".join(path[: setting.key.count(".") + 2]) if named else setting.key
     return (
-        f"{setting.key}: expected {setting.expected}, found {found}; write for example "
-        f"{setting.example}"
+        f"{key}: expected {'its settings' if named else expected}, found {found}; write for "
+        f"example {setting.example}"
     )
+
+
+def shown(value: object) -> str:
+    """A value that was found, as a message has it: what is long is cut."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"

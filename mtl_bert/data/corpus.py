@@ -109,7 +109,7 @@ class Corpus:
     """The tables that a run uses.
 
     Attributes:
-        name: of the source.
+        name: of the source, or of all that are used (demo+csv).
         synthetic: whether any of the text is made up.
         train: a table per task, in the order of the tasks; empty where only dev was asked for.
         dev: a table per task; empty where only train was asked for.
@@ -163,8 +163,9 @@ def load(
         for task in tasks:
             tables[split][task.name] = table = sources[task.name].read(task, split)
             report(table, max_bad_share)
-    synthetic = any(used.synthetic for used in sources.values())
-    return Corpus(source.name, synthetic, **tables)
+    used = sources.values()
+    name = "+".join(dict.fromkeys(source.name for source in used))
+    return Corpus(name, any(source.synthetic for source in used), **tables)
 
 
 def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Table]:
@@ -201,8 +202,8 @@ def refuse(table: Table | Encoded, max_bad_share: float) -> None:
     if share > max_bad_share:
         raise DataError(
             f"{_counted(table, table.skipped, 'cannot be used')}; expected at most "
-            f"{max_bad_share:.2%} of them; mend the file or write "
-            f"data.max_bad_share={share + 0.005:.2f}"
+            f"{max_bad_share:.2%} of them; mend the file, write another quoting:, "
+            f"header: or encoding: in the task's file, or data.max_bad_share={share + 0.005:.2f}"
         )
 
 

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -148,9 +148,11 @@ class Cache:
         """Remove unfinished files and locks of processes that were killed so many seconds ago."""
         for pattern in (f".{KEY}.*{TEMPORARY}", f"{KEY}.lock"):
             for path in self.place.glob(pattern):
-                with suppress(OSError):
+                with suppress(OSError):  # such as that of a lock that somebody holds
                     if time.time() - path.stat().st_mtime >= age:
-                        path.unlink()
+                        lock = path.suffix == ".lock"
+                        with FileLock(path, blocking=False) if lock else nullcontext():
+                            path.unlink()
 
     @contextmanager
     def _locked(self, key: str, origin: str) -> Iterator[None]:

@@ -5,8 +5,9 @@ Shapes: S sequences (an example's text or pair, or each text of a pair), T token
 
 import json
 import logging
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 CODE = ("mtl_bert.data", "mtl_bert.data.sources")  # makes entries, so that a change makes new ones
 CHUNK = 8192  # texts given to the tokenizer at once: enough to keep its threads busy
+LETTERS = 2**22  # and letters: it takes about 50 bytes for each
+ENDLESS_WORD = re.compile(r"(?<!\S)(\S{100000})\S+")  # no tokenizer makes sense of the rest
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,6 @@ class Tokenize:
         sequences: Sequence[tuple[str, ...]] = table.texts
         if per_example == 2:
             sequences = [(text,) for texts in table.texts for text in texts]
-        encode = self._by_the_backend if self._is_plain else self._by_the_tokenizer
         token_type = np.uint16 if max(self.tokenizer.get_vocab().values()) < 2**16 else np.int32
         tokens, types, lengths, cut = [], [], [], []
         with tqdm(
@@ -63,13 +66,12 @@ class Tokenize:
             leave=False,
             disable=not self.bar,
         ) as shown:
-            for start in range(0, len(sequences), CHUNK):
-                ids, segments, was_cut = encode(sequences[start : start + CHUNK])
+            for chunk in self._chunks(sequences):
+                ids, segments, was_cut = self._encode(chunk)
                 lengths.append(np.array([len(row) for row in ids]))
                 total = int(lengths[-1].sum())
                 tokens.append(np.fromiter(chain.from_iterable(ids), token_type, total))
-                if self._has_types:
-                    types.append(np.fromiter(chain.from_iterable(segments), np.uint8, total))
+                types.append(np.fromiter(chain.from_iterable(segments), np.uint8, total))
                 cut.append(np.array(was_cut, np.bool_))
                 shown.update(len(ids))
         return Encoded(
@@ -136,28 +138,77 @@ class Tokenize:
         own = getattr(type(self.tokenizer), "_encode_plus", None)
         return own is PreTrainedTokenizerFast._encode_plus
 
-    def _by_the_tokenizer(self, chunk: Sequence[tuple[str, ...]]) -> "_Rows":
+    def _chunks(self, sequences: Sequence[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+        chunk: list[tuple[str, ...]] = []
+        letters = 0
+        for texts in sequences:
+            shown = tuple(self._needed(text) for text in texts)
+            chunk.append(shown)
+            letters += sum(map(len, shown))
+            if len(chunk) == CHUNK or letters >= LETTERS:
+                yield chunk
+                chunk, letters = [], 0
+        if chunk:
+            yield chunk
+
+    def _needed(self, text: str) -> str:
+        """Of a text of a million letters, a part that has more tokens than are kept of it.
+
+        Where both texts of a pair are such, the parts decide which has one token more.
+        """
+        size = LETTERS // 4
+        while size < len(text) and self.tokenizer.truncation_side == "right":
+            # The word at the cut is left out, lest it give other tokens.
+            part = "".join(text[:size].rsplit(maxsplit=1)[:1])
+            shown = self.tokenizer(part, add_special_tokens=False, truncation=False, verbose=False)
+            if len(shown["input_ids"]) > self.max_length:
+                return part
+            size, text = 2 * size, ENDLESS_WORD.sub(r"\1", text)
+        return text
+
+    def _encode(
+        self, chunk: Sequence[tuple[str, ...]]
+    ) -> tuple[list[Sequence[int]], list[Sequence[int]], list[bool]]:
         """Token numbers, segments and whether it was cut, of each sequence."""
-        encoded = self.tokenizer(
-            *(list(column) for column in zip(*chunk, strict=True)),
-            truncation="longest_first",
-            max_length=self.max_length,
-            return_token_type_ids=self._has_types,
-        )
-        ids, backend = encoded["input_ids"], encoded.encodings
-        cut = [bool(row.overflowing) for row in backend] if backend else [False] * len(ids)
-        return ids, encoded["token_type_ids"] if self._has_types else (), cut
+        # A tokenizer that cuts a pair keeps each part of one text with each of the other, in the
+        # memory of the product of their lengths. So it cuts nothing, and the rest is dropped here.
+        how: dict[str, Any] = {"truncation": False, "verbose": False, "return_token_type_ids": True}
+        if self._is_plain:  # without what nobody asks for (masks, places in the text)
+            self.tokenizer("", **how)  # tells the backend
+            backend: Any = self.tokenizer.backend_tokenizer
+            rows = backend.encode_batch_fast([row[0] if len(row) == 1 else row for row in chunk])
+            ids, types = [row.ids for row in rows], [row.type_ids for row in rows]
+        else:
+            encoded = self.tokenizer(*map(list, zip(*chunk, strict=True)), **how)
+            ids, types, rows = encoded["input_ids"], encoded["token_type_ids"], encoded.encodings
+        cut = [len(row) > self.max_length for row in ids]
+        for at in np.flatnonzero(cut).tolist():
+            if rows:
+                kept = self._kept(rows[at].sequence_ids)
+                ids[at], types[at] = np.array(ids[at])[kept], np.array(types[at])[kept]
+            else:  # a tokenizer in Python, which keeps nothing of what it cuts
+                how |= {"truncation": "longest_first", "max_length": self.max_length}
+                again = self.tokenizer(*chunk[at], **how)
+                ids[at], types[at] = again["input_ids"], again["token_type_ids"]
+        return ids, types, cut
 
-    def _by_the_backend(self, chunk: Sequence[tuple[str, ...]]) -> "_Rows":
-        """The same, without what nobody asks for (masks, places in the text)."""
-        self._by_the_tokenizer(chunk[:1])  # tells the backend the limit
-        backend: Any = self.tokenizer.backend_tokenizer
-        rows = backend.encode_batch_fast([row[0] if len(row) == 1 else row for row in chunk])
-        types = (row.type_ids for row in rows)
-        return [row.ids for row in rows], types, [bool(row.overflowing) for row in rows]
+    def _kept(self, texts: Sequence[int | None]) -> NDArray[np.bool_]:
+        """Which tokens stay when the longer text is cut, and then both evenly: [T].
 
-
-_Rows = tuple[Sequence[Sequence[int]], Iterable[Sequence[int]], Sequence[bool]]
+        Args:
+            texts: the text that each token is of, 0 or 1, or None for [CLS] and its like: [T].
+        """
+        text_of = np.array([-1 if text is None else text for text in texts])
+        kept = text_of < 0
+        room = self.max_length - int(kept.sum())
+        of_texts = [np.flatnonzero(text_of == text) for text in range(text_of.max() + 1)]
+        if self.tokenizer.truncation_side == "left":
+            of_texts = [tokens[::-1] for tokens in of_texts]
+        for others, tokens in enumerate(sorted(of_texts, key=len), 1 - len(of_texts)):
+            share = tokens[: room // (1 - others)]
+            kept[share] = True
+            room -= len(share)
+        return kept
 
 
 class Tokens:

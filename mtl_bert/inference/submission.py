@@ -25,10 +25,12 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
         Each file, and the rows that it answers.
 
     Raises:
-        UserError: rows or a model that cannot be had, or nowhere to write.
+        UserError, OSError: rows or a model that cannot be had, or nowhere to write.
     """
+    if out == opened.folder.submission:
+        opened.folder.refuse_links()
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
-    tables = load_rows(make(opened.settings.data.source), tasks, split)
+    tables = load_rows(make(opened.settings.data.source, "data.source"), tasks, split)
     texts, answered = {}, {}
     for task in tasks:
         path = out / file_name(task, split)
@@ -39,13 +41,7 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
             f"task: expected a submission file of its own for each of {', '.join(names)}, found "
             "two of one name; mend submission.file in a task's file"
         )
-    try:
-        write_together(texts)
-    except OSError as error:
-        raise UserError(
-            f"out: expected a directory that can be written to, found {out} ({error}); "
-            "write out=ANOTHER"
-        ) from error
+    write_together(texts)
     return answered
 
 

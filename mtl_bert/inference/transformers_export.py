@@ -62,10 +62,10 @@ def _write(
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {
-            "program": f"mtl_bert {results.versions['mtl-bert']}",
+            "program": f"mtl_bert {results.versions.get('mtl-bert', 'unknown')}",
             "commit": results.commit,
             "checkpoint": opened.checkpoint,
-            "sampler": results.config["sampler"]["name"],
+            "sampler": opened.settings.sampler.get("name", "unnamed"),
             "seed": results.seed,
             "encoder": results.encoder,
             "data": results.data.name,
@@ -74,19 +74,27 @@ def _write(
             "seen": results.data.seen,
             "notes": results.notes,
         },
-        "data_sets": _data_sets(tasks, opened),
+        "data_sets": _hub_data_sets(tasks, opened),
+        "trained_on": _trained_on(tasks, opened),
     }
     text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
     (place / "heads.json").write_text(text, "utf-8")
     (place / "README.md").write_text(_card(about), "utf-8")
 
 
-def _data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
-    """What the card calls the data, so that a run on top of this model knows what it has seen."""
+def _trained_on(tasks: Sequence[Task], opened: Run) -> list[str]:
+    """What the data are called, so that a run on top of this model knows what it has seen."""
     data = opened.results.data
     before = [name for names in data.seen.values() for name in names]
     own = [] if data.synthetic else [next(iter(task.known_as), task.name) for task in tasks]
     return list(dict.fromkeys([*before, *own]))
+
+
+def _hub_data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
+    """The hub's names of the data sets, where the data came from there."""
+    source = opened.settings.data.source["name"]
+    paths = [task.sources.get(source, {}).get("path") for task in tasks]
+    return list(dict.fromkeys(path for path in paths if path and not Path(path).exists()))
 
 
 @torch.inference_mode()

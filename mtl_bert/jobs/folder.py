@@ -19,6 +19,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from mtl_bert.runs.results import CONFIG, Record, Results, RunFolder
 from mtl_bert.utils.files import write_text
@@ -53,8 +54,8 @@ class Sweep(Record):
 
     @cached_property
     def key(self) -> str:
-        """What tells this sweep from others in its folder: its runs, or else its command."""
-        names = sorted({job.name for job in self.jobs}) or sorted(self.command)
+        """What tells this sweep from others in its folder: its jobs' runs, or else its command."""
+        names = [job.name for job in self.jobs] or sorted(self.command)
         return hashlib.blake2b("\n".join(names).encode(), digest_size=6).hexdigest()
 
 
@@ -66,9 +67,9 @@ class Folder:
 
     # Sweeps.
 
-    def add(self, sweep: Sweep) -> None:
-        """Note what a command asks for, and try again what failed or was not started."""
-        self._file(sweep.key, "stop").unlink(missing_ok=True)
+    def add(self, sweep: Sweep, process: str) -> None:
+        """Note what a command asks for, whose process that is, and try again what failed."""
+        self._file(process, "stop").unlink(missing_ok=True)  # of one that had the same number
         for job in sweep.jobs:
             self._file(job.name, "failed").unlink(missing_ok=True)
         write_text(self._file(sweep.key, "json"), sweep.model_dump_json(indent=1) + "\n")
@@ -92,13 +93,13 @@ class Folder:
         jobs = [job for sweep in self.sweeps() if sweep.key == key for job in sweep.jobs]
         return min((job.number for job in jobs if job.name == name), default=None)
 
-    def stop(self, key: str, reason: str) -> None:
-        """Have no more jobs of a sweep started."""
-        write_text(self._file(key, "stop"), reason)
+    def stop(self, process: str, reason: str) -> None:
+        """Have no more jobs started of the sweep that a process carries out."""
+        write_text(self._file(process, "stop"), reason)
 
-    def stopped(self, key: str) -> str | None:
-        """Why no more jobs of a sweep are started, if so."""
-        return _text(self._file(key, "stop"))
+    def stopped(self, process: str) -> str | None:
+        """Why no more jobs of that sweep are started, if so."""
+        return _text(self._file(process, "stop"))
 
     # Jobs.
 
@@ -130,7 +131,7 @@ class Folder:
             records = (json.loads(line) for line in reversed(lines))
             last = next(record for record in records if record["score"] is not None)
             return int(last["epoch"]), float(last["score"])
-        except (OSError, ValueError, LookupError, StopIteration):
+        except (OSError, ValueError, TypeError, LookupError, StopIteration):
             return None
 
     def fail(self, name: str, error: str) -> None:
@@ -212,7 +213,7 @@ def status_table(path: Path, jobs: Sequence[JobStatus]) -> Table:
     for job in jobs:
         table.add_row(
             job.name,
-            f"[{COLOURS[job.state]}]{job.state}[/]" if job.state in COLOURS else job.state,
+            Text(job.state, COLOURS.get(job.state, "")),
             "" if job.epoch is None else str(job.epoch),
             "" if job.score is None else f"{job.score:.3f}",
             "" if job.minutes is None else f"{job.minutes:.1f}",

@@ -5,12 +5,11 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,13 +19,22 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtl_bert.config.compose import UNSET, made_by, read_job_settings, read_settings
+from mtl_bert.config.command_line import explained
+from mtl_bert.config.compose import (
+    UNSET,
+    command_keys,
+    made_by,
+    new_settings,
+    place,
+    read_job_settings,
+    read_settings,
+)
 from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
 from mtl_bert.jobs.job import SWEEP, SWEEP_PROCESS, JobProcess, stopped_by_signal, this_process
-from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED
+from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, handle
+from mtl_bert.utils.errors import REFUSED, say, told
 
 log = logging.getLogger("mtl_bert")
 
@@ -50,14 +58,10 @@ def carry_out_job(config: DictConfig, directory: Path) -> float:
 
 def _checked(config: DictConfig) -> tuple[Settings, list[str]]:
     """A job's settings, and the keys that were left out."""
-    if config.resume is not None:
+    if command_keys(config) is not None:
         raise ConfigError(
             f"resume: expected nothing with -m, found {config.resume}; leave it out: a sweep "
             "goes on with what is not finished"
-        )
-    if not isinstance(config.fail_fast, bool):
-        raise ConfigError(
-            f"fail_fast: expected true or false, found {config.fail_fast!r}; write fail_fast=true"
         )
     return read_job_settings(config)
 
@@ -76,18 +80,24 @@ class SweepCallback(Callback):
             return
         configure_log(config.hydra.hydra_logging)
         try:
+            folder = place("hydra.sweep.dir", config.hydra.sweep.dir)
+            place("hydra.sweep.subdir", config.hydra.sweep.subdir)
             jobs = _jobs(config)
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper will come to the same error, and Hydra lets it through
         except ConfigError as error:  # which Hydra would turn into a warning
-            sys.stderr.write(f"{error}\n")
+            say(error, sys.stderr)
             sys.exit(REFUSED)
-        self._folder = Folder(Path(str(config.hydra.sweep.dir)))
+        self._folder = Folder(folder)
         command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
         self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
-        self._folder.add(self._sweep)
+        try:
+            self._folder.add(self._sweep, this_process())
+        except OSError as error:
+            sys.stderr.write(f"{told(error)}\n")
+            sys.exit(REFUSED)
         os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: this_process()}
-        self._handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        self._handlers = handle(self._stop)
         if jobs:
             names = {job.name for job in jobs}
             done = sum(self._folder.state(name) == State.DONE for name in names)
@@ -108,8 +118,8 @@ class SweepCallback(Callback):
         names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
         states = {name: self._folder.state(name) for name in names}
         done = sum(state == State.DONE for state in states.values())
-        reason = self._folder.stopped(self._sweep.key)
-        by_signal = stopped_by_signal(self._folder, self._sweep.key)
+        reason = self._folder.stopped(this_process())
+        by_signal = stopped_by_signal(self._folder, this_process())
         if done == len(names) and not (by_signal and not names):
             return
         if by_signal:
@@ -124,11 +134,10 @@ class SweepCallback(Callback):
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Start no more jobs; who waits for one on this machine has it save and end."""
-        assert self._sweep is not None
         name = signal.Signals(number).name
-        if self._folder.stopped(self._sweep.key) == name and number == signal.SIGINT:
+        if self._folder.stopped(this_process()) == name and number == signal.SIGINT:
             sys.exit(AT_ONCE)
-        self._folder.stop(self._sweep.key, name)
+        self._folder.stop(this_process(), name)
 
 
 def _jobs(config: DictConfig) -> tuple[Job, ...]:
@@ -139,18 +148,26 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
     params = config.hydra.sweeper.get("params") or {}
     given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
-    combinations = chain.from_iterable(BasicSweeper.split_arguments(parsed, None))
-    jobs, dropped = [], dict.fromkeys(UNSET, 0)
-    for number, overrides in enumerate(combinations):  # as Hydra's own sweeper will make them
-        composed = loader.load_sweep_config(config, list(overrides))
+    values = {
+        each.get_key_element(): list(each.sweep_string_iterator())
+        if each.is_sweep_override()
+        else [each.get_value_element_as_str()]
+        for each in parsed
+    }
+    jobs, dropped, scaled = [], dict.fromkeys(UNSET, 0), False
+    for number, chosen in enumerate(product(*values.values())):  # as Hydra's own sweeper does it
+        overrides = [f"{key}={value}" for key, value in zip(values, chosen, strict=True)]
         try:
+            composed = loader.load_sweep_config(config, overrides)
             settings, unused = _checked(composed)
-        except ConfigError as error:
-            raise ConfigError(f"job {number} ({' '.join(overrides)}): {error}") from None
+        except Exception as error:
+            told = error if isinstance(error, ConfigError) else explained(error)
+            raise ConfigError(f"job {number} ({' '.join(overrides)}): {told}") from error
         for key in unused:
             dropped[key] += 1
             if dropped[key] == 1:
                 first = composed
+        scaled = scaled or settings.B is not None or settings.B_scale == 1
         jobs.append(Job(number=number, name=run_name(settings), overrides=tuple(overrides)))
     if not jobs:
         raise ConfigError(
@@ -159,4 +176,6 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
         )
     if len(jobs) in dropped.values():
         read_settings(first)  # no job uses the key: refused as for a single run
+    if not scaled:
+        new_settings(composed)
     return tuple(jobs)

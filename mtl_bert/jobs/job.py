@@ -18,12 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.folder import Folder
-from mtl_bert.machine.signals import EXIT_CODE, SIGNALS
-from mtl_bert.utils.errors import REFUSED, UserError
+from mtl_bert.machine.signals import EXIT_CODE, SIGNALS, how_killed
+from mtl_bert.utils.errors import REFUSED, UserError, first_line, say, told
 from mtl_bert.utils.logging import plain_messages
 
 log = logging.getLogger("mtl_bert")
@@ -42,9 +42,9 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()}"
 
 
-def stopped_by_signal(folder: Folder, key: str) -> bool:
-    """Whether somebody stopped a sweep, rather than ``fail_fast``."""
-    return folder.stopped(key) in {number.name for number in SIGNALS}
+def stopped_by_signal(folder: Folder, process: str) -> bool:
+    """Whether somebody stopped the sweep of a process, rather than ``fail_fast``."""
+    return folder.stopped(process) in {number.name for number in SIGNALS}
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ class JobProcess:
 
     def carry_out(self) -> float:
         """The run's score, or ``NOTHING``; what a job does wrong is said and not raised."""
-        key, folder, number, name = os.environ.get(SWEEP, ""), self.folder, self.number, self.name
-        first = folder.first_number(key, name)
+        folder, number, name = self.folder, self.number, self.name
+        sweep = os.environ.get(SWEEP_PROCESS, "")
+        first = folder.first_number(os.environ.get(SWEEP, ""), name)
         if first is not None and first != number:
             log.info("job %d is the same run as job %d", number, first)
             results = folder.results(name)
@@ -80,9 +81,9 @@ class JobProcess:
             score = f"score {results.score:.3f}, {made}"
             log.info("job %d is done already (%s): %s", number, score, name)
             return results.score
-        if reason := folder.stopped(key):
+        if reason := folder.stopped(sweep):
             self._remove_if_empty()
-            if not stopped_by_signal(folder, key):  # then all the rest is not started
+            if not stopped_by_signal(folder, sweep):  # then all the rest is not started
                 log.info("job %d is not started (%s): %s", number, reason, name)
             return NOTHING
         log.info("job %d begins: %s", number, name)
@@ -92,22 +93,26 @@ class JobProcess:
         if isinstance(answer, float):
             log.info("job %d done in %.1f minutes (score %.3f): %s", number, minutes, answer, name)
             return answer
-        if folder.stopped(key) or code == EXIT_CODE:
+        if folder.stopped(sweep) or code == EXIT_CODE:
             log.info("job %d stopped: %s", number, name)
             return NOTHING
         error = answer or _how_it_ended(code)
         folder.fail(name, error)
         self._remove_if_empty()
         more = f" (its output: {folder.output(name)})" if self.beside_others else ""
-        sys.stderr.write(f"job {number} failed: {error}{more}\n")
-        if self.fail_fast and key:
-            folder.stop(key, f"fail_fast, and job {number} failed")
+        say(f"job {number} failed: {error}{more}", sys.stderr)
+        if self.fail_fast and sweep:
+            folder.stop(sweep, f"fail_fast, and job {number} failed")
         return NOTHING
 
     def _remove_if_empty(self) -> None:
         """Remove the folder that Hydra made for a run that has not begun."""
-        with suppress(OSError):
-            self.folder.run(self.name).path.rmdir()
+        run = self.folder.run(self.name)
+        with suppress(OSError):  # such as that of a lock that somebody else holds
+            if run.lock.exists() and not run.config.exists():  # it was killed
+                with FileLock(run.lock, blocking=False):
+                    run.lock.unlink()
+            run.path.rmdir()
 
     def _wait_for_process(self) -> tuple[int, float | str | None]:
         """Exit code and answer of the job's process: its score, its error, or nothing at all."""
@@ -145,21 +150,20 @@ class JobProcess:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         threading.Thread(target=_stop_with_the_parent, daemon=True).start()
-        if self.beside_others:
-            with self.folder.output(self.name).open("ab") as file:
-                for stream in (sys.stdout, sys.stderr):
-                    stream.flush()
-                    os.dup2(file.fileno(), stream.fileno())
-        plain_messages()
         try:
+            if self.beside_others:
+                with self.folder.output(self.name).open("ab") as file:
+                    for stream in (sys.stdout, sys.stderr):
+                        stream.flush()
+                        os.dup2(file.fileno(), stream.fileno())
+            plain_messages()
             answer.send(self._run())
-        except UserError as error:
-            answer.send(str(error))
+        except (UserError, OSError) as error:
+            answer.send(told(error))
             sys.exit(REFUSED)
         except Exception as error:
             traceback.print_exc()
-            first = (str(error).strip() or "no message").splitlines()[0]
-            answer.send(f"{type(error).__name__}: {first}")
+            answer.send(f"{type(error).__name__}: {first_line(error)}")
             sys.exit(1)
 
     def _run(self) -> float:
@@ -184,10 +188,7 @@ class JobProcess:
 
 
 def _how_it_ended(code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
-    return f"ended with exit code {code} and no message"
+    return how_killed(-code) if code < 0 else f"ended with exit code {code} and no message"
 
 
 def _in_a_launchers_process() -> bool:
@@ -197,8 +198,8 @@ def _in_a_launchers_process() -> bool:
 
 def _stopped_here(folder: Folder) -> bool:
     """Whether the sweep was asked to stop, on this machine: a cluster's other machines go on."""
-    host = os.environ.get(SWEEP_PROCESS, "").partition(" ")[0]
-    return host == socket.gethostname() and stopped_by_signal(folder, os.environ[SWEEP])
+    sweep = os.environ.get(SWEEP_PROCESS, "")
+    return sweep.partition(" ")[0] == socket.gethostname() and stopped_by_signal(folder, sweep)
 
 
 def _stop_with_the_parent() -> None:

@@ -1,7 +1,8 @@
 """What a run takes of the machine, where its settings leave that open."""
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from mtl_bert.config.settings import Settings, TrainerSettings
 
 CGROUP = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def on_gpu(accelerator: str) -> bool:
@@ -36,28 +38,47 @@ def wants_packing(trainer: TrainerSettings) -> bool:
     return not on_gpu(trainer.accelerator) if trainer.packing is None else trainer.packing
 
 
-def usable_threads(cgroup: Path = CGROUP) -> int:
+def usable_threads(cgroup: Path = CGROUP, own: Path = OWN_CGROUPS) -> int:
     """Torch's own choice, unless a container's share of the processors is smaller.
 
     OpenMP knows which processors a process may use, and nothing of quotas: in a container with two
     of sixty-four it starts sixty-four threads that wait for each other.
     """
-    quota = _quota(cgroup)
-    return torch.get_num_threads() if quota is None else min(torch.get_num_threads(), quota)
+    shares = [torch.get_num_threads()]
+    for group in _groups("cpu", cgroup, own):
+        limit = _numbers(group / "cpu.max") or (  # version 2, then version 1
+            _numbers(group / "cpu.cfs_quota_us") + _numbers(group / "cpu.cfs_period_us")
+        )
+        if len(limit) == 2 and limit[0] > 0:  # version 1 writes -1 for no limit
+            shares.append(max(1, math.ceil(limit[0] / limit[1])))
+    return min(shares)
 
 
-def _quota(cgroup: Path) -> int | None:
-    """Processors' worth of time that a container gives, rounded up; None is no limit."""
+def usable_memory(cgroup: Path = CGROUP, own: Path = OWN_CGROUPS) -> int:
+    """Bytes of memory that this process may use: the machine's, or less in a container or job."""
+    bytes_ = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for group in _groups("memory", cgroup, own):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            bytes_ += _numbers(group / name)
+    return min(bytes_)
+
+
+def _groups(controller: str, cgroup: Path, own: Path) -> Iterator[Path]:
+    """The control groups that limit this process: its own and all that those are part of."""
+    for line in own.read_text("utf-8").splitlines() if own.is_file() else ():
+        _, controllers, path = line.split(":", 2)  # 0::/a/b in version 2, 3:cpu,cpuacct:/a/b in 1
+        if controller in controllers.split(",") or not controllers:
+            root = cgroup / controller if controllers else cgroup
+            place = root / path.lstrip("/")
+            yield from (at for at in (place, *place.parents) if at.is_relative_to(root))
+
+
+def _numbers(path: Path) -> list[int]:
+    """What a control group's file says; nothing where there is none or it says "max"."""
     try:
-        if (cgroup / "cpu.max").exists():  # version 2
-            limit, period = (cgroup / "cpu.max").read_text("ascii").split()
-        else:
-            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text("ascii")
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text("ascii")
-        share = int(limit) / int(period)
-    except (OSError, ValueError):  # no such files, or "max"
-        return None
-    return max(1, math.ceil(share)) if share > 0 else None  # version 1 writes -1
+        return [int(word) for word in path.read_text("ascii").split()]
+    except (OSError, ValueError):
+        return []
 
 
 def imitates_bf16(trainer: TrainerSettings) -> bool:

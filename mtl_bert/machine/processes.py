@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar, cast
 
@@ -16,10 +16,10 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, start_processes
 
 from mtl_bert.machine.hardware import on_gpu
-from mtl_bert.machine.signals import handled
+from mtl_bert.machine.signals import EXIT_CODE, handled, how_killed
 from mtl_bert.utils.errors import REFUSED, UserError
 from mtl_bert.utils.logging import plain_messages
 
@@ -38,37 +38,58 @@ def environment(processes: int) -> ClusterEnvironment | None:
     return None
 
 
-def spawn(function: Callable[..., None], arguments: Sequence[object], processes: int) -> None:
+def spawn(
+    function: Callable[..., None],
+    arguments: Sequence[object],
+    processes: int,
+    then: str = "start again",
+) -> None:
     """Run ``function(*arguments)`` in several new processes of this machine.
 
     Raises:
-        UserError: one of theirs.
+        UserError: one of theirs; or one was killed, and ``then`` says what to do.
         SystemExit: with the code of the first that ended otherwise than well.
     """
-    errors: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
+    # Forked from a server that has imported everything, so that K processes import it once.
+    multiprocessing.set_forkserver_preload([function.__module__])
+    errors: SimpleQueue[str] = multiprocessing.get_context("forkserver").SimpleQueue()
     port = find_free_network_port()
     running = start_processes(  # type: ignore[no-untyped-call]
         _child,
         args=(function, tuple(arguments), processes, port, errors),
         nprocs=processes,
         join=False,
-        start_method="spawn",
+        start_method="forkserver",
     )
-    with handled(lambda number, _: _forward(number, running.pids())):
+    asked = set[int]()
+
+    def forward(number: int, _: object) -> None:
+        asked.add(number)
+        if number == signal.SIGINT and sys.stdin is not None and os.isatty(0):
+            return  # a terminal tells everyone
+        for process in running.processes:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                if process.is_alive():
+                    os.kill(process.pid, number)
+
+    with handled(forward):
         try:
             while not running.join():
                 pass
-        except ProcessExitedException as error:
+        except ProcessException as error:
+            code = error.exit_code if isinstance(error, ProcessExitedException) else 1
+            if -code in asked:  # before it listened
+                sys.exit(EXIT_CODE)
+            if code < 0:
+                raise UserError(
+                    f"trainer.devices: expected {processes} processes until the end, found process "
+                    f"{error.error_index} {how_killed(-code)}; {then}"
+                ) from None
             if not errors.empty():
                 raise UserError(errors.get()) from None
-            sys.exit(error.exit_code)
-
-
-def _forward(number: int, processes: Sequence[int]) -> None:
-    if number == signal.SIGINT and sys.stdin is not None and os.isatty(0):
-        return  # a terminal tells everyone
-    for process in processes:
-        os.kill(process, number)
+            if isinstance(error, ProcessExitedException):
+                sys.exit(code)
+            raise
 
 
 def _child(
@@ -131,14 +152,14 @@ def in_any(so: bool) -> bool:
 
 
 def from_first(work: Callable[[], Value]) -> Value:
-    """What some work comes to in the first process, in every process; also its UserError."""
+    """What some work comes to in the first process, in every process; also what it cannot do."""
     if not dist.is_initialized():
         return work()
     answer: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             answer[0] = work()
-        except UserError as error:
+        except (UserError, OSError) as error:
             answer[1] = error
     dist.broadcast_object_list(answer, 0)
     value, failure = answer

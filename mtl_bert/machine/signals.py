@@ -1,26 +1,57 @@
-"""Being asked to stop: by a person (Ctrl-C) or by a scheduler (SIGTERM, Slurm's SIGUSR1)."""
+"""Being asked to stop: by a person (Ctrl-C, a closed terminal), a scheduler (SIGTERM, SIGUSR1)."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 EXIT_CODE = 75  # sysexits.h calls it EX_TEMPFAIL: run the same command again and it goes on
 AT_ONCE = 130  # what shells report for a program that Ctrl-C ended
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, *(() if _nohup else (signal.SIGHUP,)))
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def handle(handler: Handler) -> dict[int, Any]:
+    """Have these signals handled so; returns how they were handled before."""
+
+    def handled(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        handler(number, frame)
+
+    return {number: signal.signal(number, handled) for number in SIGNALS}
 
 
 @contextmanager
-def handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+def handled(handler: Handler) -> Iterator[None]:
     """Have these signals handled so, and afterwards as before."""
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    before = handle(handler)
     try:
         yield
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def how_killed(number: int) -> str:
+    """How a process ended that a signal ended, in words."""
+    name = signal.Signals(number).name
+    return f"killed by {name}{' (out of memory?)' if number == signal.SIGKILL else ''}"
+
+
+def _leave_terminal() -> None:
+    """Send nowhere what would go to a terminal that is gone, as every write to it fails."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 class Interrupted(BaseException):
@@ -51,8 +82,7 @@ class StopRequest:
     def listen_again(self) -> None:
         """Take the signals back from whoever took them (Lightning does, in every stage)."""
         if self._listening:
-            for number in SIGNALS:
-                signal.signal(number, self._receive)
+            handle(self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Note a signal; the second Ctrl-C stops at once."""

@@ -69,19 +69,21 @@ def estimate(
         processes: how many average their rows, which then wait in a buffer.
         one_pass: all tasks of a step go through the encoder together.
     """
-    parameters = dict(model.named_parameters())
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     sparse = processes == 1 and next(iter(parameters.values())).device.type == "cpu"
     tables = _set_sparse(model, sparse)  # as training does
     trained: set[str] = set()
     steps = []
     for work in works:
-        frozen = frozen_names(work.frozen, list(parameters))
+        frozen = frozen_names(work.frozen, [name for name, _ in model.named_parameters()])
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in frozen)
         free = [name for name in parameters if name not in frozen]
         trained |= {name for name in free for task in work.examples if model.reaches(task, name)}
         steps.append(rows_of_a_step(model, work, batch_of, precision, processes, one_pass))
-    update = optimizer_step(optimizer(model.parameters()), [parameters[n] for n in sorted(trained)])
+    update = optimizer_step(
+        optimizer(parameters.values()), [parameters[n] for n in sorted(trained)]
+    )
     combined = size(table for name, table in tables.items() if name in trained)
     fixed = size([*model.parameters(), *model.buffers()])
     held = fixed + update.state + combined
@@ -126,15 +128,9 @@ def rows_of_a_step(
     processes: int = 1,
     one_pass: bool = False,
 ) -> StepRows:
-    """Take every task of a step forward and backward, counting.
+    """Take every task of a step forward and backward, counting; frozen is what is in such a step.
 
-    Args:
-        model: its parameters are frozen as they are in such a step.
-        work: the step.
-        batch_of: a task and a number -> so many of its examples.
-        precision: as ``trainer.precision``.
-        processes: several copy each row into a buffer, which holds all rows of the step.
-        one_pass: all tasks go through the encoder together.
+    Several processes copy each row into a buffer, which holds all rows of the step.
     """
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,6 +1,5 @@
 """The memory of a run that is only planned, in lines for people."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,14 @@ from mtl_bert.config.settings import Settings
 from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch
 from mtl_bert.data.tokenize import Tokenize
-from mtl_bert.machine.hardware import on_gpu, resolved
+from mtl_bert.machine.hardware import on_gpu, resolved, usable_memory
 from mtl_bert.memory.estimate import Estimate, estimate
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.tasks import Task
 from mtl_bert.training.build import mean_tokens
 from mtl_bert.training.passes import passes
+from mtl_bert.utils.errors import first_line
 
 if TYPE_CHECKING:
     from mtl_bert.sampling.usage import Work
@@ -39,14 +39,13 @@ def forecast(settings: Settings, tables: Mapping[str, Table], works: "Sequence[W
     try:
         return _forecast(resolved(settings), tables, works)
     except Exception as error:  # encoders are anybody's, and what is asked for is the plan
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return [f"memory not estimated: {reason}"]
+        return [f"memory not estimated: {first_line(error)}"]
 
 
 def _forecast(
     settings: Settings, tables: Mapping[str, Table], works: "Sequence[Work]"
 ) -> list[str]:
-    wanted, source = settings.trainer, make(settings.model.source)
+    wanted, source = settings.trainer, make(settings.model.source, "model.source")
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
         text_model = make_text_model(settings, make_tasks(settings), source)
@@ -64,7 +63,7 @@ def _forecast(
             model,
             works,
             lambda task, n: _batch(tokenize, model.tasks[task], lengths[task], n).to(device),
-            make(settings.optimizer),
+            make(settings.optimizer, "optimizer"),
             eval_batch_size=wanted.eval_batch_size,
             precision=wanted.precision,
             processes=settings.processes,
@@ -118,7 +117,7 @@ def _items(
             for task, count in found.largest.items()
         )
     if device.type == "cpu":
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = usable_memory()
     else:
         installed = torch.cuda.get_device_properties(device).total_memory
     return [

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.settings import MOST, ConfigError, Settings, shown
 from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
 from mtl_bert.sampling.usage import Largest, Usage, records, usage
+from mtl_bert.utils.errors import told
 from mtl_bert.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -48,10 +49,15 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
             "leave plan.sizes out or write group_by_length=null"
         )
     numbers = sizes.values() if isinstance(sizes, Mapping) else ()
-    if not numbers or not all(type(n) is int and n > 0 for n in numbers):
+    if not numbers or not all(type(n) is int and 0 < n <= MOST for n in numbers):
         raise ConfigError(
-            f"plan.sizes: expected whole numbers ≥ 1 for each task, found {sizes!r}; write for "
-            "example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
+            f"plan.sizes: expected whole numbers ≥ 1 for each task, found {shown(sizes)}; write "
+            "for example plan.sizes='{sts: 6040, sst: 8544, qqp: 283010}'"
+        )
+    for task in {*sizes} - {*settings.tasks}:
+        raise ConfigError(
+            f"plan.sizes: expected tasks of {', '.join(settings.tasks)}, found {shown(task)}; "
+            "write its name as there, or choose it with task=[...]"
         )
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import
@@ -114,16 +120,13 @@ class Preview:
                 for epoch in self:
                     file.writelines(json.dumps(record) + "\n" for record in records(epoch))
         except OSError as error:
-            raise ConfigError(
-                f"plan.out: expected a file that can be written, found {error.strerror} at {path}; "
-                "write another name"
-            ) from error
+            raise ConfigError(f"plan.out: {told(error)}") from error
 
     def __str__(self) -> str:
         """The table as a terminal shows it."""
-        from rich.console import Console
+        from mtl_bert.utils.screen import Screen
 
-        console = Console(width=100, highlight=False)
+        console = Screen(width=100)
         with console.capture() as text:
             console.print(self)
         return text.get()

@@ -160,9 +160,11 @@ class Pretrained:
                     "leave it out"
                 )
             setattr(config, name, value)
+        if "/" in str(config._attn_implementation):
+            raise self._refusal("its attention is code from the hub")
         if torch.get_default_device().type == "meta":
             try:
-                shapes = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+                shapes = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)  # type: ignore[no-untyped-call]
             except ValueError as error:
                 raise self._refusal(first_line(error)) from error
             assert isinstance(shapes, PreTrainedModel)
@@ -191,7 +193,7 @@ class Pretrained:
 
     def _open(self, loader: Any, **settings: Any) -> Any:
         try:
-            loaded = loader.from_pretrained(self.path, **settings)
+            loaded = loader.from_pretrained(self.path, trust_remote_code=False, **settings)
         except Exception as error:
             # The libraries that read the parts of a checkpoint have no error in common.
             raise self._refusal(first_line(error)) from error
@@ -218,13 +220,15 @@ def data_sets_of(path: str) -> list[str]:
         text = _card(path)
         if not text.lstrip().startswith("---"):  # no metadata, of which the library would warn
             return []
-        named = getattr(ModelCard(text).data, "datasets", None) or []
+        card = ModelCard(text).data  # trained_on: our own cards' names for any data
+        named = [getattr(card, key, None) or [] for key in ("datasets", "trained_on")]
     except Exception as error:
         # Cards are written by hand, and their readers have no error in common.
         message = "%s: no model card that says what the encoder was trained on (%s)"
         log.info(message, path, first_line(error))
         return []
-    return [str(name) for name in (named if isinstance(named, list) else [named])]
+    flat = [n for names in named for n in (names if isinstance(names, list) else [names])]
+    return [str(name) for name in flat if not isinstance(name, dict | list)]
 
 
 def _card(path: str) -> str:

@@ -4,14 +4,15 @@ Shapes: B examples, D features.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.model.encoder import EncoderSource
+from mtl_bert.model.encoder import EncoderSource, ModelError
 from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
 from mtl_bert.tasks import Task
 
@@ -30,6 +31,7 @@ class MultiTaskModel(nn.Module):
         encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
 
     Attributes:
+        features: D, the numbers in a state of the encoder.
         packs: whether sequences go through the encoder end to end, without padding.
     """
 
@@ -46,23 +48,29 @@ class MultiTaskModel(nn.Module):
         self.tasks = {task.name: task for task in tasks}
         self.packs = False
         encoder = source.encoder()
-        self.encoder_config = encoder.config
+        self.encoder_config = getattr(encoder, "config", None)
+        features = getattr(self.encoder_config, "hidden_size", None)
+        if not isinstance(features, int):
+            raise ModelError(
+                f"model: expected an encoder with a config.hidden_size, found {source.name} "
+                f"({type(encoder).__name__}) without; write another model.path"
+            )
         if encoder_per_task:  # all start from the same weights, pretrained or random
             self.encoders = nn.ModuleDict({task.name: copy.deepcopy(encoder) for task in tasks})
         else:
             self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        features = encoder.config.hidden_size
+        self.features = features
         self.heads = nn.ModuleDict()
         for task in tasks:
             parts = 3 if task.pair and not cross_encode else 1
-            self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
+            self.heads[task.name] = nn.Linear(parts * self.features, task.head.outputs)
         # Pretrained encoders come in evaluation mode; left so, they would train without dropout.
         self.train()
 
     def forward(self, task: str, batch: Batch) -> Tensor:
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""
-        return self.answers(task, batch, self.pooled(self._encoders(task)[0], batch))
+        return self.answers(task, batch, self.pooled(task, batch))
 
     def together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """The same for several tasks that share the encoder, in one pass through it."""
@@ -71,7 +79,7 @@ class MultiTaskModel(nn.Module):
 
     def pooled_together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """One vector for each sequence of several tasks, in one pass: [S, D] for each task."""
-        pooled = self.pooled(self.encoder, Batch.joined(list(batches.values())))
+        pooled = self.pooled(next(iter(batches)), Batch.joined(list(batches.values())))
         parts = torch.split(pooled, [batch.sequences for batch in batches.values()])
         return dict(zip(batches, parts, strict=True))
 
@@ -80,10 +88,6 @@ class MultiTaskModel(nn.Module):
         sequences = {task: batch.sequences for task, batch in batches.items()}
         tokens = {task: len(batch.input_ids) for task, batch in batches.items()}
         return sequences, tokens if self.packs else None
-
-    def pooled(self, encoder: PreTrainedModel, batch: Batch) -> Tensor:
-        """One vector for each sequence: [S, D]."""
-        return (pooled_packed if self.packs else pooled_padded)(encoder, batch)
 
     def answers(self, task: str, batch: Batch, pooled: Tensor) -> Tensor:
         """What a task's head says of its sequences, which were pooled to [S, D]."""
@@ -103,7 +107,9 @@ class MultiTaskModel(nn.Module):
 
     def pack(self) -> bool:
         """Leave padding out from now on, if the encoder allows it; say whether it does."""
-        self.packs = all(pack(encoder) for encoder in self._encoders())
+        self.packs = all(
+            pack(encoder) for encoder in {self.encoder_of(task) for task in self.tasks}
+        )
         return self.packs
 
     def set_sparse_gradients(self, sparse: bool) -> None:
@@ -112,9 +118,18 @@ class MultiTaskModel(nn.Module):
             if isinstance(part, nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.sparse = sparse
 
-    def _encoders(self, task: str | None = None) -> list[PreTrainedModel]:
-        """The encoder of a task, or all of them."""
-        own = getattr(self, "encoders", None)
-        if own is None:
-            return [self.encoder]
-        return [own[task]] if task else list(own.values())
+    def encoder_of(self, task: str) -> PreTrainedModel:
+        """The encoder that a task's texts go through: all tasks' or its own."""
+        own = hasattr(self, "encoders")
+        return cast(PreTrainedModel, self.encoders[task] if own else self.encoder)
+
+    def pooled(self, task: str, batch: Batch) -> Tensor:
+        """One vector for each sequence: [S, D]."""
+        return (pooled_packed if self.packs else pooled_padded)(self.encoder_of(task), batch)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast the model, and with it what the tasks' losses hold."""
+        for task in self.tasks.values():
+            task.apply(fn)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self

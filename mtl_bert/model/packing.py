@@ -90,7 +90,7 @@ def pack(encoder: PreTrainedModel) -> bool:
         encoder.set_attn_implementation(ATTENTION)
         try:
             same = torch.allclose(pooled_packed(encoder, batch), expected, atol=TOLERANCE)
-        except (TypeError, ValueError, RuntimeError):
+        except (AttributeError, TypeError, ValueError, RuntimeError):
             same = False
     if not same:
         encoder.set_attn_implementation(before)
@@ -104,7 +104,7 @@ def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     segments = {} if types is None else {"token_type_ids": types[None]}
     hidden = encoder(
         input_ids=batch.input_ids[None],
-        position_ids=(batch.positions % batch.max_seqlen + _first_position(encoder))[None],
+        position_ids=(batch.positions % batch.max_seqlen + position_table(encoder)[0])[None],
         packed=batch,
         mask=batch.mask[:, None, None],
         **segments,
@@ -119,8 +119,8 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     mask = batch.mask
-    attention_mask: Tensor | None = mask
-    if mask.is_cuda and encoder.config._attn_implementation == "sdpa" and _is_packable(encoder):
+    attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
+    if mask.is_cuda and _is_packable(encoder) and encoder.config._attn_implementation == "sdpa":
         # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
         padded = mask.numel() > len(batch.input_ids)
         attention_mask = mask[:, None, None] if padded else None
@@ -136,23 +136,29 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 def _is_packable(encoder: PreTrainedModel) -> bool:
-    return encoder.config.model_type in PACKABLE
+    return getattr(encoder.config, "model_type", None) in PACKABLE
 
 
 def _padding(encoder: PreTrainedModel) -> int:
     """The padding token's number; where there is none any will do, as nothing looks at it."""
-    return int(encoder.config.pad_token_id or 0)
+    return int(getattr(encoder.config, "pad_token_id", None) or 0)
 
 
-def _first_position(encoder: PreTrainedModel) -> int:
-    """The number of a sequence's first position: RoBERTa and its kin count from the padding's."""
-    positions = encoder.get_submodule("embeddings.position_embeddings")
-    padding = getattr(positions, "padding_idx", None)
-    return 0 if padding is None else int(padding) + 1
+def position_table(encoder: nn.Module) -> tuple[int, int | None]:
+    """The number of a sequence's first position, and how many positions there are, if limited.
+
+    RoBERTa and its kin count from the padding's number, so that the table's first rows are unused.
+    """
+    limit = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+    for name, part in encoder.named_modules():
+        padding = getattr(part, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            return padding + 1, len(part.weight) - padding - 1
+    return 0, limit if limit is None or limit > 0 else None  # XLNet's is -1
 
 
 def sample(encoder: PreTrainedModel, lengths: Sequence[int]) -> Batch:
     """Sequences of such lengths, without the padding token, on the encoder's device."""
     tokens = (_padding(encoder) + 1 + np.arange(sum(lengths))) % encoder.config.vocab_size
     batch = Batch.of(np.array(lengths), tokens, None, None, np.arange(len(lengths)))
-    return batch.to(encoder.device)
+    return batch.to(next(encoder.parameters()).device)

@@ -1,19 +1,20 @@
 """Checkpoint files: what decides how a run goes on, written whole or not at all.
 
 A checkpoint is a dictionary of tensors, numbers and texts, so that reading one runs no code
-(``torch.load(path, weights_only=True)``). Its ``state_dict`` is the model's.
+(``torch.load(path, weights_only=True)``). Its ``state_dict`` is the model's, and its ``run`` the
+key of the run that wrote it (:func:`mtl_bert.config.run_key.key_of`).
 """
 
 import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import torch
 
 from mtl_bert.runs.results import RunFolder
-from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import replacing
 
 log = logging.getLogger(__name__)
@@ -32,17 +33,25 @@ class Position(NamedTuple):
     step: int = 0
 
 
-def write(path: Path, content: Mapping[str, Any], keep: Path | None = None) -> None:
-    """Replace a checkpoint as a whole; ``keep`` is where the one before goes."""
+def write(path: Path, run: str, content: Mapping[str, Any], keep: Path | None = None) -> None:
+    """Replace a checkpoint of a run as a whole; ``keep`` is where the one before goes."""
     with replacing(path) as temporary:
-        torch.save({"format": FORMAT, **content}, temporary)
+        with temporary.open("wb") as file:
+            _save({"format": FORMAT, "run": run, **content}, file)
         if keep is not None and path.exists():
             path.replace(keep)
 
 
-def write_last(folder: RunFolder, content: Mapping[str, Any]) -> None:
+def _save(content: Mapping[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:  # of torch's archive, where the file's own error came first
+        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def write_last(folder: RunFolder, run: str, content: Mapping[str, Any]) -> None:
     """Write a run's newest checkpoint, keeping the one before."""
-    write(folder.checkpoint("last"), content, keep=folder.checkpoint("previous"))
+    write(folder.checkpoint("last"), run, content, keep=folder.checkpoint("previous"))
 
 
 def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
@@ -53,41 +62,52 @@ def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
         folder.checkpoint(name).unlink(missing_ok=True)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU; CheckpointError if it is missing, damaged or foreign."""
+def read(path: Path, run: str, needed: str = "state_dict") -> dict[str, Any]:
+    """The content of a checkpoint of this run that has what is needed, on the CPU.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or another program's.
+        UserError: it is another run's, and whose is the rest of the folder?
+    """
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type for part in archive.infolist()):
+                raise ValueError("it is compressed, and may become anything")
             damaged = archive.testzip()  # compares every part with its checksum
         if damaged:
             raise ValueError(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = content.get("format", "no format number")
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{path}: expected a checkpoint of this program, found one that does not load "
-            f"({first}); write the path of another run"
+            f"({first_line(error)}); write the path of another run"
         ) from error
-    if found != FORMAT:
+    if found != FORMAT or needed not in content:
         raise CheckpointError(
-            f"{path}: expected a checkpoint of format {FORMAT}, found {found}; "
+            f"{path}: expected a checkpoint of format {FORMAT} with {needed}, found {found}; "
             "use the version of the program that wrote it"
+        )
+    if (other := content.get("run")) != run:
+        raise UserError(
+            f"{path}: expected a checkpoint of the run {run}, found one of {other}; "
+            "put back its own, or write another run"
         )
     return dict(content)
 
 
-def newest(folder: RunFolder) -> dict[str, Any] | None:
-    """The newest good checkpoint of a run, None without any; CheckpointError if all are bad."""
-    failure: CheckpointError | None = None
-    for name in ("last", "previous"):
-        path = folder.checkpoint(name)
-        if not path.exists():
-            continue
+def newest(folder: RunFolder, run: str) -> dict[str, Any] | None:
+    """The newest good checkpoint of a run, None without any; UserError if none can be used."""
+    found, failure = None, None
+    for path in map(folder.checkpoint, ("last", "previous")):
         try:
-            return read(path)
+            found = found or (read(path, run, "position") if path.exists() else None)
         except CheckpointError as error:
             log.warning("%s", error)
             failure = error
-    if failure is not None:
+    best = folder.checkpoint("best")
+    if found is not None and best.exists():
+        read(best, run)  # refused now, before anything is written
+    if found is None and failure is not None:
         raise failure
-    return None
+    return found

@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from mtl_bert.config.compose import SAMPLER_KEYS, sampler_keys
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.nodes import check_types
+from mtl_bert.config.settings import ConfigError, Settings, shown
 from mtl_bert.sampling import Sampler
+from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mtl_bert.data import Corpus
@@ -18,19 +19,33 @@ if TYPE_CHECKING:
     from mtl_bert.tasks import Task
 
 
-def make(node: Any) -> Any:
-    """Make the object that a node's ``_target_`` names; ConfigError if it refuses its settings."""
+NEEDED = {
+    "sampler": "__call__", "surgery": "method", "optimizer": "__call__", "scheduler": "__call__",
+    "data.source": "read", "model.source": "encoder",
+}  # fmt: skip
+"""An attribute by which one knows what is made for a setting."""
+
+
+def make(node: Any, where: str = "settings") -> Any:
+    """Make the object that a node's ``_target_`` names.
+
+    Args:
+        node: what the settings say of it.
+        where: its dotted name among them.
+
+    Raises:
+        ConfigError: it refuses its settings, or is something else.
+    """
     try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
+        made = instantiate(node, _convert_="all")
+    except Exception as error:  # constructors fail in as many ways as there are
         cause = error.__cause__
-        if isinstance(cause, ValueError):
-            raise ConfigError(str(cause)) from cause
-        if isinstance(cause, TypeError):  # a setting that the target does not have
-            raise ConfigError(
-                f"{node['_target_']}: expected its own settings, found others ({cause}); "
-                "--cfg job shows them"
-            ) from cause
+        if isinstance(cause, UserError):
+            raise cause from None
+        if ": expected " in (said := str(cause)):
+            inside = where.startswith("tasks.") and re.split(r"[.:]", said)[0] in node
+            raise ConfigError(f"{where}.{said}" if inside else said) from cause
+        check_types(node, where)
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
@@ -42,12 +57,21 @@ def make(node: Any) -> Any:
         unknown = re.search(r"Error locating target '([^']+)'", str(error))
         if unknown:
             raise ConfigError(
-                f"_target_: expected something that can be imported, found {unknown.group(1)}; "
+                f"{where}: expected something that can be imported, found {unknown.group(1)}; "
                 "mend the file that names it"
             ) from error
-        if cause is not None:
-            raise cause from None
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(
+            f"{where}: expected settings that {node.get('_target_')} takes, found others "
+            f"({first_line(cause or error)}); --cfg job shows them"
+        ) from error
+    check_types(node, where)
+    needed = NEEDED.get(where, "__class__")
+    if "_target_" in node and hasattr(made, needed):
+        return made
+    raise ConfigError(
+        f"{where}._target_: expected what makes an object with {needed}, found "
+        f"{shown(node.get('_target_'))}; mend the file in which it stands"
+    )
 
 
 def make_sampler(settings: Settings) -> Sampler:
@@ -60,13 +84,13 @@ def make_sampler(settings: Settings) -> Sampler:
     }
     own = {key: value for key, value in settings.sampler.items() if key != "name"}
     shared = {SAMPLER_KEYS[key]: values[key] for key in sampler_keys(settings.sampler)}
-    sampler: Sampler = make(own | shared)
+    sampler: Sampler = make(own | shared, "sampler")
     return sampler
 
 
 def make_surgery(settings: Settings) -> "Surgery":
     """The surgery, its method's settings for tasks being for tasks that are there."""
-    surgery: Surgery = make(settings.surgery)
+    surgery: Surgery = make(settings.surgery, "surgery")
     try:
         surgery.method.check_tasks(list(settings.tasks))
     except ValueError as error:
@@ -77,7 +101,7 @@ def make_surgery(settings: Settings) -> "Surgery":
 def make_tasks(settings: Settings) -> "list[Task]":
     """The tasks, in the order in which they are configured."""
     return [
-        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node})
+        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node}, f"tasks.{name}")
         for name, node in settings.tasks.items()
     ]
 
@@ -86,7 +110,9 @@ def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[st
     """The tasks' tables, whole; DataError or HubError if they cannot be had or used."""
     from mtl_bert.data import load  # torch takes seconds to import
 
-    return load(make(settings.data.source), tasks, settings.data.max_bad_share, splits)
+    return load(
+        make(settings.data.source, "data.source"), tasks, settings.data.max_bad_share, splits
+    )
 
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":

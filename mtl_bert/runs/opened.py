@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mtl_bert.config.compose import saved_settings
+from mtl_bert.config.run_key import key_of
+from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.results import Results, RunFolder
-from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +53,7 @@ class Run:
         *,
         data_dir: str | Path | None = None,
         model_path: str | Path | None = None,
+        trust: str | Path | None = None,
     ) -> "Run":
         """Open a run by its folder.
 
@@ -60,6 +62,7 @@ class Run:
             checkpoint: best or last.
             data_dir: where the data lie, if not where the run found them.
             model_path: where the encoder lies, if not where the run found it.
+            trust: the folder again, where its configuration may call others' code.
 
         Raises:
             ConfigError: the folder holds no finished run, or a damaged one.
@@ -76,26 +79,32 @@ class Run:
             )
         try:
             results = folder.read_results()
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{folder.results}: expected the results of a run, found something else "
-                f"({str(error).splitlines()[0]}); write the folder of another run"
+                f"({first_line(error)}); write the folder of another run"
             ) from error
-        changes: dict[str, Any] = {
-            "trainer.accelerator": "auto",
-            "trainer.devices": 1,
-            "trainer.num_nodes": 1,
-        }
+        settings = saved_settings(folder.config, trust=trust)
+        if set(settings.tasks) != set(results.tasks):
+            raise ConfigError(
+                f"{folder.results}: expected {', '.join(settings.tasks)}, the tasks in "
+                f"{folder.config.name}, found {', '.join(results.tasks)}; write another run"
+            )
+        here: dict[str, Any] = {"accelerator": "auto", "devices": 1, "num_nodes": 1}
+        trainer = settings.trainer.model_copy(update=here)
+        changes: dict[str, Any] = {"run_key": key_of(settings), "trainer": trainer}
         for group, name, value in (("data", "dir", data_dir), ("model", "path", model_path)):
             if value is None:
                 continue
-            if name not in results.config[group]["source"]:
+            chosen = getattr(settings, group)
+            if name not in chosen.source:
                 raise ConfigError(
                     f"{group}.{name}: expected no value, as the run's {group} has none, found "
                     f"{value}; leave it out"
                 )
-            changes[f"{group}.source.{name}"] = str(value)
-        return cls(folder.path, saved_settings(folder.config, changes), results, checkpoint)
+            source = {**chosen.source, name: str(value)}
+            changes[group] = chosen.model_copy(update={"source": source})
+        return cls(folder.path, settings.model_copy(update=changes), results, checkpoint)
 
     @property
     def folder(self) -> RunFolder:
@@ -136,7 +145,7 @@ class Run:
         that the model gave its prediction, NaN where there is none.
 
         Raises:
-            UserError: a task that the run does not have, or a file that is missing.
+            UserError: a task that the run does not have, or a file that is missing, damaged or cut.
         """
         path = self.folder.predictions(self.known(task))
         if not path.is_file():
@@ -145,7 +154,16 @@ class Run:
             )
         texts = dict.fromkeys(("id", "text", "text2"), str)
         missing = {"confidence": [""], "label": [], "prediction": []}
-        return pd.read_csv(path, dtype=texts, na_values=missing, keep_default_na=False)
+        try:
+            found = pd.read_csv(path, dtype=texts, na_values=missing, keep_default_na=False)
+            found[["id", "text", *missing]]
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(
+                f"{path}: expected the run's predictions, found something else "
+                f"({first_line(error)}); open another run"
+            ) from error
+        self.results.check_rows(task, len(found), path)
+        return found
 
     def predict(self, task: str, texts: Sequence[str | tuple[str, str]]) -> pd.DataFrame:
         """The model's answers to new texts, a row for each.
@@ -162,7 +180,7 @@ class Run:
             UserError: a task that the run does not have, texts that are no pairs, or a model that
                 cannot be loaded.
         """
-        pair = bool(self.settings.tasks[self.known(task)]["pair"])
+        pair = bool(self.settings.tasks[self.known(task)].get("pair"))
         rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
         for row in rows:
             if len(row) != 1 + pair:
@@ -186,16 +204,16 @@ class Run:
         """Give a model of the run's form the checkpoint's weights.
 
         Raises:
-            ConfigError: a checkpoint that is missing or does not load.
+            UserError: a checkpoint that is missing, does not load or is another run's.
         """
         from mtl_bert.runs.checkpoint import CheckpointError, read  # torch takes seconds
 
         path = self.folder.checkpoint(self.checkpoint)
         try:
-            model.load_state_dict(read(path)["state_dict"])
-        except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
-            first = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
-            found = f"one that does not load ({first})" if path.exists() else "none"
+            model.load_state_dict(read(path, key_of(self.settings))["state_dict"])
+        except (CheckpointError, RuntimeError, TypeError) as error:
+            reason = first_line(error.__cause__ or error)
+            found = f"one that does not load ({reason})" if path.exists() else "none"
             (other,) = {*CHECKPOINTS} - {self.checkpoint}
             there = self.folder.checkpoint(other).exists()
             raise ConfigError(

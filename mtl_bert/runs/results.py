@@ -12,6 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mtl_bert.config.settings import TaskName
+from mtl_bert.utils.errors import UserError
+
 CONFIG, RESULTS = "config.yaml", "results.json"
 
 
@@ -46,12 +49,27 @@ class RunFolder:
         self.lock = path / ".lock"
 
     def predictions(self, task: str) -> Path:
-        """The best epoch's answers to a task's dev set, as CSV."""
-        return self.path / "predictions" / f"{task}.csv"
+        """The best epoch's answers to a task's dev set, as CSV; UserError if that leads out."""
+        return self._within(self.path / "predictions" / f"{task}.csv")
 
     def checkpoint(self, name: str) -> Path:
         """The weights called ``best``, ``last`` or ``previous`` (the one before the last)."""
         return self.path / "checkpoints" / f"{name}.ckpt"
+
+    def refuse_links(self) -> None:
+        """Raise UserError if something in the folder would be written, and lies elsewhere."""
+        for path in self.path.rglob("*"):
+            # W&B links its own logs; it opens new ones for a run that goes on.
+            if path.is_symlink() and "wandb" not in path.relative_to(self.path).parts[:-1]:
+                self._within(path)
+
+    def _within(self, path: Path) -> Path:
+        if (place := path.resolve()).is_relative_to(self.path.resolve()):
+            return path
+        raise UserError(
+            f"{path}: expected a file in the folder of its run, found {place}, which is elsewhere; "
+            "put the file itself there, or write another run"
+        )
 
     def read_results(self) -> "Results":
         """The results of a finished run.
@@ -81,7 +99,7 @@ class Scores(Record):
 
     epoch: int = Field(description="after which epoch, counted from 1; 0 is the untrained model")
     score: float = Field(description="mean over tasks of the metrics, each mapped to 0..1")
-    tasks: dict[str, TaskScore]
+    tasks: dict[TaskName, TaskScore]
 
 
 class Utilisation(Record):
@@ -127,7 +145,7 @@ class Conflicts(Record):
         "negative where the method made it longer"
     )
     pairs: dict[str, PairConflict] = Field(description="first task/second task -> the pair")
-    tasks: dict[str, Influence]
+    tasks: dict[TaskName, Influence]
 
 
 class PhaseRecord(Record):
@@ -153,7 +171,7 @@ class EpochRecord(Record):
         description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
         "were not scored (trainer.check_val_every_n_epoch); of samples of them where n says so"
     )
-    tasks: dict[str, TaskScore] | None = Field(
+    tasks: dict[TaskName, TaskScore] | None = Field(
         description="null likewise; of a sample of the dev sets where n is smaller "
         "than the run's (trainer.dev_sample)"
     )
@@ -161,8 +179,8 @@ class EpochRecord(Record):
     seconds: float = Field(description="wall clock of training, validation excluded")
     validation_seconds: float = Field(description="0 where the dev sets were not scored")
     phases: list[PhaseRecord]
-    losses: dict[str, float] = Field(description="mean training loss of each task, unscaled")
-    utilisation: dict[str, Utilisation]
+    losses: dict[TaskName, float] = Field(description="mean training loss of each task, unscaled")
+    utilisation: dict[TaskName, Utilisation]
 
     @property
     def scores(self) -> Scores | None:
@@ -177,7 +195,7 @@ class SkippedStep(Record):
 
     epoch: int
     step: int = Field(description="of the epoch, from 0")
-    rows: dict[str, list[int]] = Field(description="the tasks whose it was, and their rows")
+    rows: dict[TaskName, list[int]] = Field(description="the tasks whose it was, and their rows")
 
 
 class DataRecord(Record):
@@ -185,13 +203,15 @@ class DataRecord(Record):
 
     name: str
     synthetic: bool = Field(description="made-up text: no number from it is a published one")
-    sizes: dict[str, dict[str, int]] = Field(description="usable examples: task -> split -> n")
+    sizes: dict[TaskName, dict[str, int]] = Field(description="usable examples: task -> split -> n")
     skipped: dict[str, int] = Field(description="rows that could not be used: file -> n")
-    truncated: dict[str, int] = Field(description="texts cut at the encoder's limit: task -> n")
-    train_labels: dict[str, dict[str, int]] = Field(
+    truncated: dict[TaskName, int] = Field(
+        description="texts cut at the encoder's limit: task -> n"
+    )
+    train_labels: dict[TaskName, dict[str, int]] = Field(
         default={}, description="training examples of each class: task -> class name -> n"
     )
-    seen: dict[str, list[str]] = Field(
+    seen: dict[TaskName, list[str]] = Field(
         default={},
         description="tasks whose data the encoder was trained on before, as its model card says: "
         "task -> the card's data sets",
@@ -214,20 +234,29 @@ class Results(Record):
     data: DataRecord
     encoder: str
     score: float
-    tasks: dict[str, TaskScore]
+    tasks: dict[TaskName, TaskScore]
     best_epoch: int = Field(
         description="the first with the highest score of those scored; 0 if none was trained"
     )
     last_epoch: int
     last: Scores = Field(description="the last epoch's scores")
     untrained: Scores | None = Field(description="the random baseline, measured before training")
-    utilisation: dict[str, Utilisation] = Field(description="over all epochs")
+    utilisation: dict[TaskName, Utilisation] = Field(description="over all epochs")
     minutes_per_epoch: float = Field(description="mean training wall clock, validation excluded")
     epochs: list[EpochRecord]
     skipped: list[SkippedStep] = Field(default=[], description="steps that were not taken")
     overflows: int = Field(default=0, description="steps that fp16's range did not hold")
     notes: list[str] = Field(description="what a reader has to know about these numbers")
     finished: datetime
+
+    def check_rows(self, task: str, rows: int, path: Path) -> None:
+        """Raise UserError unless a file of a task's predictions has a row for each dev example."""
+        n, cut = self.tasks[task].n, not path.read_bytes().endswith(b"\n")
+        if rows != n or cut:
+            raise UserError(
+                f"{path}: expected {n:,} rows, as many as were scored, found {rows:,}"
+                f"{' and a cut line' if cut else ''}; copy the file again"
+            )
 
     @property
     def dev_sample(self) -> int | None:

@@ -3,23 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from mtl_bert.runs.results import Results, Scores
+from mtl_bert.utils.screen import Screen
 
 
 def print_summary(results: Results, directory: Path) -> None:
     """Print each task's dev metric, the score, the random baseline and where the run lies."""
-    sampler = results.config["sampler"]["name"]
-    rows: dict[str, Results | Scores] = {}
+    columns: dict[str, Results | Scores] = {}
     if results.epochs:
-        rows[f"{sampler}, best epoch ({results.best_epoch})"] = results
-        rows[f"{sampler}, last epoch ({results.last_epoch})"] = results.last
+        columns[f"best\nepoch {results.best_epoch}"] = results
+        columns[f"last\nepoch {results.last_epoch}"] = results.last
     if results.untrained is not None:
-        rows["random baseline (untrained)"] = results.untrained
-    console = Console(highlight=False)
-    console.print(scores_table(title_of(results), rows, results))
+        columns["random\nbaseline"] = results.untrained
+    console = Screen()
+    console.print(scores_table(title_of(results), columns))
     if results.epochs:
         console.print(f"{results.minutes_per_epoch:.2f} minutes per epoch on {results.device}")
     for note in results.notes:
@@ -31,19 +30,25 @@ def print_summary(results: Results, directory: Path) -> None:
 def title_of(results: Results) -> str:
     """What the scores of a run were measured on; made-up text is always called so."""
     synthetic = " (synthetic text)" if results.data.synthetic else ""
-    return f"dev scores, data={results.data.name}{synthetic}, seed {results.seed}"
+    sampler = results.config["sampler"]["name"]
+    return f"dev scores of {sampler}, data={results.data.name}{synthetic}, seed {results.seed}"
 
 
-def scores_table(
-    title: str, rows: Mapping[str, Results | Scores], columns: Results | Scores
-) -> Table:
-    """One column per task and one for the score; one row per evaluation."""
+def scores_table(title: str, columns: Mapping[str, Results | Scores]) -> Table:
+    """A row for each task and one for the score, a column for each evaluation.
+
+    A table of any number of tasks is as narrow: where there is little room, long names are folded,
+    and numbers never.
+    """
     table = Table(title=title, title_justify="left")
-    table.add_column("model")
-    for name, task in columns.tasks.items():
-        table.add_column(f"{name}\n{task.metric}\nn={task.n:,}", justify="right")
-    table.add_column("score", justify="right")
-    for label, scores in rows.items():
-        values = [f"{task.value:.3f}" for task in scores.tasks.values()]
-        table.add_row(label, *values, f"{scores.score:.3f}")
+    table.add_column("task", overflow="fold", min_width=8)
+    table.add_column("metric", overflow="fold")
+    for heading in ("n", *columns):
+        table.add_column(heading, justify="right", min_width=6)
+    first, *_ = columns.values()
+    for name, task in first.tasks.items():
+        values = (f"{scores.tasks[name].value:.3f}" for scores in columns.values())
+        table.add_row(name, task.metric, f"{task.n:,}", *values)
+    table.add_section()
+    table.add_row("score", "", "", *(f"{scores.score:.3f}" for scores in columns.values()))
     return table

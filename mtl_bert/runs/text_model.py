@@ -15,7 +15,8 @@ from mtl_bert.data.batch import collate
 from mtl_bert.data.table import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
-from mtl_bert.model import EncoderSource, ModelError, MultiTaskModel
+from mtl_bert.model import EncoderSource, MultiTaskModel
+from mtl_bert.model.packing import position_table
 from mtl_bert.runs.factories import make, make_sampler, make_tasks
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
@@ -105,13 +106,7 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
     ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
-    max_length = _max_length(settings, tokenizer, model)
-    if not isinstance(tokenizer.pad_token_id, int):
-        raise ModelError(
-            f"model: expected a tokenizer with a padding token, found none in "
-            f"{source.name}; set pad_token in its tokenizer_config.json"
-        )
-    tokenize = Tokenize(tokenizer, max_length, cross_encode)
+    tokenize = Tokenize(tokenizer, _max_length(settings, tokenizer, model), cross_encode)
     return TextModel(model, tokenize, AUTOCAST.get(precision))
 
 
@@ -125,7 +120,9 @@ def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
-    loaded = make_text_model(settings, make_tasks(settings), make(settings.model.source))
+    loaded = make_text_model(
+        settings, make_tasks(settings), make(settings.model.source, "model.source")
+    )
     load_into(loaded.model)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return loaded
@@ -134,11 +131,11 @@ def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) 
 def _max_length(
     settings: Settings, tokenizer: PreTrainedTokenizerBase, model: MultiTaskModel
 ) -> int:
-    positions = getattr(model.encoder_config, "max_position_embeddings", None)
-    limits = (tokenizer.model_max_length, positions)
+    _, positions = position_table(model.encoder_of(next(iter(model.tasks))))
+    limits = (tokenizer.model_max_length, positions, UNLIMITED)
     limit = min(value for value in limits if value is not None and value > 0)
     least = tokenizer.num_special_tokens_to_add(pair=True) + 2  # a token of each text
-    wanted = settings.model.max_length or min(limit, UNLIMITED)
+    wanted = settings.model.max_length or limit
     if not least <= wanted <= limit:
         raise ConfigError(
             f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,10 @@ class Head(ABC):
     def check(self, label: float) -> str | None:
         """Say what is wrong with a label, or None."""
 
+    def examples(self) -> list[float]:
+        """Some labels, among them every class's, to try a loss and a metric on."""
+        return [float(label) for label in range(max(2, len(self.names)))]
+
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Read predictions [B], in the labels' own values, off shaped outputs."""
@@ -51,20 +55,38 @@ class Head(ABC):
 
 
 @dataclass(frozen=True)
-class MultiClass(Head):
-    """One of several classes, labelled 0, 1, …, in the order of their names; a logit for each."""
-
-    label_type: ClassVar[torch.dtype] = torch.int64
+class _Classes(Head):
+    """One of several classes, labelled 0, 1, …, in the order of their names."""
 
     names: Sequence[str]
+    _expected: ClassVar[str] = "at least 2 class names"
 
     def __post_init__(self) -> None:
-        if len(self.names) < 2:
+        names = texts("head.names", self.names)
+        object.__setattr__(self, "names", names)
+        if len(names) < 2 or (self.outputs == 1 and len(names) > 2):
             raise ValueError(
-                f"head.names: expected at least 2 class names, found {list(self.names)}; "
-                "write for example names: [negative, positive]"
+                f"head.names: expected {self._expected}, found {list(names)}; "
+                "write for example names: ['no', 'yes']"
             )
-        _check_different(self.names)
+        if len(set(names)) < len(names):  # results count and name classes by them
+            raise ValueError(
+                f"head.names: expected different names, found {list(names)}; "
+                "call no two classes alike"
+            )
+
+    def check(self, label: float) -> str | None:
+        """Accept 0, 1, … up to the number of classes."""
+        if label in range(len(self.names)):
+            return None
+        last = len(self.names) - 1
+        return f"label {label:g} is not {'0 or 1' if last == 1 else f'one of 0 to {last}'}"
+
+
+class MultiClass(_Classes):
+    """One of several classes; a logit for each."""
+
+    label_type: ClassVar[torch.dtype] = torch.int64
 
     @property
     def outputs(self) -> int:
@@ -74,12 +96,6 @@ class MultiClass(Head):
     def shape(self, logits: Tensor) -> Tensor:
         """The logits [B, C], as they are."""
         return logits
-
-    def check(self, label: float) -> str | None:
-        """Accept 0, 1, … up to the number of classes."""
-        if label in range(len(self.names)):
-            return None
-        return f"label {label:g} is not one of 0 to {len(self.names) - 1}"
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The class of the largest logit: [B]."""
@@ -91,22 +107,11 @@ class MultiClass(Head):
 
 
 @dataclass(frozen=True)
-class Binary(Head):
+class Binary(_Classes):
     """Yes or no, labelled 1 or 0, from one logit; ``names`` says what 0 and 1 are called."""
 
     names: Sequence[str] = ("no", "yes")
-
-    def __post_init__(self) -> None:
-        if len(self.names) != 2:
-            raise ValueError(
-                f"head.names: expected what 0 and 1 are called, found {list(self.names)}; "
-                "write for example names: [no, yes]"
-            )
-        _check_different(self.names)
-
-    def check(self, label: float) -> str | None:
-        """Accept 0 and 1."""
-        return None if label in (0, 1) else f"label {label:g} is not 0 or 1"
+    _expected: ClassVar[str] = "what 0 and 1 are called"
 
     def predict(self, outputs: Tensor) -> Tensor:
         """1 where the logit is positive, else 0: [B]."""
@@ -131,6 +136,15 @@ class Regression(Head):
                 "write for example low: 0 and high: 5"
             )
 
+    def examples(self) -> list[float]:
+        """The ends of the scale and its middle; of a scale without an end, some numbers near."""
+        low, high = self.low, self.high
+        if math.isinf(low):
+            low = high - 2 if math.isfinite(high) else 0.0
+        if math.isinf(high):
+            high = low + 2
+        return [low, (low + high) / 2, high]
+
     def check(self, label: float) -> str | None:
         """Accept finite numbers on the scale."""
         if self.low <= label <= self.high and math.isfinite(label):
@@ -150,9 +164,16 @@ class Regression(Head):
         return torch.full_like(outputs, math.nan)
 
 
-def _check_different(names: Sequence[str]) -> None:
-    """Results count and name classes: no two may have the same name."""
-    if len(set(names)) < len(names):
+def texts(setting: str, values: Any) -> tuple[str, ...]:
+    """A list of texts, whole numbers among them as they are written.
+
+    Raises:
+        ValueError: something else, such as the true that YAML makes of a yes without quotes.
+    """
+    listed = isinstance(values, Sequence) and not isinstance(values, str)
+    if not listed or not all(isinstance(v, str | int) and v is not bool(v) for v in values):
         raise ValueError(
-            f"head.names: expected different names, found {list(names)}; call no two classes alike"
+            f"{setting}: expected a list of texts, found {values!r}; write them in quotes, which "
+            f"keep YAML from reading yes, no, on, off or null: {setting}: ['no', 'yes']"
         )
+    return tuple(map(str, values))

@@ -2,9 +2,9 @@
 
 import math
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from mtl_bert.tasks.head import Head
+from mtl_bert.tasks.head import Head, texts
+from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
+from mtl_bert.utils.errors import UserError, first_line
+
+
+class TaskError(UserError):
+    """Parts of a task that do not fit each other."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class Submission:
     column: str = "Prediction"
 
     def __post_init__(self) -> None:
+        texts("submission", [text for text in (self.file, self.column) if text is not None])
         name = "x" if self.file is None else self.file
-        if Path(name).name != name or len(f"{name}{self.column}".splitlines()) != 1:
+        if Path(name).name != name or not f"{name}{self.column}".isprintable():
             raise ValueError(
                 f"submission: expected a file name without directories and a header of one line, "
                 f"found file={self.file} and column={self.column!r}; "
@@ -91,6 +98,8 @@ class Task:
                 f"tasks: expected a name of letters, digits and _ that is none of torch's, "
                 f"found {self.name!r}; write another after '# @package tasks.' in the task's file"
             )
+        texts(f"tasks.{self.name}.metric_name", [self.metric_name])
+        texts(f"tasks.{self.name}.known_as", self.known_as)
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
         """Those of a model card's data sets whose name holds a word of ``known_as``.
@@ -101,17 +110,49 @@ class Task:
         whole = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
         return [name for name in data_sets if self.known_as and whole.search(name)]
 
-    def evaluate(self, predictions: Tensor, labels: Tensor) -> tuple[float, str | None]:
-        """The metric of predictions [B] on labels [B], and a remark where it is undefined.
+    def try_out(self, dtype: torch.dtype) -> None:
+        """Try the parts on made-up rows, with the loss cast to ``dtype``; no random state moves.
+
+        Raises:
+            TaskError: parts that do not fit each other.
+        """
+        self.apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        part = "head"
+        try:
+            with torch.random.fork_rng(devices=[]):
+                try_head(self.head)
+                part = "loss"
+                try_loss(self.head, self.loss, dtype)
+                part = "metric"
+                _ = self.reads
+        except Exception as error:  # parts are anybody's, and so is what they raise
+            found = getattr(getattr(self, part), "func", getattr(self, part))
+            raise TaskError(
+                f"tasks.{self.name}.{part}: expected one that fits a {type(self.head).__name__} "
+                f"head, found {getattr(found, '__name__', type(found).__name__)}, which does not "
+                f"({first_line(error)}); write another, or mend its settings"
+            ) from error
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast the tensors that the loss holds, as a module, a partial or an object."""
+        parts = self.loss.modules() if isinstance(self.loss, nn.Module) else [self.loss]
+        for part in parts:
+            keywords = part.keywords if isinstance(part, partial) else {}
+            for held in (keywords, getattr(part, "_buffers", {}), getattr(part, "__dict__", {})):
+                for name in [name for name in held if isinstance(held[name], Tensor)]:
+                    held[name] = change(held[name])
+
+    @cached_property
+    def reads(self) -> str:
+        """What the metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
+        return reading(self.head, self.metric)
+
+    def evaluate(self, answers: Tensor, labels: Tensor) -> tuple[float, str | None]:
+        """The metric of answers on labels [B], and a remark where it is undefined.
 
         An undefined metric (Pearson's r of constant predictions) counts as 0 (docs/paper.md, 13).
         """
-        metric = self.metric().set_dtype(torch.float64)
-        # In single precision the mean of equal numbers may differ from them: r would be defined.
-        metric.update(*(x.double() if x.is_floating_point() else x for x in (predictions, labels)))
-        with warnings.catch_warnings():  # what torchmetrics would warn of is the remark below
-            warnings.simplefilter("ignore")
-            value = float(metric.compute())
+        value = measure(self.metric, answers, labels)
         if math.isfinite(value):
             return value, None
         return 0.0, f"{self.metric_name} of {self.name} is undefined here and counts as 0"

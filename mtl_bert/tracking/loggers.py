@@ -5,13 +5,14 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
@@ -19,6 +20,7 @@ from mtl_bert.config.compose import sampler_keys
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.results import DataRecord, Results, RunFolder
+from mtl_bert.utils.errors import first_line
 
 log = logging.getLogger(__name__)
 
@@ -43,40 +45,27 @@ class RunLabels:
 
 
 def run_labels(
-    settings: Settings,
-    data: DataRecord,
-    directory: Path,
-    state: Mapping[str, Any] | None = None,
+    settings: Settings, data: DataRecord, directory: Path, state: Mapping[str, Any] | None = None
 ) -> RunLabels:
-    """What loggers call a run.
-
-    Args:
-        settings: the run's.
-        data: what it is trained on.
-        directory: the run's folder.
-        state: the checkpoint that it goes on from, if it does.
-    """
-    sampler = settings.sampler["name"]
+    """What loggers call a run on some data; ``state`` is the checkpoint that it goes on from."""
+    scaled = settings.B is not None and settings.B_scale != 1
+    frozen = "freeze" in sampler_keys(settings.sampler)
     chosen = {
-        "sampler": sampler,
-        "B": settings.B,
-        "B_scale": None if settings.B is None or settings.B_scale == 1 else settings.B_scale,
-        "lambda": settings.lambda_,
-        "freeze": settings.freeze if "freeze" in sampler_keys(settings.sampler) else None,
-        "group_by_length": settings.group_by_length,
-        "imbalance": settings.data.imbalance,
-    }
+        "sampler": settings.sampler["name"], "B": settings.B,
+        "B_scale": settings.B_scale if scaled else None, "lambda": settings.lambda_,
+        "freeze": settings.freeze if frozen else None,
+        "group_by_length": settings.group_by_length, "imbalance": settings.data.imbalance,
+    }  # fmt: skip
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    title = " ".join([data.name, *tags])
+    title, marks = " ".join([data.name, *tags]), [f"seed={settings.seed}"]
     # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
     seedless = identity(settings.model_copy(update={"seed": 0}))
-    marks = [f"seed={settings.seed}", *(["synthetic"] if data.synthetic else [])]
     return RunLabels(
-        directory=directory,
+        directory,
         name=f"{title} seed={settings.seed}",
         group=f"{title[:100]} {seedless[:6]}",  # the service allows 128 characters
-        job_type=sampler,
-        tags=[tag[:64] for tag in (*tags, *marks)],
+        job_type=settings.sampler["name"],
+        tags=[tag[:64] for tag in (*tags, *marks, *(["synthetic"] if data.synthetic else []))],
         config=settings.config(),
         steps=state["steps"] if state else None,
         wandb_id=state["wandb_id"] if state else None,
@@ -140,18 +129,13 @@ class WandbRuns:
         import wandb
 
         settings: dict[str, Any] = {
-            "project": self.project,
-            "name": labels.name,
-            "group": labels.group,
-            "job_type": labels.job_type,
-            "tags": list(labels.tags),
-            "config": labels.config,
-            "dir": str(labels.directory),
+            "project": self.project, "name": labels.name, "group": labels.group,
+            "job_type": labels.job_type, "tags": list(labels.tags), "config": labels.config,
+            "dir": str(labels.directory), "reinit": "finish_previous",
             "settings": wandb.Settings(
                 init_timeout=SECONDS, silent=True, x_transaction_log_flush_interval=FLUSH
             ),
-            "reinit": "finish_previous",
-        }
+        }  # fmt: skip
         if labels.wandb_id is not None:
             settings |= {"id": labels.wandb_id, "resume": "allow"}
         mode: Any = os.environ.get("WANDB_MODE") if self.mode == "auto" else self.mode
@@ -160,8 +144,9 @@ class WandbRuns:
             run = wandb.init(**settings, mode=mode)
         except wandb.Error as error:
             # No network, or a key that is not accepted: training must not wait for either.
-            first = str(error).splitlines()[0]
-            log.warning("no W&B service (%s): this run is kept offline for wandb sync", first)
+            log.warning(
+                "no W&B service (%s): this run is kept offline for wandb sync", first_line(error)
+            )
             run = wandb.init(**settings, mode="offline")
         # Curves go by the optimizer's steps, of which not each has a row. The summary of dev scores
         # is the best epoch's, which nobody but us can tell.
@@ -186,11 +171,10 @@ def open_loggers(
 
     Closing a W&B run lets the next job of a multirun start its own.
     """
-    makers = [csv_logger, *factories]
     loggers: list[Logger] = []
     status = "failed"
     try:
-        loggers.extend(maker(labels) for maker in makers)
+        loggers.extend(maker(labels) for maker in (csv_logger, *factories))
         yield loggers
         status = "success"
     finally:
@@ -232,19 +216,15 @@ class WandbCallback(Callback):
 
 def summary(results: Results) -> dict[str, float]:
     """What W&B's tables of runs show: the best epoch's scores, the last one's beside them."""
-    best = {f"dev/{task}/{score.metric}": score.value for task, score in results.tasks.items()}
-    last = {f"last/{task}/{s.metric}": s.value for task, s in results.last.tasks.items()}
-    return {
-        "score": results.score,
-        "best_epoch": results.best_epoch,
-        "dev/examples": sum(score.n for score in results.tasks.values()),
-        "dev/score": results.score,
-        **best,
-        "last/epoch": results.last_epoch,
-        "last/score": results.last.score,
-        **last,
+    found: dict[str, float] = {
+        "score": results.score, "best_epoch": results.best_epoch, "last/epoch": results.last_epoch,
         "minutes_per_epoch": results.minutes_per_epoch,
-    }
+        "dev/examples": sum(score.n for score in results.tasks.values()),
+    }  # fmt: skip
+    for lead, scores in (("dev", results), ("last", results.last)):
+        found[f"{lead}/score"] = scores.score
+        found |= {f"{lead}/{task}/{s.metric}": s.value for task, s in scores.tasks.items()}
+    return found
 
 
 def answers(directory: Path, results: Results) -> dict[str, Any]:
@@ -253,22 +233,23 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     import wandb
     from PIL import Image
 
-    from mtl_bert.analysis.document import Figure, Table
-    from mtl_bert.analysis.predictions import answer_blocks
-    from mtl_bert.analysis.run_files import Classes, Run
-    from mtl_bert.analysis.studies import studies
+    from mtl_bert.analysis import figures, page, publishing
+    from mtl_bert.analysis.frames import UnusableError, of_results
 
-    run = Run(directory, directory.name, results)
-    (study,) = studies([run])
-    shown: dict[str, Any] = {}
-    for task in study.tasks:
-        what = "confusion" if isinstance(run.head(task), Classes) else "scatter"
-        for block in answer_blocks(study, run, task, task):
-            if isinstance(block, Figure):
-                image = Image.open(io.BytesIO(block.png))
-                shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=block.description)
-            elif isinstance(block, Table) and block.records:
-                columns: list[str | int] = list(block.records[0])
-                rows: list[Iterable[Any]] = [list(record.values()) for record in block.records]
-                shown[f"answers/mistakes/{task}"] = wandb.Table(columns=columns, data=rows)
+    frames, shown = of_results(results, directory), dict[str, Any]()
+    about = frames.settings["about"].iloc[0]
+    for score in frames.scores.to_dict("records"):
+        task = score["task"]
+        try:
+            spec = figures.answers(frames, score["run"], task).to_dict()
+            wrong = page.mistakes(frames, score, page.WORST)
+        except UnusableError:
+            continue
+        what = "confusion" if score["classes"] is not None else "scatter"
+        image = Image.open(io.BytesIO(publishing.picture(spec, "png")))
+        shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=about)
+        if wrong:
+            table = pd.DataFrame(wrong).drop(columns=["label", "prediction", "confidence"])
+            table = table.rename(columns={"right": "label", "told": "prediction"})
+            shown[f"answers/mistakes/{task}"] = wandb.Table(dataframe=table.assign(subject=about))
     return shown

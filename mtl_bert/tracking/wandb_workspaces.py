@@ -1,24 +1,33 @@
-"""Build what W&B shows of a project: a workspace of a run, one of a sweep, and a report.
+"""Build what W&B shows of a project: a workspace of a run and one of a sweep.
 
-``dashboards`` builds all three without a network; ``create`` saves them in W&B, ``write`` writes
-what would be saved into files.
+``dashboards`` builds both without a network; ``create`` saves them in W&B, ``write`` writes what
+would be saved into files. Panels are rows of ``panels.csv``.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from mtl_bert.analysis import numbers, paper
-from mtl_bert.analysis.run_files import Classes, Scale, head_of
-from mtl_bert.utils.errors import UserError
+from mtl_bert.analysis.frames import answer_form
+from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import write_text
+
+TIMEOUT = 20  # seconds to wait for the W&B service
+AXES = {
+    "progress/epoch": "epochs", "progress/seconds": "seconds of training",
+    "progress/examples": "examples", "trainer/global_step": "steps",
+}  # fmt: skip
+CURVES = ("Dev scores", "Losses", "Conflicts", "Utilisation", "Time")
+PANELS = pd.read_csv(Path(__file__).with_name("panels.csv"))
+Panels = list[Any]
 
 
 @dataclass(frozen=True)
@@ -37,20 +46,10 @@ class Subject:
 
     @property
     def images(self) -> list[str]:
-        """The figures of the best epoch's answers."""
-        heads = {task: head_of(dict(node)) for task, node in self.tasks.items()}
-        kinds = {"confusion": Classes, "scatter": Scale}
-        return [
-            f"answers/{kind}/{task}"
-            for kind, heads_of_it in kinds.items()
-            for task, head in heads.items()
-            if isinstance(head, heads_of_it)
-        ]
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """What W&B calls the place of a workspace or report."""
-        return {"entity": self.entity, "project": self.project}
+        """The figures of the best epoch's answers: of classes, then of numbers."""
+        forms = {task: answer_form(node.get("head") or {}) for task, node in self.tasks.items()}
+        classes = [f"answers/confusion/{task}" for task, form in forms.items() if form[0]]
+        return classes + [f"answers/scatter/{task}" for task, form in forms.items() if form[1]]
 
 
 def run_id(directory: Path) -> str:
@@ -68,54 +67,26 @@ def run_id(directory: Path) -> str:
     return found[-1].stem.removeprefix("run-")
 
 
-EPOCHS, SECONDS, EXAMPLES = "progress/epoch", "progress/seconds", "progress/examples"
-STEPS = "trainer/global_step"
-AXES = {EPOCHS: "epochs", SECONDS: "seconds of training", EXAMPLES: "examples", STEPS: "steps"}
-COSINE, SMOOTH = {"range_y": (-1, 1)}, {"smoothing_factor": 0.6}
-CURVES: dict[str, list[tuple[str, str, str, dict[str, Any]]]] = {
-    "Dev scores": [
-        ("score", "dev/score", EPOCHS, {}),
-        ("score against time", "dev/score", SECONDS, {}),
-        ("score against examples", "dev/score", EXAMPLES, {}),
-        ("each task's metric", "dev/.+/.+", EPOCHS, {}),
-    ],
-    "Losses": [
-        ("training losses", "train/loss/.+", STEPS,
-         SMOOTH | {"smoothing_type": "exponentialTimeWeighted"}),
-        ("learning rate", "train/lr", STEPS, {}),
-    ],
-    "Conflicts": [
-        ("share of steps with a conflict", "conflict/share", STEPS, {"range_y": (0, 1)}),
-        ("what surgery removes of the sum", "conflict/removed", STEPS, {}),
-        ("cosine of two tasks' gradients", "conflict/cosine/.+", STEPS, COSINE),
-        ("norm of each task's gradient", "conflict/norm/.+", STEPS, {"log_y": True}),
-        ("each task's share of the update", "conflict/update_share/.+", STEPS, {}),
-        ("cosine with the plain sum", "conflict/before/.+", STEPS, COSINE),
-        ("cosine with the update", "conflict/after/.+", STEPS, COSINE),
-        ("cosine in each part of the encoder", "layers/.+/.+", STEPS, COSINE),
-    ],
-    "Utilisation": [
-        ("share of the training set seen", "utilisation/fraction/.+", EPOCHS, {}),
-        ("effective epochs", "utilisation/effective_epochs/.+", EPOCHS, {}),
-        ("examples seen", "utilisation/examples/.+", EPOCHS, {}),
-    ],
-    "Time": [
-        ("seconds of an epoch", "time/epoch_seconds", EPOCHS, {}),
-        ("examples per second", "time/examples_per_second", EPOCHS, {}),
-    ],
-}  # fmt: skip
-"""Section -> its curves: title, metric or a pattern of metrics, x-axis, options of the panel."""
-
-Panels = list[Any]
+def panels(*sections: str) -> Panels:
+    """The panels of some sections of ``panels.csv``."""
+    made: Panels = []
+    for row in PANELS[PANELS["section"].isin(sections)].to_dict("records"):
+        title, metric, x = row["title"], row["metric"], row["x"]
+        if row["kind"] == "scatter":
+            made.append(wr.ScatterPlot(title=title, x=_kept(x), y=_kept(metric)))
+        elif row["kind"] == "parallel":
+            columns = [wr.ParallelCoordinatesPlotColumn(metric=_kept(m)) for m in metric.split()]
+            made.append(wr.ParallelCoordinatesPlot(title=title, columns=columns))
+        else:
+            which: dict[str, Any] = {"metric_regex": metric} if "+" in metric else {"y": [metric]}
+            which |= json.loads(row["options"]) | {"title_x": AXES[x]}
+            made.append(wr.LinePlot(title=title, x=x, **which))
+    return made
 
 
-def curves(section: str) -> Panels:
-    """A section's curves as panels."""
-    panels = []
-    for title, metric, x, options in CURVES[section]:
-        which: dict[str, Any] = {"metric_regex": metric} if "+" in metric else {"y": [metric]}
-        panels.append(wr.LinePlot(title=title, x=x, title_x=AXES[x], **which, **options))
-    return panels
+def _kept(name: str) -> wr.Config | wr.SummaryMetric:
+    """A setting of a run, or a number of its summary."""
+    return wr.SummaryMetric(name) if name in ("score", "minutes_per_epoch") else wr.Config(name)
 
 
 def answers(subject: Subject) -> Panels:
@@ -125,201 +96,88 @@ def answers(subject: Subject) -> Panels:
     return [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in tables)]
 
 
-def choices() -> Panels:
-    """The score by λ, B and sampler, and what it costs."""
-    score, minutes = wr.SummaryMetric("score"), wr.SummaryMetric("minutes_per_epoch")
-    lambda_, b, sampler = wr.Config("lambda"), wr.Config("B"), wr.Config("sampler.name")
-    columns = [
-        wr.ParallelCoordinatesPlotColumn(metric=metric)
-        for metric in (sampler, lambda_, b, minutes, score)
-    ]
-    return [
-        wr.ParallelCoordinatesPlot(title="λ × B × sampler", columns=columns),
-        wr.ScatterPlot(title="score against minutes per epoch", x=minutes, y=score),
-        wr.ScatterPlot(title="score by λ", x=lambda_, y=score),
-        wr.ScatterPlot(title="score by B", x=b, y=score),
-    ]
+class Dashboards(NamedTuple):
+    """All that there is."""
+
+    run: ws.Workspace
+    sweep: ws.Workspace
 
 
-def workspace(
-    subject: Subject, name: str, sections: Mapping[str, Panels], **runs: Any
-) -> ws.Workspace:
-    """A workspace of open sections.
-
-    Args:
-        subject: the runs that it shows.
-        name: its own.
-        sections: panels by title.
-        runs: how its table of runs is filtered, grouped and ordered.
-    """
-    columns = [f"config:{name}" for name in ("sampler.value.name", "lambda.value", "B.value")]
+def dashboards(subject: Subject) -> Dashboards:
+    """Build them; nothing is asked or sent."""
     shown = ("score", *subject.scores, "best_epoch", "minutes_per_epoch")
-    columns += [f"summary:{name}" for name in shown]
-    return ws.Workspace(
-        **subject.place,
-        name=name,
-        sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
-        settings=ws.WorkspaceSettings(x_axis=STEPS),
-        runset_settings=ws.RunsetSettings(pinned_columns=columns, **runs),
-        auto_generate_panels=False,
-    )
+    pinned = ["config:sampler.value.name", "config:lambda.value", "config:B.value"]
+    pinned += [f"summary:{name}" for name in shown]
 
+    def workspace(name: str, sections: Mapping[str, Panels], **runs: Any) -> ws.Workspace:
+        """A workspace of open sections; ``runs`` filters, groups and orders its table of runs."""
+        return ws.Workspace(
+            entity=subject.entity,
+            project=subject.project,
+            name=name,
+            sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
+            settings=ws.WorkspaceSettings(x_axis="trainer/global_step"),
+            runset_settings=ws.RunsetSettings(pinned_columns=pinned, **runs),
+            auto_generate_panels=False,
+        )
 
-def run_workspace(subject: Subject) -> ws.Workspace:
-    """Dev scores, losses, conflicts, utilisation, time and answers of a run."""
-    return workspace(
-        subject,
+    run = workspace(
         f"mtl_bert: run {subject.run}" if subject.run else "mtl_bert: runs",
-        {section: curves(section) for section in CURVES} | {"Answers": answers(subject)},
+        {name: panels(name) for name in CURVES} | {"Answers": answers(subject)},
         filters=expr.And(expr.Metric("ID") == subject.run) if subject.run else "",
         order=[expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)],
     )
-
-
-def sweep_workspace(subject: Subject) -> ws.Workspace:
-    """Runs of a sweep over λ, B and sampler, repetitions of a setting together."""
-    sections = {
-        "Choices": choices(),
-        "Curves": curves("Dev scores"),
-        "Conflicts": curves("Conflicts"),
-        "Utilisation and time": [*curves("Utilisation"), *curves("Time")],
-    }
-    return workspace(
-        subject,
+    sweep = workspace(
         "mtl_bert: sweep over lambda, B and sampler",
-        sections,
-        groupby=[expr.Metric("Group")],
+        {
+            "Scores": [
+                wr.BarPlot(
+                    title=name, metrics=[name], groupby_aggfunc="mean", groupby_rangefunc="stddev"
+                )
+                for name in ("dev/score", *subject.scores)
+            ],
+            "Choices": panels("Choices"),
+            "Curves": panels("Dev scores"),
+            "Conflicts": panels("Conflicts"),
+            "Utilisation and time": panels("Utilisation", "Time"),
+            "Answers": answers(subject),
+        },
+        groupby=[expr.Metric("Group")],  # repetitions of a setting together
         order=[expr.Ordering(expr.Summary("score"), ascending=False)],
     )
-
-
-LEAD = (
-    "Scores are those of each run's best epoch on the dev sets; of a run that has not ended, maybe "
-    "on samples of them: dev/examples says how large they are. Runs that differ only in the seed "
-    "are a group, shown as its mean and standard deviation. Runs tagged synthetic are about "
-    "made-up text: none of their numbers is a published one. Which differences are significant, "
-    "and what became of the paper's claims, is in the page that mtl-bert report writes."
-)
-PRINTED = (
-    "Of bert-base-uncased on the course's whole data, minutes on one T4; for runs on other data or "
-    "with another encoder these are no yardstick. Where the print contradicts itself, see "
-    "docs/paper.md."
-)
-
-
-def tables_report(subject: Subject) -> wr.Report:
-    """Methods side by side: scores, what they cost, conflicts, mistakes."""
-    scores = [  # the best epochs'; runs of a group as their mean and spread
-        wr.BarPlot(title=name, metrics=[name], groupby_aggfunc="mean", groupby_rangefunc="stddev")
-        for name in ("dev/score", *subject.scores)
-    ]
-    return wr.Report(
-        **subject.place,
-        title="mtl_bert: methods side by side",
-        description="Scores, time, conflicts and mistakes of this project's runs",
-        width="fluid",
-        blocks=[
-            wr.P(LEAD),
-            wr.H2("Scores"),
-            _grid(subject, scores, columns=3),
-            wr.H2("What the paper prints"),
-            wr.P(PRINTED),
-            *(wr.MarkdownBlock(text="\n".join(_printed(table))) for table in (2, 3, 4)),
-            wr.H2("What they cost"),
-            _grid(subject, [*choices(), *curves("Dev scores")]),
-            wr.H2("What the tasks do to each other"),
-            _grid(subject, curves("Conflicts")),
-            wr.H2("What the best epochs answer"),
-            _grid(subject, answers(subject), grouped=False),
-        ],
-    )
-
-
-def _printed(table: int) -> Iterator[str]:
-    """A table of the paper as lines of Markdown."""
-    rows = paper.rows(table)
-    tasks = [task for task in paper.TITLES if any(task in row.tasks for row in rows)]
-    last = ["Dev", "minutes per epoch"] if table != 3 else ["minutes beyond RR's"]
-    yield f"| Table {table} | {' | '.join([*(paper.TITLES[task] for task in tasks), *last])} |"
-    yield f"|---|{'---:|' * (len(tasks) + len(last))}"
-    for row in rows:
-        values = [row.tasks.get(task) for task in tasks] + ([row.score] if table != 3 else [])
-        cells = [row.label, *map(numbers.metric, values), f"{row.minutes:g}"]
-        yield f"| {' | '.join(cells)} |"
-
-
-def _grid(
-    subject: Subject, panels: Panels, *, columns: int = 2, grouped: bool = True
-) -> wr.PanelGrid:
-    """Panels side by side, in rows of a report's 24 units, over the table of their runs."""
-    width, height = 24 // columns, 8
-    for number, panel in enumerate(panels):
-        row, column = divmod(number, columns)
-        panel.layout = wr.Layout(x=column * width, y=row * height, w=width, h=height)
-    summary = ("score", *subject.scores, "minutes_per_epoch")
-    # Without a project of its own it is the report's; with one, its number is asked for at once.
-    runs = wr.Runset(
-        name="methods" if grouped else "runs",
-        groupby=["group"] if grouped else [],
-        order=[wr.OrderBy(wr.SummaryMetric("score"), ascending=False)],
-        pinned_columns=[f"summary:{name}" for name in summary],
-    )
-    return wr.PanelGrid(runsets=[runs], panels=panels)
-
-
-TIMEOUT = 20  # to wait for the W&B service
+    return Dashboards(run, sweep)
 
 
 class NoAccountError(UserError):
     """There is no W&B account to create anything in, or no way to it."""
 
 
-class Dashboards(NamedTuple):
-    """All that there is."""
-
-    run: ws.Workspace
-    sweep: ws.Workspace
-    report: wr.Report
-
-
-def dashboards(subject: Subject) -> Dashboards:
-    """Build them; nothing is asked or sent."""
-    return Dashboards(run_workspace(subject), sweep_workspace(subject), tables_report(subject))
-
-
-def default_entity() -> str:
-    """The entity of the account that is logged in.
+def create(subject: Subject) -> list[str]:
+    """Create them in W&B, in the account's own entity where none is named; their addresses.
 
     Raises:
-        NoAccountError: nobody is logged in, or the service cannot be reached.
+        NoAccountError: nobody is logged in, or W&B is out of reach.
+        UserError: it refuses.
     """
     try:
         if not wandb.login(prompt=False):
             raise NoAccountError("no W&B account is logged in")
-        entity = wandb.Api(timeout=TIMEOUT).default_entity
+        api = wandb.Api(timeout=TIMEOUT)
+        entity = subject.entity or api.default_entity
+        if not entity:
+            raise NoAccountError("the W&B account has no default entity")
+        made = dashboards(replace(subject, entity=str(entity)))
     except (wandb.Error, OSError, ValueError) as error:
-        raise NoAccountError(f"no W&B service ({_first(error)})") from error
-    if not entity:
-        raise NoAccountError("the W&B account has no default entity")
-    return str(entity)
-
-
-def create(made: Dashboards) -> list[str]:
-    """Create them in W&B, and return their addresses.
-
-    Raises:
-        NoAccountError: W&B is out of reach.
-        UserError: it refuses.
-    """
+        raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     try:
-        # The report goes first: it creates the project where there is none.
-        saved = [made.report.save(), made.run.save(), made.sweep.save()]  # type: ignore[no-untyped-call]
+        api.create_project(subject.project, str(entity))  # no harm where there is one
+        saved = [one.save() for one in made]  # type: ignore[no-untyped-call]
     except OSError as error:  # all that the requests library raises is one
-        raise NoAccountError(f"no W&B service ({_first(error)})") from error
+        raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     except (wandb.Error, ValueError) as error:
         raise UserError(
             f"dashboard: expected a project that W&B lets you write to, found "
-            f"{made.run.entity}/{made.run.project} ({_first(error)}); "
+            f"{entity}/{subject.project} ({first_line(error)}); "
             "write another --entity or --project, or --out DIR"
         ) from error
     return [str(one.url) for one in saved]
@@ -333,7 +191,6 @@ def write(made: Dashboards, out: Path) -> list[Path]:
     """
     paths = {out / f"{name}.json": specification(one) for name, one in made._asdict().items()}
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for path, content in paths.items():
             write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
@@ -344,12 +201,7 @@ def write(made: Dashboards, out: Path) -> list[Path]:
     return list(paths)
 
 
-def specification(one: ws.Workspace | wr.Report) -> dict[str, Any]:
+def specification(one: ws.Workspace) -> dict[str, Any]:
     """What W&B is sent; the library has no public name for it."""
     spec: dict[str, Any] = one._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
     return spec
-
-
-def _first(error: Exception) -> str:
-    """The gist of an error, in a line."""
-    return next((line for line in str(error).splitlines() if line), type(error).__name__)

@@ -26,6 +26,7 @@ from mtl_bert.data.token_cache import GIBI, Cache, directory
 from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
+from mtl_bert.model.probe import probe
 from mtl_bert.runs.factories import (
     make,
     make_sampler,
@@ -78,16 +79,24 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     """Read, encode and build everything that a run needs, checking as early as possible.
 
     Raises:
-        ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
+        ConfigError, DataError, ModelError, HubError, FreezeError, TaskError: one line each.
     """
     tasks = make_tasks(settings)
+    for task in tasks:
+        task.try_out(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
     sampler, surgery = make_sampler(settings), make_surgery(settings)
-    optimizer, scheduler = make(settings.optimizer), make(settings.scheduler)
-    encoder_source = make(settings.model.source)
-    source = make(settings.data.source)
+    optimizer, scheduler = (
+        make(settings.optimizer, "optimizer"),
+        make(settings.scheduler, "scheduler"),
+    )
+    encoder_source, source = (
+        make(settings.model.source, "model.source"),
+        make(settings.data.source, "data.source"),
+    )
     sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
+    probe(model, text_model.tokenize, encoder_source.name)
     selections, trainer = make_selections(settings), settings.trainer
     cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
     tokenize = replace(text_model.tokenize, bar=bar_wanted(trainer.enable_progress_bar))
@@ -218,19 +227,22 @@ def _fp16_scaler(wanted: TrainerSettings) -> torch.amp.GradScaler | None:
 
 def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
     names = [name for name, _ in model.named_parameters()]
+    fixed = {name for name, p in model.named_parameters() if not p.requires_grad}
     some_task = next(iter(datamodule.sizes))
     # Misspelt patterns are refused even where this plan has no phase that freezes.
     frozen_names([pattern.replace("{task}", some_task) for pattern in patterns], names)
     for phase, steps in datamodule.plan(1).phases():
-        check_trainable(phase.frozen, names, steps[0].rows)
+        check_trainable(phase.frozen, names, steps[0].rows, fixed)
 
 
-def check_trainable(patterns: Sequence[str], names: Sequence[str], tasks: Iterable[str]) -> None:
-    """Raise FreezeError if ``patterns`` leave some of ``tasks`` nothing to train.
+def check_trainable(
+    patterns: Sequence[str], names: Sequence[str], tasks: Iterable[str], fixed: Iterable[str] = ()
+) -> None:
+    """Raise FreezeError if ``patterns``, and what came frozen, leave a task nothing to train.
 
     A task reaches the shared encoder, or its own, and its own head.
     """
-    frozen = frozen_names(patterns, names)
+    frozen = frozen_names(patterns, names).union(fixed)
     for task in tasks:
         own = ("encoder.", f"encoders.{task}.", f"heads.{task}.")
         reached = [name for name in names if name.startswith(own)]
@@ -251,7 +263,7 @@ def _check_optimizer(
     """Make both once: most of what they refuse, they refuse when they see parameters."""
     try:
         made = optimizer(model.parameters())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ConfigError(
             f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
             "mend optimizer.*, --cfg job shows it"

@@ -14,20 +14,23 @@ from torch import Tensor
 from mtl_bert.data.batch import Batch
 from mtl_bert.data.table import Table
 from mtl_bert.runs.results import Scores, TaskScore
-from mtl_bert.tasks import Head, Task, score
+from mtl_bert.tasks import Task, score
+from mtl_bert.tasks.trial import read
 from mtl_bert.utils.files import replacing
 
 
 class Answers(NamedTuple):
-    """What the model says about a task's dev set, in its order; three tensors of shape [N].
+    """What the model says about a task's dev set, in its order; tensors of shape [N].
 
     Predictions are in the labels' own values; the confidence is the probability that each of them
-    has, NaN where there is none.
+    has, NaN where there is none. The metric reads what it asks for: predictions, or probabilities
+    ([N] or [N, C classes]).
     """
 
     predictions: Tensor
     labels: Tensor
     confidence: Tensor
+    read: Tensor
 
 
 class Predictions:
@@ -37,11 +40,12 @@ class Predictions:
         self._batches: dict[str, list[tuple[Tensor, ...]]] = {t: [] for t in tasks}
         self._finite: list[Tensor] = []
 
-    def add(self, task: str, batch: Batch, outputs: Tensor, head: Head) -> None:
+    def add(self, task: Task, batch: Batch, outputs: Tensor) -> None:
         """Note what the model says about a batch: the outputs of the task's head."""
         assert batch.labels is not None
-        read = head.predict(outputs), batch.labels, head.confidence(outputs), batch.rows
-        self._batches[task].append(read)
+        head, asked = task.head, read(task.head, task.reads, outputs)
+        noted = head.predict(outputs), batch.labels, head.confidence(outputs), asked, batch.rows
+        self._batches[task.name].append(noted)
         self._finite.append(outputs.isfinite().all())
 
     def gather(self, processes: int) -> tuple[bool, dict[str, Answers]]:
@@ -78,8 +82,8 @@ def evaluate(epoch: int, tasks: Sequence[Task], answers: Mapping[str, Answers]) 
     """Score every task's predictions against its labels."""
     results, remarks = {}, []
     for task in tasks:
-        predictions, labels, _ = answers[task.name]
-        value, remark = task.evaluate(predictions, labels)
+        labels = answers[task.name].labels
+        value, remark = task.evaluate(answers[task.name].read, labels)
         results[task.name] = TaskScore(metric=task.metric_name, value=value, n=len(labels))
         if remark:
             remarks.append(remark)

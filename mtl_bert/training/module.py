@@ -74,8 +74,8 @@ class MultiTaskModule(LightningModule):
         self._predictions = Predictions([])
 
     def configure_optimizers(self) -> Any:
-        """One optimizer over all parameters; both of ARRP's phases share its moments."""
-        optimizer = self._optimizer(self.model.parameters())
+        """One optimizer over all that is trained; both of ARRP's phases share its moments."""
+        optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
         return [optimizer], [{"scheduler": self._schedule(optimizer), "interval": "step"}]
 
     # What a checkpoint keeps of training, and how training goes on from it.
@@ -174,7 +174,7 @@ class MultiTaskModule(LightningModule):
         with self._out_of_memory.in_validation(step), torch.inference_mode():
             for task, batch in step.batches.items():
                 outputs = self.model(task, batch)
-                self._predictions.add(task, batch, outputs, self.model.tasks[task].head)
+                self._predictions.add(self.model.tasks[task], batch, outputs)
 
     def on_validation_batch_end(
         self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -1,6 +1,5 @@
 """Running out of memory, told as the setting to lower."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mtl_bert.data.batch import Batch
+from mtl_bert.machine.hardware import usable_memory
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.utils.errors import UserError
 
@@ -90,10 +90,9 @@ def _shortage(error: RuntimeError) -> str | None:
     asked = re.search(r"can't allocate memory: you tried to allocate (\d+) bytes", text)
     if asked is None:
         return None
-    there_is = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return (
         f"the machine's memory full (needed {int(asked[1]) / 2**20:,.0f} MiB more, "
-        f"{there_is / 2**30:,.0f} GiB in all)"
+        f"{usable_memory() / 2**30:,.0f} GiB in all)"
     )
 
 

@@ -107,7 +107,7 @@ def _rates(settings: Settings, sampler: Sampler, sizes: Sizes, steps: int) -> li
         for epoch in range(1, settings.epochs + 1)
     )
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    schedule = make(settings.scheduler)(optimizer, total)
+    schedule = make(settings.scheduler, "scheduler")(optimizer, total)
     assert isinstance(schedule, LambdaLR)
     (factor,) = schedule.lr_lambdas
     return [float(factor(step)) for step in range(steps + 1)]

@@ -1,8 +1,8 @@
 """The life of a run: its folder is opened or created, it is built, trained, scored and recorded."""
 
-import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning.pytorch import Trainer
 
-from mtl_bert.config.compose import saved_settings, settings_yaml
+from mtl_bert.config.command_line import assignment
+from mtl_bert.config.compose import settings_yaml
+from mtl_bert.config.run_key import key_of
+from mtl_bert.config.saved import callables, saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.machine import processes, signals
 from mtl_bert.machine.hardware import in_words, resolved
@@ -28,7 +31,8 @@ from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
 from mtl_bert.training.evaluation import Evaluation
-from mtl_bert.utils.files import remove_temporaries, write_text
+from mtl_bert.utils.errors import UserError, first_line, told
+from mtl_bert.utils.files import place_for, remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
 
 log = logging.getLogger("mtl_bert")
@@ -42,6 +46,7 @@ def run(settings: Settings, directory: Path) -> Path:
 
     Raises:
         ConfigError, DataError, ModelError, HubError, FreezeError: before anything is written.
+        UserError: also later, of a disk that is full or a process that was killed.
         SystemExit: with ``signals.EXIT_CODE`` when the run was asked to stop.
     """
     settings = resolved(settings)
@@ -49,7 +54,9 @@ def run(settings: Settings, directory: Path) -> Path:
     if count == 1 or processes.environment(count) is not None:
         _train(settings, directory)
     elif nodes == 1:
-        processes.spawn(_train, (settings, directory), count)
+        folder = RunFolder(directory)
+        with _faults_told(folder):
+            processes.spawn(_train, (settings, directory), count, _go_on(folder))
     else:
         raise ConfigError(
             "trainer.num_nodes: expected 1 where neither torchrun nor Slurm starts the program, "
@@ -63,15 +70,24 @@ def _train(settings: Settings, directory: Path) -> None:
     """Carry out the run, or this process's part in it."""
     folder, trainer_settings = RunFolder(directory), settings.trainer
     with ExitStack() as stack:
+        stack.enter_context(_faults_told(folder))
         joined = processes.joined(settings.processes, trainer_settings.accelerator)
         first = stack.enter_context(joined) == 0  # the process that reads and writes the folder
-        old, state = processes.from_first(lambda: _open(folder, settings, stack))
+        opened = processes.from_first(lambda: _open(folder, settings, stack))
+        if opened is None:
+            if first:
+                log.info("finished already; nothing is done")
+                print_summary(folder.read_results(), directory)
+            return
+        old, state = opened
+        settings = settings.model_copy(update={"run_key": key_of(old)})
         parts = assemble(settings)
-        logger_factories = [make(node) for node in settings.logger.values()]
+        logger_factories = [make(node, f"logger.{name}") for name, node in settings.logger.items()]
         make_trainer(settings, directory)  # refuses a device that is not there
         if state is not None:
             resume.restore(parts, old, settings, state, directory)
-        processes.from_first(lambda: _claim(folder, settings, stack))
+        # From here on things are written.
+        processes.from_first(lambda: write_text(folder.config, settings_yaml(settings)))
 
         recorder = Recorder(folder, settings, parts)
         loggers = []
@@ -114,7 +130,7 @@ def _train(settings: Settings, directory: Path) -> None:
             log.info("steps with several tasks: %s", module.passes)
 
         trains = datamodule.total_steps > 0
-        with _stopping_when_asked(parts, directory, first):
+        with _stopping_when_asked(parts, folder, first):
             if state is None and (trainer_settings.baseline or not trains):
                 trainer.validate(module, datamodule, verbose=False)
                 assert module.evaluation is not None
@@ -140,53 +156,61 @@ def _train(settings: Settings, directory: Path) -> None:
 
 def _open(
     folder: RunFolder, settings: Settings, stack: ExitStack
-) -> tuple[Settings, dict[str, Any] | None]:
-    """The run's settings so far, and the checkpoint to go on from.
+) -> tuple[Settings, dict[str, Any] | None] | None:
+    """The run's settings so far, and the checkpoint to go on from; None if it has finished.
 
-    None begins anew, also after a stop before any checkpoint.
+    No checkpoint begins anew, also after a stop before the first.
 
     Raises:
-        ConfigError: the folder holds a finished run, or one that these settings do not go on with.
+        ConfigError: somebody is working on the run, or these settings do not go on with it.
     """
+    folder.refuse_links()
+    stack.enter_context(_claimed(folder))
     if not folder.config.exists():
         return settings, None
-    old = saved_settings(folder.config)
-    if folder.results.exists():  # somebody may want more epochs than it had
-        finished = json.loads(folder.results.read_text("utf-8"))
-        if settings.epochs <= finished["config"]["epochs"]:
-            raise _taken(folder)
+    old = saved_settings(folder.config, named=callables(settings.config()))
     resume.check_changes(old, settings)
-    stack.enter_context(_locked(folder))
-    remove_temporaries(folder.path)
-    state = checkpoint.newest(folder)
-    if state is None and folder.results.exists():
+    finished = 0
+    if folder.results.exists():
+        try:
+            finished = folder.read_results().config["epochs"]
+        except ValueError as error:
+            raise ConfigError(
+                f"{folder.results}: expected the results of a run, found something else "
+                f"({first_line(error)}); write hydra.run.dir=ANOTHER"
+            ) from error
+    if settings.epochs == finished:
+        return None
+    if settings.epochs < finished:
         raise ConfigError(
-            f"epochs: expected at most {old.epochs}, as {folder.path} keeps no checkpoint to go on "
+            f"epochs: expected at least {finished}, which the run in {folder.path} has finished, "
+            f"found {settings.epochs}; write epochs={finished} or hydra.run.dir=ANOTHER"
+        )
+    remove_temporaries(folder.path)
+    state = checkpoint.newest(folder, key_of(old))
+    if state is None and finished:
+        raise ConfigError(
+            f"epochs: expected at most {finished}, as {folder.path} keeps no checkpoint to go on "
             f"from (it was run with trainer.keep={old.trainer.keep}), found {settings.epochs}; "
             "write hydra.run.dir=ANOTHER"
         )
     return old, state
 
 
-def _claim(folder: RunFolder, settings: Settings, stack: ExitStack) -> None:
-    """Make the folder the run's own: from here on, things are written."""
-    if not folder.config.exists():
-        folder.path.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(_locked(folder))
-        if folder.config.exists():  # another process was faster, and has ended
-            raise _taken(folder)
-    write_text(folder.config, settings_yaml(settings))
-
-
 @contextmanager
-def _locked(folder: RunFolder) -> Iterator[None]:
-    """Keep other processes out of a run."""
+def _claimed(folder: RunFolder) -> Iterator[None]:
+    """Keep other processes out of a run, before anybody looks what is there.
+
+    The lock's file stays: were it removed, another process could lock a new one. A folder in which
+    nothing has begun goes again, and the file with it.
+    """
     try:
-        with FileLock(folder.lock, blocking=False):
+        with place_for(folder.path), FileLock(folder.lock, blocking=False):
             try:
                 yield
             finally:
-                folder.lock.unlink(missing_ok=True)
+                if not folder.config.exists():
+                    folder.lock.unlink(missing_ok=True)
     except Timeout:
         raise ConfigError(
             f"hydra.run.dir: expected a run that nobody is working on, found another process in "
@@ -194,15 +218,39 @@ def _locked(folder: RunFolder) -> Iterator[None]:
         ) from None
 
 
-def _taken(folder: RunFolder) -> ConfigError:
-    return ConfigError(
-        f"hydra.run.dir: expected a new directory or an unfinished run, found a finished run in "
-        f"{folder.path}; write hydra.run.dir=ANOTHER"
-    )
+@contextmanager
+def _faults_told(folder: RunFolder) -> Iterator[None]:
+    """Say what the machine would not do, and how to go on when it can."""
+    # Threads that write for a run, as TensorBoard's, hand their errors on to it.
+    threading.excepthook = _told_of_thread
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError):  # nobody reads on: nothing is wrong
+            raise
+        lost = isinstance(error, ConnectionError | EOFError)  # in the middle of a batch
+        if lost or str(error).startswith("DataLoader worker"):
+            raise UserError(
+                f"trainer.num_workers: expected workers until the end, found {first_line(error)} "
+                f"(out of memory?); {_go_on(folder)}, with fewer of them"
+            ) from error
+        if not isinstance(error, OSError):
+            raise
+        then = f", then {_go_on(folder)}" if folder.config.exists() else ""
+        raise UserError(told(error, folder.path, then)) from error
+
+
+def _told_of_thread(thread: threading.ExceptHookArgs) -> None:
+    if not issubclass(thread.exc_type, OSError):
+        threading.__excepthook__(thread)
+
+
+def _go_on(folder: RunFolder) -> str:
+    return f"write {assignment('resume', folder.path)} to go on"
 
 
 @contextmanager
-def _stopping_when_asked(parts: Assembly, directory: Path, first: bool) -> Iterator[None]:
+def _stopping_when_asked(parts: Assembly, folder: RunFolder, first: bool) -> Iterator[None]:
     """Listen to signals; say how to go on when one has stopped the run."""
     stop = parts.module.stop
     try:
@@ -213,7 +261,7 @@ def _stopping_when_asked(parts: Assembly, directory: Path, first: bool) -> Itera
             epoch, step = parts.module.position
             sys.stderr.write(
                 f"stopped by {stop.signal or 'a signal elsewhere'} after {step} steps of epoch "
-                f"{epoch}; write resume={directory} to go on\n"
+                f"{epoch}; {_go_on(folder)}\n"
             )
         sys.exit(signals.EXIT_CODE)
 
@@ -242,8 +290,9 @@ def _final_evaluation(
     best_epoch, last_epoch = processes.from_first(epochs)
     best = last = evaluate(last_epoch)
     if best_epoch != last_epoch:
-        path = folder.checkpoint("best")
-        module.load_state_dict(processes.from_first(lambda: checkpoint.read(path)["state_dict"]))
+        path, key = folder.checkpoint("best"), recorder.key
+        weights = processes.from_first(lambda: checkpoint.read(path, key)["state_dict"])
+        module.load_state_dict(weights)
         best = evaluate(best_epoch)
     if trainer.is_global_zero:
         recorder.finish(best, last)

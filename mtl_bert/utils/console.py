@@ -1,10 +1,14 @@
 """Ordinary command lines: Typer's, with errors in the one line that all of this program has."""
 
+import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +28,10 @@ DataDir = Annotated[
 ModelPath = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the encoder lies now, if it moved.")
 ]
+Trust = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="RUN again, where its configuration may call others' code."),
+]
 
 KEY_VALUE = re.compile(r"([a-z][\w.]*)=(.*)", re.DOTALL)
 
@@ -42,15 +50,48 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         name: how people call it.
         arguments: its command line; None takes this process's.
     """
-    given = None if arguments is None else list(arguments)
     how: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["--help", "-h"]}
-    with told_in_a_line():
+    code = 0
+    with told_in_a_line(), reading_to_the_end():
+        given = words_of(arguments)
         try:
             code = typer.main.get_command(app).main(given, name, **how)
         except typer.TyperException as error:
             raise UserError(_explained(error, name)) from error
     if code:
         sys.exit(code)
+
+
+def words_of(arguments: Sequence[str] | None) -> list[str]:
+    """The words of a command line; None takes this process's. UserError where one is no text."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"command line: expected UTF-8, found {os.fsencode(word)!r}; write another name"
+            ) from None
+    return words
+
+
+@contextmanager
+def reading_to_the_end() -> Iterator[None]:
+    """Write what every terminal shows, and end quietly where nobody reads on (``| head``)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            yield
+        finally:
+            try:
+                sys.stdout.flush()
+            except OSError:  # Python flushes once more when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise
+    except BrokenPipeError:
+        sys.exit(128 + signal.SIGPIPE)
 
 
 class Command(TyperCommand):
@@ -63,9 +104,17 @@ class Command(TyperCommand):
         except typer.TyperException as error:
             vars(error)["ctx"] = ctx  # of some it is not known where they come from
             raise
-        for argument in (p for p in self.params if p.param_type_name == "argument"):
-            value = found.get(argument.name) or ()
-            loose += [value] if isinstance(value, str) else value
+        parameters: list[Any] = self.params
+        for parameter in parameters:
+            value = found.get(parameter.name)
+            values = [value] if isinstance(value, str) else value or ()
+            if "" in values and parameter.metavar != "TEXT":  # a place would be where one works
+                raise UserError(
+                    f"{_shown(parameter)}: expected {parameter.help.rstrip('.')}, found an empty "
+                    f"name; see {ctx.command_path} --help"
+                )
+            if parameter.param_type_name == "argument":
+                loose += values
         words = [new for old in args for new in (self._options(old) if old in loose else [old])]
         if words != args and not ctx.resilient_parsing:
             raise UserError(
@@ -77,7 +126,7 @@ class Command(TyperCommand):
     def _options(self, word: str) -> list[str]:
         """``run=DIR`` as DIR, ``task=[sst,sts]`` as --task sst --task sts, all else as it is."""
         said = KEY_VALUE.fullmatch(word)
-        if said and not Path(word).exists():
+        if said and said[2] and not Path(word).exists():
             for parameter in self.params:
                 if parameter.name == said[1].replace(".", "_"):
                     values = said[2].strip("[]").split(",") if parameter.multiple else [said[2]]

@@ -1,9 +1,11 @@
-"""The errors that a user can mend."""
+"""The errors that a user can mend, and how a terminal gets texts that others have written."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 REFUSED = 2  # the exit code of a program that was told something wrong
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -18,8 +20,38 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's says, in one line."""
+    """What an error of somebody else's says, in one line; of pydantic's, where and what."""
+    if callable(errors := getattr(error, "errors", None)):
+        first = errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), str(first["msg"]))))
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are written out, so that a terminal obeys none of them."""
+    shown = (c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(shown)
+
+
+def say(message: object, file: TextIO | None = None) -> None:
+    """Print a message; whatever names are in it, it is text and nothing else."""
+    print(printable(str(message)), file=file)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def told(error: UserError | OSError, where: object = "input and output", then: str = "") -> str:
+    """An error in a line: what the machine would not do, and ``where``, if it does not say."""
+    if isinstance(error, UserError):
+        return str(error)
+    expected, cure = "the system to do as asked", "mend that"
+    if error.filename:
+        expected, cure = "a place that can be used", "name another, or mend this one"
+    if error.errno in FULL:
+        expected, cure = "room to write", "make room, or name another place"
+    found = error.strerror or first_line(error)
+    return f"{error.filename or where}: expected {expected}, found {found!r}; {cure}{then}"
 
 
 @contextmanager
@@ -27,8 +59,12 @@ def told_in_a_line() -> Iterator[None]:
     """Show an error that a user can mend as its message, and end the program."""
     try:
         yield
-    except UserError as error:
+    except BrokenPipeError:  # nobody reads on: nothing is wrong
+        raise
+    except KeyboardInterrupt:  # before anything listens to it
+        sys.exit(130)
+    except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        sys.stderr.write(f"{error}\n")
+        say(told(error), sys.stderr)
         sys.exit(REFUSED)

@@ -1,30 +1,51 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
+import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 TEMPORARY = ".tmp"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success sync it and rename it to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    """Give a temporary file beside ``path``; on success sync it and rename it to ``path``."""
+    if path.exists() and not path.is_file():  # as root one would replace /dev/null itself
+        raise FileExistsError(errno.EEXIST, "Not a file", str(path))
+    with _appearing(path, Path.touch) as temporary:
         yield temporary
-        _sync(temporary)
-        temporary.chmod(0o644)
+
+
+@contextmanager
+def creating(directory: Path) -> Iterator[Path]:
+    """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
+    with _appearing(directory.resolve(), Path.mkdir) as temporary:  # a link is not replaced
+        yield temporary
+
+
+@contextmanager
+def _appearing(path: Path, make: Callable[..., None]) -> Iterator[Path]:
+    """Give something temporary that appears at ``path``; an OSError names no temporary place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{token_hex(4)}{TEMPORARY}")
+    try:
+        make(temporary, exist_ok=False)
+        yield temporary
+        for each in (temporary, *temporary.rglob("*")):
+            each.chmod(0o755 if each.is_dir() else 0o644)  # some libraries write for their user
+            _sync(each)
         temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:  # of a full disk often without any name
+        if str(temporary) in str(error.filename or temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def _sync(path: Path) -> None:
@@ -36,13 +57,18 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # perhaps it is gone, with its directory
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
 def remove_temporaries(directory: Path) -> None:
     """Remove what a process left that was killed while it wrote."""
     for path in list(directory.rglob(f".*{TEMPORARY}")):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)  # perhaps gone with its directory
+        _remove(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,27 +79,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_together(texts: Mapping[Path, str]) -> None:
     """Replace several text files; an OSError means that none has been replaced."""
-    for path in texts:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a directory")
     with ExitStack() as stack:
         for path, text in texts.items():
             stack.enter_context(replacing(path)).write_text(text, "utf-8", newline="")
 
 
 @contextmanager
-def creating(directory: Path) -> Iterator[Path]:
-    """Give a temporary directory; on success it becomes ``directory``, which is new or empty."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(TEMPORARY, f".{directory.name}.", directory.parent))
+def place_for(directory: Path) -> Iterator[None]:
+    """Make a directory; it and those made for it are removed afterwards if they are empty."""
+    made = [place for place in (directory, *directory.parents) if not place.exists()]
     try:
-        yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():  # some libraries write for their user alone
-                path.chmod(0o644)
-                _sync(path)
-        temporary.chmod(0o755)
-        temporary.replace(directory)
-        _sync(directory.parent)
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()

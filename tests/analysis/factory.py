@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.statistics import pearson
+from mtl_bert.analysis.statistics import whole
 from mtl_bert.runs.results import (
     DataRecord,
     EpochRecord,
@@ -196,7 +196,7 @@ def make_run(directory: Path, made: Made) -> Path:
         labels, texts = dev_set(task, n)
         predictions, confidences = answers(task, labels, made.accuracies[task], made.seed)
         value = (
-            float(pearson(labels, predictions))
+            float(whole("pearson", labels, predictions[None])[0])
             if task == "sts"
             else float(np.mean(labels == predictions))
         )

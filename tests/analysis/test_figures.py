@@ -1,234 +1,214 @@
-"""What figures show, worked out by hand; and that they look the same for the same method."""
+"""Charts can be drawn, say what they are about, and are legible whatever the runs are."""
 
+import json
 import re
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import vl_convert
 
-from mtl_bert.analysis import canvas
-from mtl_bert.analysis.canvas import POINTS, draw, inline, lines_figure, standalone
-from mtl_bert.analysis.curves import (
-    cost_figure,
-    effect_figures,
-    pareto,
-    progress,
-    study_figures,
-)
-from mtl_bert.analysis.document import Figure
-from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.predictions import confusion, distance_groups, mistakes
-from mtl_bert.analysis.run_files import Classes, Scale, head_of
-from mtl_bert.analysis.studies import SCORE, Subject
-from tests.analysis.factory import HEADS, Made
-from tests.analysis.making import seeds, study_of
+from mtl_bert import analysis
+from mtl_bert.analysis import figures
+from mtl_bert.analysis.frames import Frames, UnusableError, read
+from mtl_bert.analysis.leaderboard import Comparison
+from tests.analysis.conflicting import quarrel
+from tests.analysis.factory import Made, make_run
+from tests.analysis.test_summaries import series
 
-SUBJECT = Subject("demo", True, (("sst", 10),), "tiny")
-FIGURE = Figure("name", "A heading", SUBJECT, "a line")
-
-
-def test_confusion_is_in_shares_of_the_true_class() -> None:
-    found = pd.DataFrame({"label": [0.0, 0, 0, 2, 2], "prediction": [0.0, 1, 0, 0, 2]})
-    shares = confusion(found, ("no", "maybe", "yes"))
-    assert list(shares.index) == list(shares.columns) == ["no", "maybe", "yes"]
-    assert np.allclose(shares, [[2 / 3, 1 / 3, 0], [0, 0, 0], [0.5, 0, 0.5]])
+TASKS = ("sst", "qqp", "sts")
+DEV = {"sst": 60, "qqp": 80, "sts": 50}
+DRAWN: dict[str, Callable[[Any], Any]] = {
+    "tradeoff": figures.tradeoff,
+    "progress": figures.progress,
+    "examples": lambda frames: figures.progress(frames, by="examples"),
+    "lambda": figures.effect,
+    "B": lambda frames: figures.effect(frames, of="B"),
+    "conflicts": figures.conflicts,
+    "over epochs": figures.conflicts_over_epochs,
+    "parts": figures.update_parts,
+    "layers": figures.layers,
+    "curves": figures.curves,
+    "usage": figures.usage,
+    "classes": lambda frames: figures.answers(frames, "rr1", "sst"),
+    "numbers": lambda frames: figures.answers(frames, "rr1", "sts"),
+}
 
 
-def test_distances_are_grouped_with_their_limits_below() -> None:
-    distances = pd.Series([0.5, 0.51, 1.0, 1.5, 2.0, 2.01, 3.0, 0.0])
-    assert distance_groups(distances) == {
-        "d ≤ 0.5": 2, "0.5 < d ≤ 1": 2, "1 < d ≤ 2": 2, "d > 2": 2,
-    }  # fmt: skip
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Frames:
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        make_run(root / f"rr{seed}", Made(seed=seed, dev=DEV, phases=quarrel(TASKS, 3, seed)))
+        for B in (50, 500):
+            for lambda_ in (0.5, 1.0):
+                made = Made(
+                    sampler="arrp", B=B, lambda_=lambda_, seed=seed, dev=DEV, minutes=B / 99
+                )
+                make_run(root / f"arrp{B}-{lambda_}-{seed}", made)
+    make_run(root / "elsewhere", Made(sampler="vanilla", dev=DEV, device="a GPU"))
+    return read(root)
 
 
-points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
+def svg(chart: Any) -> str:
+    return vl_convert.vegalite_to_svg(chart.to_json())
 
 
-@given(points)
-def test_the_pareto_front_is_what_nothing_beats(found: list[tuple[int, int]]) -> None:
-    costs, gains = ([float(p[i]) for p in found] for i in (0, 1))
-    front = pareto(costs, gains)
-
-    def beats(a: int, b: int) -> bool:
-        """Whether a is no dearer and no worse than b, and not just the same."""
-        no_worse = costs[a] <= costs[b] and gains[a] >= gains[b]
-        return no_worse and (costs[a], gains[a]) != (costs[b], gains[b])
-
-    everything = range(len(found))
-    best = {found[b] for b in everything if not any(beats(a, b) for a in everything)}
-    assert {found[place] for place in front} == best
-    assert len(front) == len(best)
-    assert [costs[place] for place in front] == sorted(costs[place] for place in front)
+def values(node: Any) -> Iterator[dict[str, Any]]:
+    """All rows of data in a specification."""
+    if isinstance(node, dict):
+        yield from node.get("data", {}).get("values", ()) if "mark" in node else ()
+        for child in node.values():
+            yield from values(child)
+    if isinstance(node, list):
+        for child in node:
+            yield from values(child)
 
 
-def test_curves_go_through_the_epochs_that_all_seeds_were_scored_after() -> None:
-    study = study_of(*seeds(Made(B=100, epochs=7, validate_every=3), 2))
-    # The second run had fewer epochs at first, the last of which was scored off the grid.
-    first, second = study.runs
-    records = [*second.results.epochs]
-    records[4] = records[4].model_copy(update={"score": 0.5, "tasks": records[5].tasks})
-    second.__dict__["results"] = second.results.model_copy(update={"epochs": records})
-    (group,) = study.main
-    scores = [first.results.epochs[epoch - 1].score for epoch in (3, 6, 7)]
-    by_epoch = pd.DataFrame(progress(group, by_examples=False), columns=POINTS)
-    by_examples = pd.DataFrame(progress(group, by_examples=True), columns=POINTS)
-    assert by_epoch["x"].unique().tolist() == [3, 6, 7]
-    each = 3 * 664 + 100  # examples of an epoch
-    assert by_examples["x"].unique().tolist() == [3 * each, 6 * each, 7 * each]
-    for points in (by_epoch, by_examples):
-        assert points.groupby("x")["y"].mean().tolist() == pytest.approx(scores)
+def marks(node: Any) -> Iterator[dict[str, Any]]:
+    """Everything that stands for data: points, bars, cells and lines of series."""
+    if isinstance(node, dict):
+        if node.get("mark", {}).get("type") in ("point", "bar", "rect") or (
+            "mark" in node and "color" in node["encoding"] and "text" not in node["encoding"]
+        ):
+            yield node
+        for child in node.values():
+            yield from marks(child)
+    if isinstance(node, list):
+        for child in node:
+            yield from marks(child)
 
 
-def test_lines_go_through_means_with_bands_of_a_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[list[float]] = []
-    monkeypatch.setattr(
-        "matplotlib.axes.Axes.fill_between",
-        lambda self, x, low, high, **more: drawn.append([*x, *low, *high]),
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_chart_is_drawn_and_says_what_it_is_about(frames: Frames, name: str) -> None:
+    chart = DRAWN[name](frames)
+    drawn, spec = svg(chart), chart.to_dict()
+    assert spec["title"]["text"] in drawn
+    assert "demo · tiny · synthetic · partial" in spec["title"]["subtitle"][0]
+    assert all("tooltip" in mark["encoding"] for mark in marks(spec))
+    assert "NaN" not in drawn
+    assert "Infinity" not in drawn
+    (width, height) = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn).groups())  # type: ignore[union-attr]
+    assert width < 1000
+    assert height < 900
+    assert min(map(float, re.findall(r'font-size="([\d.]+)px"', drawn))) >= 10
+
+
+def test_a_method_looks_the_same_everywhere(frames: Frames) -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for some in (frames, frames.only(frames.runs[frames.runs["method"] != "RR"])):
+        for name, look in figures.looks(some).items():
+            found.setdefault(name, set()).add(look)
+    assert all(len(each) == 1 for each in found.values())
+    assert len({look for each in found.values() for look in each}) == len(found)
+
+
+def test_the_trade_off_compares_times_of_one_device(frames: Frames) -> None:
+    chart = analysis.figure.tradeoff(frames)
+    shown = {row["series"] for row in values(chart.to_dict()) if "series" in row}
+    assert "vanilla" not in shown
+    assert len(shown) == 5
+    assert (
+        "left out, as they ran on another device: 1 methods" in chart.to_dict()["title"]["subtitle"]
     )
-    points = pd.DataFrame(
-        [("a", "s", 2, 5.0), ("a", "s", 1, 1.0), ("a", "s", 1, 3.0)], columns=POINTS
+
+
+def test_dots_are_seeds_and_lines_go_through_means(frames: Frames) -> None:
+    rows = [row for row in values(figures.progress(frames).to_dict()) if row.get("series") == "RR"]
+    dots = pd.DataFrame([row for row in rows if "y" in row])
+    means = pd.DataFrame([row for row in rows if "mean" in row]).drop_duplicates("x")
+    means = means.set_index("x")["mean"]
+    assert dots.groupby("x")["y"].mean().to_dict() == pytest.approx(means.to_dict())
+    assert len(dots) == 2 * len(means) == 6
+
+
+def test_methods_may_have_names_of_ones_own(frames: Frames) -> None:
+    rows = frames.runs[frames.runs["method"] != "RR"]
+    names = rows["method"].astype(str).where(rows["B"] != 50, "my method")
+    spec = analysis.figure.tradeoff(rows.assign(method=names)).to_dict()
+    assert "my method" in {row.get("series") for row in values(spec)}
+
+
+def test_pareto() -> None:
+    rng = np.random.default_rng(0)
+    costs, gains = rng.integers(0, 9, 40).tolist(), rng.integers(0, 9, 40).tolist()
+    front = figures.pareto(costs, gains)
+    for i in range(40):
+        beaten = any(
+            costs[j] <= costs[i]
+            and gains[j] >= gains[i]
+            and (costs[j], gains[j]) != (costs[i], gains[i])
+            for j in range(40)
+        )
+        assert beaten != any((costs[i], gains[i]) == (costs[j], gains[j]) for j in front)
+    assert sorted(front, key=lambda i: costs[i]) == front
+
+
+def test_confusion_counts_each_class() -> None:
+    found = pd.DataFrame({"label": [0, 0, 0, 2, 2.0], "prediction": [0, 0, 1, 2, 0.0]})
+    shares = figures.confusion(found, ["a", "b", "c"])
+    assert shares.to_numpy() == pytest.approx(
+        np.array([[2 / 3, 1 / 3, 0], [0, 0, 0], [0.5, 0, 0.5]])
     )
-    lines_figure(FIGURE, points, {"s": canvas.Look("#000000")}, {"a": "y"}, "x", files=False)
-    (found,) = drawn
-    assert found == pytest.approx([1, 2, 2 - 2**0.5, 5, 2 + 2**0.5, 5])
+    with pytest.raises(UnusableError, match="not among the classes"):
+        figures.confusion(found, ["a", "b"])
 
 
-methods = st.builds(
-    Method,
-    st.sampled_from(["rr", "arrp", "annealed", "another"]),
-    B=st.sampled_from([None, 1, 2]),
-    lambda_=st.sampled_from([None, 0.1, 0.5]),
-    frozen=st.sampled_from([(), ("*",)]),
-)
+def test_distance_groups_hold_every_example() -> None:
+    found = figures.distance_groups(pd.Series([0, 0.5, 0.6, 1, 2, 2.1, 9]))
+    assert list(found.values()) == [2, 2, 1, 2]
 
 
-@given(st.lists(methods, min_size=1, max_size=10))
-def test_looks_are_by_sampler_and_do_not_depend_on_order(found: list[Method]) -> None:
-    looks = canvas.looks_of(found)
-    assert looks == canvas.looks_of(reversed(found))
-    for method, look in looks.items():
-        assert look.colour == canvas.COLOURS.get(method.sampler, canvas.OTHER)
-        assert look.hollow == bool(method.frozen)
-    shapes = [(look.colour, look.marker) for look in looks.values()]
-    assert len(set(shapes)) == len(shapes)
+def test_where_there_is_nothing_to_draw_there_is_none(tmp_path: Path) -> None:
+    make_run(tmp_path / "random", Made(sampler="random", dev=DEV, epochs=3))
+    frames = read(tmp_path)
+    nothing = {"classes", "numbers", "usage"}
+    assert [name for name, draw in DRAWN.items() if name not in nothing and draw(frames)] == []
+    assert figures.imbalance(frames) is None
 
 
-def test_a_method_looks_the_same_in_every_figure() -> None:
-    study = study_of(
-        *seeds(Made(sampler="arrp", B=10, lambda_=0.5)), *seeds(Made(sampler="annealed", B=30)),
-        *seeds(Made(sampler="annealed", B=90, minutes=2.0)),
-    )  # fmt: skip
-    looks = canvas.looks_of(group.method for group in study.groups)
-    figures = study_figures(study, looks)
-    assert [figure.name for figure in figures] == [
-        f"a-demo-{name}" for name in ("score-time", "score-epoch", "score-examples", "effect-b")
-    ]
-    for figure in figures:
-        assert canvas.COLOURS["annealed"].lower() in figure.svg
-    assert all(canvas.COLOURS["arrp"].lower() in figure.svg for figure in figures[:3])
+def test_one_epoch_and_many_hostile_tasks(tmp_path: Path) -> None:
+    """Tasks whose names are no formulas, fields or markup, and more of them than fit."""
+    names = [f'<b>"t{n}"</b>.[0] & datum/{n}' for n in range(14)]
+    make_run(tmp_path / "rr1", Made(dev=DEV, epochs=1, phases=quarrel(TASKS, 1)))
+    text = (tmp_path / "rr1" / "results.json").read_text("utf-8")
+    results = json.loads(text)
+    for place in ("tasks", "utilisation"):
+        results[place] = dict.fromkeys(names, results[place]["qqp"])
+    results["config"]["tasks"] = dict.fromkeys(names, results["config"]["tasks"]["qqp"])
+    results["data"]["sizes"] = {name: {"train": 9, "dev": 80} for name in names}
+    results["last"]["tasks"] = results["tasks"]
+    epoch = results["epochs"][0]
+    for place in ("tasks", "utilisation", "losses"):
+        epoch[place] = dict.fromkeys(names, epoch[place]["qqp"])
+    conflicts = epoch["phases"][0]["conflicts"]
+    pair, part = conflicts["pairs"]["sst/qqp"], conflicts["tasks"]["qqp"]
+    conflicts["pairs"] = {f"{names[n]}/{names[m]}": pair for m in range(14) for n in range(m)}
+    conflicts["tasks"] = dict.fromkeys(names, part)
+    (tmp_path / "rr1" / "results.json").write_text(json.dumps(results), "utf-8")
+    frames = read(tmp_path)
+    assert frames.warnings == ()
+    assert len(frames.conflicts) == 14 * 13 / 2
+    for name in ("conflicts", "parts", "usage"):
+        drawn = svg(DRAWN[name](frames))
+        assert "<b>" not in drawn, name
+    assert "the 12 of 91 that are highest" in str(figures.conflicts(frames).to_dict()["title"])
 
 
-def test_curves_along_lambda_meet_at_one() -> None:
-    arrp = Made(sampler="arrp", B=10, lambda_=0.5)
-    on_update = replace(arrp, override={"sampler": {"lambda_on": "update"}})
-    made = (
-        arrp,
-        replace(arrp, lambda_=1.0, accuracies={"sst": 0.9, "qqp": 0.9, "sts": 0.9}),
-        on_update,
-    )
-    study = study_of(*made)
-    (figure,) = effect_figures(study, canvas.looks_of(group.method for group in study.groups))
-    ends = [group.values(SCORE)[0] for group in study.main]
-    first, last = sorted(ends)[0], sorted(ends)[-1]
-    for name in ("ARRP F=0 B=10", "ARRP F=0 B=10, λ on the update"):
-        assert f"{name}: 0.5 {first:.3f}, 1 {last:.3f}" in figure.description
+def test_imbalance(tmp_path: Path) -> None:
+    frames = read(series(tmp_path, lambda method, ratio: 0.0))
+    chart = figures.imbalance(frames)
+    drawn = svg(chart)
+    assert "worst task" in drawn
+    assert "ARRP λ=0.5, any B" in drawn
+    known = figures.looks(frames)
+    shown = figures.imbalance(frames).to_dict()
+    assert known["RR"][0] in json.dumps(shown)
 
 
-def test_times_of_one_device_share_a_figure() -> None:
-    here = (Made(sampler="rr"), Made(sampler="annealed", B=30))
-    study = study_of(*here, Made(sampler="vanilla", B=30, minutes=0.1, device="a faster one"))
-    cost = cost_figure(study, study.main, canvas.looks_of(g.method for g in study.groups))
-    assert "of 2 methods" in cost.description
-    assert cost.caption.endswith("Left out, as run elsewhere: vanilla B=30.")
-    assert "on a CPU, 1 thread" in cost.caption
-    assert canvas.COLOURS["vanilla"].lower() not in cost.svg
-
-
-def test_nothing_trained_draws_nothing() -> None:
-    study = study_of(Made(sampler="random"))
-    looks = canvas.looks_of(group.method for group in study.groups)
-    assert study_figures(study, looks) == []
-    assert effect_figures(study, looks) == []
-
-
-def figure() -> Figure:
-    def paint(canvas):  # type: ignore[no-untyped-def]
-        axes = canvas.subplots()
-        axes.plot([0, 1], [0, 1])
-        axes.set(xlabel="$x$ & <y>")
-
-    return draw(FIGURE, paint, 1.5)
-
-
-def test_what_a_figure_is_about_is_drawn_on_it() -> None:
-    svg = " ".join(re.findall(r"<!-- (.*?) -->", figure().svg, re.DOTALL))
-    assert "A heading" in svg
-    assert "SYNTHETIC (made-up text)" in svg
-    assert figure().png.startswith(b"\x89PNG")
-
-
-def test_the_same_figure_is_the_same_file() -> None:
-    assert figure().svg == figure().svg
-
-
-def test_inside_a_page_ink_is_the_pages_and_ids_are_the_figures_own() -> None:
-    drawn = figure()
-    one, two = inline(drawn, 1), inline(drawn, 2)
-    assert canvas.INK in drawn.svg
-    assert canvas.INK not in one
-    assert "currentColor" in one
-    assert "var(--grid)" in one
-    ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
-    assert ids[0]
-    assert not ids[0] & ids[1]
-    for text, own in zip((one, two), ids, strict=True):
-        used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-        assert used
-        assert used <= own
-    assert "<metadata" not in one
-    assert 'aria-hidden="true"' in one.split(">")[0]  # what is around it says what it shows
-    assert standalone(drawn).startswith("<?xml")
-    assert canvas.INK in standalone(drawn)
-
-
-def test_names_are_no_formulas() -> None:
-    assert "&lt;y>" in figure().svg or "&lt;y&gt;" in figure().svg
-
-
-def answers(labels: list[float], predictions: list[float], sure: list[float]) -> pd.DataFrame:
-    return pd.DataFrame({"label": labels, "prediction": predictions, "confidence": sure})
-
-
-def test_the_wrong_answers_that_a_model_is_most_sure_of() -> None:
-    classes = Classes(("no", "yes"))
-    found = answers([0, 1, 1, 0], [1, 1, 0, 1], [0.6, 0.99, 0.8, 0.7])
-    assert mistakes(found, classes).index.tolist() == [2, 3, 0]
-    many = answers([0] * 9, [1] * 9, np.linspace(0.5, 0.9, 9).tolist())
-    assert mistakes(many, classes).index.tolist() == [8, 7, 6, 5, 4]
-
-
-def test_the_numbers_that_lie_farthest_off() -> None:
-    found = answers([0, 5, 1, 2], [1, 2, 1, 2.5], [np.nan] * 4)
-    worst = mistakes(found, Scale(0, 5))
-    assert worst.index.tolist() == [1, 0, 3]
-    assert worst["badness"].tolist() == [3, 1, 0.5]
-
-
-def test_heads_are_told_by_their_kind() -> None:
-    kinds = [head_of({"head": head}) for head in HEADS.values()]
-    assert [type(kind) for kind in kinds] == [Classes, Classes, Scale]
-    assert head_of({"head": {"_target_": "mtl_bert.tasks.Binary"}}) == Classes(("no", "yes"))
-    assert head_of({"head": {"_target_": "somebody.Ranking"}}) is None
+def test_compared_methods_are_not_compared_again(frames: Frames) -> None:
+    c = Comparison(frames)
+    assert figures.usage(c).to_dict() == figures.usage(frames).to_dict()

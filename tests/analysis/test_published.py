@@ -1,57 +1,61 @@
-"""The published tables are those of the published runs."""
+"""The published tables are those of the published runs, which say what they were and not where."""
 
-import csv
+import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from mtl_bert.analysis import paper
-from mtl_bert.analysis.render import ARCHIVE
-from mtl_bert.analysis.run_files import Run, find_runs
-from mtl_bert.analysis.studies import SCORE, row_of, studies
+from mtl_bert.analysis import claims, paper
+from mtl_bert.analysis.frames import Frames, read
+from mtl_bert.analysis.leaderboard import Comparison
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "experiments" / "results"
-PRINTED_TWICE = {row.recipe for row in paper.rows(2)}
-TABLES = ("table2", "table4")
-
-
-def records(table: str, study: str = "a-cs224n") -> list[dict[str, str]]:
-    with (RESULTS / "tables" / f"{study}-{table}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def run_rows() -> Iterator[tuple[paper.PaperRow, dict[str, str]]]:
-    """The rows of Tables 2 and 4 that were run, each once."""
-    for number, table in zip((2, 4), TABLES, strict=True):
-        for record in filter(lambda record: record["experiment"], records(table)):
-            row = paper.row(number, record["experiment"])
-            if int(record["n"]) and (number == 2 or row.recipe not in PRINTED_TWICE):
-                yield row, record
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(RESULTS / ARCHIVE) as tar:
+    with tarfile.open(RESULTS / "runs.tar.xz") as tar:
         tar.extractall(place, filter="data")
-    found, warnings = find_runs([place])
-    assert not warnings
+    return place
+
+
+@pytest.fixture(scope="module")
+def frames(unpacked: Path) -> Frames:
+    found = read(unpacked)
+    assert found.warnings == ()
     return found
 
 
-def test_the_tables_are_of_the_runs_in_the_archive(runs: list[Run]) -> None:
-    (study,) = (found for found in studies(runs) if found.slug == "a-cs224n")
-    for row, record in run_rows():
-        group = row_of(study.main, row)
-        assert group is not None
-        assert record["seeds"] == " ".join(map(str, group.seeds))
-        assert len(group.seeds) >= 3
-        assert float(record["score"]) == pytest.approx(group.values(SCORE).mean())
-        assert float(record["minutes"]) == pytest.approx(group.minutes.mean())
+def printed(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / "tables" / f"{name}.csv")
+
+
+def test_every_published_row_stands_in_its_table_with_the_archive_s_numbers(
+    frames: Frames,
+) -> None:
+    c = Comparison(frames, "A")
+    for number in (2, 4):
+        table = printed(f"a-cs224n-table{number}").set_index("experiment")
+        assert list(table.index) == [row.experiment for row in paper.rows(number)]
+        for row in paper.rows(number):
+            method = claims.run_of(c, row)
+            assert method == table["method"][row.experiment]
+            runs = c.of(method)
+            assert len(runs) >= 3
+            assert table["score"][row.experiment] == pytest.approx(runs["score"].mean())
+            assert table["score_sd"][row.experiment] == pytest.approx(runs["score"].std())
+            assert table["minutes"][row.experiment] == pytest.approx(runs["minutes"].mean())
+
+
+def test_every_run_of_the_archive_is_listed(frames: Frames) -> None:
+    listed = pd.concat(printed(path.stem) for path in (RESULTS / "tables").glob("*-runs.csv"))
+    own = frames.runs.astype({"run": str}).set_index("run")["score"].sort_index()
+    pd.testing.assert_series_equal(listed.set_index("run")["score"].sort_index(), own)
 
 
 def places(node: Any) -> Iterator[str]:
@@ -63,10 +67,9 @@ def places(node: Any) -> Iterator[str]:
         yield node
 
 
-def test_the_runs_say_what_they_were_and_not_where(runs: list[Run]) -> None:
-    for run in runs:
-        assert run.results.commit is not None
-        assert "dirty" not in run.results.commit
-        assert run.results.device
-        assert not run.results.data.synthetic
-        assert not list(places(run.results.model_dump()))
+def test_the_runs_say_what_they_were_and_not_where(unpacked: Path, frames: Frames) -> None:
+    assert not frames.runs["commit"].str.contains("dirty").any()
+    assert (frames.runs["commit"] != "").all()
+    assert not frames.runs["synthetic"].any()
+    for path in unpacked.rglob("results.json"):
+        assert not list(places(json.loads(path.read_text("utf-8"))))

@@ -1,6 +1,7 @@
-"""Intervals against brute force, closed forms and other implementations."""
+"""Intervals and tests against scipy's, closed testing, and resamples that are taken row by row."""
 
-import math
+from itertools import chain, combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,140 +9,109 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mtl_bert.analysis.numbers import spread
-from mtl_bert.analysis.statistics import (
-    RESAMPLES,
-    Floats,
-    Interval,
-    accuracy,
-    bootstrap,
-    pearson,
-    percentile_interval,
-    seed_interval,
+from mtl_bert.analysis import statistics as own
+
+RNG = np.random.default_rng(3)
+N = 60
+CLASSES = RNG.integers(0, 3, N).astype(float)
+ANSWERS = np.where(RNG.random((4, N)) < 0.6, CLASSES, RNG.integers(0, 3, (4, N)))
+NUMBERS = RNG.integers(0, 12, N) / 2.0
+GUESSES = NUMBERS + RNG.normal(0, 1.5, (4, N)).round(1)
+
+
+def f1_of(y: Any, x: Any, c: float) -> float:
+    right, errors = np.sum((y == c) & (x == c)), np.sum((y == c) != (x == c))
+    return float(2 * right / (2 * right + errors)) if right else 0.0
+
+
+def mcc_of(y: Any, x: Any) -> float:
+    """The correlation of the indicators of all classes, by its definition."""
+    a, b = ((v[:, None] == np.arange(3)).astype(float) for v in (y, x))
+    a, b = a - a.mean(0), b - b.mean(0)
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+REFERENCES = {
+    "accuracy": lambda y, x: np.mean(y == x),
+    "pearson": lambda y, x: stats.pearsonr(y, x).statistic,
+    "spearman": lambda y, x: stats.spearmanr(y, x).statistic,
+    "f1": lambda y, x: f1_of(y, x, 2),
+    "macro_f1": lambda y, x: np.mean([f1_of(y, x, c) for c in np.union1d(y, x)]),
+    "mcc": mcc_of,
+}
+
+
+def data(metric: str) -> tuple[Any, Any]:
+    return (NUMBERS, GUESSES) if metric in ("pearson", "spearman") else (CLASSES, ANSWERS)
+
+
+@pytest.mark.parametrize("metric", own.METRICS)
+def test_a_resample_is_the_metric_of_its_rows(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, models = data(metric)
+    monkeypatch.setattr(own, "RESAMPLES", 25)
+    drawn = own.bootstrap(metric, labels, models, 5)
+    rows = np.random.default_rng([own.SEED, 5]).integers(0, N, (25, N))
+    wanted = [[REFERENCES[metric](labels[r], model[r]) for r in rows] for model in models]
+    assert drawn == pytest.approx(np.array(wanted))
+    monkeypatch.setattr(own, "_GATHERED", 1)  # one resample at a time
+    assert own.bootstrap(metric, labels, models, 5) == pytest.approx(drawn)
+
+
+def test_what_is_undefined_is_zero() -> None:
+    constant = np.full((1, N), 2.0)
+    assert own.whole("pearson", NUMBERS, constant + 0.1)[0] == 0
+    assert own.whole("spearman", NUMBERS, constant)[0] == 0
+    assert own.whole("mcc", CLASSES, constant)[0] == 0
+    assert own.whole("f1", np.zeros(N), np.zeros((1, N)))[0] == 1  # the one class there is
+
+
+@pytest.mark.parametrize("metric", own.METRICS)
+def test_a_metric_is_known_by_what_was_recorded(metric: str) -> None:
+    labels, models = data(metric)
+    values = own.whole(metric, labels, models)
+    assert own.recognise("whatever it is called", labels, models, values) == metric
+    assert own.recognise(metric, labels, models, values + 1e-3) is None
+
+
+@given(
+    st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=8), st.floats(0.01, 0.5)
 )
+def test_paired_is_scipys(differences: list[float], margin: float) -> None:
+    values = np.array(differences)
+    if np.ptp(values) < 1e-6:
+        return
+    found, zero = own.paired(values, margin), np.zeros(len(values))
+    test = stats.ttest_rel(values, zero)
+    assert (found.n, found.mean) == (len(values), pytest.approx(values.mean()))
+    assert found.p == pytest.approx(test.pvalue, abs=1e-12)
+    assert found.interval == pytest.approx(tuple(test.confidence_interval(own.LEVEL)))
+    sides = [stats.ttest_1samp(values, -margin, alternative="greater").pvalue,
+             stats.ttest_1samp(values, margin, alternative="less").pvalue]  # fmt: skip
+    assert found.p_equivalent == pytest.approx(max(sides), abs=1e-12)
 
 
-def models(metric: str, n: int, quality: tuple[float, ...]) -> tuple[Floats, Floats]:
-    """Labels [n] and predictions [models, n]."""
-    rng = np.random.default_rng(3)
-    if metric == "accuracy":
-        labels = rng.integers(0, 3, n).astype(float)
-        shared = rng.uniform(size=n)  # hard examples are hard for all
-        hit = [0.5 * shared + 0.5 * rng.uniform(size=n) < q for q in quality]
-        return labels, np.where(hit, labels, labels + 1)
-    labels = rng.uniform(0, 5, n)
-    shared = rng.normal(size=n)
-    return labels, np.stack([labels + q * (shared + rng.normal(size=n)) for q in quality])
+def test_few_seeds_say_nothing_and_equal_ones_all() -> None:
+    assert own.paired(np.array([]), 0.01).n == 0
+    one = own.paired(np.array([0.3]), 0.01)
+    assert (one.mean, one.interval.sign) == (0.3, 0)
+    assert np.isnan([one.p, one.p_equivalent]).all()
+    same = own.paired(np.full(3, 0.02), 0.01)
+    assert (same.p, same.p_equivalent, same.interval) == (0, 1, pytest.approx((0.02, 0.02)))
+    assert own.paired(np.zeros(3), 0.01)[3:] == (1, 0)
 
 
-def brute_force(metric: str, labels: Floats, predictions: Floats, resamples: int) -> Floats:
-    """Each model's metric on the same resamples, one resample after another: [models, R]."""
-    rng = np.random.default_rng(99)
-    columns = []
-    for _ in range(resamples):
-        rows = [int(rng.integers(len(labels))) for _ in labels]
-        if metric == "accuracy":
-            columns.append([sum(labels[i] == p[i] for i in rows) / len(rows) for p in predictions])
-        else:
-            columns.append([np.corrcoef(labels[rows], p[rows])[0, 1] for p in predictions])
-    return np.array(columns).T
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_closed_testing_with_bonferroni(p: list[float]) -> None:
+    places = range(len(p))
+    subsets = chain.from_iterable(combinations(places, r) for r in range(1, len(p) + 1))
+    joint = {s: min(1.0, len(s) * min(p[i] for i in s)) for s in subsets}
+    wanted = [max(value for s, value in joint.items() if i in s) for i in places]
+    assert own.holm(p) == pytest.approx(wanted)
+    assert own.holm([*p, np.nan])[:-1] == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize(("metric", "quality"), [("accuracy", (0.6, 0.5)), ("pearson", (1.0, 1.5))])
-def test_the_bootstrap_is_that_of_a_plain_loop(metric: str, quality: tuple[float, ...]) -> None:
-    labels, predictions = models(metric, 120, quality)
-    ours = bootstrap(metric, labels, predictions, 0)
-    theirs = brute_force(metric, labels, predictions, 1500)
-    assert ours.shape == (2, RESAMPLES)
-    a, b = ours[0] - ours[1], theirs[0] - theirs[1]
-    sd = b.std()
-    assert abs(a.mean() - b.mean()) < 0.12 * sd
-    assert a.std() == pytest.approx(sd, rel=0.08)
-    found, expected = percentile_interval(a), np.percentile(b, [2.5, 97.5])
-    assert [found.low, found.high] == pytest.approx(expected, abs=0.25 * sd)
-    # Without pairing, the interval would be another one: the test can tell them apart.
-    assert np.hypot(theirs[0].std(), theirs[1].std()) > 1.15 * sd
-
-
-def test_the_spread_of_an_accuracy_difference_is_the_normal_approximations() -> None:
-    labels, predictions = models("accuracy", 800, (0.6, 0.5))
-    drawn = bootstrap("accuracy", labels, predictions, 1)
-    hits = (predictions == labels).astype(float)
-    d = hits[0] - hits[1]
-    closed = math.sqrt((np.mean(d**2) - np.mean(d) ** 2) / len(d))
-    difference = drawn[0] - drawn[1]
-    assert difference.std() == pytest.approx(closed, rel=0.06)
-    half = 1.959964 * closed
-    found = percentile_interval(difference)
-    assert [found.low, found.high] == pytest.approx([d.mean() - half, d.mean() + half], abs=0.005)
-
-
-def test_models_share_their_resamples_and_tasks_do_not() -> None:
-    labels, predictions = models("pearson", 50, (1.0, 2.0))
-    twice = np.stack([predictions[0], predictions[1], predictions[0]])
-    drawn = bootstrap("pearson", labels, twice, 0)
-    assert np.array_equal(drawn[0], drawn[2])
-    assert np.array_equal(drawn, bootstrap("pearson", labels, twice, 0))
-    other = bootstrap("pearson", labels, twice, 1)
-    assert abs(np.corrcoef(drawn[0], other[0])[0, 1]) < 0.1
-
-
-def test_batches_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels, predictions = models("accuracy", 60, (0.6, 0.5))
-    whole = bootstrap("accuracy", labels, predictions, 0)
-    monkeypatch.setattr("mtl_bert.analysis.statistics._GATHERED", 1)
-    assert np.array_equal(whole, bootstrap("accuracy", labels, predictions, 0))
-
-
-numbers = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=3, max_size=20)
-
-
-@given(numbers)
-def test_pearson_is_scipys_where_it_is_defined(values: list[float]) -> None:
-    rng = np.random.default_rng(len(values))
-    labels, predictions = np.array(values), np.array(values) + rng.normal(size=len(values))
-    if np.ptp(labels) == 0:
-        assert pearson(labels, predictions) == 0
-    else:
-        r = stats.pearsonr(labels, predictions).statistic
-        assert float(pearson(labels, predictions)) == pytest.approx(r, abs=1e-9)
-
-
-@pytest.mark.parametrize("constant", [0.0, 2.4, 1 / 3, 1e-9])
-def test_an_undefined_r_counts_as_0(constant: float) -> None:
-    labels = np.linspace(0, 5, 863)
-    assert pearson(labels, np.full(863, constant)) == 0
-    assert pearson(np.full(863, constant), labels) == 0
-
-
-def test_accuracy_counts() -> None:
-    assert accuracy(np.array([0.0, 1, 2, 2]), np.array([0.0, 1, 1, 2])) == 0.75
-
-
-def test_the_seed_interval_is_students() -> None:
-    first, second = [0.72, 0.75, 0.71, 0.74], [0.70, 0.70, 0.72, 0.71]
-    d = np.subtract(first, second)
-    half = 3.182446 * d.std(ddof=1) / 2  # t of 3 degrees of freedom; the root of 4 seeds
-    found = seed_interval(first, second)
-    assert found is not None
-    assert [found.low, found.high] == pytest.approx([d.mean() - half, d.mean() + half], abs=1e-6)
-
-
-def test_the_seed_interval_needs_two_seeds_and_bears_equal_differences() -> None:
-    assert seed_interval([0.7], [0.6]) is None
-    assert seed_interval([], []) is None
-    found = seed_interval([0.7, 0.8], [0.6, 0.7])
-    assert found is not None
-    assert found.low == pytest.approx(0.1)
-    assert found.high == pytest.approx(0.1)
-
-
-@given(st.floats(-1, 1), st.floats(-1, 1))
-def test_the_sign_of_an_interval(a: float, b: float) -> None:
-    interval = Interval(min(a, b), max(a, b))
-    assert interval.sign == (1 if min(a, b) > 0 else -1 if max(a, b) < 0 else 0)
-
-
-def test_one_value_has_no_spread() -> None:
-    assert spread(np.array([0.5])) is None
-    assert spread(np.array([0.4, 0.6])) == pytest.approx(math.sqrt(0.02))
+def test_percentiles_are_nested() -> None:
+    wide, narrow = own.percentiles(RNG.normal(1, 0.1, 4_000))
+    assert wide.low < narrow.low < 1 < narrow.high < wide.high
+    assert (wide.sign, narrow.within(1.3), narrow.within(1)) == (1, True, False)
+    assert wide.low == pytest.approx(1 - 0.196, abs=0.02)

@@ -12,7 +12,7 @@ from tests.cli.driving import SMALL, Command, Outcome, program
 
 @pytest.fixture
 def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """``command("train", "seed=2")``: the command line in this process, working in tmp_path."""
     monkeypatch.chdir(tmp_path)
@@ -25,7 +25,7 @@ def command(
             main([module, *arguments])
         except SystemExit as end:
             code = end.code
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         return Outcome(code, out, err)
 
     yield run
@@ -38,6 +38,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was started from the command line."""
     cwd = tmp_path_factory.mktemp("trained")
     ended = program("train", *SMALL, "epochs=2", "B=16", "hydra.run.dir=run", cwd=cwd)
-    assert ended.returncode == 0, ended.stderr
-    assert "run written to" in ended.stdout
+    assert ended.code == 0, ended.err
+    assert "run written to" in ended.out
     return cwd / "run"

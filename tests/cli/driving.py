@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,6 @@ from tests.composing import settings_of
 
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 SURGERIES = sorted(path.stem for path in (CONF / "surgery").glob("*.yaml"))
-
-FONTS = str(Path(tempfile.gettempdir()) / "fonts-of-tests")
-"""Where matplotlib keeps its list of fonts, which takes seconds to make in each new HOME."""
 
 # Two tasks, a few dozen examples: a run of this takes a moment.
 SMALL = (
@@ -45,21 +41,18 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-def program(
-    module: str, *arguments: str, cwd: Path, **environment: str
-) -> "subprocess.CompletedProcess[str]":
+def program(module: str, *arguments: str, cwd: Path, **environment: str) -> Outcome:
     """Run ``python -m mtl_bert.MODULE`` in a process of its own, without any W&B account."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", f"mtl_bert.{module}", *arguments],
         cwd=cwd,
-        env=inherited
-        | {"HOME": str(cwd), "OMP_NUM_THREADS": "1", "MPLCONFIGDIR": FONTS}
-        | environment,
+        env=inherited | {"HOME": str(cwd), "OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=120,
     )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
 def train_here(directory: Path, *overrides: str) -> Results:

@@ -13,7 +13,7 @@ from mtl_bert.data import Delimited
 from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.utils.errors import UserError
-from tests.cli.driving import Command, program, train_here
+from tests.cli.driving import Command, train_here
 
 HEADER = "id\tsentence1\tsentence2\tis_duplicate\n"
 SENTENCES = [f"the film {n} was {'very ' * n}good" for n in range(14)]
@@ -132,16 +132,14 @@ def test_shares_are_of_one_entry(place: Path, tmp_path: Path) -> None:
     assert len(Cache(place, GIBI).entries()) == 4  # two tasks, train and dev
 
 
-def test_a_run_goes_on_without_a_cache(files: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_without_a_cache(
+    command: Command, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "no-directory").write_text("")
-    ended = program(
-        "train",
-        *overrides(files, "trainer.baseline=false", "hydra.run.dir=run"),
-        cwd=tmp_path,
-        MTL_BERT_CACHE=str(tmp_path / "no-directory"),
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.count("cache: nothing is kept") == 1
+    monkeypatch.setenv("MTL_BERT_CACHE", str(tmp_path / "no-directory"))
+    ended = command("train", *overrides(files, "trainer.baseline=false", "hydra.run.dir=run"))
+    assert ended.code == 0, ended.err
+    assert ended.err.count("cache: nothing is kept") == 1
 
 
 def fill(place: Path, **rows: int) -> None:

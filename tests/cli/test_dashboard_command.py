@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def test_without_an_account_it_writes_files_and_says_so(command: Command, tmp_pa
     (line,) = outcome.out.splitlines()
     assert line.startswith("no W&B account is logged in: nothing was created; ")
     files = sorted(path.name for path in (tmp_path / "dashboards").iterdir())
-    assert files == ["report.json", "run.json", "sweep.json"]
+    assert files == ["run.json", "sweep.json"]
     assert all(f"dashboards/{file}" in line for file in files)
 
 
@@ -50,30 +51,30 @@ def test_without_a_network_too(
 def test_a_network_that_fails_after_the_login(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def unreachable(self: Any) -> None:
+    def unreachable(*_: Any) -> None:
         raise ConnectionError("nobody there")
 
-    monkeypatch.setattr(publishing, "default_entity", lambda: "me")
-    monkeypatch.setattr("wandb_workspaces.reports.v2.Report.save", unreachable)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    api = SimpleNamespace(default_entity="me", create_project=unreachable)
+    monkeypatch.setattr(wandb, "Api", lambda **_: api)
     outcome = command("dashboard")
     assert outcome.code == 0
     assert outcome.out.startswith("no W&B service (nobody there): nothing was created")
-    assert (tmp_path / "dashboards" / "report.json").is_file()
+    assert (tmp_path / "dashboards" / "sweep.json").is_file()
 
 
 def test_with_an_account_they_are_created_there(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    made: list[publishing.Dashboards] = []
+    made: list[publishing.Subject] = []
 
-    def create(given: publishing.Dashboards) -> list[str]:
+    def create(given: publishing.Subject) -> list[str]:
         made.append(given)
         return ["https://there"]
 
-    monkeypatch.setattr(publishing, "default_entity", lambda: "me")
     monkeypatch.setattr(publishing, "create", create)
     assert command("dashboard", "--project", "mine").out == "https://there\n"
-    assert [(one.entity, one.project) for one in made[0]] == [("me", "mine")] * 3
+    assert (made[0].entity, made[0].project) == ("", "mine")
     assert list(tmp_path.iterdir()) == []
     # Files only, where they are asked for.
     assert "--out was given" in command("dashboard", "--out", "here").out

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from mtl_bert.runs.results import Scores
-from tests.cli.driving import SMALL, Command, program, results_in, tree
+from tests.cli.driving import SMALL, Command, results_in, tree
 
 
-def test_the_best_checkpoint_from_outside(trained: Path, tmp_path: Path) -> None:
+def test_the_best_checkpoint(command: Command, trained: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    ended = program("evaluate", str(trained), cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert "the numbers are the recorded ones" in ended.stdout
+    ended = command("evaluate", str(trained))
+    assert ended.code == 0, ended.err
+    assert "the numbers are the recorded ones" in ended.out
     results = results_in(trained)
-    rows = _rows(ended.stdout)
-    assert rows["best checkpoint, now"] == _shown(results) == rows["as recorded"]
+    now, recorded = _columns(ended.out)
+    assert now == _shown(results) == recorded
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
     assert not [path for path in tree(tmp_path) if not path.startswith(".")]
 
@@ -25,7 +25,7 @@ def test_the_last_checkpoint(command: Command, trained: Path) -> None:
     outcome = command("evaluate", str(trained), "--checkpoint", "last")
     assert outcome.code == 0
     assert "the numbers are the recorded ones" in outcome.out
-    assert _rows(outcome.out)["last checkpoint, now"] == _shown(results_in(trained).last)
+    assert _columns(outcome.out)[0] == _shown(results_in(trained).last)
 
 
 @pytest.mark.parametrize("checkpoint", ["best", "last"])
@@ -39,7 +39,7 @@ def test_a_run_that_scored_samples_amid_training(
     outcome = command("evaluate", "run", "--checkpoint", checkpoint)
     assert "the numbers are the recorded ones" in outcome.out
     scores = results if checkpoint == "best" else results.last
-    assert _rows(outcome.out)[f"{checkpoint} checkpoint, now"] == _shown(scores)
+    assert _columns(outcome.out)[0] == _shown(scores)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,11 @@ def test_files_may_be_named_from_anywhere_and_may_move(
     assert "are the recorded ones" in moved.out
 
 
-def _rows(printed: str) -> dict[str, list[str]]:
-    """The table's rows: label -> numbers as shown."""
+def _columns(printed: str) -> list[list[str]]:
+    """The table's columns of numbers: those of now, and those that were recorded."""
     cells = [[c.strip() for c in line.strip("│ ").split("│")] for line in printed.splitlines()]
-    return {row[0]: row[1:] for row in cells if len(row) == 4}
+    rows = [row[3:] for row in cells if len(row) == 5]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _shown(scores: Scores) -> list[str]:

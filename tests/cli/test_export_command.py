@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
@@ -89,12 +90,18 @@ def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     train_here(tmp_path / "run", "sampler=rr")
     opened = Run.open(tmp_path / "run")
     real = opened.results.data.model_copy(update={"synthetic": False, "seen": {"sts": ["snli"]}})
-    results = opened.results.model_copy(update={"data": real})
-    export(replace(opened, results=results), tmp_path / "out")
+    opened = replace(opened, results=opened.results.model_copy(update={"data": real}))
+    export(opened, tmp_path / "out")
     named = data_sets_of(str(tmp_path / "out"))
     assert named == ["snli", "sst", "stsb"]
     for task in make_tasks(opened.settings):
         assert task.among(named)
+    # These are no data sets that the hub could link to; those of data=hub are.
+    assert ModelCard.load(tmp_path / "out" / "README.md").data.get("datasets") is None
+    opened.settings.data.source["name"] = "hub"
+    export(opened, tmp_path / "from_hub")
+    card = ModelCard.load(tmp_path / "from_hub" / "README.md").data
+    assert card.get("datasets") == ["SetFit/sst5", "nyu-mll/glue"]
 
 
 def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_help_lists_the_commands_and_imports_nothing_large(tmp_path: Path) -> No
     script = (
         "import sys; from mtl_bert.__main__ import main; main(['--help']);"
         "large = {'torch', 'lightning', 'hydra', 'omegaconf', 'transformers', 'wandb', 'numpy',"
-        "'pandas', 'matplotlib', 'rich'}; print(sorted(large & set(sys.modules)))"
+        "'pandas', 'altair', 'vl_convert', 'rich'}; print(sorted(large & set(sys.modules)))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -73,10 +73,10 @@ def test_completion_offers_commands_options_and_values(tmp_path: Path) -> None:
 def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
     words = ["gone"] if module else ["evaluate", "gone"]
     ended = program(module or "__main__", *words, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (ended.code, ended.out) == (2, "")
     refused(
-        ended.returncode,
-        ended.stderr,
+        ended.code,
+        ended.err,
         "RUN: expected the folder of a finished run|found no results.json in gone|write",
     )
 

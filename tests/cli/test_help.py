@@ -1,7 +1,6 @@
 """``--help`` and the reference name every setting and every choice that there is."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from mtl_bert.config.compose import CONF
 from mtl_bert.config.settings import described
 from tests.cli.driving import Command
 
-ROOT = Path(__file__).parents[2]
 CHOICES = [(g, path.stem) for g in reference.GROUPS for path in (CONF / g).glob("*.yaml")]
 
 
@@ -45,11 +43,3 @@ def test_every_setting_has_a_line_with_its_default(shown: str) -> None:
 
 def test_no_line_is_wider_than_it_may_be(shown: str) -> None:
     assert max(map(len, shown.splitlines())) <= reference.WIDTH
-
-
-def test_every_surgery_is_in_the_readme() -> None:
-    table = (ROOT / "README.md").read_text("utf-8").partition("| `surgery=` |")[2]
-    table = table.partition("\n\n")[0]
-    first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
-    named = re.findall(r"`(\w+)`", " ".join(first_cells))
-    assert sorted(named) == sorted(name for group, name in CHOICES if group == "surgery")

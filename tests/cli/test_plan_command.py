@@ -27,8 +27,8 @@ GIVEN = "plan.sizes={sts: 20, sst: 43, qqp: 301}"
 
 def test_table_1_of_the_paper(tmp_path: Path) -> None:
     ended = program("plan", PAPER, "sampler=rr", "epochs=1", "batch_size=8", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert _rows(ended.stdout) == [
+    assert ended.code == 0, ended.err
+    assert _rows(ended.out) == [
         ["1", "rr", "755", "sts", "6,040", "6,040", "100.0"],
         ["", "", "", "sst", "6,040", "6,040", "70.7"],
         ["", "", "", "qqp", "6,040", "6,040", "2.1"],
@@ -200,22 +200,22 @@ def test_a_wrong_order_leaves_no_half_file(command: Command, tmp_path: Path) -> 
     ("out", "message"),
     [
         (".", "plan.out: expected a file's name, found the directory"),
-        ("taken/plan.jsonl", "plan.out: expected a file that can be written, found"),
+        ("taken/plan.jsonl", "plan.out: taken: expected a place that can be used, found"),
     ],
 )
 def test_a_place_that_cannot_be_written(
     command: Command, tmp_path: Path, out: str, message: str
 ) -> None:
     (tmp_path / "taken").write_text("a file, not a directory")
-    outcome = command("plan", "epochs=1", "plan.sizes={a: 3, b: 5}", f"plan.out={out}")
+    outcome = command("plan", "epochs=1", "plan.sizes={sst: 3, sts: 5}", f"plan.out={out}")
     assert outcome.code == 2
     assert outcome.err.startswith(message)
 
 
 def test_a_note_is_made_once_for_all_epochs(command: Command, tmp_path: Path) -> None:
-    outcome = command("plan", "epochs=3", "B=9", "plan.sizes={a: 3, b: 5}")
+    outcome = command("plan", "epochs=3", "B=9", "plan.sizes={sst: 3, sts: 5}")
     assert outcome.out.count("is capped") == 1
-    assert "epochs 1-3: B=9 is capped at the 2 examples of b that RR left" in outcome.out
+    assert "epochs 1-3: B=9 is capped at the 2 examples of sts that RR left" in outcome.out
 
 
 def _memory(printed: str) -> dict[str, float]:

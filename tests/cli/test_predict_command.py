@@ -15,7 +15,7 @@ from mtl_bert.data import Table
 from mtl_bert.inference.submission import file_name, file_text
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.training import run as running
-from tests.cli.driving import Command, program, results_in, train_here, tree
+from tests.cli.driving import Command, results_in, train_here, tree
 from tests.composing import settings_of
 
 AWKWARD = "I'd say \"A, b = {c}\" [d] $e ${f} ? 'g' é \N{SNOWMAN} \\n"
@@ -69,11 +69,11 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_the_files_are_the_handouts(course: Path, tmp_path: Path) -> None:
-    ended = program(
-        "predict", str(course / "run"), "--split", "test", "--out", "here", cwd=tmp_path
-    )
-    assert ended.returncode == 0, ended.stderr
+def test_the_files_are_the_handouts(
+    command: Command, course: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = command("predict", str(course / "run"), "--split", "test", "--out", "here")
+    assert ended.code == 0, ended.err
     assert [path for path in tree(tmp_path) if "csv" in path] == [
         "here/sst-test-output.csv",
         "here/sts-test-output.csv",
@@ -87,11 +87,11 @@ def test_the_files_are_the_handouts(course: Path, tmp_path: Path) -> None:
         rf"id \t Predicted_Similiary \nx2 , {number} \nx1 , {number} \nx9 , {number} \n", sts
     )
     # Rows that are not whole are predicted and said; a row without a name is only said.
-    assert "sts-test-student.csv line 3" in ended.stderr
-    assert "sentence2 missing" in ended.stderr
-    assert "sts-test-student.csv line 5" in ended.stderr
-    assert "they have no prediction" in ended.stderr
-    assert "sst-test-output.csv: 4 rows" in ended.stdout
+    assert "sts-test-student.csv line 3" in caplog.text
+    assert "sentence2 missing" in caplog.text
+    assert "sts-test-student.csv line 5" in caplog.text
+    assert "they have no prediction" in caplog.text
+    assert "sst-test-output.csv: 4 rows" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -151,16 +151,16 @@ def test_a_file_that_cannot_be_written_leaves_the_others(
     (out / "sts-dev-output.csv").mkdir()
     refused = command("predict", str(trained), "--split", "dev", "--out", "out")
     assert refused.code == 2
-    assert refused.err.startswith("--out: expected a directory that can be written to, found out")
+    assert refused.err.startswith("out/sts-dev-output.csv: expected a place that can be used")
     assert (out / "sst-dev-output.csv").read_text() == "old"
     assert not [path for path in tree(out) if path.startswith(".")]
 
 
 @pytest.mark.parametrize("text", [AWKWARD, "x", "a=b=c"])
-def test_any_text_is_answered(trained: Path, tmp_path: Path, text: str) -> None:
-    ended = program("predict", str(trained), "--task", "sst", f"--text={text}", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    first, *chances = ended.stdout.splitlines()
+def test_any_text_is_answered(command: Command, trained: Path, text: str) -> None:
+    ended = command("predict", str(trained), "--task", "sst", f"--text={text}")
+    assert ended.code == 0, ended.err
+    first, *chances = ended.out.splitlines()
     named = re.fullmatch(r"([a-z ]+) \((\d+\.\d)%\)", first)
     assert named
     listed = dict(reversed(line.split(maxsplit=1)) for line in chances[:5])

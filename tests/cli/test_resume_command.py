@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mtl_bert.config.settings import ConfigError
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
-from tests.cli.driving import SMALL, Command, program, results_in
+from mtl_bert.training.resume import check_changes
+from tests.cli.driving import SMALL, Command, results_in
 from tests.cli.test_wrong_values import refused
+from tests.composing import settings_of
 from tests.forking import in_a_fork
 from tests.training.test_interruption import KILLED, at_step, call_at, die, left_by, same, send
 
@@ -89,8 +92,32 @@ def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(
     outcome = command(*chosen)
     assert outcome.code == 0, outcome.err
     assert results_in(tmp_path / "more").last_epoch == 3
-    again = command(*chosen)
-    refused(again.code, again.err, "hydra.run.dir: expected a new directory|found a finished run")
+    again = command("train", "resume=more", "epochs=2")
+    refused(
+        again.code, again.err, "epochs: expected at least 3|has finished|found 2|write epochs=3"
+    )
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_command_that_has_finished_is_answered_with_its_results(
+    tmp_path: Path, command: Command, trained: Path, resume: bool
+) -> None:
+    """Schedulers start jobs again that had ended well."""
+    shutil.copytree(trained, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    same = [*SMALL, "epochs=2", "B=16", "hydra.run.dir=run", "trainer.num_workers=2"]
+    outcome = command("train", *(["resume=run"] if resume else same))
+    assert (outcome.code, outcome.err) == (0, "finished already; nothing is done\n")
+    assert f"{results_in(trained).score:.3f}" in outcome.out
+    assert "run written to" in outcome.out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_damaged_results_are_refused(tmp_path: Path, command: Command, trained: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text("{")
+    outcome = command("train", "resume=run")
+    refused(outcome.code, outcome.err, "results.json: expected the results of a run|found|write")
 
 
 @pytest.mark.parametrize(
@@ -125,26 +152,32 @@ CHANGES = {
     "lambda=0.1": "lambda: expected 0.5|found 0.1",
     "seed=2": "seed: expected 1|found 2",
     "lr=1": "lr: expected|found 1",
-    "data.scale=0.1": "data.scale: expected 0.005|found 0.1",
+    "data.scale=0.1": "data.source.scale: expected 0.005|found 0.1",
     "sampler=rr": "sampler.name: expected 'arrp'|found 'rr'",
-    "surgery=none": "surgery.reduction: expected 'mean'|found 'sum'",
+    "surgery=none": "surgery.method.include_self: expected True|found 'nothing'",
     "scheduler=linear": "scheduler.name: expected|found 'linear'",
-    "task=[sst]": "tasks.sst.sources.demo.dev: expected 40|found",
+    "tasks.sst.sources.demo.dev=41": "tasks.sst.sources.demo.dev: expected 40|found 41",
     "trainer.precision=64-true": "trainer.precision: expected '32-true'|found '64-true'",
     "trainer.gradient_clip_val=1": "trainer.gradient_clip_val: expected None|found 1",
     "freeze=all_but_head": "freeze: expected 'none'|found 'all_but_head'",
     "group_by_length=20": "group_by_length: expected None, with which the run began|found 20",
     "trainer.check_val_every_n_epoch=2": "trainer.check_val_every_n_epoch: expected 1|found 2",
     "trainer.dev_sample=9": "trainer.dev_sample: expected 2000, with which|found 9",
-    "epochs=1": "epochs: expected at least 2, which the run has begun|found 1|write epochs=2",
 }
 
 
-def test_what_decides_the_run_may_not(stopped: Path, command: Command) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_decides_the_run_may_not(change: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        check_changes(settings_of(*LONG), settings_of(*LONG, change))
+    for part in CHANGES[change].split("|"):
+        assert part in str(refusal.value)
+
+
+def test_a_refused_change_leaves_all_as_it_was(stopped: Path, command: Command) -> None:
     before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
-    for change, message in CHANGES.items():
-        outcome = command("train", f"resume={stopped}", change)
-        refused(outcome.code, outcome.err, message)
+    outcome = command("train", f"resume={stopped}", "epochs=1")
+    refused(outcome.code, outcome.err, "epochs: expected at least 2, which the run has begun")
     outcome = command("train", *LONG, "batch_size=16", "hydra.run.dir=run")
     refused(outcome.code, outcome.err, CHANGES["batch_size=16"])
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
@@ -189,7 +222,7 @@ def test_a_bucketed_run_says_so_and_goes_on_exactly(tmp_path: Path, command: Com
 
 
 def test_a_run_does_not_end_with_an_epoch_that_was_not_scored(
-    tmp_path: Path, command: Command
+    tmp_path: Path, command: Command, capfd: pytest.CaptureFixture[str]
 ) -> None:
     chosen = [
         *SMALL,
@@ -204,6 +237,7 @@ def test_a_run_does_not_end_with_an_epoch_that_was_not_scored(
         command("train", *chosen)
 
     assert in_a_fork(work) == KILLED
+    capfd.readouterr()
     refusal = command("train", "resume=run", "epochs=2")
     refused(
         refusal.code,
@@ -290,15 +324,12 @@ def test_a_signal_from_outside(tmp_path: Path) -> None:
     assert saved["steps"] > 0
 
 
-def test_two_processes_from_one_command(tmp_path: Path) -> None:
-    ended = program(
-        "train", *SMALL, "trainer.devices=2", "batch_size=4", "hydra.run.dir=run", cwd=tmp_path
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("run written to") == 1
+def test_two_processes_from_one_command(command: Command, tmp_path: Path) -> None:
+    """What both refuse is one line here."""
+    two = [*SMALL, "trainer.devices=2", "batch_size=4", "hydra.run.dir=run"]
+    outcome = command("train", *two, "freeze=[nope]")
+    refused(outcome.code, outcome.err, "freeze: expected patterns|found 'nope'|write")
+    outcome = command("train", *two)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("run written to") == 1
     assert results_in(tmp_path / "run").epochs[0].tasks["sst"].n == 40
-
-
-def test_what_a_process_refuses_is_one_line_here(tmp_path: Path) -> None:
-    ended = program("train", *SMALL, "trainer.devices=2", "freeze=[nope]", cwd=tmp_path)
-    refused(ended.returncode, ended.stderr, "freeze: expected patterns|found 'nope'|write")

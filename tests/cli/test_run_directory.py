@@ -73,6 +73,7 @@ def test_every_sampler_and_every_surgery(tmp_path: Path, sampler: str, surgery: 
 
 def test_the_files_of_a_run(trained: Path) -> None:
     assert tree(trained) == [
+        ".lock",
         "checkpoints",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",

@@ -26,51 +26,13 @@ WRONG = [
     ("sampler=nope", "sampler: expected one of annealed, arrp|found 'nope'|see --help"),
     ("sampler=ar", "sampler: expected one of|found 'ar'|did you mean arrp?"),
     ("task=[sst,nope]", "task: expected one of qqp, sst, sts|found 'nope'|see --help"),
-    ("lambda=abc", "lambda: expected a number ≥ 0 or null|found 'abc'|lambda=0.5"),
-    ("lambda=-1", "lambda: expected a number ≥ 0 or null|found -1|lambda=0.5"),
-    ("lambda=nan", "lambda: expected a number ≥ 0 or null|found nan|lambda=0.5"),
-    ("lambda=inf", "lambda: expected a number ≥ 0 or null|found inf|lambda=0.5"),
     ("lambda=null", "lambda: expected a finite number ≥ 0|found None|lambda=0.5"),
-    ("B=-1", "B: expected a whole number ≥ 1|found -1|B=24000"),
-    ("B=0", "B: expected a whole number ≥ 1|found 0|B=24000"),
-    ("B=1.5", "B: expected a whole number ≥ 1|found 1.5|B=24000"),
-    ("batch_size=0", "batch_size: expected a whole number ≥ 1|found 0|batch_size=16"),
-    ("epochs=0", "epochs: expected a whole number ≥ 1|found 0|epochs=10"),
-    ("seed=-1", "seed: expected a whole number from 0|found -1|seed=2"),
-    (
-        "group_by_length=1",
-        "group_by_length: expected a whole number ≥ 2 or null|found 1|group_by_length=50",
-    ),
-    (
-        "group_by_length=2.5",
-        "group_by_length: expected a whole number ≥ 2 or null|found 2.5|group_by_length=50",
-    ),
-    (
-        "group_by_length=many",
-        "group_by_length: expected a whole number ≥ 2 or null|found 'many'|group_by_length=50",
-    ),
-    (
-        "trainer.check_val_every_n_epoch=0",
-        "n_epoch: expected a whole number ≥ 1|found 0|n_epoch=2",
-    ),
-    (
-        "trainer.dev_sample=0",
-        "trainer.dev_sample: expected a whole number ≥ 1 or null|found 0|dev_sample=2000",
-    ),
-    (
-        "trainer.check_val_every_n_epoch=null",
-        "n_epoch: expected a whole number ≥ 1|found None|n_epoch=2",
-    ),
-    ("lr=-1", "lr: expected a number ≥ 0|found -1|lr=3e-5"),
-    ("lr=nan", "lr: expected a number ≥ 0|found nan|lr=3e-5"),
-    ("freeze=nope", "freeze: expected none, all_but_head or a list|found 'nope'|write"),
     (
         "freeze=[nope]",
         "expected patterns of parameter names|found 'nope', which matches none|write",
     ),
     ("freeze=['*']", "expected something left to train|found all|write freeze=all_but_head"),
     ("data=nope", "data: expected one of cs224n, demo, hub|found 'nope'|see --help"),
-    ("data.scale=0", "data.scale: expected a number > 0|found 0|data.scale=0.11"),
     ("model=local", "model.path: expected the directory of a|found nothing|model.path=DIR"),
     (
         "model=local model.path=gone",
@@ -83,27 +45,20 @@ WRONG = [
     ("+model.source.settings.nope=1", "expected settings of BertConfig|no setting nope|mend"),
     ("model.source.settings.hidden_size=a", "expected settings of|found|expected int|mend"),
     ("model.source.settings.num_attention_heads=5", "expected settings of|not a multiple|mend"),
-    ("trainer.cache=maybe", "trainer.cache: expected true or false|found|trainer.cache=false"),
-    ("trainer.cache_gib=0", "trainer.cache_gib: expected a number > 0|found 0|cache_gib=20"),
-    (
-        "trainer.devices=0",
-        "trainer.devices: expected a whole number ≥ 1|found 0|trainer.devices=2",
-    ),
-    ("trainer.accelerator=nope", "expected auto, cpu or gpu|found 'nope'|trainer.accelerator=cpu"),
     ("model.max_length=2", "model.max_length: expected 5 to 128 tokens|found 2|write"),
     ("sampler.B=3", "sampler.B: expected a known setting|found sampler.B|write B"),
     ("sampler.lambda_=3", "sampler.lambda_: expected a known setting|write lambda"),
     ("+sampler.B=3", "sampler.B: expected no value|the run's B|found 3|write B=3"),
     ("sampler._target_=nope", "sampler._target_: expected|imported|found nope|mend the file"),
-    ("seed=18446744073709551616", "seed: expected a whole number from 0|found 18446|seed=2"),
-    ("freeze=3", "freeze: expected none, all_but_head or a list|found 3|write"),
-    ("freeze=null", "freeze: expected none, all_but_head or a list|found None|write"),
     (
         "freeze=[encoder.*,heads.*]",
         "freeze: expected something left to train for|parameters frozen|write freeze=all_but_head",
     ),
     ("tasks.sts.score.low=1", "score: expected low < high|found low=1|write"),
-    ("tasks.sst.head.names=[a,b]", "task sst: expected a head that fits|found label|mend head"),
+    (
+        "tasks.sst.head.names=[a,b]",
+        "tasks.sst.metric: expected one that fits|for 5 classes, the head has 2|mend",
+    ),
     ("tasks.sst.loss._target_=torch.nn.Nope", "can be imported|found torch.nn.Nope|mend"),
     ("tasks.sst.sources.demo.train=abc", "task sst: expected whole numbers|found 'abc'|mend"),
     ("optimizer.nope=1", "expected a known setting|found optimizer.nope"),
@@ -114,7 +69,10 @@ WRONG = [
         "scheduler.warmup_ratio=3",
         "scheduler.warmup_ratio: expected a share|found 3|scheduler.warmup_ratio=0.1",
     ),
-    ("scheduler.warmup_ratio=abc", "scheduler.warmup_ratio: expected a share|found 'abc'|write"),
+    (
+        "scheduler.warmup_ratio=abc",
+        "scheduler.warmup_ratio: expected a number|found 'abc'|leave it out",
+    ),
     ("scheduler.name=greedy", "scheduler.name: expected one of linear|found 'greedy'|write"),
     ("+scheduler.nope=1", "scheduler: expected name and warmup_ratio|'nope'|leave it out"),
     ("surgery.scope=x", "surgery.scope: expected all or shared|found 'x'|surgery.scope=all"),
@@ -124,13 +82,13 @@ WRONG = [
         "surgery=fixed +surgery.method.task_weights.nope=1",
         "task_weights: expected tasks of sst, sts|found 'nope'|task_weights={sst: 0.5}",
     ),
-    ("+sampler.nope=1", "expected its own settings|'nope'|--cfg job"),
+    ("+sampler.nope=1", "sampler: expected settings that|ARRP takes|'nope'|--cfg job"),
     ("sampler=full sampler.order=[sst]", "expected each of sst, sts once|found sst|write"),
     ("sampler=full sampler.order=5", "sampler.order: expected a list|found 5|write"),
     ("logger=nope", "logger: expected one of tensorboard, wandb|found 'nope'|see --help"),
     ("logger=wandb logger.wandb.mode=x", "logger.wandb.mode: expected auto|found 'x'|write"),
-    ("trainer.profile=maybe", "trainer.profile: expected true or false|found 'maybe'|profile=true"),
-    ("B==3", "Error parsing override 'B==3'"),
+    ("freeze=nope", "freeze: expected none, all_but_head or a list|found 'nope'|write"),
+    ("B==3", "B: expected a value in Hydra's grammar|found '=3'|write for example B=24000"),
 ]
 
 
@@ -155,7 +113,7 @@ FILES = {
     "no file": (None, "expected a data file of task sst|found nothing|data.dir"),
     "empty": (b"", "expected a header line|found an empty file|name another file"),
     "header only": (HEADER.encode(), "expected rows for task sst|none that can be used|name"),
-    "binary": (b"PK\x03\x04\x00\x00\xff", "expected text|found binary data|name a file"),
+    "binary": (b"PK\x03\x04\x00\x00\xff", "expected text|found a zip archive|unpack it"),
     "column": (b"\tid\tsentiment\n0\ta\t1\n", "expected the columns|found '', 'id'|add sentence"),
     "labels": (f"{HEADER}0\ta\tfine\t9\n".encode(), "none that can be used|not one of 0 to 4|name"),
 }
@@ -208,7 +166,7 @@ def test_a_directory_that_holds_a_run(command: Command, trained: Path) -> None:
     refused(
         outcome.code,
         outcome.err,
-        "hydra.run.dir: expected a new directory|found a finished run|write",
+        "B: expected 16, with which the run began|found|write hydra.run.dir=ANOTHER",
     )
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
@@ -235,14 +193,14 @@ def test_the_traceback_can_be_had(command: Command, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("sampler=rr lambda=0.3", "expected no value with sampler=rr|found lambda=0.3|leave"),
-        ("smapler=rr", "expected a known setting|found smapler|did you mean sampler?"),
+        ("=3", "command line: expected KEY=VALUE|found '=3'|see --help"),
+        ("smapler=rr hydra.run.dir=a/b", "expected a known setting|did you mean sampler?"),
         ("freeze=[nope]", "expected patterns|found 'nope'|write"),
     ],
 )
 def test_a_wrong_value_from_outside(tmp_path: Path, overrides: str, message: str) -> None:
     ended = program("train", *SMALL, *overrides.split(), cwd=tmp_path)
-    refused(ended.returncode, ended.stderr, message)
+    refused(ended.code, ended.err, message)
     assert not [path for path in tree(tmp_path) if not path.startswith(".")]
 
 

@@ -108,7 +108,7 @@ def test_a_task_with_files_of_its_own_beside_another_source(tmp_path, monkeypatc
     corpus = load(Synthetic("demo", 0.5), tasks, 0)
     assert corpus.sizes == {"old": 50, "new": 2}
     assert corpus.dev["new"].texts[0] == ("one, two",)
-    assert corpus.name == "demo"
+    assert corpus.name == "demo+csv"
     assert corpus.synthetic  # because some of it is
 
 
@@ -118,6 +118,7 @@ def test_a_source_that_no_task_uses_makes_nothing_synthetic(tmp_path):
     own = {"train": file, "dev": file, "text": ["sentence"], "label": "label"}
     corpus = load(Synthetic("demo", 1), [make_task(sources={"csv": own})], 0)
     assert not corpus.synthetic
+    assert corpus.name == "csv"
 
 
 def test_the_runs_source_goes_before_a_tasks_own_files():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -295,7 +296,10 @@ def test_clearing(cache: Cache, tmp_path: Path) -> None:
     for name in foreign:
         (tmp_path / name).write_text("somebody's")
     sole(tmp_path, OTHER).write_text("damaged")
-    gone = {entry.path.name[:2]: entry for entry in cache.clear()}
+    with FileLock(tmp_path / f"{OTHER}.lock"):  # somebody is encoding: a second must wait
+        gone = {entry.path.name[:2]: entry for entry in cache.clear()}
+        assert (tmp_path / f"{OTHER}.lock").exists()
+    cache.clear()
     assert gone["cd"].about == {}
     assert (gone["ab"].about["origin"], gone["ab"].about["rows"]) == ("some file", 5)
     assert gone["ab"].size > CONTENT.tokens.nbytes

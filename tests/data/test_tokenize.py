@@ -1,14 +1,16 @@
 """Encoding against a plain call of the tokenizer for every row."""
 
+import os
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
-from transformers import BertTokenizer, RobertaTokenizer
+from transformers import BertTokenizer, PreTrainedTokenizer, RobertaTokenizer
 
 import mtl_bert.data.tokenize
 from mtl_bert.data.tokenize import Tokenize
@@ -153,6 +155,110 @@ def test_words_of_bytes():
     assert encoded.truncated == 1
 
 
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=9),
+    columns=st.sampled_from([1, 2]),
+    limit=st.integers(6, 24),
+    side=st.sampled_from(["left", "right"]),
+    words_of_bytes=st.booleans(),
+)
+def test_what_is_cut_is_what_the_tokenizer_would_cut(lengths, columns, limit, side, words_of_bytes):
+    tokenizer = TINY.tokenizer()
+    words = [text.split()[0] for (text,) in random_texts(tokenizer, 40, 1, longest=1)]
+    if words_of_bytes:
+        vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "Ġa": 6}
+        tokenizer, words = RobertaTokenizer(vocab=vocabulary, merges=[]), ["a"] * 40
+    tokenizer.truncation_side = side
+    rows = [tuple(" ".join(words[:n]) for n in pair[:columns]) for pair in lengths]
+    encoded = Tokenize(tokenizer, limit)(make_table(rows))
+    how = {"truncation": "longest_first", "max_length": limit}
+    assert sequences_of(encoded, encoded.tokens) == [
+        tokenizer(*row, **how)["input_ids"] for row in rows
+    ]
+
+
+class InPython(PreTrainedTokenizer):
+    """A tokenizer without the tokenizers library: a number for each letter."""
+
+    vocab_size = 300
+
+    def get_vocab(self):
+        return {chr(number): number for number in range(300)}
+
+    def _tokenize(self, text):
+        return list(text)
+
+    def _convert_token_to_id(self, token):
+        return ord(token) if len(token) == 1 else 299
+
+    def _convert_id_to_token(self, index):
+        return chr(index)
+
+
+def test_a_tokenizer_in_python():
+    tokenizer = InPython(pad_token="p")
+    rows = [("a" * 30, "b" * 5), ("a", "b"), ("a" * 20, "b" * 30)]
+    encoded = Tokenize(tokenizer, LIMIT)(make_table(rows))
+    how = {"truncation": "longest_first", "max_length": LIMIT}
+    assert sequences_of(encoded, encoded.tokens) == [
+        tokenizer(*row, **how)["input_ids"] for row in rows
+    ]
+    assert encoded.cut.tolist() == [True, False, True]
+
+
+def peak():
+    """The most memory that this process had since the last call, in MiB."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells the peak")
+@pytest.mark.parametrize("joint", [True, False])
+def test_memory_grows_with_the_length_of_a_pair_and_not_with_its_square(tokenizer, joint):
+    """25 KB each took 1.5 GiB, a megabyte each more than there is."""
+    ((word,),) = random_texts(tokenizer, 1, 1, longest=1)
+    rows = [(f"{word} " * (200_000 // len(word)), f"{word} " * (300_000 // len(word)))]
+    Tokenize(tokenizer, LIMIT, joint)(make_table([(word, word)]))
+    peak()
+    before = peak()
+    encoded = Tokenize(tokenizer, LIMIT, joint)(make_table(rows))
+    assert peak() - before < 200
+    assert encoded.cut.all()
+    assert encoded.lengths.tolist() == [LIMIT if joint else 2 * LIMIT]
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_of_an_enormous_text_only_a_part_is_read(monkeypatch, columns):
+    monkeypatch.setattr(mtl_bert.data.tokenize, "LETTERS", 400)
+    tokenizer = TINY.tokenizer()
+    texts = random_texts(tokenizer, 20, columns, longest=400)
+    asked = []
+    encode = Tokenize._encode
+    monkeypatch.setattr(
+        Tokenize,
+        "_encode",
+        lambda self, chunk: (
+            asked.extend(len(t) for row in chunk for t in row) or encode(self, chunk)
+        ),
+    )
+    limit = LIMIT + 1  # each of two texts gets the same, whichever is longer
+    encoded = Tokenize(tokenizer, limit)(make_table(texts))
+    calls = [tokenizer(*row, truncation=True, max_length=limit)["input_ids"] for row in texts]
+    assert sequences_of(encoded, encoded.tokens) == calls
+    assert max(map(len, texts[0])) > 400 > 200 >= max(asked)
+
+
+def test_a_word_without_an_end(tokenizer):
+    ((word,),) = random_texts(tokenizer, 1, 1, longest=1)
+    encoded = Tokenize(tokenizer, LIMIT)(make_table([("x" * 3_000_000 + f" {word}",)]))
+    unknown = tokenizer.unk_token_id
+    kept = tokenizer(word)["input_ids"]
+    assert encoded.tokens.tolist() == [kept[0], unknown, *kept[1:]]
+
+
+@settings(deadline=None)
 @given(
     rows=st.sets(st.integers(0, 29), min_size=1).map(sorted),
     columns=st.sampled_from([1, 2]),

@@ -23,7 +23,7 @@ def run_directory(folder: Folder, *files: str) -> None:
 
 def test_the_states(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.add(sweep(NAME))
+    folder.add(sweep(NAME), "host 3")
     assert folder.state(NAME) == State.WAITING
     run_directory(folder, "config.yaml")
     assert folder.state(NAME) == State.STOPPED
@@ -36,29 +36,46 @@ def test_the_states(tmp_path: Path) -> None:
     assert folder.state(NAME) == State.DONE
 
 
-def test_a_new_command_tries_again_what_failed_or_was_stopped(tmp_path: Path) -> None:
+def test_a_new_command_tries_again_what_failed(tmp_path: Path) -> None:
     folder, asked = Folder(tmp_path), sweep(NAME, "other")
-    folder.add(asked)
+    folder.add(asked, "host 3")
     folder.fail(NAME, "no luck")
     folder.fail("stranger", "no luck")
-    folder.stop(asked.key, "SIGTERM")
-    assert folder.stopped(asked.key) == "SIGTERM"
-    folder.add(asked)
-    assert folder.stopped(asked.key) is None
+    folder.add(asked, "host 3")
     assert folder.state(NAME) == State.WAITING
     assert folder.state("stranger") == State.FAILED
 
 
 def test_a_sweep_is_its_runs_or_else_its_command(tmp_path: Path) -> None:
-    assert sweep("a", "b").key == sweep("b", "a", command=("seed=2,1",)).key
+    assert sweep("a", "b").key == sweep("a", "b", command=("seed=1,2",)).key
     assert sweep("a").key != sweep("a", "b").key
     assert sweep(command=("x=1",)).key != sweep(command=("x=2",)).key
 
 
+def test_sweeps_with_the_same_runs_in_another_order_know_their_own_jobs(tmp_path: Path) -> None:
+    """Each carries out all of its jobs, whichever was noted last."""
+    folder, first, second = Folder(tmp_path), sweep("a", "b", "a"), sweep("b", "a")
+    folder.add(first, "host 3")
+    folder.add(second, "host 3")
+    for one in (first, second):
+        numbers = {name: folder.first_number(one.key, name) for name in ("a", "b")}
+        assert numbers == {job.name: job.number for job in reversed(one.jobs)}
+    assert folder.names() == ["a", "b"]
+
+
+def test_a_stop_is_of_one_process_and_not_of_another_with_the_same_jobs(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.stop("host 1", "SIGTERM")
+    folder.add(sweep("a"), "host 3")
+    assert (folder.stopped("host 1"), folder.stopped("host 2")) == ("SIGTERM", None)
+    folder.add(sweep("a"), "host 1")  # another process with the same number
+    assert folder.stopped("host 1") is None
+
+
 def test_runs_of_several_sweeps_are_named_once(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.add(sweep("a", "b", "a"))
-    folder.add(sweep("b", "c"))
+    folder.add(sweep("a", "b", "a"), "host 3")
+    folder.add(sweep("b", "c"), "host 3")
     run_directory(folder, "config.yaml")
     assert folder.names() == ["a", "b", "c", NAME]
     assert folder.first_number(sweep("a", "b", "a").key, "a") == 0
@@ -81,7 +98,7 @@ def test_the_last_epoch_that_was_scored(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_no_sweep(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.add(sweep("a"))
+    folder.add(sweep("a"), "host 3")
     (tmp_path / ".sweep" / "broken.json").write_text("{")
     assert [found.jobs[0].name for found in folder.sweeps()] == ["a"]
 

@@ -1,12 +1,19 @@
 """What is taken of the machine where settings leave it open; a GPU is pretended."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from mtl_bert.machine import hardware
-from mtl_bert.machine.hardware import on_gpu, resolved, usable_threads, wants_packing
+from mtl_bert.machine.hardware import (
+    on_gpu,
+    resolved,
+    usable_memory,
+    usable_threads,
+    wants_packing,
+)
 from tests.composing import settings_of
 
 
@@ -70,6 +77,51 @@ def test_the_same_in_older_containers(
 
 def test_without_a_container_torch_chooses(tmp_path: Path) -> None:
     assert usable_threads(tmp_path / "none") == torch.get_num_threads()
+
+
+LARGE = 9223372036854771712  # what version 1 writes for no limit
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "expected"),
+    [
+        ("0::/", {"memory.max": "3000000"}, 3_000_000),
+        ("0::/", {"memory.max": "max"}, None),
+        ("0::/", {}, None),
+        # A batch system's job, some levels deep: the smallest of all that it is part of.
+        (
+            "0::/system.slice/job_7/step_0",
+            {
+                "system.slice/memory.max": "9000000",
+                "system.slice/job_7/memory.max": "4000000",
+                "system.slice/job_7/step_0/memory.max": "max",
+                "system.slice/job_8/memory.max": "1000000",
+            },
+            4_000_000,
+        ),
+        ("5:memory:/\n3:cpu:/", {"memory/memory.limit_in_bytes": "5000000"}, 5_000_000),
+        ("5:memory:/", {"memory/memory.limit_in_bytes": str(LARGE)}, None),
+        # Inside a container version 1 names the host's path, which is not there.
+        ("5:memory:/docker/abc", {"memory/memory.limit_in_bytes": "6000000"}, 6_000_000),
+        (
+            "5:memory:/a\n0::/",
+            {
+                "memory/a/memory.limit_in_bytes": "7000000",
+                "memory/memory.limit_in_bytes": str(LARGE),
+            },
+            7_000_000,
+        ),
+    ],
+)
+def test_memory_is_what_the_container_or_the_job_may_use(
+    own: str, limits: dict[str, str], expected: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "own").write_text(f"{own}\n")
+    for name, text in limits.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(f"{text}\n")
+    found = usable_memory(tmp_path / "cgroup", tmp_path / "own")
+    assert found == (expected or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def test_what_was_chosen_is_said_in_a_line() -> None:

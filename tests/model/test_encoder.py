@@ -253,3 +253,36 @@ class TestHub:
         assert source.encoder() is encoder
         assert asked == ["model somebody/some-bert"]
         assert loads == [("tokenizer", True), ("config", True), ("model", True), ("model", False)]
+
+
+EVIL = """
+import pathlib
+pathlib.Path({canary!r}).touch()
+from transformers import BertConfig as Config, BertModel as Model, BertTokenizer as Tokenizer
+"""
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "encoder"])
+def test_an_encoders_own_code_is_never_run_whatever_somebody_answers(part, tmp_path, monkeypatch):
+    place, canary = tmp_path / "encoder", tmp_path / "canary"
+    TINY.encoder().save_pretrained(place)
+    TINY.tokenizer().save_pretrained(place)
+    (place / "evil.py").write_text(EVIL.format(canary=str(canary)))
+    for name in ("config.json", "tokenizer_config.json"):
+        about = json.loads((place / name).read_text("utf-8"))
+        about["auto_map"] = {f"Auto{kind}": f"evil.{kind}" for kind in ("Config", "Model")}
+        about["auto_map"]["AutoTokenizer"] = ["evil.Tokenizer", None]
+        about |= {"model_type": "stranger", "tokenizer_class": "StrangerTokenizer"}
+        (place / name).write_text(json.dumps(about), "utf-8")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ModelError) as error:
+        getattr(Pretrained(str(place), local=True), part)()
+    assert_tells(error.value, str(place))
+    assert not canary.exists()
+
+
+def test_attention_from_the_hub_is_code_from_the_hub(tmp_path):
+    TINY.encoder().save_pretrained(tmp_path)
+    with pytest.raises(ModelError) as error:
+        Pretrained(str(tmp_path), True, {"_attn_implementation": "somebody/kernel"}).encoder()
+    assert_tells(error.value, "its attention is code")

@@ -1,6 +1,7 @@
 """What model cards say of an encoder's data, and which tasks that concerns."""
 
 import socket
+from itertools import pairwise
 from pathlib import Path
 
 import huggingface_hub
@@ -49,6 +50,15 @@ def card(place: Path, text: str | bytes) -> str:
         ("\ufeff" + CARD, ["snli", "embedding-data/QQP"]),
         ("---\ndatasets: glue\n---\n", ["glue"]),
         ("---\ndatasets: [1, null]\n---\n", ["1", "None"]),
+        # Written out, the next would take all memory.
+        (
+            "---\na: &a [x, x, x]\n"
+            + "".join(
+                f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmn")
+            )
+            + "datasets: [*n, qqp]\n---\n",
+            ["qqp"],
+        ),
         ("---\ndatasets:\n---\n", []),
         ("---\nlicense: mit\n---\n", []),
         ("# No metadata, but the word datasets: qqp\n", []),

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from mtl_bert.runs.opened import Run
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import train_here
 from tests.factories import assert_tells
@@ -68,12 +69,12 @@ def test_predictions_are_the_files(run: Run, task: str) -> None:
 def test_texts_that_look_like_nothing_stay_texts(run: Run, tmp_path: Path) -> None:
     place = tmp_path / "run"
     shutil.copytree(run.path, place)
-    row = 'nan,"NA",1,0,0.5\n1,"",2,2,\n'
+    rows = 'nan,"NA",1,0,0.5\n1,"",2,2,\n' * 20
     head = "id,text,label,prediction,confidence\n"
-    (place / "predictions" / "sst.csv").write_text(head + row, "utf-8")
+    (place / "predictions" / "sst.csv").write_text(head + rows, "utf-8")
     frame = Run.open(place).predictions("sst")
-    assert frame[["id", "text"]].values.tolist() == [["nan", "NA"], ["1", ""]]
-    assert frame.confidence.isna().tolist() == [False, True]
+    assert frame[["id", "text"]].values.tolist() == [["nan", "NA"], ["1", ""]] * 20
+    assert frame.confidence.isna().tolist() == [False, True] * 20
 
 
 @pytest.mark.parametrize("task", ["sst", "sts"])
@@ -135,3 +136,25 @@ def test_a_run_is_not_scored_without_epochs(tmp_path: Path) -> None:
     assert isinstance(frame, pd.DataFrame)
     assert frame.empty
     assert "value" in frame
+
+
+@pytest.mark.parametrize("task", ["../../secret", "/etc/passwd", "../predictions/../../x"])
+def test_no_task_leads_out_of_the_folder(tmp_path: Path, task: str) -> None:
+    with pytest.raises(UserError) as error:
+        RunFolder(tmp_path / "run").predictions(task)
+    assert_tells(error.value, "elsewhere")
+
+
+def test_wandb_may_link_its_own_logs_and_nobody_all_of_wandb(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "wandb").mkdir(parents=True)
+    (folder.path / "wandb" / "debug.log").symlink_to(tmp_path / "elsewhere")
+    (folder.path / "newest").symlink_to("wandb")
+    folder.refuse_links()
+    (folder.path / "wandb" / "debug.log").unlink()
+    (folder.path / "wandb").rmdir()
+    (folder.path / "wandb").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError) as error:
+        folder.refuse_links()
+    assert_tells(error.value, "elsewhere")

@@ -99,6 +99,29 @@ def test_no_two_classes_are_called_alike():
         MultiClass(["good", "bad", "good"])
 
 
+@pytest.mark.parametrize(
+    "names", [[False, True], "ab", {0: "a", 1: "b"}, [None, "a"], [0.5, 1.5], 2]
+)
+@pytest.mark.parametrize("head", [Binary, MultiClass])
+def test_names_are_texts_which_yaml_makes_of_yes_and_no_only_in_quotes(head, names):
+    with pytest.raises(ValueError, match=r"head\.names: expected .*'no', 'yes'\]"):
+        head(names)
+
+
+def test_numbers_are_names_as_they_are_written():
+    assert list(MultiClass([1, 2]).names) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "ends", [(0, 5), (-2, 0.5), (-math.inf, 3), (7, math.inf), (-math.inf, math.inf)]
+)
+def test_examples_are_labels(ends):
+    for head in (FIVE, Binary(), Regression(*ends)):
+        examples = head.examples()
+        assert all(head.check(label) is None for label in examples)
+        assert len(set(examples)) >= max(2, len(head.names))
+
+
 def test_names_stand_in_the_order_of_the_labels():
     assert list(FIVE.names) == ["a", "b", "c", "d", "e"]
     assert list(Binary().names) == ["no", "yes"]

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import wandb
 
-from mtl_bert.analysis import paper
 from mtl_bert.config.compose import known_tasks
 from mtl_bert.tracking import wandb_workspaces as publishing
 from mtl_bert.tracking.wandb_workspaces import Dashboards, Subject, dashboards, specification
@@ -100,64 +101,42 @@ def test_the_sweep_s_workspace_compares_choices(made: Dashboards) -> None:
     assert ("summary:minutes_per_epoch", "summary:score") in axes
 
 
-def test_panels_of_the_report_do_not_lie_on_each_other(made: Dashboards) -> None:
-    grids = [node for node in walk(specification(made.report)) if node.get("type") == "panel-grid"]
-    assert len(grids) == 4
-    for grid in grids:
-        taken: set[tuple[int, int]] = set()
-        for panel in panels(grid):
-            place = panel["layout"]
-            cells = {
-                (place["x"] + x, place["y"] + y)
-                for x in range(place["w"])
-                for y in range(place["h"])
-            }
-            assert not cells & taken
-            assert max(x for x, _ in cells) < 24
-            taken |= cells
-
-
-def test_the_report_has_every_published_row(made: Dashboards) -> None:
-    text = json.dumps(specification(made.report), ensure_ascii=False)
-    for row in paper.ROWS:
-        cells = [row.label, *(f"{value:.3f}".replace("-", "−") for value in row.tasks.values())]
-        cells += [] if row.score is None else [f"{row.score:.3f}"]
-        assert f"| {' | '.join(cells)} | {row.minutes:g} |" in text
-
-
-def test_they_are_saved_in_the_entity_and_the_report_first(
-    made: Dashboards, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_are_saved_in_the_account_s_own_entity(monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[tuple[str, str]] = []
 
     def save(self: Any) -> Any:
         saved.append((type(self).__name__, f"{self.entity}/{self.project}"))
         return self
 
-    for kind in {type(one) for one in made}:
-        monkeypatch.setattr(kind, "save", save)
-        monkeypatch.setattr(kind, "url", "https://there")
-    assert publishing.create(made) == ["https://there"] * 3
-    place = "someone/mtl-bert"
-    assert saved == [("Report", place), ("Workspace", place), ("Workspace", place)]
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+
+    def project(name: str, entity: str) -> None:
+        saved.append(("project", f"{entity}/{name}"))
+
+    api = SimpleNamespace(default_entity="me", create_project=project)
+    monkeypatch.setattr(wandb, "Api", lambda **_: api)
+    monkeypatch.setattr(publishing.ws.Workspace, "save", save)
+    monkeypatch.setattr(publishing.ws.Workspace, "url", "https://there")
+    assert publishing.create(replace(SUBJECT, entity="")) == ["https://there"] * 2
+    assert saved == [("project", "me/mtl-bert"), *[("Workspace", "me/mtl-bert")] * 2]
 
 
-def test_what_w_and_b_refuses_is_said_in_a_line(
-    made: Dashboards, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_w_and_b_refuses_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any) -> Any:
         raise wandb.errors.CommError("permission denied\nand more")
 
-    monkeypatch.setattr(type(made.report), "save", refuse)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(wandb, "Api", lambda **_: SimpleNamespace(create_project=lambda *_: None))
+    monkeypatch.setattr(publishing.ws.Workspace, "save", refuse)
     with pytest.raises(
         publishing.UserError,
         match=r"^dashboard: expected .*, found someone/mtl-bert \(permission denied\); write ",
     ):
-        publishing.create(made)
+        publishing.create(SUBJECT)
 
 
 def test_files_hold_what_is_sent(made: Dashboards, tmp_path: Path) -> None:
     paths = publishing.write(made, tmp_path / "deep" / "out")
-    assert [path.name for path in paths] == ["run.json", "sweep.json", "report.json"]
+    assert [path.name for path in paths] == ["run.json", "sweep.json"]
     for path, one in zip(paths, made, strict=True):
         assert json.loads(path.read_text("utf-8")) == specification(one)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.utils.files import creating, remove_temporaries, write_together
+from mtl_bert.utils.files import creating, remove_temporaries, write_text, write_together
 
 
 def everything(place: Path) -> list[str]:
@@ -60,3 +60,20 @@ def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
     (tmp_path / "kept.tmp").touch()
     remove_temporaries(tmp_path)
     assert everything(tmp_path) == ["kept.tmp", "sub"]
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "link").symlink_to("victim")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert (tmp_path / "link").read_text() == "new"
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_directory_appears_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").symlink_to("empty")
+    with creating(tmp_path / "out") as temporary:
+        (temporary / "file").touch()
+    assert everything(tmp_path / "empty") == ["file"]

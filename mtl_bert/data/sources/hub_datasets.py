@@ -65,7 +65,7 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
         ) from None
 
     def load() -> "Dataset":
-        return datasets.load_dataset(path, config, split=split)
+        return datasets.load_dataset(path, config, split=split, trust_remote_code=False)
 
     if not Path(path).exists():
         try:

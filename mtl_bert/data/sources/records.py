@@ -12,7 +12,10 @@ from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
 from mtl_bert.data.token_cache import Fingerprint
 from mtl_bert.tasks import Task
 
-SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
+UNREADABLE = re.compile("[\ud800-\udfff\0]")  # surrogates stand for bytes of another encoding
+NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+)  # float() takes 1_0, ١, nan
 
 TRUTHS = {"True": "1", "False": "0"}  # as pandas writes them
 
@@ -34,8 +37,16 @@ class Columns:
     @classmethod
     def read(cls, task: Task, source: Mapping[str, Any]) -> "Columns":
         """Make the columns from what is left of a task's source, or raise DataError."""
+        names: dict[str, Any] = {  # columns without a header are called by numbers
+            key: [*map(str, value)]
+            if isinstance(value, list)
+            else value
+            if value is None
+            else str(value)
+            for key, value in source.items()
+        }
         try:
-            return cls(**source)
+            return cls(**names)
         except TypeError:
             raise DataError(
                 f"task {task.name}: expected text, label and perhaps id among its columns, found "
@@ -44,7 +55,7 @@ class Columns:
 
     def check(self, task: Task, present: Iterable[str], origin: str, *, labelled: bool) -> None:
         """Raise DataError unless the columns fit the task and are present."""
-        if isinstance(self.text, str) or len(self.text) != (2 if task.pair else 1):
+        if not isinstance(self.text, list | tuple) or len(self.text) != (2 if task.pair else 1):
             expected = "two text columns [a, b]" if task.pair else "one text column [a]"
             raise DataError(
                 f"task {task.name}: expected {expected}, found {self.text!r}; "
@@ -59,6 +70,12 @@ class Columns:
                 f"{', '.join(repr(c) for c in present) or 'none'}; "
                 f"add {', '.join(missing)} or name another in task {task.name}'s file"
             )
+        for column in wanted:
+            if len(alike := [repr(c) for c in present if c.strip() == column.strip()]) > 1:
+                raise DataError(
+                    f"{origin}: expected one column {column}, found {len(alike)} "
+                    f"({', '.join(alike)}); rename the others or leave them out"
+                )
 
 
 class Record(NamedTuple):
@@ -176,7 +193,7 @@ def build_table(task: Task, opened: Records, *, labelled: bool, whole: bool = Tr
                 raise ValueError(fault or f"{missing[0]} is missing")
             label = _label(task, fields, columns.label) if labelled else math.nan
             row_id = _needed(fields, columns.id) if columns.id else place
-            unfit = len(row_id.splitlines()) > 1 or SURROGATE.search(row_id)
+            unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
             if unfit and columns.id and not whole:  # a file of predictions has to hold it
                 raise ValueError(f"{columns.id} {ascii(row_id)[:40]} is not a name")
         except ValueError as reason:
@@ -185,7 +202,7 @@ def build_table(task: Task, opened: Records, *, labelled: bool, whole: bool = Tr
         if fault or missing:
             incomplete.append(BadRow(place, fault or f"{' and '.join(missing)} missing"))
         if fault:
-            row_texts = tuple(SURROGATE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
+            row_texts = tuple(UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
         ids.append(row_id)
         texts.append(row_texts)
         labels.append(label)
@@ -213,10 +230,10 @@ def _needed(fields: Mapping[str, object], column: str) -> str:
 
 def _label(task: Task, fields: Mapping[str, object], column: str) -> float:
     text = _needed(fields, column)
-    try:
-        label = float(TRUTHS.get(text, text))
-    except ValueError:
-        raise ValueError(f"{column} {text[:40]!r} is not a number") from None
+    number = TRUTHS.get(text, text)
+    if not NUMBER.fullmatch(number):
+        raise ValueError(f"{column} {text[:40]!r} is not a number")
+    label = float(number)
     problem = task.head.check(label)
     if problem:
         raise ValueError(problem)

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,10 +42,14 @@ class Synthetic(Source):
 
     def read(self, task: Task, split: str) -> Table:
         """Make one split of a task; the test split is another draw like dev, without labels."""
-        source: dict[str, Any] = dict(task.sources[self.name])
-        make: Callable[[int, np.random.Generator], Sequence[tuple[tuple[str, ...], float]]]
-        make = source["make"]
-        size = source["train" if split == "train" else "dev"]
+        source = task.sources[self.name]
+        make: Callable[[int, np.random.Generator], Sequence[tuple[tuple[str, ...], float]]] | None
+        make, size = source.get("make"), source.get("train" if split == "train" else "dev")
+        if not callable(make):
+            raise DataError(
+                f"task {task.name}: expected a function as sources.{self.name}.make, found "
+                f"{make!r}; mend the task's file"
+            )
         if type(size) is not int or size < 1:
             raise DataError(
                 f"task {task.name}: expected whole numbers ≥ 1 as sources.{self.name}.train and "

@@ -30,7 +30,7 @@ class Fixed(Method):
             if task not in tasks:
                 raise ValueError(
                     f"surgery.method.task_weights: expected tasks of {', '.join(tasks)}, found "
-                    f"{task!r}; write for example surgery.method.task_weights={{{tasks[0]}: 0.5}}"
+                    f"{task!r}; write for example 'surgery.method.task_weights={{{tasks[0]}: 0.5}}'"
                 )
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:

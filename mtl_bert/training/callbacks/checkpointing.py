@@ -60,5 +60,5 @@ class Checkpointing(Callback):
             logger.save()
         run_state = {"run_state": self._recorder.state.model_dump_json()}
         content = self._module.training_state(position) | run_state | self._constant
-        checkpoint.write_last(self._recorder.folder, content)
+        checkpoint.write_last(self._recorder.folder, self._recorder.key, content)
         self._saved = time.monotonic()

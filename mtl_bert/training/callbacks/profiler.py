@@ -1,11 +1,13 @@
-"""Show where a step's time goes: a trace to look at and a table, of a few steps of each phase."""
+"""Show where a step's time goes, in a few steps of each phase: a trace to look at, and a table."""
 
-import gzip
+import errno
 import json
 import logging
+import os
 from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,11 +17,11 @@ from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_fun
 from mtl_bert.data.batch import Batch
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.datamodule import datamodule_of
-from mtl_bert.utils.files import replacing, write_text
+from mtl_bert.utils.files import write_text
 
 log = logging.getLogger(__name__)
 
-TRACE, SUMMARY = "trace.json.gz", "summary.txt"
+TRACE, SUMMARY = "trace-{}.json", "summary.txt"
 WARM_UP, RECORDED, OPERATORS = 5, 10, 15  # steps, steps, rows of a table
 PARTS = ("data", "forward", "backward", "surgery", "optimizer")
 
@@ -33,7 +35,6 @@ class StepProfile(Callback):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._trace: dict[str, Any] = {}
         self._summaries: list[str] = []
         self._phase = ""
         self._profile: profile | None = None  # one a phase: with two windows torch 2.13 crashed
@@ -66,8 +67,8 @@ class StepProfile(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Say where it is."""
         if trainer.current_epoch == 0 and self._summaries:
-            where = "profile in %s: %s says where the time went; open %s in ui.perfetto.dev"
-            log.info(where, self._directory, SUMMARY, TRACE)
+            where = "profile in %s: %s says where the time went; open a trace in ui.perfetto.dev"
+            log.info(where, self._directory, SUMMARY)
 
     def on_exception(self, *_: Any) -> None:
         """Leave a phase that was not recorded to its end."""
@@ -95,23 +96,17 @@ class StepProfile(Callback):
         self._profile = None
 
     def _keep(self, recorded: profile, title: str) -> None:
-        """Add a phase to what is on disk."""
-        with replacing(self._directory / TRACE) as temporary:
-            recorded.export_chrome_trace(str(temporary))
-            trace = json.loads(temporary.read_text("utf-8"))
-            self._trace = joined(self._trace, trace) if self._trace else trace
-            with gzip.open(temporary, "wt", encoding="utf-8") as file:
-                json.dump(self._trace, file)
+        """Write a phase's trace, and add the phase to the summary."""
+        with TemporaryDirectory() as place:
+            raw = Path(place) / "trace.json"
+            recorded.export_chrome_trace(str(raw))
+            try:
+                json.loads(trace := raw.read_text("utf-8"))
+            except ValueError:  # torch does not tell
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(raw)) from None
+        write_text(self._directory / TRACE.format(self._phase), trace)
         self._summaries.append(summary(recorded.key_averages(), title))
         write_text(self._directory / SUMMARY, "\n".join(self._summaries))
-
-
-def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Two traces as one, on the clock of the first."""
-    base = "baseTimeNanoseconds"
-    later = (second.get(base, 0) - first.get(base, 0)) / 1000  # microseconds, as events count
-    events = [{**e, "ts": e["ts"] + later} if "ts" in e else e for e in second["traceEvents"]]
-    return {**first, "traceEvents": [*first["traceEvents"], *events]}
 
 
 def summary(averages: Any, title: str) -> str:

@@ -11,7 +11,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -23,6 +22,7 @@ from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.callbacks.time_left import DEV_SETS, Schedule, work_ahead
 from mtl_bert.utils.logging import bar_wanted, in_notebook
+from mtl_bert.utils.screen import Screen
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +132,7 @@ class Bars(LogLines):
     every = 0.5
 
     def __init__(self) -> None:
-        self._console = Console(
-            stderr=True, force_terminal=True, highlight=False, markup=False, emoji=False
-        )
+        self._console = Screen(stderr=True, force_terminal=True)
         self._live: Live | None = None
 
     def show(self, stages: Sequence[Stage], numbers: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, cuda
 
+from mtl_bert.config.run_key import key_of
 from mtl_bert.config.settings import Settings
 from mtl_bert.data.batch import Batch
 from mtl_bert.runs import checkpoint, provenance
@@ -44,6 +45,7 @@ class Recorder(Callback):
         untrained: the scores before training, if somebody measured them.
         remarks: what a reader of the results has to know, besides.
         device: that the run is trained on, in words.
+        key: the run's, which its checkpoints carry.
     """
 
     def __init__(self, folder: RunFolder, settings: Settings, parts: Assembly) -> None:
@@ -54,6 +56,7 @@ class Recorder(Callback):
         self.device = ""
         self.folder, self.settings, self.parts = folder, settings, parts
         self._module, self._datamodule = parts.module, parts.datamodule
+        self.key = key_of(settings)
         self._commit = provenance.commit()  # the checkout may change while the run goes on
         self._final: tuple[Scores, Scores] | None = None
         self._clock = Stopwatch({})
@@ -81,7 +84,7 @@ class Recorder(Callback):
         self.remarks, self._clock = list(state.remarks), Stopwatch(state.phase_seconds)
         self._write_metrics()
         if state.best is not None:
-            best = checkpoint.read(self.folder.checkpoint("best"))
+            best = checkpoint.read(self.folder.checkpoint("best"), self.key)
             self.best = Scores.model_validate_json(best["scores"])
             self._write_predictions(best)
 
@@ -176,7 +179,7 @@ class Recorder(Callback):
         """Write the model as the best so far, and its predictions."""
         self.best, columns = evaluation.scores, _columns(evaluation)
         state = {"state_dict": self._module.state_dict(), "scores": self.best.model_dump_json()}
-        checkpoint.write(self.folder.checkpoint("best"), state | columns)
+        checkpoint.write(self.folder.checkpoint("best"), self.key, state | columns)
         self._write_predictions(columns)
 
     def _axes(self) -> dict[str, float]:

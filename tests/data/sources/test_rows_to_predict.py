@@ -35,9 +35,9 @@ def read(place: Path, content: str | bytes, split: str = "dev") -> Table:
         ("r\tone", ("one", ""), "expected 4 fields, found 2"),
         ("r", ("", ""), "expected 4 fields, found 1"),
         ("r\tone\ttwo\t1\tmore", ("one", "two"), "expected 4 fields, found 5"),
-        ('r\t"one\ttwo\t1', ("one", "two"), "a quote is opened and not closed"),
+        ('r\t"one\ttwo\t1', ("one", "two"), "a quote that is not closed"),
         ('r\t"o ""n"" e"\t"t\two"\t1', ('o "n" e', "t\two"), None),
-        (b"r\tcaf\xe9\ttwo\t1", (f"caf{REPLACED}", "two"), "the text is not UTF-8"),
+        (b"r\tcaf\xe9\ttwo\t1", (f"caf{REPLACED}", "two"), "text that is not UTF-8"),
     ],
 )
 def test_rows_that_training_would_skip_are_kept_and_reported(

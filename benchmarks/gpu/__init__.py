@@ -1,0 +1,1 @@
+"""What only a GPU can show, in one command: ``make gpu``; see README.md beside this file."""

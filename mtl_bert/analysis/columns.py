@@ -1,0 +1,134 @@
+"""Every column of every frame and table: what it means, its unit, and how it is written.
+
+``columns.csv`` declares each once; documentation, headings and the form of numbers come from there.
+:func:`reference` makes ``docs/reference/frames.md`` (tests/analysis/test_frames.py says how).
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+MISSING, MINUS = "–", "−"
+SHORT = ".3g"  # three digits wherever they stand; whole numbers from 1,000 on
+KEYS = ("run", "setting", "method", "seed")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: as pandas knows it.
+        dtype: of its values.
+        form: a format specification for its numbers; nothing for words.
+        unit: of its numbers.
+        title: its heading for readers.
+        frames: that have it.
+        about: what it holds, in a sentence.
+    """
+
+    name: str
+    dtype: str
+    form: str
+    unit: str
+    title: str
+    frames: tuple[str, ...]
+    about: str
+
+    def write(self, value: Any, deviation: Any = None) -> str:
+        """A value for readers, with ± its deviation where that is known."""
+        if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+            return MISSING
+        if self.dtype == "bool":
+            return "yes" if value else "no"
+        if not self.form:
+            return str(value)
+        number = self._number(value, self.form).replace("-", MINUS)
+        if deviation is None or pd.isna(deviation):
+            return number
+        spread = self._number(deviation, self.form.removeprefix("+"))
+        return f"{number.removesuffix('%')} ± {spread}"
+
+    @staticmethod
+    def _number(value: float, form: str) -> str:
+        return format(value, ",.0f" if form == SHORT and abs(value) >= 999.5 else form)
+
+
+FRAMES = {
+    "runs": "A row for each run.",
+    "settings": "A row for each setting; only runs of one setting may be compared.",
+    "scores": "A row for each run and task: what the best epoch reached, and the data used.",
+    "epochs": "A row for each run, epoch and task.",
+    "phases": "A row for each run, epoch and phase.",
+    "conflicts": "A row for each run, epoch, phase, part of the encoder and pair of tasks.",
+    "influences": "A row for each run, epoch, phase and task: its part in the updates.",
+    "predictions": "A row for each run, task and dev example: the best epoch's answer.",
+    "leaderboard": "A row for each method of a setting, beside a baseline.",
+    "differences": "A row for each pair of methods and each task or the score: first minus second.",
+}
+"""Each frame, and what its rows are."""
+
+
+with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") as _file:
+    COLUMNS: dict[str, Column] = {
+        name: Column(name, dtype, form, unit, title, tuple(frames.split()), about)
+        for name, dtype, form, unit, title, frames, about in list(csv.reader(_file))[1:]
+    }
+"""Every column by its name, which means the same in every frame."""
+
+
+def column(name: str, **changes: str) -> Column:
+    """A column's declaration; of ``TASK.value`` or another with a task before it, the task's.
+
+    Args:
+        name: the column's.
+        changes: of its title or form, for a table where it stands for something narrower.
+    """
+    task, _, last = name.rpartition(".")
+    found = COLUMNS.get(name) or replace(COLUMNS[last], name=name, title=task)
+    return replace(found, **changes) if changes else found  # type: ignore[arg-type]
+
+
+def write(name: str, value: Any, deviation: Any = None) -> str:
+    """A value of a column, as readers see it."""
+    return column(name).write(value, deviation)
+
+
+def names(frame: str) -> list[str]:
+    """The columns of a frame, in order."""
+    return [name for name, column in COLUMNS.items() if frame in column.frames]
+
+
+def frame(name: str, records: Iterable[tuple[Any, ...]], keys: pd.DataFrame) -> pd.DataFrame:
+    """A declared frame.
+
+    Args:
+        name: its name.
+        records: a tuple for each row: the number of its run, then its columns but the keys.
+        keys: the keys' columns, a row for each run.
+    """
+    rest = [each for each in names(name) if each not in keys]
+    numbers, *values = list(zip(*records, strict=True)) or [()] * (len(rest) + 1)
+    made = {
+        each: pd.Categorical(column, categories=list(dict.fromkeys(column)))
+        if COLUMNS[each].dtype == "category"  # in the order in which they come
+        else pd.Series(list(column), dtype=COLUMNS[each].dtype)
+        for each, column in zip(rest, values, strict=True)
+    }
+    return pd.concat([keys.take(list(numbers)).reset_index(drop=True), pd.DataFrame(made)], axis=1)
+
+
+def reference() -> str:
+    """All frames and their columns, as Markdown."""
+    lines = ["# Frames", "", "What `mtl_bert.analysis` makes of runs, as pandas frames; "
+             "`mtl-bert report DIR --to csv` (or `parquet`) writes them."]  # fmt: skip
+    for name, about in FRAMES.items():
+        lines += ["", f"## {name}", "", about, "", "| column | type | unit | what it is |"]
+        own = (c for c in COLUMNS.values() if name in c.frames)
+        lines += ["|---|---|---|---|"]
+        lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in own]
+    return "\n".join(lines)

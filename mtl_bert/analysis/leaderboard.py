@@ -1,0 +1,359 @@
+"""Methods beside each other: which scores higher, how sure that is, and which to use.
+
+A difference is significant where both its intervals exclude 0 on the same side: that over seeds
+(paired t test, adjusted by Holm within contrasts that were named beforehand) and that over dev
+examples (paired bootstrap). It is equivalent where both, as two one-sided tests, lie within the
+margin. All other pairs are exploratory. With one common seed nothing is said.
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+import pandas as pd
+
+from mtl_bert.analysis import columns, statistics
+from mtl_bert.analysis.columns import write
+from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
+from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.statistics import Floats, Interval, Paired
+from mtl_bert.utils.errors import UserError
+
+SCORE = "score"
+MARGIN = 0.01  # of the score or a metric: what is smaller does not matter
+ALPHA = 1 - statistics.LEVEL
+WORTH = 0.95  # of the time: what saves less is no reason to choose it
+HIGHER, LOWER = "significantly higher", "significantly lower"
+EQUIVALENT, NOT_SIGNIFICANT = "equivalent", "not significant"
+Compared = Union[Source, Frames, "Comparison"]
+
+
+class Difference(NamedTuple):
+    """One method minus another, in the score or a task's metric.
+
+    Attributes:
+        method, minus: their names.
+        what: the task, or the score.
+        mean: over common seeds; of all seeds' means where fewer than two are common.
+        seeds: what the common seeds say.
+        examples: the 95 % interval over resampled dev examples; NaN where that is not possible.
+        examples_90: the 90 % interval, which two one-sided tests look at.
+    """
+
+    method: str
+    minus: str
+    what: str
+    mean: float
+    seeds: Paired
+    examples: Interval
+    examples_90: Interval
+
+    @property
+    def unknown(self) -> str:
+        """Why nothing can be said; empty where something can."""
+        if self.seeds.n < 2:
+            return f"{'one' if self.seeds.n else 'no'} common seed"
+        return "no interval over dev examples" if np.isnan(self.examples.low) else ""
+
+    def sign(self, p: float | None = None) -> int:
+        """1 or -1 where it is significantly above or below 0, else 0.
+
+        Args:
+            p: the adjusted p value, where there is a family to adjust for.
+        """
+        shown = (self.seeds.p if p is None else p) < ALPHA and not self.unknown
+        return self.examples.sign if shown and np.sign(self.mean) == self.examples.sign else 0
+
+    def verdict(self, margin: float, p: float | None = None) -> str:
+        """In words; ``p`` as in :meth:`sign`."""
+        if self.unknown:
+            return f"unknown: {self.unknown}"
+        if self.seeds.p_equivalent < ALPHA and self.examples_90.within(margin):
+            return EQUIVALENT
+        return {1: HIGHER, -1: LOWER, 0: NOT_SIGNIFICANT}[self.sign(p)]
+
+
+class Comparison:
+    """The methods of a setting that were trained equally long, and untrained ones.
+
+    Args:
+        source: directories, a frame of runs, or frames.
+        setting: its letter.
+        epochs: of the runs; those that most have, where it is not given.
+        margin: within which methods count as equivalent.
+
+    Attributes:
+        frames: of the runs that are compared.
+        about: the setting's row.
+        methods: their names, in order; those in ``trained`` were.
+        kinds: name -> the method, as its settings say it.
+        excluded: what could not be resampled, and why, after :meth:`difference` was asked.
+    """
+
+    def __init__(
+        self, source: Source | Frames, setting: str = "A", epochs: int | None = None,
+        margin: float = MARGIN,
+    ) -> None:  # fmt: skip
+        own, self.about = read(source).of(setting)
+        self.epochs, self.margin = epochs or int(self.about["main_epochs"]), margin
+        self.tasks: tuple[str, ...] = self.about["tasks"]
+        trained = (own.runs["epochs"] == self.epochs) & (own.runs["last_epoch"] > 0)
+        runs = own.runs[trained | (own.runs["last_epoch"] == 0)]
+        runs = runs.sort_values(["seed", "epochs"]).drop_duplicates(["method", "seed"])
+        self.frames, self.excluded = own.only(runs), list[str]()
+        self._runs = {str(m): rows for m, rows in runs.groupby("method", observed=True)}
+        self.methods = list(self._runs)
+        self.kinds: dict[str, Method] = {
+            m: own.methods[rows["run"].iloc[0]] for m, rows in self._runs.items()
+        }
+        self.trained = [m for m, rows in self._runs.items() if (rows["last_epoch"] > 0).any()]
+
+    def of(self, method: str) -> pd.DataFrame:
+        """A method's runs, by seed."""
+        return self._runs[method]
+
+    def find(self, name: str) -> list[str]:
+        """The methods that a name may mean: its own, its sampler's, or a part of it.
+
+        Raises:
+            UserError: none.
+        """
+        wanted = name.casefold()
+        for found in (
+            [m for m in self.methods if m.casefold() == wanted],
+            [m for m in self.methods if self.kinds[m].sampler == wanted],
+            [m for m in self.methods if wanted in m.casefold()],
+        ):
+            if found:
+                return found
+        raise UserError(
+            f"method: expected one of {'; '.join(self.methods)}, found {name!r}; "
+            f"write for example {self.methods[0]!r}"
+        )
+
+    @cached_property
+    def values(self) -> dict[str, pd.DataFrame]:
+        """The score, and each task's metric: seeds (rows) by methods (columns)."""
+        by = {"index": "seed", "columns": "method"}
+        found = {SCORE: self.frames.runs.pivot(**by, values="score")}
+        tasks = self.frames.scores.groupby("task", observed=True)
+        return found | {str(task): rows.pivot(**by, values="value") for task, rows in tasks}
+
+    @cached_property
+    def _resampled(self) -> dict[str, dict[tuple[str, int], Floats]]:
+        """The same on resampled dev sets: score or task -> method, seed -> [R]."""
+        found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
+        ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
+        score = {}
+        for key in set.intersection(*map(set, found.values())):
+            units = [
+                (found[t][key] - ends["lowest"][t]) / (ends["highest"][t] - ends["lowest"][t])
+                for t in self.tasks
+            ]
+            score[key] = np.mean(units, axis=0)
+        return found | {SCORE: score}
+
+    def _resample(self, task: str, stream: int) -> dict[tuple[str, int], Floats]:
+        """A task's metric of all methods whose files can be resampled together."""
+        scores = self.frames.scores[self.frames.scores["task"] == task]
+        files: dict[tuple[str, int], pd.DataFrame] = {}
+        metric, standard = None, None
+        for method, rows in scores.groupby("method", observed=True):
+            own = {}
+            try:
+                for row in rows.to_dict("records"):
+                    found = self.frames.answers(row["run"], task, texts=False)
+                    standard = found if standard is None else standard
+                    if len(found) < 2 or not found[["id", "label"]].equals(
+                        standard[["id", "label"]]
+                    ):
+                        raise UnusableError(f"{row['run']} has another dev set than the others")
+                    recorded = (found["label"].to_numpy(), found["prediction"].to_numpy()[None],
+                                np.array([row["value"]]))  # fmt: skip
+                    known = statistics.recognise(metric or row["metric"], *recorded)
+                    metric = metric or known
+                    if known is None or known != metric:
+                        value = f"{row['metric']} of {write('value', row['value'])}"
+                        raise UnusableError(f"the file of {row['run']} does not give its {value}")
+                    own[str(method), int(row["seed"])] = found
+            except UnusableError as error:
+                self.excluded.append(f"{method}, {task}: {error}")
+            else:
+                files |= own
+        if metric is None or standard is None or not files:
+            return {}
+        predictions = np.stack([found["prediction"] for found in files.values()])
+        drawn = statistics.bootstrap(metric, standard["label"].to_numpy(), predictions, stream)
+        return dict(zip(files, drawn, strict=True))
+
+    def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
+        """One method minus another."""
+        ends = [self.values[what][name].to_numpy(float) for name in (method, minus)]
+        common = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
+        seeds = statistics.paired((ends[0] - ends[1])[common], self.margin)
+        mean = seeds.mean if seeds.n > 1 else float(np.nanmean(ends[0]) - np.nanmean(ends[1]))
+        known, means = self._resampled[what], []
+        for name, values in zip((method, minus), ends, strict=True):
+            used = self.values[what].index[common if common.any() else ~np.isnan(values)]
+            if all((name, seed) in known for seed in used):
+                means.append(np.mean([known[name, seed] for seed in used], axis=0))
+        examples = (Interval(), Interval())
+        if len(means) == 2:
+            examples = statistics.percentiles(means[0] - means[1])
+        return Difference(method, minus, what, mean, seeds, *examples)
+
+    def _frame(self, name: str, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+        keys = pd.DataFrame({"setting": [self.about["setting"]]})
+        return columns.frame(name, [(0, *row) for row in rows], keys)
+
+    def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
+        """The frame ``differences``.
+
+        Args:
+            found: a row for each.
+            named: whether they were named beforehand, and are one family for Holm's adjustment.
+        """
+        found = list(found)
+        adjusted = statistics.holm([d.seeds.p if named else np.nan for d in found])
+        return self._frame("differences", [
+            (d.what, d.method, d.seeds.n, d.minus, d.mean, *d.seeds.interval, d.seeds.p, p,
+             d.seeds.p_equivalent, *d.examples, d.verdict(self.margin, p if named else None),
+             not named)
+            for d, p in zip(found, adjusted, strict=True)
+        ])  # fmt: skip
+
+    def baseline(self, name: str | None = None) -> str:
+        """The method that others are held against: a name's; or round-robin, or the first."""
+        if name is not None:
+            return self.find(name)[0]
+        plain = [m for m in self.trained if self.kinds[m].sampler in ("rr", "single")]
+        return (plain or self.trained or self.methods)[0]
+
+    def same_device(self, *methods: str) -> bool:
+        """Whether all their runs ran on one device, so that times may be compared."""
+        return len({device for m in methods for device in self.of(m)["device"]}) == 1
+
+    def time_ratio(self, method: str, other: str) -> float:
+        """Minutes per epoch of one to the other's; NaN where they do not compare."""
+        ours, theirs = (float(self.of(m)["minutes"].mean()) for m in (method, other))
+        return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
+
+    def leaderboard(self, baseline: str | None = None) -> pd.DataFrame:
+        """The frame ``leaderboard``: every method, the highest score first.
+
+        Also ``TASK.value`` and ``TASK.value_sd`` for each task.
+        """
+        base, changes, rows, more = self.baseline(baseline), self.changes(), [], []
+        judged = [self.difference(m, base) for m in self.methods if m != base]
+        table = self.table(judged, named=True).set_index("method")
+        names = ["difference", "low", "high", "p_holm", "examples_low", "examples_high", "verdict"]
+        units = self.frames.scores.pivot_table(
+            index="method", columns="task", values="unit", observed=True
+        )
+        for method, own in self._runs.items():
+            against = (*(None,) * 6, "baseline") if method == base else table.loc[method, names]
+            rows.append((
+                method, own["score"].mean(), own["score"].std(), len(own),
+                units.loc[method].idxmin(), units.loc[method].min(), own["minutes"].mean(),
+                own["minutes"].std(), self.time_ratio(method, base), base, *against,
+                changes["delta_m"][method], "; ".join(sorted(set(own["device"]))),
+            ))  # fmt: skip
+            values = {f"{task}.value": self.values[task][method] for task in self.tasks}
+            more.append({key: v.mean() for key, v in values.items()}
+                        | {f"{key}_sd": v.std() for key, v in values.items()})  # fmt: skip
+        found = pd.concat([self._frame("leaderboard", rows), pd.DataFrame(more)], axis=1)
+        return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+    def changes(self) -> pd.DataFrame:
+        """How each method treats the tasks, against models of one task each (sampler=single).
+
+        Columns: ``TASK.change`` (of the metric, as a share of the single-task models' mean),
+        ``delta_m`` (Δm, their mean: Maninis et al., CVPR 2019) and ``changed_worst`` (the task with
+        the lowest). They are empty without such a model, or where its metric is not above 0.
+        """
+        single = [m for m in self.trained if self.kinds[m].sampler == "single"]
+        means = pd.DataFrame({task: self.values[task].mean() for task in self.tasks})
+        base = means.reindex([min(single, key=len)] if single else [""]).iloc[0]
+        found = means.loc[self.methods] / base.mask(base <= 0) - 1
+        whole = found.notna().all(axis=1)
+        return found.add_suffix(".change").assign(
+            delta_m=found.mean(axis=1).where(whole),
+            changed_worst=found[whole].idxmin(axis=1).reindex(found.index),
+        )
+
+    def recommend(self) -> str:
+        """Which method to use, in a sentence that says how sure that is."""
+        mean = self.values[SCORE].mean()
+        ranked = sorted(self.trained, key=lambda m: -mean[m])
+        if len(ranked) < 2:
+            only = f"{ranked[0]} is the only method" if ranked else "No method was trained"
+            return f"{only}: there is nothing to compare."
+        best, *others = ranked
+        said = {m: self.difference(best, m).verdict(self.margin) for m in others}
+        lead = f"{best} has the highest score ({write('score', mean[best])})"
+        if all(verdict.startswith("unknown") for verdict in said.values()):
+            why = said[others[0]].removeprefix("unknown: ")
+            return f"{lead}, but that says nothing yet ({why}): run at least three seeds of each."
+        ratio = {m: self.time_ratio(m, best) for m in others}
+        faster = sorted((m for m in others if ratio[m] < WORTH), key=lambda m: ratio[m])
+        rest = [m for m in others if said[m] not in (HIGHER, EQUIVALENT)]
+        equal = [m for m in (*faster, *others) if said[m] == EQUIVALENT]
+        if equal and (equal[0] in faster or not rest):
+            # Where the best is the faster one, it is the method to use.
+            use, time = (equal[0], ratio[equal[0]])
+            if use not in faster:
+                use, time = best, 1 / time
+            saved = f"; {use} takes {write('time_ratio', time)} of the time: use {use}"
+            saved = saved if time < WORTH else f"; neither is faster: use {best}"
+            return f"{best} and {equal[0]} are equivalent within {self.margin:g}{saved}."
+        if not rest:
+            return f"Use {best}: its score is significantly higher than every other method's."
+        names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
+        cheap = next((m for m in faster if m in rest), None)
+        also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
+        listed = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+        return f"{lead}, but not significantly higher than {listed}{also}."
+
+
+def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:
+    """The methods of a setting; of the same frames they are compared once."""
+    if isinstance(source, Comparison):
+        return source
+    frames, key = read(source), (setting, margin)
+    if key not in frames.kept:
+        frames.kept[key] = Comparison(frames, setting, margin=margin)
+    found: Comparison = frames.kept[key]
+    return found
+
+
+def compare(
+    source: Source | Frames, first: str, second: str, setting: str = "A", margin: float = MARGIN
+) -> pd.DataFrame:
+    """The frame ``differences`` of methods: the score, then every task.
+
+    Args:
+        source: a directory, a frame of runs, or frames.
+        first: a method's name, its sampler's, or a part of it; several methods may be meant.
+        second: what is subtracted, likewise.
+        setting: the letter of the runs' setting.
+        margin: within which methods count as equivalent.
+    """
+    c = compared(source, setting, margin)
+    pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]
+    scores = c.table((c.difference(a, b) for a, b in pairs), named=True)
+    tasks = (c.difference(a, b, task) for a, b in pairs for task in c.tasks)
+    return pd.concat([scores, c.table(tasks, named=False)], ignore_index=True)
+
+
+def leaderboard(
+    source: Source | Frames, baseline: str | None = None, setting: str = "A", margin: float = MARGIN
+) -> pd.DataFrame:
+    """The frame ``leaderboard`` of a setting, against a baseline."""
+    return compared(source, setting, margin).leaderboard(baseline)
+
+
+def recommend(source: Source | Frames, setting: str = "A", margin: float = MARGIN) -> str:
+    """Which method of a setting to use, in a sentence that says how sure that is."""
+    return compared(source, setting, margin).recommend()

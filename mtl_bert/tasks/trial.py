@@ -1,0 +1,145 @@
+"""Whether a task's head, loss and metric fit each other, found out on made-up rows.
+
+Shapes: B examples, C classes, N numbers of the linear layer for each.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from mtl_bert.tasks.head import Head
+
+
+def try_head(head: Head) -> None:
+    """Raise ValueError, or what the head raises, unless its answers are like its labels."""
+    outputs = head.shape(_rows(head))
+    answers, shape = head.predict(outputs).tolist(), list(head.probabilities(outputs).shape)
+    wrong = [reason for answer in answers if head.names and (reason := head.check(answer))]
+    if wrong or shape != [len(answers), len(head.names)]:
+        raise ValueError(wrong[0] if wrong else f"its probabilities have the shape {shape}")
+
+
+def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
+    """Raise ValueError, or what the loss raises, unless the loss trains what the head reads.
+
+    A loss is a number, the mean over examples, and least where the head reads the labels.
+    """
+    labels, rows = head.examples(), _rows(head).to(dtype)
+    given = torch.tensor(2 * labels + labels[:1], dtype=torch.float64)  # more than classes
+    target = given.to(dtype if head.label_type.is_floating_point else head.label_type)
+
+    def value(logits: Tensor, labels: Tensor = target) -> float:
+        outputs = head.shape(logits).detach().requires_grad_()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Using a target size")
+            found = loss(outputs, labels)
+        if not isinstance(found, Tensor) or found.dim():
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"it gives no number but {shape}: is reduction: mean missing?")
+        torch.autograd.grad(found, outputs)
+        return float(found.detach())
+
+    if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+        raise ValueError("it has parameters, which nobody would train")
+    same = rows[-1:].expand(len(given), -1)
+    once, twice = value(same), value(same.repeat(2, 1), target.repeat(2))
+    if 1e-6 < abs(once) < math.inf and not 0.6 < abs(twice / once) < 1.9:
+        raise ValueError(f"{once:.4g} becomes {twice:.4g} with each row twice: reduction: mean?")
+    answers = head.predict(head.shape(rows))
+    agrees = answers == given.to(answers.dtype)[:, None]  # [B, rows]
+    if not agrees.any(1).all():  # a head of somebody's own, whose answers are never quite labels
+        return
+    right, single = rows[agrees.int().argmax(1)], head.outputs == 1
+    least = value(right)
+    margin = 1e-6 if head.names and single else -1e-4 * max(1.0, abs(least))
+    for row, agree in list(zip(rows, agrees.T, strict=True))[-16:]:
+        for label in labels if single else [None]:  # so few that each is tried by itself
+            differ = ~agree if label is None else ~agree & (given == label)
+            other = value(torch.where(differ[:, None], row, right))
+            if not math.isfinite(least) or (differ.any() and other - least < margin):
+                raise ValueError(f"it is {least:.4g} for right answers, {other:.4g} for wrong ones")
+    if head.names and value(10 * right) < least - 2:
+        raise ValueError("it falls without end as right answers grow surer")
+
+
+def reading(head: Head, metric: Callable[[], Any]) -> str:
+    """What a metric is given: "predictions", the "probability" of 1, or all "probabilities".
+
+    Torchmetrics' metrics of classes get probabilities where that makes a difference (areas under
+    a curve, calibration errors, thresholds, top k); others, where they refuse predictions.
+
+    Raises:
+        ValueError, or what the metric raises: it takes neither, or its value is not one number.
+    """
+    C, labels = len(head.names), head.examples()
+    target = torch.tensor(labels * (1 + 48 // len(labels)))
+    logits = 3 * torch.sin(torch.arange(1.0, len(target) * head.outputs + 1) ** 2)
+    outputs = head.shape(logits.view(len(target), -1))
+    with warnings.catch_warnings():  # of the memory that it takes
+        warnings.simplefilter("ignore")
+        bases = _bases(None if isinstance(metric, Metric) else metric())
+    binary = any(base.startswith("Binary") for base in bases)
+    classes = 2 if binary else next(filter(None, bases.values()), C)
+    if bases and (C == 0 or classes != C):
+        raise ValueError(f"it is for {classes or 'some'} classes, the head has {C}")
+    one = C == 2 and (head.outputs == 1 if not bases else binary)
+    ways = ["predictions", "probability" if one else "probabilities"][: 2 if C else 1]
+    found: dict[str, float] = {}
+    for way in ways:
+        try:
+            found[way] = measure(metric, read(head, way, outputs), target)
+        except Exception:  # metrics are anybody's, and so is what they raise
+            if way == ways[-1] and not found:
+                raise
+    first, last = next(iter(found)), next(reversed(found))
+    return last if bases and found[first] != found[last] else first
+
+
+def read(head: Head, way: str, outputs: Tensor) -> Tensor:
+    """Read shaped outputs in a way that ``reading`` names: [B], or [B, C] probabilities."""
+    if way == "predictions":
+        return head.predict(outputs)
+    probabilities = head.probabilities(outputs)
+    return probabilities[:, 1] if way == "probability" else probabilities
+
+
+def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor) -> float:
+    """The metric of answers on labels [B], in double precision; ValueError if it is several."""
+    # In single precision the mean of equal numbers may differ from them: r would be defined.
+    with warnings.catch_warnings():  # a metric that is undefined says so by its value
+        warnings.simplefilter("ignore")
+        made = metric().set_dtype(torch.float64)
+        labels = labels.long() if _bases(made) else labels
+        made.update(*(x.double() if x.is_floating_point() else x for x in (answers, labels)))
+        value = made.compute()
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"its value is no number but {shape}")
+    return float(value)
+
+
+def _bases(metric: Any) -> dict[str, int | None]:
+    """Torchmetrics' metrics of classes that a metric is or wraps, each with its num_classes."""
+    if not isinstance(metric, Metric):
+        raise ValueError("it makes no metric of torchmetrics: is _partial_: true missing?")
+    return {
+        base.__name__: getattr(part, "num_classes", None)
+        for part in metric.modules()
+        for base in type(part).__mro__
+        if base.__module__.startswith("torchmetrics.classification")
+    }
+
+
+def _rows(head: Head) -> Tensor:
+    """Numbers [., N] that the head reads as its labels, surely before hardly."""
+    if head.outputs > 1:
+        return torch.cat([4 * torch.eye(head.outputs), torch.eye(head.outputs)[:4] / 2])
+    labels = head.examples()
+    span = max(labels) - min(labels)
+    values = [-4, 4, *labels, *(y + s * span for s in (1, -1) for y in labels), -0.5, 0.5]
+    return torch.tensor(values, dtype=torch.float64)[:, None]

@@ -1,0 +1,201 @@
+"""The page answers first, holds what it says without scripts, and runs nobody else's."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from mtl_bert.analysis import page, paper
+from mtl_bert.analysis.frames import read
+from mtl_bert.analysis.leaderboard import Comparison
+from tests.analysis.conftest import ATTRIBUTE, HOSTILE, Seen, Written, reported
+from tests.analysis.factory import HEADS, METRICS, RANGES, Made, changed, made_of, make_run
+
+
+@pytest.fixture(scope="module")
+def seen(written: Written) -> Seen:
+    return Seen(written.page)
+
+
+def test_the_first_screen_has_sentence_badges_answer_leaderboard_and_chart(
+    written: Written,
+) -> None:
+    text = written.page
+    first = Comparison(read(written.root), "A")
+    places = [
+        text.index("<h1>"),
+        text.index('class="badge">SYNTHETIC<'),
+        text.index(first.recommend().split(" (")[0]),
+        text.index("Leaderboard"),
+        text.index('data-chart="a-demo-tradeoff"'),
+        text.index("<nav aria-label"),
+    ]
+    assert places == sorted(places)
+    title = re.search(r"<h1>(.*?)</h1>", text)
+    assert title
+    assert (
+        title[1]
+        == f"{len(first.methods)} methods compared on sst, qqp and sts of demo, 1 to 3 seeds"
+    )
+
+
+def test_without_scripts_every_method_and_run_stands_in_a_table(
+    written: Written, seen: Seen
+) -> None:
+    frames = read(written.root)
+    texts = {text.strip() for text in seen.texts}
+    assert {*map(str, frames.runs["run"]), *map(str, frames.runs["method"])} <= texts
+    assert any("Scripts are off" in text for text in texts)
+    rows = Comparison(frames, "A").leaderboard().to_dict("records")
+    for row in rows:
+        sd = "" if row["seeds"] < 2 else f" ± {row['score_sd']:.3f}"
+        assert f"{row['score']:.3f}{sd}" in texts
+
+
+def test_only_the_page_s_own_scripts_may_run_and_nothing_may_load(
+    written: Written, seen: Seen
+) -> None:
+    policy = next(a["content"] for tag, a in seen.elements if tag == "meta" and "content" in a
+                  and "script-src" in (a["content"] or ""))  # fmt: skip
+    assert policy
+    assert policy.startswith("default-src 'none'")
+    allowed = set(re.findall(r"'sha256-([^']+)'", policy))
+    scripts = re.findall(r"<script>(.*?)</script>", written.page, re.DOTALL)
+    digests = {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts}
+    assert (digests, len(scripts)) == (allowed, 2)
+    loading = [
+        a for _, a in seen.elements for name in ("src", "href") if (a.get(name) or "#")[0] != "#"
+    ]
+    assert [a.get("href") for a in loading] == ["data:,"]
+
+
+def test_texts_of_others_are_texts_in_the_page(written: Written, seen: Seen) -> None:
+    assert len([tag for tag, _ in seen.elements if tag == "script"]) == 3
+    assert not [a for _, a in seen.elements if "onmouseover" in a]
+    assert any(HOSTILE in text for text in seen.texts)
+    assert any(ATTRIBUTE in text for text in seen.texts)
+    assert HOSTILE not in written.page
+    # A film of the 3th kind, <b>bold</b> & moving.
+    assert not [tag for tag, _ in seen.elements if tag == "b" and "bold" in tag]
+    assert any("<b>bold</b> & moving" in text for text in seen.texts)
+    names = [run["name"] for run in written.data["runs"]]
+    assert f"real{HOSTILE}" in names
+
+
+def test_texts_of_others_are_texts_in_markdown(written: Written) -> None:
+    text = (written.out / "report.md").read_text("utf-8")
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;script&gt;" in text
+
+
+def test_what_was_left_out_is_said_without_moving_the_cursor(written: Written) -> None:
+    assert written.stderr.count("\n") == 1
+    assert "\x1b" not in written.stderr
+    assert "left out" in written.stderr
+    assert "left out" in written.page
+    assert written.stdout.startswith(f"{len(read(written.root).runs)} runs; report written to ")
+
+
+def test_every_chart_of_the_page_is_in_its_data(written: Written, seen: Seen) -> None:
+    charts = {a["data-chart"] for _, a in seen.elements if "data-chart" in a}
+    assert charts == set(written.data["charts"])
+    assert len(charts) > 8
+    for spec in written.data["charts"].values():
+        assert "synthetic" in str(spec["title"]) or "contaminated" in str(spec["title"])
+
+
+def test_another_baseline_has_the_cells_of_its_own_leaderboard(written: Written) -> None:
+    board = written.data["boards"]["A"]
+    compared = Comparison(read(written.root), "A")
+    assert board["methods"] == compared.methods
+    for base in (compared.methods[2], compared.methods[-1]):
+        rows = compared.leaderboard(base).to_dict("records")
+        cells = dict(
+            zip(board["methods"], board["cells"][board["methods"].index(base)], strict=True)
+        )
+        assert {row["method"]: page.versus(row).packed() for row in rows} == cells
+
+
+def test_a_run_s_view_has_its_numbers(written: Written) -> None:
+    frames, data = read(written.root), written.data
+    assert [view["name"] for view in data["runs"]] == frames.runs["run"].to_list()
+    view = next(view for view in data["runs"] if view["name"] == "demo/quarrel")
+    titles = [chart["title"] for chart in view["charts"]]
+    assert titles == ["Losses and dev metrics", "Conflicts over the epochs",
+                      "Each task in the update", "Mean cosine by part of the encoder"]  # fmt: skip
+    own = frames.scores[frames.scores["run"] == "demo/quarrel"]
+    scores = dict(zip(own["task"], own["value"], strict=True))
+    shown = {row[0]: float(row[2].replace("−", "-")) for row in view["tables"]["scores"]}
+    assert shown == pytest.approx(scores, abs=5e-4)
+    points = {
+        (p, view["charts"][0]["names"][s], x): y for p, s, x, y in view["charts"][0]["points"]
+    }
+    last = frames.epochs[(frames.epochs["run"] == "demo/quarrel") & (frames.epochs["epoch"] == 3)]
+    for row in last.to_dict("records"):
+        assert points[1, row["task"], 3] == pytest.approx(row["value"], rel=1e-3)
+    texts = [row[1] for row in view["tables"]["answers"] if row[0] == "sst"]
+    assert len(texts) == page.WORST
+    assert all("bold" in text for text in texts)
+    untrained = next(view for view in data["runs"] if view["name"] == "demo/random-seed1")
+    assert "Nothing was trained" in untrained["words"][0]
+
+
+def test_mistakes_are_the_worst_first(written: Written) -> None:
+    frames = read(written.root)
+    own = frames.scores[frames.scores["run"] == "demo/rr-2"].set_index("task", drop=False)
+    for task, by in (("sst", "confidence"), ("sts", "error")):
+        rows = page.mistakes(frames, own.loc[task].to_dict(), 10_000)
+        answers = frames.answers("demo/rr-2", task)
+        wrong = answers[answers["label"] != answers["prediction"]]
+        assert len(rows) == len(wrong)
+        sure = [row["sure"] for row in rows]
+        assert sure == sorted(sure, reverse=True)
+        error = (wrong["label"] - wrong["prediction"]).abs()
+        assert sure[0] == (wrong["confidence"] if by == "confidence" else error).max()
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Fifty tasks that are nobody's but the user's, trained for one epoch with one seed each."""
+    root, names = tmp_path_factory.mktemp("theirs"), [f"task-{n:02}" for n in range(50)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setitem(HEADS, name, {**HEADS["qqp"], "names": ["=no", "yes"]})
+            patch.setitem(METRICS, name, "accuracy")
+            patch.setitem(RANGES, name, (0, 1))
+        for sampler in ("rr", "vanilla"):
+            make_run(root / sampler, Made(
+                sampler=sampler, epochs=1, data="mine", synthetic=False, encoder="mine",
+                sizes=dict.fromkeys(names, 90), dev=dict.fromkeys(names, 9),
+                accuracies=dict.fromkeys(names, 0.5),
+            ))  # fmt: skip
+        changed(root / "rr", overrides=["sampler=rr", "data.dir=/home/me/mine"])
+    return reported(root)
+
+
+def test_own_tasks_are_reported_without_a_word_of_the_paper(theirs: Written) -> None:
+    everything = Seen(theirs.page).texts
+    page_text = " ".join(everything) + (theirs.out / "report.md").read_text("utf-8")
+    assert not re.search(r"paper|Table [1-4]|sst|qqp|Δm", page_text, re.IGNORECASE)
+    assert "2 methods compared on 50 tasks of mine, 1 seed" in page_text
+    assert "one common seed" in page_text
+    assert not (theirs.out / "tables" / "a-mine-claims.csv").exists()
+
+
+def test_no_table_of_many_tasks_is_wider_than_people_read(theirs: Written) -> None:
+    heads = [row.count("<th") for row in re.findall(r"<thead>.*?</thead>", theirs.page)]
+    wide = [heads.index(n) for n in heads if n > 16]
+    assert len(heads) > 5
+    assert len(wide) <= 1  # each task's metric, which scrolls
+
+
+def test_one_run_alone_makes_a_page_and_missing_rows_have_commands(tmp_path: Path) -> None:
+    make_run(tmp_path / "one", made_of(paper.row(4, "arrp_f0_lambda05")))
+    made = reported(tmp_path)
+    assert made.stdout.startswith("1 run; ")
+    assert "is the only method" in made.page
+    commands = re.findall(r"<code>(.*?)</code>", made.page)
+    assert len(commands) == len(paper.ROWS) - 1
+    assert all(command.startswith("mtl-bert train -m +experiment/table") for command in commands)
