@@ -130,13 +130,7 @@ def rows_of_a_step(
 ) -> StepRows:
     """Take every task of a step forward and backward, counting; frozen is what is in such a step.
 
-    Args:
-        model: its parameters are frozen as they are in such a step.
-        work: the step.
-        batch_of: a task and a number -> so many of its examples.
-        precision: as ``trainer.precision``.
-        processes: several copy each row into a buffer, which holds all rows of the step.
-        one_pass: all tasks go through the encoder together.
+    Several processes copy each row into a buffer, which holds all rows of the step.
     """
     there = [*model.parameters(), *model.buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -120,7 +120,7 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     mask = batch.mask
     attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
-    if mask.is_cuda and encoder.config._attn_implementation == "sdpa" and _is_packable(encoder):
+    if mask.is_cuda and _is_packable(encoder) and encoder.config._attn_implementation == "sdpa":
         # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
         padded = mask.numel() > len(batch.input_ids)
         attention_mask = mask[:, None, None] if padded else None
@@ -161,4 +161,4 @@ def sample(encoder: PreTrainedModel, lengths: Sequence[int]) -> Batch:
     """Sequences of such lengths, without the padding token, on the encoder's device."""
     tokens = (_padding(encoder) + 1 + np.arange(sum(lengths))) % encoder.config.vocab_size
     batch = Batch.of(np.array(lengths), tokens, None, None, np.arange(len(lengths)))
-    return batch.to(encoder.device)
+    return batch.to(next(encoder.parameters()).device)

@@ -75,10 +75,10 @@ def _same_rows(model: MultiTaskModel) -> bool:
     parameters = [p for p in encoder.parameters() if p.requires_grad]
     if not parameters or parameters[0].is_meta:
         return True
-    batches = {"a": sample(encoder, (7, 3)), "b": sample(encoder, (5,))}
     ways = [GradientMatrix(parameters) for _ in range(2)]
     model.eval()
     try:
+        batches = {"a": sample(encoder, (7, 3)), "b": sample(encoder, (5,))}
         for task, batch in batches.items():
             ways[0].add(task, model.pooled(task, batch).square().sum())
         with ways[1].one_pass(encoder, *model.sizes(batches)):
@@ -86,7 +86,7 @@ def _same_rows(model: MultiTaskModel) -> bool:
             losses = {task: part.square().sum() for task, part in pooled.items()}
             ways[1].add_together(losses, dict.fromkeys(losses, 1.0))
         each, one = (way.take().rows for way in ways)
-    except (RuntimeError, ValueError, TypeError):
+    except (AttributeError, RuntimeError, TypeError, ValueError):
         return False
     finally:
         model.train(training)

@@ -32,6 +32,7 @@ EXACT = (
     f"lr={LR}",
     "trainer.precision=64-true",
     "trainer.baseline=false",
+    "trainer.passes=one",  # the golden losses are of a pass for each
     "model.dropout=0",
     "model.source.settings.hidden_dropout_prob=0",
     "model.source.settings.attention_probs_dropout_prob=0",

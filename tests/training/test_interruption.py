@@ -31,6 +31,7 @@ RUN = (
     "sampler=arrp",
     "B=17",
     "surgery=gradnorm",
+    "trainer.passes=one",
     "scheduler=linear",
     "lr=1e-3",
     "trainer.save_steps=3",

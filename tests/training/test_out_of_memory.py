@@ -74,6 +74,18 @@ def test_a_step(batch_size: int, accumulate: int, advice: str) -> None:
     assert len(message) < 500
 
 
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_one_pass_for_all_tasks_is_what_goes_first(batch_size: int) -> None:
+    guard = OutOfMemory(batch_size, 1, 64).in_step(STEP, one_pass=True)
+    message = raised_by(guard, torch.OutOfMemoryError(FULL))
+    assert_tells(message, "(2 of each of 2 tasks at once, the longest of 70 tokens)")
+    assert message.endswith(
+        "write trainer.passes=per_task, which trains the same but for dropout's masks"
+    )
+    alone = OutOfMemory(8, 1, 64).in_step(step_of(a=[[3, 9]]), one_pass=True)
+    assert_tells(raised_by(alone, torch.OutOfMemoryError(FULL)), "(2 of a at once", "batch_size=4")
+
+
 def test_a_validation() -> None:
     message = raised_by(OutOfMemory(8, 1, 64).in_validation(STEP), torch.OutOfMemoryError(FULL))
     assert_tells(
