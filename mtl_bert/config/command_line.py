@@ -226,7 +226,8 @@ def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
         command_keys(config)  # a setting that is part of the name, most likely
         read_settings(config)
         raise explained(error) from error
-    return Composed(config, place("hydra.run.dir", found), tuple(whole.hydra.overrides.task))
+    directory = place("hydra.run.dir", found).absolute()
+    return Composed(config, directory, tuple(whole.hydra.overrides.task))
 
 
 def _composed(config_name: str, words: Sequence[str]) -> DictConfig:

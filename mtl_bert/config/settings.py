@@ -395,7 +395,8 @@ def explain(error: ValidationError) -> str:
     expected = setting.expected
     if first.get("ctx", {}).get("le") == MOST:
         expected += f" and ≤ {MOST:,}"
-    named = get_origin(setting.field.annotation) is dict and ".".join(path) != setting.key
+    below = ".".join(path) != setting.key and "[key]" not in path  # which is said of a name itself
+    named = get_origin(setting.field.annotation) is dict and below
     key = ".".join(path[: setting.key.count(".") + 2]) if named else setting.key
     return (
         f"{key}: expected {'its settings' if named else expected}, found {found}; write for "

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from mtl_bert import __version__
+
 PACKAGES = (
-    "mtl-bert", "torch", "lightning", "transformers", "torchmetrics", "hydra-core", "omegaconf",
+    "torch", "lightning", "transformers", "torchmetrics", "hydra-core", "omegaconf",
     "numpy",
 )  # fmt: skip
 
@@ -47,4 +49,5 @@ def device_name(device: torch.device) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    own = {"python": platform.python_version(), "mtl-bert": __version__}  # perhaps not installed
+    return own | {name: version(name) for name in PACKAGES}

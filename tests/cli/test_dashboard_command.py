@@ -110,10 +110,10 @@ def test_what_is_wrong_is_said_in_a_line(
 
 
 def test_a_run_without_w_and_b_is_refused(
-    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     train_here(tmp_path / "run", "B=8")
-    capsys.readouterr()
+    capfd.readouterr()
     outcome = command("dashboard", "--run", "run")
     assert outcome.code == 2
     assert_tells(outcome.err.rstrip("\n"), "a run with logger=wandb", "no W&B run in run")

@@ -102,7 +102,7 @@ LONG = "x" * 300
         (["train", *SMALL, "hydra.run.dir=file"], f"file: {PLACE} 'File exists'"),
         (["train", *SMALL, "hydra.run.dir=/proc/x/y"], f"/proc/x: {PLACE} 'No such file"),
         (["train", *SMALL, "hydra.run.dir=/sys/x"], f"/sys/x: {PLACE} 'Operation not permitted"),
-        (["train", *SMALL, f"hydra.run.dir={LONG}"], f"{LONG}: {PLACE} 'File name too long'"),
+        (["train", *SMALL, f"hydra.run.dir={LONG}"], f"{LONG}|: {PLACE} 'File name too long'"),
         (["train", f"resume={LONG}"], f"{PLACE} 'File name too long'"),
         (
             ["train", "-m", *SMALL, "hydra.sweep.dir=file/sweep"],

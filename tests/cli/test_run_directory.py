@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 import mtl_bert.training.module as module_of_steps
 from mtl_bert.config.compose import read_settings
+from mtl_bert.config.run_key import run_name
 from mtl_bert.runs.factories import make_tasks, read_corpus
 from mtl_bert.runs.results import Results, schema
 from mtl_bert.training.evaluation import Evaluation
@@ -93,7 +94,8 @@ def test_the_files_of_a_run(trained: Path) -> None:
 def test_the_configuration_is_the_whole_of_the_run(trained: Path) -> None:
     written = OmegaConf.to_container(OmegaConf.load(trained / "config.yaml"))
     results = results_in(trained)
-    assert written == {**results.config, "overrides": results.overrides}
+    own = {"overrides": results.overrides, "run_key": run_name(read_settings(written))}
+    assert written == results.config | own
     assert (written["B"], written["epochs"], written["lambda"]) == (16, 2, 0.5)
     assert "${" not in (trained / "config.yaml").read_text("utf-8")
     settings = read_settings(OmegaConf.load(trained / "config.yaml"))

@@ -12,7 +12,7 @@ import yaml
 
 from mtl_bert.config.compose import settings_yaml
 from mtl_bert.config.saved import callables, saved_settings
-from mtl_bert.config.settings import ConfigError
+from mtl_bert.config.settings import ConfigError, shown
 from tests.composing import settings_of
 from tests.factories import assert_tells
 
@@ -164,4 +164,4 @@ def test_a_task_is_named_like_a_file_of_its_own(tmp_path: Path, name: str) -> No
     config = SAVED | {"tasks": {name: SAVED["tasks"]["sst"]}}
     with pytest.raises(ConfigError) as error:
         saved_settings(saved(tmp_path, yaml.safe_dump(config)))
-    assert_tells(error.value, "tasks: expected", "letters, digits and _", repr(name))
+    assert_tells(error.value, "tasks: expected", "letters, digits and _", shown(name))

@@ -52,7 +52,7 @@ SAMPLERS = {
     "rr": (),
     "annealed": ("B=18",),
     "vanilla": ("B=18",),
-    "random": ("B=18",),
+    "random": (),
     "full": ("data.limit=20",),
     "single": ("data.limit=20",),
 }
@@ -76,6 +76,8 @@ def on_a_cpu(sampler: str, surgery: str) -> Losses:
 def test_every_sampler_trains_as_on_a_cpu(
     sampler: str, surgery: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if surgery == "upgrad":
+        pytest.importorskip("qpsolvers")
     scaler = GradScaler(DEVICE, init_scale=2.0**10, enabled=precision == "16-mixed")
     monkeypatch.setattr(build, "_fp16_scaler", lambda _: scaler)  # one that skips no step
     told = (f"trainer.accelerator={KIND}", f"trainer.precision={precision}")
@@ -151,7 +153,7 @@ def test_packed_or_padded_in_one_pass_or_several_rows_are_the_cpus(
     batches = {task: batch.to(torch.device(DEVICE)) for task, batch in ragged(reference).items()}
     assert distance(rows(model, batches, one=one), expected) < 1e-4
     with torch.autocast(DEVICE, torch.bfloat16):
-        assert distance(rows(model, batches, one=one), expected) < 0.05
+        assert distance(rows(model, batches, one=one), expected) < 0.08
 
 
 def test_rows_that_nccl_has_averaged_are_those_of_one_process(tmp_path: Path) -> None:

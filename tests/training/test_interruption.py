@@ -134,7 +134,7 @@ def left_by(directory: Path) -> dict[str, Any]:
     rows = [line.split(",") for line in (directory / "csv" / "metrics.csv").read_text().split()]
     kept = [place for place, name in enumerate(rows[0]) if name not in TIMES]
     assert len(kept) == len(rows[0]) - len(TIMES)
-    del last["run_state"]
+    del last["run_state"], last["run"], best["run"]  # the run's name tells its trainer, too
     for part in (results, *results["epochs"], *(p for e in results["epochs"] for p in e["phases"])):
         for name in ("seconds", "validation_seconds", "minutes_per_epoch", "finished"):
             part.pop(name, None)

@@ -196,7 +196,8 @@ def test_what_is_not_in_the_cache_is_loaded_from_a_hub_that_answers(folder, monk
     there = datasets.load_dataset(str(folder), "pairs", split="train")
     offline = []
 
-    def load_dataset(path, config, *, split):
+    def load_dataset(path, config, *, split, trust_remote_code):
+        assert trust_remote_code is False
         assert (path, config, split) == ("somebody/toy", "pairs", "train")
         offline.append(datasets.config.HF_HUB_OFFLINE)
         if offline[-1]:
