@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Generator, Tensor, nn
@@ -169,12 +170,17 @@ class GradientMatrix:
             return StepResult(tasks, read, finite, stats.gram, None)
         weights = weights_of(surgery.method, stats, generator)
         plain = torch.ones_like(weights)
-        own = _overwritable(columns, kept)
+        own, later = _overwritable(columns, kept), _Later({})
+
+        @cache
+        def factors(weighted: bool, averaged: bool) -> list[float]:
+            found = (weights if weighted else plain) / scale
+            return (found / len(tasks) if averaged else found).tolist()
+
         for parameter, column, weighted in zip(self._parameters, columns, in_scope, strict=True):
-            factors = (weights if weighted else plain) / scale
-            if column.shared and averages:
-                factors = factors / len(tasks)
-            parameter.grad = column.combine(factors.tolist(), own)
+            its = factors(weighted, column.shared and averages)
+            parameter.grad = column.combine(its, own, later)
+        later.add_up()
         summed = own_way / scale**2 if averages else None
         grams = dict(zip(parts or (), wanted, strict=True))
         return StepResult(tasks, read, finite, stats.gram, weights, summed, grams)
@@ -199,8 +205,10 @@ class GradientMatrix:
         reached = [e for column in columns for e in column.entries if e is not None]
         # Where fp32 cannot hold the square, no optimizer that keeps squares can use the gradient.
         norm = get_total_norm(reached) if reached else torch.zeros_like(loss)
+        later = _Later({})
         for parameter, column in zip(self._parameters, columns, strict=True):
-            parameter.grad = column.combine([1 / scale], own)
+            parameter.grad = column.combine([1 / scale], own, later)
+        later.add_up()
         finite, squared = norm.isfinite() & loss.isfinite(), (norm / scale).double().square()
         return StepResult(tasks, loss, finite, squared, torch.ones(1).double())
 
@@ -233,12 +241,15 @@ class _Column:
         """Whether every represented task reaches the parameter."""
         return all(entry is not None for entry in self.entries)
 
-    def combine(self, factors: Sequence[float], own: frozenset[int]) -> Tensor | None:
+    def combine(
+        self, factors: Sequence[float], own: frozenset[int], later: "_Later"
+    ) -> Tensor | None:
         """The weighted sum, written into the first entry where that is nobody else's.
 
         Args:
             factors: of the entries.
             own: memory that may be written to.
+            later: takes the sums that a GPU had better do together.
         """
         reached = [
             (entry, factor)
@@ -249,8 +260,32 @@ class _Column:
             return None
         first, _ = reached[0]
         total = first if _storage(first) in own else first.clone()
-        _weighted_sum([total, *(entry for entry, _ in reached[1:])], [f for _, f in reached])
+        entries, weights = [total, *(entry for entry, _ in reached[1:])], [f for _, f in reached]
+        if total.is_cpu or self.table is not None:
+            _weighted_sum(entries, weights)
+        else:
+            later.sums.setdefault(tuple(weights), []).append(entries)
         return total if self.table is None else self.table.expand(total)
+
+
+@dataclass(frozen=True)
+class _Later:
+    """Weighted sums of many parameters, by their factors: a GPU waits for each operation's launch.
+
+    Attributes:
+        sums: factors -> the entries of each parameter.
+    """
+
+    sums: dict[tuple[float, ...], list[list[Tensor]]]
+
+    def add_up(self) -> None:
+        """Each parameter's Σ factor · entry into its first entry."""
+        for factors, columns in self.sums.items():
+            first, *others = (list(entries) for entries in zip(*columns, strict=True))
+            if factors[0] != 1:
+                torch._foreach_mul_(first, factors[0])
+            for entries, factor in zip(others, factors[1:], strict=True):
+                torch._foreach_add_(first, entries, alpha=factor)
 
 
 def _weighted_sum(entries: Sequence[Tensor], factors: Sequence[float]) -> None:

@@ -1,5 +1,6 @@
 """The Gram matrix of the task gradients, the only thing about them that a method sees."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -13,6 +14,11 @@ BLOCK = 16_384
 # in memory that is there already (new pages cost more than the products).
 GATHERED = {"cpu": 2**20}
 GATHERED_ELSEWHERE = 2**24
+
+# Columns shorter than this are joined, so that they cost one product: on a GPU, which waits for
+# the launch of each operation, nearly all.
+SHORT = {"cpu": BLOCK}
+SHORT_ELSEWHERE = GATHERED_ELSEWHERE
 
 # Outside this range of squared norms, fp32 products of single elements under- or overflow.
 SAFE = (1e-20, 1e36)
@@ -84,21 +90,29 @@ def _fetched(
 
 
 def _merged(columns: Iterable[Column]) -> Iterator[Column]:
-    """Flat columns; short ones, such as biases, are joined so that they cost one product."""
+    """Flat columns; short ones, such as biases, are joined, to as many elements as are gathered."""
     short: dict[tuple[bool, ...], list[list[Tensor]]] = {}
+    waiting: Counter[tuple[bool, ...]] = Counter()
+
+    def joined(reached: tuple[bool, ...]) -> Column:
+        parts = iter([torch.cat(row) for row in zip(*short.pop(reached), strict=True)])
+        waiting.pop(reached)
+        return [next(parts) if here else None for here in reached]
+
     for column in columns:
         flat = [None if entry is None else entry.reshape(-1) for entry in column]
         present = [entry for entry in flat if entry is not None]
         if not present:
             continue
-        if len(present[0]) < BLOCK:
+        if len(present[0]) < SHORT.get(present[0].device.type, SHORT_ELSEWHERE):
             reached = tuple(entry is not None for entry in flat)
             short.setdefault(reached, []).append(present)
+            waiting[reached] += len(present[0]) * len(present)
+            if waiting[reached] >= GATHERED_ELSEWHERE:
+                yield joined(reached)
         else:
             yield flat
-    for reached, parts in short.items():
-        joined = iter([torch.cat(row) for row in zip(*parts, strict=True)])
-        yield [next(joined) if here else None for here in reached]
+    yield from map(joined, list(short))
 
 
 def _summed(columns: Iterable[Column]) -> dict[tuple[int, ...], Tensor]:

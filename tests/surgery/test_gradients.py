@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl_bert.surgery import GradientMatrix, Mean, PCGrad, Sum, Surgery
+from mtl_bert.surgery.gradients import _Later
 from tests.surgery import dense
 
 
@@ -250,3 +251,17 @@ def test_gradients_that_share_memory_are_scaled_once(form: str, alone: bool) -> 
     for parameter, gradient in zip(parameters, expected, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_sums_that_are_done_together_are_those_done_one_by_one() -> None:
+    """What a GPU gets in a few launches."""
+    sums = {(0.5, 2.0, -1.0): 3, (1.0, 3.0): 2}
+    later = _Later({f: [list(torch.randn(len(f), 4)) for _ in range(sums[f])] for f in sums})
+    expected = [
+        sum(factor * entry for factor, entry in zip(factors, entries, strict=True))
+        for factors, columns in later.sums.items()
+        for entries in columns
+    ]
+    later.add_up()
+    found = [entries[0] for columns in later.sums.values() for entries in columns]
+    torch.testing.assert_close(found, expected)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mtl_bert.surgery import gram
 from mtl_bert.surgery.gram import BLOCK, gram_matrix
 
 
@@ -89,3 +90,13 @@ def test_accurate_at_the_size_of_bert_base() -> None:
         exact += part @ part.T
     torch.testing.assert_close(gram_matrix([[a, b]], 2), exact, rtol=1e-6, atol=0)
     assert abs(float(a @ b) / float(exact[0, 1]) - 1) > 1e-6, "a plain product would have done"
+
+
+def test_long_columns_are_joined_where_launches_cost_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [[torch.randn(BLOCK + n) for _ in range(3)] for n in range(5)]
+    columns += [[torch.randn(BLOCK), None, torch.randn(BLOCK)]]
+    apart = gram_matrix(columns, 3)
+    monkeypatch.setattr(gram, "SHORT", {"cpu": 2**24})
+    monkeypatch.setattr(gram, "GATHERED_ELSEWHERE", 8 * BLOCK)  # joined two by two and so on
+    assert len(list(gram._merged(columns))) == 3
+    torch.testing.assert_close(gram_matrix(columns, 3), apart, rtol=1e-6, atol=1e-3)
