@@ -318,14 +318,10 @@ class Comparison:
 
 
 def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:
-    """The methods of a setting; of the same frames they are compared once."""
+    """The methods of a setting, if they are not compared already."""
     if isinstance(source, Comparison):
         return source
-    frames, key = read(source), (setting, margin)
-    if key not in frames.kept:
-        frames.kept[key] = Comparison(frames, setting, margin=margin)
-    found: Comparison = frames.kept[key]
-    return found
+    return Comparison(source, setting, margin=margin)
 
 
 def compare(
