@@ -113,11 +113,11 @@ def _marks(styles: Looks, shown: Iterable[str], title: str) -> tuple[alt.Color, 
 def _x(field: str, values: pd.Series, title: str, *, log: bool) -> alt.X:
     """The axis below: ticks at the values where they are few."""
     ticks = sorted(map(float, values.unique()))
-    few: dict[str, Any] = {"values": ticks, "format": ",~r"} if len(ticks) <= FEW else {}
+    few: dict[str, Any] = {"values": ticks} if len(ticks) <= FEW else {"tickCount": 6}
     kind: dict[str, Any] = {"type": "log"} if log else {"zero": False}
     return alt.X(
         f"{field}:Q", title=title + (" (log scale)" if log else ""),
-        axis=alt.Axis(labelOverlap=True, **few or {"tickCount": 6, "format": "~s"}),
+        axis=alt.Axis(labelOverlap=True, format=",~r", **few),
         scale=alt.Scale(nice=False, padding=10, **kind),
     )  # fmt: skip
 
@@ -280,10 +280,9 @@ def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | N
     })  # fmt: skip
     title = "epoch" if by == "epoch" else "training examples seen, repeats included"
     heading = "Score over epochs" if by == "epoch" else "Score over examples seen"
-    return _lines(
-        c.frames, points, looks(c.frames.runs["method"]), {SCORE: ("dev score", "score")}, (title, "n"),
-        "method", heading, _dev_sample(c.frames), log=by != "epoch",
-    )  # fmt: skip
+    return _lines(c.frames, points, looks(c.frames.runs["method"]), {SCORE: ("dev score", "score")},
+                  (title, "n"), "method", heading, _dev_sample(c.frames),
+                  log=by != "epoch")  # fmt: skip
 
 
 def _panels(frames: Frames) -> Titles:
