@@ -108,15 +108,15 @@ def whole(metric: str, labels: Floats, predictions: Floats) -> Floats:
     return METRICS[metric](labels, predictions, np.ones((1, len(labels))))[:, 0]
 
 
-def recognise(name: str, labels: Floats, predictions: Floats, recorded: Floats) -> str | None:
-    """The metric whose values were recorded; that of the same name is asked first.
+def recognise(name: str, labels: Floats, predictions: Floats, recorded: float) -> str:
+    """The metric that predictions [N] give the recorded value of, or nothing; ``name`` comes first.
 
     A metric may bear any name in a task's settings, so it is known by what it says of the answers.
     """
     for known in sorted(METRICS, key=lambda key: key != name):
-        if np.all(np.abs(whole(known, labels, predictions) - recorded) <= TOLERANCE):
+        if abs(whole(known, labels, predictions[None])[0] - recorded) <= TOLERANCE:
             return known
-    return None
+    return ""
 
 
 def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> Floats:
