@@ -123,7 +123,9 @@ def test_every_chart_is_drawn_has_a_name_and_lies_within_its_frame(
     charts = shown(page).locator(".canvas").all()
     assert len(charts) >= (4 if "#run" in address else 8)
     for chart in charts:
-        assert len(chart.get_attribute("aria-label") or "") > 10
+        label = chart.get_attribute("aria-label") or ""
+        assert len(label) > 10
+        assert "Vega" not in label
         outside = chart.evaluate(
             """canvas => {
                 const frame = canvas.querySelector('svg').getBoundingClientRect();

@@ -129,7 +129,10 @@ function draw(canvas) {
 const watcher = new IntersectionObserver((seen) => {
   for (const one of seen) if (one.isIntersecting) { watcher.unobserve(one.target); draw(one.target); }
 }, {rootMargin: "400px"});
-function chart(canvas, spec) { wanted.set(canvas, spec); watcher.observe(canvas); }
+function chart(canvas, spec) { // Vega names the drawing by its description
+  wanted.set(canvas, {...spec, description: canvas.getAttribute("aria-label")});
+  watcher.observe(canvas);
+}
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wanted.forEach((_, canvas) => canvas.firstChild && draw(canvas)));
 
 // A run's own view, in place of the report: #run=NUMBER.
