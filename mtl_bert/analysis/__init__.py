@@ -32,8 +32,9 @@ __all__ = [
 
 def _reader(name: str) -> Callable[..., pd.DataFrame]:
     def frame(*sources: Source | Frames) -> pd.DataFrame:
-        found = getattr(read(*sources), name)
-        return found() if name == "predictions" else found
+        found: Any = getattr(read(*sources), name)
+        made: pd.DataFrame = found() if name == "predictions" else found
+        return made
 
     frame.__name__, frame.__doc__ = name, FRAMES[name]
     return frame

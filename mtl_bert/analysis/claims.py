@@ -96,13 +96,15 @@ def table(comparison: Comparison, number: int) -> pd.DataFrame:
             values = c.values[what][method] if method else pd.Series(dtype=float)
             printed = row.score if what == SCORE else row.tasks.get(what)
             found |= {f"{what}.printed": printed, what: values.mean(), f"{what}_sd": values.std()}
-        known = timed and full is not None and base is not None
+        ratio = np.nan
+        if timed and full is not None and base is not None:
+            ratio = full.mean() / base.mean()
         rows.append(found | {
             "minutes.printed": row.minutes, "minutes": minutes.mean() - beyond,
             "minutes_sd": minutes.std(),
             "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
             "minutes_ratio": c.time_ratio(method, rr) if method and rr else np.nan,
-            "papers_ratio": np.mean(full) / np.mean(base) if known else np.nan,
+            "papers_ratio": ratio,
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -260,7 +262,8 @@ def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     tables = [c.table([], named=True).assign(claim=[], contrast=[])]
     synthetic = "synthetic" in dict(c.about["badges"])
     for number, about in enumerate(CLAIMS, start=1):
-        kind, falls, faster, note = about["kind"], True, True, ""
+        kind, falls, note = about["kind"], True, ""
+        faster: bool | None = True
         try:
             if kind == "best":
                 contrasts, falls = _best_lambdas(c)

@@ -236,7 +236,7 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     tips = _tips({"series": ("method", ""), **titles, **spread, "n": ("n", "n")})
     base = _chart(means).encode(x=x, y=y, color=colour, tooltip=tips)
     rules = base.mark_rule(opacity=0.6)
-    front = _chart(means.loc[pareto(means["minutes"].to_list(), means["score"].to_list())])
+    front = _chart(pareto(means))
     steps = front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
     seeds = _chart(runs).mark_point(size=16, filled=True, opacity=0.5)
     chart = alt.layer(
@@ -252,13 +252,10 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     return _finished(chart, c.frames, "Score against training time", front_note, note)
 
 
-def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
-    """The places that nothing beats in both, cheapest first; of equals the first one."""
-    front: list[int] = []
-    for place in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
-        if not front or gains[place] > gains[front[-1]]:
-            front.append(place)
-    return front
+def pareto(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows that none beats in minutes and score, the fastest first; of equals the first one."""
+    found = found.sort_values(["minutes", "score"], ascending=[True, False], kind="stable")
+    return found[~(found["score"] <= found["score"].cummax().shift())]
 
 
 def _dev_sample(frames: Frames) -> str:

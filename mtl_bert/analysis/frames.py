@@ -71,15 +71,17 @@ class Frames:
 
         def named(found: pd.DataFrame) -> pd.DataFrame:
             found = found[found["run"].isin(names.index)]
-            own = {k: found["run"].astype(str).map(names[k]).astype(runs[k].dtype) for k in names}
-            return found.assign(**own)
+            own = found["run"].astype(str)
+            return found.assign(**{
+                key: own.map(names[key]).astype(runs[key].dtype) for key in ("setting", "method")
+            })  # fmt: skip
 
-        chosen = {name: named(getattr(self, name)) for name in PER_RUN}
+        chosen: dict[str, Any] = {name: named(getattr(self, name)) for name in PER_RUN}
         # Read again, the same runs may have another letter.
         own = self.runs[self.runs["run"].isin(names.index)][["run", "setting"]].astype(str)
         letters = dict(zip(own["setting"], own["run"].map(names["setting"]), strict=True))
-        settings = self.settings["setting"].astype(str).map(letters)
-        settings = self.settings.assign(setting=settings).dropna(subset="setting")
+        now = self.settings["setting"].astype(str).map(letters)
+        settings = self.settings.assign(setting=now).dropna(subset="setting")
         return replace(self, runs=runs, settings=settings, **chosen)
 
     def of(self, setting: str) -> tuple["Frames", pd.Series]:
@@ -108,7 +110,7 @@ class Frames:
             with suppress(UnusableError):
                 found = self.answers(row["run"], row["task"])
                 off = (found["label"] - found["prediction"]).abs()
-                parts.append(found.assign(**row, error=off))
+                parts.append(found.assign(error=off, **{str(k): v for k, v in row.items()}))
         whole = pd.concat(parts, ignore_index=True)[columns.names("predictions")]
         return whole.astype(dict.fromkeys((*KEYS[:3], "task"), "category"))
 
@@ -172,25 +174,30 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
         for frame, row in rows:
             records[frame].append((len(runs), *row))
         runs[name if name not in runs else f"{name} ({len(runs)})"] = run
-    methods = {name: run.method for name, run in runs.items()}
-    called = _method_names(methods.values())
+    called = _method_names(run.method for run in runs.values())
     # The setting with most runs comes first.
     counts = Counter(run.setting for run in runs.values())
     letters = {
         key: chr(65 + n) if n < 26 else str(n + 1)
         for n, key in enumerate(sorted(counts, key=lambda key: (-counts[key], key)))
     }
+    own = {
+        "run": (list(runs), list(runs)),
+        "setting": ([letters[run.setting] for run in runs.values()], list(letters.values())),
+        "method": ([called[run.method] for run in runs.values()], list(called.values())),
+    }
     keys = pd.DataFrame({
-        "run": pd.Categorical(list(runs), list(runs)),
-        "setting": pd.Categorical([letters[r.setting] for r in runs.values()], letters.values()),
-        "method": pd.Categorical([called[m] for m in methods.values()], called.values()),
+        **{key: pd.Categorical(*each) for key, each in own.items()},
         "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
     })  # fmt: skip
-    made = {name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)}
+    made: dict[str, Any] = {
+        name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)
+    }
     by_time = made["runs"].sort_values("finished", kind="stable")
     made["runs"]["superseded"] = by_time.duplicated([*KEYS[1:], "epochs"], keep="last")
     settings = columns.frame("settings", records["settings"], keys[["setting"]])
     settings = _completed(settings, made["runs"])
+    methods = {name: run.method for name, run in runs.items()}
     return Frames(settings=settings, methods=methods, warnings=tuple(warnings), **made)
 
 
@@ -254,19 +261,19 @@ class _Run:
 
     def _phase(self, p: PhaseRecord) -> Iterator[tuple[str, Row]]:
         """What a phase says of itself, its tasks and its pairs of tasks."""
-        c, met = p.conflicts, p.conflicts and p.conflicts.pairs
-        joint = (c.several, c.conflicting, c.removed) if c and met else (0, None, None)
+        c = p.conflicts
+        joint = (c.several, c.conflicting, c.removed) if c and c.pairs else (0, None, None)
         yield "phases", (p.examples, p.seconds, p.steps, *joint)
         for task in self.tasks if c else ():
             if c and (i := c.tasks.get(task)) and i.steps:
-                means = (i.norm, i.share, i.before, i.after)
-                yield "influences", (task, i.steps, c.steps, joint[0], *means)
+                steps = (i.steps, c.steps, joint[0])
+                yield "influences", (task, *steps, i.norm, i.share, i.before, i.after)
         for part, pairs in (({WHOLE: c.pairs} if c else {}) | p.layers).items():
             for a, b in combinations(self.tasks, 2):  # in this order, whatever the run had
                 pair = pairs.get(f"{a}/{b}") or pairs.get(f"{b}/{a}")
                 if pair and pair.steps:
-                    means = (pair.steps, pair.conflicting, pair.cosine)
-                    yield "conflicts", (part, f"{a}/{b}", *means)
+                    met = (pair.steps, pair.conflicting, pair.cosine)
+                    yield "conflicts", (part, f"{a}/{b}", *met)
 
     def _used(self, utilisation: Mapping[str, Any], task: str) -> Row:
         """The columns train, examples, unique, fraction, repeats and effective_epochs."""
@@ -390,26 +397,27 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         usual = trained.loc[trained["setting"] == setting, "epochs"].mode()
         found.loc[place, "main_epochs"] = 1 if usual.empty else usual.max()
         found.loc[place, "runs"] = (counting["setting"] == setting).sum()
-    lead = ["data.name", "encoder"]
     flat = pd.DataFrame([
-        {key: str(value) for key, value in each.items() if value is not None}
+        {str(key): str(value) for key, value in each.items() if value is not None}
         for words, tasks in zip(found["words"], found["tasks"], strict=True)
         for each in pd.json_normalize(words | {"tasks": ", ".join(tasks)}).to_dict("records")
-    ], columns=None if len(found) else lead)  # fmt: skip
+    ])  # fmt: skip
     # What repeats another says nothing new, as optimizer.lr after lr.
-    last = {key: key.rpartition(".")[2] for key in flat}
-    flat = flat[[k for k in flat if last[k] == k or not flat[k].equals(flat.get(last[k]))]]
-    for place, row in flat.iterrows():
-        same = flat[(flat[lead] == row[lead]).all(axis=1)]
-        apart = row[same.nunique(dropna=False) > 1].dropna()
-        sizes = apart.index.str.startswith("sizes.")  # they mostly follow from the rest
-        apart = apart[~sizes if (~sizes).any() else sizes]
-        words = [f"{key.removeprefix('sizes.')}={value}" for key, value in apart.items()]
-        found.loc[place, "title"] = ", ".join([*row[lead], *words])
-        found.loc[place, "slug"] = (
-            f"{found['setting'][place].lower()}-{file_name(row['data.name'])}"
-        )
-    return found
+    last = {key: str(key).rpartition(".")[2] for key in flat}
+    flat = flat[
+        [k for k in flat if last[k] == k or not flat[k].equals(flat.get(last[k], flat["encoder"]))]
+    ]
+    titles = []
+    for row in flat.to_dict("records"):
+        lead = (row["data.name"], row["encoder"])
+        same = flat[(flat["data.name"] == lead[0]) & (flat["encoder"] == lead[1])]
+        apart = [str(k) for k in flat if same[k].nunique(dropna=False) > 1 and pd.notna(row[k])]
+        # Sizes mostly follow from the rest.
+        apart = [key for key in apart if not key.startswith("sizes.")] or apart
+        titles.append(", ".join([*lead, *(f"{k.removeprefix('sizes.')}={row[k]}" for k in apart)]))
+    slugs = [f"{setting.lower()}-{file_name(words['data']['name'])}"
+             for setting, words in zip(found["setting"], found["words"], strict=True)]  # fmt: skip
+    return found.assign(title=pd.Series(titles, dtype=str), slug=pd.Series(slugs, dtype=str))
 
 
 def file_name(text: str) -> str:

@@ -28,7 +28,9 @@ def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
 
 def _ratio(above: Floats, below: Floats, scale: Floats | float = 1.0) -> Floats:
     """The quotient; 0 where the denominator is rounding's (docs/paper.md, 13)."""
-    return np.divide(above, below, np.zeros_like(above), where=below > 1e-13 * scale)
+    defined = below > 1e-13 * scale
+    found: Floats = np.where(defined, above / np.where(defined, below, 1.0), 0.0)
+    return found
 
 
 def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:

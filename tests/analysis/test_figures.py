@@ -135,7 +135,7 @@ def test_methods_may_have_names_of_ones_own(frames: Frames) -> None:
 def test_pareto() -> None:
     rng = np.random.default_rng(0)
     costs, gains = rng.integers(0, 9, 40).tolist(), rng.integers(0, 9, 40).tolist()
-    front = figures.pareto(costs, gains)
+    front = figures.pareto(pd.DataFrame({"minutes": costs, "score": gains})).index.to_list()
     for i in range(40):
         beaten = any(
             costs[j] <= costs[i]
