@@ -404,9 +404,8 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     ])  # fmt: skip
     # What repeats another says nothing new, as optimizer.lr after lr.
     last = {key: str(key).rpartition(".")[2] for key in flat}
-    flat = flat[
-        [k for k in flat if last[k] == k or not flat[k].equals(flat.get(last[k], flat["encoder"]))]
-    ]
+    again = [k for k in flat if k != last[k] in flat and flat[k].equals(flat[last[k]])]
+    flat = flat.drop(columns=again)
     titles = []
     for row in flat.to_dict("records"):
         lead = (row["data.name"], row["encoder"])

@@ -254,10 +254,11 @@ class Comparison:
                 own["minutes"].std(), self.time_ratio(method, base), base, *against,
                 changes[method], "; ".join(sorted(set(own["device"]))),
             ))  # fmt: skip
-        found = self._frame("leaderboard", rows)
+        more: dict[str, Any] = {}
         for task in self.tasks:
             own = self.values[task][self.methods]
-            found[f"{task}.value"], found[f"{task}.value_sd"] = own.mean().array, own.std().array
+            more |= {f"{task}.value": own.mean().array, f"{task}.value_sd": own.std().array}
+        found = pd.concat([self._frame("leaderboard", rows), pd.DataFrame(more)], axis=1)
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def recommend(self) -> str:

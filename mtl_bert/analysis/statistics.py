@@ -29,8 +29,7 @@ def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
 def _ratio(above: Floats, below: Floats, scale: Floats | float = 1.0) -> Floats:
     """The quotient; 0 where the denominator is rounding's (docs/paper.md, 13)."""
     defined = below > 1e-13 * scale
-    found: Floats = np.where(defined, above / np.where(defined, below, 1.0), 0.0)
-    return found
+    return np.asarray(np.where(defined, above / np.where(defined, below, 1.0), 0.0))
 
 
 def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
@@ -57,7 +56,7 @@ def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
         return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group] - mean)
 
     def product(a: Floats, b: Floats) -> Floats:
-        return np.einsum("rn,rn,rn->r", counts, a, b)
+        return np.asarray(np.einsum("rn,rn,rn->r", counts, a, b))
 
     x, found = ranks(labels), []
     for y in map(ranks, predictions):
