@@ -6,9 +6,9 @@ Nothing of this is shown where tasks, metrics or methods are not its own (:func:
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.leaderboard import SCORE, Comparison, Difference
-from mtl_bert.analysis.methods import LOSS, PAPER_SURGERY, Method
+from mtl_bert.analysis.methods import PAPER_SURGERY, Method
 from mtl_bert.analysis.statistics import Floats
 
 LEAST_SEEDS = (1, 2, 3)  # a spread needs more than one
@@ -27,8 +27,7 @@ _OWN = (
     "hydra", "logger",
 )  # fmt: skip
 """Settings that a command for a missing row says itself, or that no number depends on."""
-ROUND_ROBIN = len(paper.SIZES) * min(size.train for size in paper.SIZES.values())
-"""Examples of the paper's round-robin epoch."""
+SIZES = {task: size.train for task, size in paper.SIZES.items()}
 
 
 def run_of(comparison: Comparison, row: paper.PaperRow) -> str | None:
@@ -53,30 +52,19 @@ def papers_minutes(comparison: Comparison, method: str) -> Floats | None:
 
     One for each seed: [S]; None where the examples of a phase are not known.
     """
-    settings, phases = comparison.kinds[method], comparison.frames.phases
+    kind, phases = comparison.kinds[method], comparison.frames.phases
     phases = phases[phases["method"] == method]
-    there = [_papers_examples(settings, phase) for phase in phases["phase"]]
+    # Of annealed and vanilla sampling B is the number of steps, with a batch for every task.
+    each = {"arrp": min(kind.B or 0, max(SIZES.values())), "annealed": len(SIZES) * (kind.B or 0)}
+    drawn = (each | {"vanilla": each["annealed"]}).get(kind.sampler) or None
+    known = {"rr": len(SIZES) * min(SIZES.values())} | {f"full:{t}": n for t, n in SIZES.items()}
+    there = [known.get(phase, None if phase.startswith("full:") else drawn)
+             for phase in phases["phase"]]  # fmt: skip
     if not there or None in there or not (phases["examples"] > 0).all():
         return None
     times = phases["seconds"] * np.array(there, float) / phases["examples"].astype(float)
     found = phases.assign(times=times).groupby("seed").agg({"times": "sum", "epoch": "nunique"})
     return (found["times"] / found["epoch"] / 60).to_numpy(float)
-
-
-def _papers_examples(method: Method, phase: str) -> int | None:
-    """Examples of a phase in an epoch on the paper's data; None where that is not known."""
-    largest = max(size.train for size in paper.SIZES.values())
-    if phase == "rr":
-        return ROUND_ROBIN
-    if phase.startswith("full:"):
-        size = paper.SIZES.get(phase.removeprefix("full:"))
-        return None if size is None else size.train
-    if method.B is None:
-        return None
-    if method.sampler == "arrp":
-        return min(method.B, largest)
-    # B fixes the number of steps, and each of them has a batch for every task.
-    return len(paper.SIZES) * method.B if method.sampler in ("annealed", "vanilla") else None
 
 
 def table(comparison: Comparison, number: int) -> pd.DataFrame:
@@ -90,25 +78,30 @@ def table(comparison: Comparison, number: int) -> pd.DataFrame:
     c, first, rows = comparison, paper.row(number, "rr"), []
     rr = run_of(c, first)
     base = papers_minutes(c, rr) if rr else None
+    whats = [paper.PARAPHRASE] if number == 3 else [*c.tasks, SCORE]
     for row in paper.rows(number):
         method = run_of(c, row)
-        own = c.of(method)["minutes"] if method else pd.Series(dtype=float)
+        minutes = c.of(method)["minutes"] if method else pd.Series(dtype=float)
         full = papers_minutes(c, method) if method else None
-        timed = bool(method and rr and c.same_device(method, rr))
+        timed = method and rr and c.same_device(method, rr)
+        beyond = 0.0
+        if number == 3:
+            beyond = c.of(rr)["minutes"].mean() if timed and rr else np.nan
         found: dict[str, Any] = {
-            "experiment": row.experiment, "row": row.label, "method": method, "seeds": len(own),
-            "notes": row.footnotes, "command": None if method else command(c, row),
+            "experiment": row.experiment, "row": row.label, "method": method,
+            "seeds": len(minutes), "notes": row.footnotes,
+            "command": None if method else command(c, row),
         }  # fmt: skip
-        for what in [paper.PARAPHRASE] if number == 3 else [*c.tasks, SCORE]:
-            values = c.values[what][method] if method else own
+        for what in whats:
+            values = c.values[what][method] if method else pd.Series(dtype=float)
             printed = row.score if what == SCORE else row.tasks.get(what)
             found |= {f"{what}.printed": printed, what: values.mean(), f"{what}_sd": values.std()}
-        minutes = own.mean()
-        if number == 3:
-            minutes = minutes - c.of(rr)["minutes"].mean() if timed and rr else np.nan
-        ratio = np.nan if full is None or base is None or not timed else full.mean() / base.mean()
+        ratio = np.nan
+        if timed and full is not None and base is not None:
+            ratio = full.mean() / base.mean()
         rows.append(found | {
-            "minutes.printed": row.minutes, "minutes": minutes, "minutes_sd": own.std(),
+            "minutes.printed": row.minutes, "minutes": minutes.mean() - beyond,
+            "minutes_sd": minutes.std(),
             "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
             "minutes_ratio": c.time_ratio(method, rr) if method and rr else np.nan,
             "papers_ratio": ratio,
@@ -161,141 +154,49 @@ def command(comparison: Comparison, row: paper.PaperRow | None) -> str:
 
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+CLAIMS = tomllib.loads(Path(__file__).with_name("claims.toml").read_text("utf-8"))["claim"]
+Contrast = tuple[str, str, str]  # a method, the one that is subtracted, and the task or score
 
 
 class ImpossibleError(Exception):
     """Why a claim cannot be judged."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a claim rests on.
-
-    Attributes:
-        contrasts: differences that the claim names, each in words.
-        judge: signs of the contrasts (1 and -1 significant, 0 not) -> supported?, contradicted?
-        note: what else is to be said, such as times.
-    """
-
-    contrasts: Sequence[tuple[str, Difference]]
-    judge: Callable[[Sequence[int]], tuple[bool, bool]]
-    note: str = ""
-
-
-def _rows(c: Comparison, *names: tuple[int, str]) -> list[str]:
-    """Our methods of rows of the paper.
-
-    Raises:
-        ImpossibleError: nobody has run some of them.
-    """
-    rows = [paper.row(number, name) for number, name in names]
-    found = [run_of(c, row) for row in rows]
-    if missing := [row.label for row, method in zip(rows, found, strict=True) if method is None]:
-        raise ImpossibleError(f"no run of {'; '.join(missing)}")
-    return [method for method in found if method is not None]
+def _rows(c: Comparison, about: Mapping[str, Any]) -> list[Contrast]:
+    """Contrasts of rows that a claim names, as ``table/experiment``."""
+    found = []
+    for pair in about["rows"]:
+        rows = [paper.row(int(name[0]), name[2:]) for name in pair]
+        methods = [run_of(c, row) for row in rows]
+        missing = [row.label for row, m in zip(rows, methods, strict=True) if m is None]
+        if missing and not (about.get("where_run") and methods[0]):
+            raise ImpossibleError(f"no run of {'; '.join(missing)}")
+        if not missing:
+            found.append((str(methods[0]), str(methods[1]), about.get("what", SCORE)))
+    if not found:
+        raise ImpossibleError("no run of the rows that it names")
+    return found
 
 
-def _higher(c: Comparison, *pairs: tuple[str, str]) -> Evidence:
-    """Each first row of Table 2 against its second."""
-    methods = [_rows(c, (2, a), (2, b)) for a, b in pairs]
-    found = [(f"{a} minus {b}", c.difference(a, b)) for a, b in methods]
-    return Evidence(found, lambda signs: (min(signs) > 0, min(signs) < 0))
-
-
-def annealed_over_vanilla(c: Comparison) -> Evidence:
-    """Annealed against vanilla, at both B."""
-    return _higher(c, *((f"annealed_{B}", f"vanilla_{B}") for B in (56_000, 16_000)))
-
-
-def surgery_over_full(c: Comparison) -> Evidence:
-    """Round-robin against full finetuning."""
-    return _higher(c, ("rr", "full"))
-
-
-def close_and_faster(c: Comparison) -> Evidence:
-    """ARRP close to annealed sampling, in less time."""
-    arrp, annealed = _rows(c, (4, "arrp_f0_lambda01_100000"), (4, "annealed_56000"))
-    found = c.difference(arrp, annealed)
-    fast, slow = _minutes(c, arrp, annealed)
-    close = min(found.seeds.interval.low, found.examples.low) > -c.margin
-    far = max(found.seeds.interval.high, found.examples.high) < -c.margin
-    note = f"{annealed} takes {write('time_ratio', slow / fast)} times the minutes of {arrp}."
-    contrast = [(f"{arrp} minus {annealed}", found)]
-    return Evidence(contrast, lambda signs: (close, far or slow <= fast), note)
-
-
-def _minutes(c: Comparison, *methods: str) -> list[float]:
-    """Minutes of an epoch at the paper's sizes: means over seeds.
-
-    Raises:
-        ImpossibleError: they are not known, or cannot be compared.
-    """
-    found = [papers_minutes(c, method) for method in methods]
-    if any(each is None or not each.mean() > 0 for each in found):
-        raise ImpossibleError("the time that it would take at the paper's sizes is not known")
-    if not c.same_device(*methods):
-        raise ImpossibleError("times on different devices")
-    return [float(each.mean()) for each in found if each is not None]
-
-
-def freezing_no_help(c: Comparison) -> Evidence:
-    """F=1 against round-robin."""
-    rr, *others = _rows(c, (4, "rr"), (4, "arrp_f1_lambda1"), (4, "arrp_f1_lambda05"))
-    found = [(f"{method} minus {rr}", c.difference(method, rr)) for method in others]
-    small = all(max(d.seeds.interval.high, d.examples.high) < c.margin for _, d in found)
-    large = [d.mean >= c.margin for _, d in found]
-    return Evidence(
-        found, lambda signs: (small, any(s > 0 and x for s, x in zip(signs, large, strict=True)))
-    )
-
-
-def more_b_less_lambda(c: Comparison) -> Evidence:
-    """The best λ of each B."""
+def _best_lambdas(c: Comparison) -> tuple[list[Contrast], bool]:
+    """The best λ of each B against every other, and whether it falls as B grows."""
     by_b: dict[int, dict[str, float]] = {}
     for method in c.trained:
         own = c.kinds[method]
-        plain = ("arrp", (), LOSS, "", PAPER_SURGERY)
-        if (own.sampler, own.frozen, own.lambda_on, own.rest, own.surgery) == plain and own.B:
+        if own.B and replace(own, B=None, B_scale=1.0, lambda_=None) == Method("arrp"):
             by_b.setdefault(own.B, {})[method] = own.lambda_ or 0.0
-    several = {B: methods for B, methods in sorted(by_b.items()) if len(methods) > 1}
+    several = [methods for _, methods in sorted(by_b.items()) if len(methods) > 1]
     if len(several) < 2:
         raise ImpossibleError("it takes two λ at each of two B")
     mean = c.values[SCORE].mean()
-    best = {B: max(methods, key=lambda m: mean[m]) for B, methods in several.items()}
-    found = [
-        (f"{best[B]} minus {other}", c.difference(best[B], other))
-        for B, methods in several.items() for other in methods if other != best[B]
-    ]  # fmt: skip
-    lambdas = [several[B][best[B]] for B in several]
-    falls = all(later < earlier for earlier, later in pairwise(lambdas))
-    return Evidence(found, lambda signs: (min(signs) > 0 and falls, min(signs) > 0 and not falls))
+    best = [max(methods, key=lambda m: mean[m]) for methods in several]
+    falls = all(b < a for a, b in pairwise(own[m] for own, m in zip(several, best, strict=True)))
+    pairs = zip(best, several, strict=True)
+    return [(m, other, SCORE) for m, own in pairs for other in own if other != m], falls
 
 
-def cheap_but_weak(c: Comparison) -> Evidence:
-    """Round-robin: time and paraphrase against the other methods of Table 2."""
-    (rr,) = _rows(c, (2, "rr"))
-    rows = [row for row in paper.rows(2) if row.recipe.sampler in ("annealed", "vanilla")]
-    others = [method for row in rows if (method := run_of(c, row)) is not None]
-    if not others:
-        raise ImpossibleError("no other method of Table 2")
-    found = [(f"{rr} minus {m}, {paper.PARAPHRASE}", c.difference(rr, m, paper.PARAPHRASE))
-             for m in others]  # fmt: skip
-    timed = [method for method in others if c.same_device(rr, method)]
-    elsewhere = [method for method in others if method not in timed]
-    own, *theirs = _minutes(c, rr, *(timed or others))
-    ratios = [own / minutes for minutes in theirs]
-    ends = " to ".join(write("time_ratio", end) for end in (min(ratios), max(ratios)))
-    known = f" (not known of {' and '.join(elsewhere)}: another device)" if elsewhere else ""
-    cheap = max(ratios) < 1
-    return Evidence(
-        found,
-        lambda signs: (cheap and not elsewhere and max(signs) < 0, not cheap or max(signs) > 0),
-        f"{rr} takes {ends} of their minutes{known}.",
-    )
-
-
-def paraphrase_for_others(c: Comparison) -> Evidence:
-    """The largest B against the smallest, where nothing else differs."""
+def _ends_of_b(c: Comparison) -> list[Contrast]:
+    """The largest B against the smallest where nothing else differs: paraphrase, then the rest."""
     families: dict[Method, dict[int, str]] = {}
     for method in c.trained:
         own = c.kinds[method]
@@ -305,23 +206,48 @@ def paraphrase_for_others(c: Comparison) -> Evidence:
     if not ends:
         raise ImpossibleError("no two methods that differ in B only")
     whats = sorted(c.tasks, key=lambda task: task != paper.PARAPHRASE)
-    found = [(f"{a} minus {b}, {t}", c.difference(a, b, t)) for a, b in ends for t in whats]
-
-    def judge(signs: Sequence[int]) -> tuple[bool, bool]:
-        each = [signs[n : n + len(whats)] for n in range(0, len(signs), len(whats))]
-        traded = all(gain > 0 and min(others) < 0 for gain, *others in each)
-        return traded, any(
-            gain < 0 or (max(others) > 0 and min(others) >= 0) for gain, *others in each
-        )
-
-    return Evidence(found, judge)
+    return [(a, b, what) for a, b in ends for what in whats]
 
 
-_TEXTS = tomllib.loads(Path(__file__).with_name("claims.toml").read_text("utf-8"))
-_RULES = (
-    annealed_over_vanilla, close_and_faster, freezing_no_help, more_b_less_lambda,
-    surgery_over_full, cheap_but_weak, paraphrase_for_others,
-)  # fmt: skip
+def _times(c: Comparison, contrasts: Sequence[Contrast]) -> tuple[bool | None, str]:
+    """Whether the first method takes less time than each other, and a sentence about that.
+
+    None where it does as far as that is known, and others ran on another device.
+    """
+    first, others = contrasts[0][0], [minus for _, minus, _ in contrasts]
+    timed = [method for method in others if c.same_device(first, method)]
+    minutes = [papers_minutes(c, method) for method in (first, *(timed or others))]
+    if any(each is None or not each.mean() > 0 for each in minutes):
+        raise ImpossibleError("the time that it would take at the paper's sizes is not known")
+    if not timed:
+        raise ImpossibleError("times on different devices")
+    own, *theirs = (float(np.mean(each)) for each in minutes if each is not None)
+    ratios = sorted({min(own / each for each in theirs), max(own / each for each in theirs)})
+    whose = "their" if len(others) > 1 else f"{others[0]}'s"
+    elsewhere = " and ".join(method for method in others if method not in timed)
+    known = f" (not known of {elsewhere}: another device)" if elsewhere else ""
+    ends = " to ".join(write("time_ratio", ratio) for ratio in ratios)
+    faster = None if elsewhere and ratios[-1] < 1 else ratios[-1] < 1
+    return faster, f"{first} takes {ends} of {whose} minutes{known}."
+
+
+def _outcome(
+    kind: str, signs: Sequence[int], differences: Sequence[Difference], margin: float
+) -> tuple[bool, bool]:
+    """Whether the differences of two methods are as claimed, and whether they speak against it."""
+    d, sign, others = differences[0], signs[0], signs[1:] or [0]
+    low, high = (
+        min(d.seeds.interval.low, d.examples.low),
+        max(d.seeds.interval.high, d.examples.high),
+    )
+    return {
+        "higher": (sign > 0, sign < 0),
+        "lower": (sign < 0, sign > 0),
+        "close": (low > -margin, high < -margin),
+        "no_gain": (high < margin, sign > 0 and d.mean >= margin),
+        "best": (sign > 0, False),
+        "traded": (sign > 0 > min(others), sign < 0 or (max(others) > 0 <= min(others))),
+    }[kind]
 
 
 def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -332,25 +258,37 @@ def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
             why"), note, printed (the paper's evidence), rule.
         evidence: the frame ``differences``, with the claim's number and the contrast in words.
     """
-    rows, tables = [], [comparison.table([], named=True).assign(claim=[], contrast=[])]
-    synthetic = "synthetic" in dict(comparison.about["badges"])
-    for number, rule in enumerate(_RULES, start=1):
-        texts, note = _TEXTS[rule.__name__], ""
+    c, rows = comparison, []
+    tables = [c.table([], named=True).assign(claim=[], contrast=[])]
+    synthetic = "synthetic" in dict(c.about["badges"])
+    for number, about in enumerate(CLAIMS, start=1):
+        kind, falls, note = about["kind"], True, ""
+        faster: bool | None = True
         try:
-            found = rule(comparison)
-            note, differences = found.note, [d for _, d in found.contrasts]
-            table = comparison.table(differences, named=True)
-            tables.append(
-                table.assign(claim=number, contrast=[name for name, _ in found.contrasts])
-            )
-            if unknown := [d.unknown for d in differences if d.unknown]:
+            if kind == "best":
+                contrasts, falls = _best_lambdas(c)
+            else:
+                contrasts = _ends_of_b(c) if kind == "traded" else _rows(c, about)
+            if about.get("faster"):
+                faster, note = _times(c, contrasts)
+            found = [c.difference(*contrast) for contrast in contrasts]
+            words = [f"{d.method} minus {d.minus}" + (f", {d.what}" if d.what != SCORE else "")
+                     for d in found]  # fmt: skip
+            table = c.table(found, named=True).assign(claim=number, contrast=words)
+            tables.append(table)
+            if unknown := [d.unknown for d in found if d.unknown]:
                 raise ImpossibleError(unknown[0])
-            signs = [d.sign(p) for d, p in zip(differences, table["p_holm"], strict=True)]
-            supported, contradicted = found.judge(signs)
-            verdict = CONTRADICTED if contradicted else SUPPORTED if supported else UNDECIDED
+            judged = [(d, d.sign(p)) for d, p in zip(found, table["p_holm"], strict=True)]
+            outcomes = []
+            for _, pair in groupby(judged, key=lambda each: each[0][:2]):
+                each, signs = zip(*pair, strict=True)
+                outcomes.append(_outcome(kind, signs, each, c.margin))
+            so, against = all(yes for yes, _ in outcomes), any(no for _, no in outcomes)
+            against = against or faster is False or (so and not falls)
+            verdict = CONTRADICTED if against else SUPPORTED if so and faster else UNDECIDED
         except ImpossibleError as error:
             verdict = f"cannot be judged: {error}"
         verdict += " (about made-up text, not about the paper's data)" if synthetic else ""
-        rows.append({"claim": number, "text": texts["text"], "verdict": verdict, "note": note,
-                     "printed": texts["evidence"], "rule": texts["rule"]})  # fmt: skip
+        rows.append({"claim": number, "text": about["text"], "verdict": verdict, "note": note,
+                     "printed": about["evidence"], "rule": about["rule"]})  # fmt: skip
     return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)

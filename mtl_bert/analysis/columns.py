@@ -19,16 +19,9 @@ KEYS = ("run", "setting", "method", "seed")
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column: its name and type for pandas, and what readers see of it.
 
-    Attributes:
-        name: as pandas knows it.
-        dtype: of its values.
-        form: a format specification for its numbers; nothing for words.
-        unit: of its numbers.
-        title: its heading for readers.
-        frames: that have it.
-        about: what it holds, in a sentence.
+    ``form`` is the format specification of its numbers, and nothing for words; ``frames`` have it.
     """
 
     name: str
@@ -47,15 +40,11 @@ class Column:
             return "yes" if value else "no"
         if not self.form:
             return str(value)
-        number = self._number(value, self.form).replace("-", MINUS)
+        whole = self.form == SHORT and abs(value) >= 999.5
+        number = format(value, ",.0f" if whole else self.form).replace("-", MINUS)
         if deviation is None or pd.isna(deviation):
             return number
-        spread = self._number(deviation, self.form.removeprefix("+"))
-        return f"{number.removesuffix('%')} ± {spread}"
-
-    @staticmethod
-    def _number(value: float, form: str) -> str:
-        return format(value, ",.0f" if form == SHORT and abs(value) >= 999.5 else form)
+        return f"{number.removesuffix('%')} ± {self.write(deviation).removeprefix('+')}"
 
 
 FRAMES = {
@@ -84,9 +73,7 @@ with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") 
 def column(name: str, **changes: str) -> Column:
     """A column's declaration; of ``TASK.value`` or another with a task before it, the task's.
 
-    Args:
-        name: the column's.
-        changes: of its title or form, for a table where it stands for something narrower.
+    ``changes`` are of its title or form, for a table where it stands for something narrower.
     """
     task, _, last = name.rpartition(".")
     found = COLUMNS.get(name) or replace(COLUMNS[last], name=name, title=task)
@@ -127,8 +114,8 @@ def reference() -> str:
     lines = ["# Frames", "", "What `mtl_bert.analysis` makes of runs, as pandas frames; "
              "`mtl-bert report DIR --to csv` (or `parquet`) writes them."]  # fmt: skip
     for name, about in FRAMES.items():
-        lines += ["", f"## {name}", "", about, "", "| column | type | unit | what it is |"]
-        own = (c for c in COLUMNS.values() if name in c.frames)
-        lines += ["|---|---|---|---|"]
-        lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |" for c in own]
+        lines += ["", f"## {name}", "", about, "", "| column | type | unit | what it is |",
+                  "|---|---|---|---|"]  # fmt: skip
+        lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |"
+                  for c in map(COLUMNS.__getitem__, names(name))]  # fmt: skip
     return "\n".join(lines)

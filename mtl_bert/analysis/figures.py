@@ -2,15 +2,14 @@
 
     analysis.figure.tradeoff("runs").save("tradeoff.svg")
 
-A function takes directories, frames or some rows of ``runs``, and the letter of a setting. Those
-about the course of training draw means over the runs given. A method has the same colour and shape
-in every chart of the same runs; dots are seeds. Where there is nothing to draw, there is None.
+A function takes directories, frames or some rows of ``runs``, and the letter of a setting. A method
+has the same colour and shape in every chart of the same runs; dots are seeds, and everything
+answers the pointer. Where there is nothing to draw, there is None.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -25,21 +24,33 @@ from mtl_bert.analysis.methods import NAMES, UPDATE
 from mtl_bert.analysis.statistics import whole
 
 COLOURS = {
-    "rr": "#0072B2", "annealed": "#E69F00", "vanilla": "#009E73", "arrp": "#D55E00",
-    "full": "#CC79A7", "single": "#56B4E9", "random": "#8A8A8A",
+    "rr": (202, 100, 35), "annealed": (41, 100, 45), "vanilla": (164, 100, 31),
+    "arrp": (26, 100, 42), "full": (327, 45, 64), "single": (202, 77, 63), "random": (0, 0, 54),
 }  # fmt: skip
-"""Okabe and Ito's, which the colour-blind can tell apart."""
-OTHER = "#A08A00"  # a darker yellow: Okabe and Ito's own is lost on white
+"""Hue, saturation and lightness: Okabe and Ito's, which the colour-blind can tell apart."""
+DARK_YELLOW = (52, 100, 31)  # of other samplers: Okabe and Ito's own yellow is lost on white
+OTHER = "#A08A00"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", OTHER, "#5B5B5B")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right",
           "triangle-left")  # fmt: skip
 GREY = "#888888"
 WIDTH, HEIGHT = 420, 270  # pixels
 FEW = 12  # tasks or pairs that a chart can show
-LIMITS = (0.5, 1.0, 2.0)  # of the distance between true and predicted values; not the paper's
-_MANY = 3_000  # points that a chart should not hold one by one
+FARTHEST = {"d ≤ 0.5": 0.5, "0.5 < d ≤ 1": 1.0, "1 < d ≤ 2": 2.0, "d > 2": np.inf}
+"""Groups of distances between true and predicted values, and their ends; not the paper's."""
+MANY = 3_000  # points that a chart should not hold one by one
+HALF = "unrelated gradients are in conflict in about half of the steps"
+CONFIG = {
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal",
+             "gridColor": "#e6e6e6", "labelLimit": 320},
+    "legend": {"labelFontSize": 11, "titleFontSize": 12, "labelLimit": 320, "symbolLimit": 60,
+               "symbolOpacity": 1},
+    "title": {"fontSize": 14, "subtitleFontSize": 11, "offset": 12},
+    "view": {"strokeOpacity": 0},
+}  # fmt: skip
 Looks = Mapping[str, tuple[str, str]]  # series -> colour and shape
-Panels = Mapping[str, tuple[str, str]]  # panel -> its axis' title, the column whose form it has
+EMPTY: dict[str, tuple[str, str]] = {}
+Titles = Mapping[str, tuple[str, str]]  # what is drawn -> its title, and the column with its form
 
 
 def _chart(frame: pd.DataFrame) -> Any:
@@ -55,15 +66,7 @@ def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
     about = [*frames.runs["data"].unique(), *frames.runs["encoder"].unique(), *flags]
     below = [" · ".join(about), *filter(None, notes)]
     heading = alt.TitleParams(title, subtitle=below, anchor="start", subtitleColor=GREY)
-    return (
-        chart.properties(title=heading, background="transparent")
-        .configure_axis(labelFontSize=11, titleFontSize=12, titleFontWeight="normal",
-                        gridColor="#e6e6e6", labelLimit=320)
-        .configure_legend(labelFontSize=11, titleFontSize=12, labelLimit=320, symbolLimit=60,
-                          symbolOpacity=1)
-        .configure_title(fontSize=14, subtitleFontSize=11, offset=12)
-        .configure_view(strokeOpacity=0)
-    )  # fmt: skip
+    return chart.properties(title=heading, background="transparent", config=CONFIG)
 
 
 def _head(text: str) -> alt.TitleParams:
@@ -71,33 +74,32 @@ def _head(text: str) -> alt.TitleParams:
     return alt.TitleParams(text, fontSize=12, fontWeight="normal", anchor="middle")
 
 
-def looks(frames: Frames) -> dict[str, tuple[str, str]]:
-    """Method -> colour and shape, for all charts of the same runs."""
-    return _looks(pd.Categorical(frames.runs["method"]).categories)
-
-
-def _looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """A hue for each sampler, a shade and a shape for each of its variants."""
-    families: dict[str, list[str]] = {}
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A hue for each sampler, a shade from dark to light and a shape for each of its variants."""
+    families: dict[tuple[int, int, int], list[str]] = {}
+    names = pd.Categorical(names).categories if isinstance(names, pd.Series) else names
     for name in names:
-        known = [sampler for sampler, lead in NAMES.items() if name.startswith(lead)]
-        families.setdefault(known[0] if known else "", []).append(name)
+        known = [colour for key, colour in COLOURS.items() if name.startswith(NAMES[key])]
+        families.setdefault(known[0] if known else DARK_YELLOW, []).append(name)
     return {
-        name: (_shade(COLOURS.get(sampler, OTHER), (n + 0.5) / len(members)), _shape(n))
-        for sampler, members in families.items()
+        name: (f"hsl({hue}, {full}%, {min(80, light * (0.55 + 0.9 * place)):.0f}%)", SHAPES[n % 8])
+        for (hue, full, light), members in families.items()
         for n, name in enumerate(members)
+        for place in ((n + 0.5) / len(members),)
     }
 
 
-def _shade(colour: str, place: float) -> str:
-    """The colour, darker where the place is below a half, lighter where it is above."""
-    target, share = (0, 0.9 * (0.5 - place)) if place < 0.5 else (255, place - 0.5)
-    parts = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
-    return "#" + "".join(f"{round(part + share * (target - part)):02x}" for part in parts)
+def _form(name: str) -> str:
+    """A column's form in d3's words, whose g writes zeros at the end."""
+    return column(name).form.replace("g", "~r")
 
 
-def _shape(place: int) -> str:
-    return SHAPES[place % len(SHAPES)]
+def _tips(titles: Titles) -> list[alt.Tooltip]:
+    """What the pointer shows of numbers, and of words, which have no form."""
+    return [
+        alt.Tooltip(f"{field}:Q", title=title, format=_form(form)) if form
+        else alt.Tooltip(f"{field}:N", title=title) for field, (title, form) in titles.items()
+    ]  # fmt: skip
 
 
 def _marks(styles: Looks, shown: Iterable[str], title: str) -> tuple[alt.Color, alt.Shape]:
@@ -108,107 +110,94 @@ def _marks(styles: Looks, shown: Iterable[str], title: str) -> tuple[alt.Color, 
     return alt.Color(scale=scales[0], **kind), alt.Shape(scale=scales[1], **kind)
 
 
-def _x(field: str, values: pd.Series, title: str, *, log: bool = False) -> alt.X:
+def _x(field: str, values: pd.Series, title: str, *, log: bool) -> alt.X:
     """The axis below: ticks at the values where they are few."""
     ticks = sorted(map(float, values.unique()))
-    own: dict[str, Any] = {"values": ticks, "format": ",~r", "labelOverlap": True}
-    if len(ticks) > FEW and log:  # d3 draws a line for every digit, and writes at few of them
-        powers = range(int(np.floor(np.log10(ticks[0]))), int(np.ceil(np.log10(ticks[-1]))) + 1)
-        digits = (1, 2, 5) if ticks[-1] > 10 * ticks[0] else (1, 1.5, 2, 3, 4, 5, 7)
-        own["values"] = [float(f"{digit}e{power}") for power in powers for digit in digits]
-    elif len(ticks) > FEW:
-        own = {"tickCount": 6}
+    few: dict[str, Any] = {"values": ticks} if len(ticks) <= FEW else {"tickCount": 6}
     kind: dict[str, Any] = {"type": "log"} if log else {"zero": False}
-    scale = alt.Scale(nice=False, padding=10, **kind)
-    name = title + (" (log scale)" if log else "")
-    return alt.X(f"{field}:Q", title=name, axis=alt.Axis(**own), scale=scale)
-
-
-def _tips(**fields: str) -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{name}:N", title=title) for name, title in fields.items()]
-
-
-def _texts(form: str, means: Iterable[Any], deviations: Iterable[Any] | None = None) -> list[str]:
-    """Numbers as readers see them."""
-    if deviations is None:
-        return [write(form, mean) for mean in means]
-    return [write(form, m, sd) for m, sd in zip(means, deviations, strict=True)]
+    return alt.X(
+        f"{field}:Q", title=title + (" (log scale)" if log else ""),
+        axis=alt.Axis(labelOverlap=True, format=",~r", **few),
+        scale=alt.Scale(nice=False, padding=10, **kind),
+    )  # fmt: skip
 
 
 def _lines(
-    points: pd.DataFrame, styles: Looks, panels: Panels, x_title: str, title: str, *,
-    log: bool = False,
+    frames: Frames, points: pd.DataFrame, styles: Looks, panels: Titles, x: tuple[str, str],
+    legend: str, heading: str, *notes: str, log: bool = False,
 ) -> Any:  # fmt: skip
     """Lines through means, with the repetitions as dots, in a panel for each measure.
 
-    Args:
-        points: rows of panel, series, x, y; several of the same x are repetitions.
-        styles: of the series, in the legend's order.
-        panels: those that may be shown.
-        x_title: of the axis below.
-        title: of the legend.
-        log: whether that axis is logarithmic.
+    ``points`` has rows of panel, series, x and y; several of the same x are repetitions. ``x`` is
+    the title of the axis below, and the column whose form it has.
     """
     points = points.dropna(subset="y").astype({"x": float})
-    panels = {name: each for name, each in panels.items() if (points["panel"] == name).any()}
-    colour, shape = _marks(styles, points["series"], title)
+    parts = {name: own for name in panels if len(own := points[points["panel"] == name])}
+    colour, shape = _marks(styles, points["series"], legend)
     chosen = alt.selection_point(fields=["series"], bind="legend")
     faded = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.1))
-    several, charts = len(panels) > 1, []
-    size = {"width": WIDTH * (0.62 if several else 1), "height": HEIGHT * (0.7 if several else 1)}
-    for panel, (y_title, form) in panels.items():
-        own = points[points["panel"] == panel]
-        own = own.assign(shown=_texts(form, own["y"]))
-        groups = own.groupby(["series", "x"], sort=False)["y"]
-        means = groups.agg(["mean", "std", "size"]).reset_index().sort_values("x")
-        means["shown"] = _texts(form, means["mean"], means["std"])
-        means["at"] = [f"{x:,.6g}" for x in means["x"]]
-        percent = alt.Axis(format="%") if column(form).form.endswith("%") else alt.Axis()
-        x = _x("x", own["x"], x_title, log=log)
-        y = alt.Y("mean:Q", title=y_title, scale=alt.Scale(zero=False), axis=percent)
-        tips = _tips(series=title, at=x_title, shown=y_title, size="n")
-        base = _chart(means).encode(x=x, y=y, color=colour, opacity=faded, tooltip=tips)
-        dots = _chart(own[groups.transform("size") > 1]).mark_point(size=16, filled=True)
+    scale, charts = (1, 1) if len(parts) == 1 else (0.62, 0.7), []
+    for name, own in parts.items():
+        title, form = panels[name]
+        percent = alt.Axis(format="%") if _form(form).endswith("%") else alt.Axis()
+        y = alt.Y("mean(y):Q", title=title, scale=alt.Scale(zero=False), axis=percent)
+        same = own.groupby(["series", "x"])["y"]
+        spread = zip(same.transform("mean"), same.transform("std"), strict=True)
+        own = own.assign(mean=[write(form, *each) for each in spread])
+        about = {"series": (legend, ""), "x": x}
+        tips = _tips({**about, "mean": (title, ""), "count()": ("n", "n")})
+        base = _chart(own).encode(x=_x("x", own["x"], x[0], log=log), color=colour)
+        means = base.encode(y=y, opacity=faded, tooltip=tips)
+        seeds = base.encode(y="y:Q", tooltip=_tips({**about, "y": ("a seed's", form)}))
         charts.append(alt.layer(
-            base.mark_line(strokeWidth=1.6),
-            dots.encode(x=x, y="y:Q", color=colour, opacity=alt.value(0.5),
-                        tooltip=_tips(series=title, shown="a seed's")),
-            base.mark_point(size=42, filled=True).encode(shape=shape),
-        ).properties(**size))  # fmt: skip
+            means.mark_line(strokeWidth=1.6),
+            seeds.mark_point(size=16, filled=True, opacity=0.5),
+            means.mark_point(size=42, filled=True).encode(shape=shape),
+        ).properties(width=WIDTH * scale[0], height=HEIGHT * scale[1]))  # fmt: skip
     charts[0] = charts[0].add_params(chosen)
-    return alt.concat(*charts, columns=2) if several else charts[0]
+    whole = charts[0] if len(charts) == 1 else alt.concat(*charts, columns=2)
+    return _finished(whole, frames, heading, *notes)
 
 
 def _heat(
     cells: pd.DataFrame, title: str, form: str, scheme: str, ends: tuple[float, float],
-    x_title: str | None = None,
+    more: Titles = EMPTY, x_title: str | None = None,
 ) -> Any:  # fmt: skip
     """A heat map of the fields x, y (in their order) and value, with the numbers written in.
 
-    Args:
-        cells: rows of x, y and value, and perhaps more, which the pointer shows.
-        title: above it.
-        form: the column whose form its numbers have.
-        scheme: Vega's name; of a diverging one the middle is light, of another the low end.
-        ends: the values of the scheme's ends.
-        x_title: of the axis below.
+    ``ends`` are the values at the ends of Vega's ``scheme``, of a diverging one with the dark; the
+    pointer shows ``more``.
     """
-    middle, reach = sum(ends) / 2, abs(ends[1] - ends[0]) / 2
-    far = (cells["value"] - middle).abs() / reach if "red" in scheme else cells["value"] / ends[1]
-    cells = cells.assign(shown=_texts(form, cells["value"]), dark=far > 0.65)
-    more = {"more": "also"} if "more" in cells else {}
+    middle = sum(ends) / 2 if "red" in scheme else min(ends)
+    dark = f"abs(datum.value - {middle}) > {0.65 * max(abs(end - middle) for end in ends)}"
     base = _chart(cells).encode(
         x=alt.X("x:N", title=x_title, sort=None, axis=alt.Axis(labelAngle=-30, ticks=False)),
         y=alt.Y("y:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
-        tooltip=_tips(y="row", x="column", shown=title, **more),
+        tooltip=_tips({"y": ("row", ""), "x": ("column", ""), "value": (title, form), **more}),
     )
     kind: dict[str, Any] = {"scheme": scheme, "domain": sorted(ends), "reverse": ends[0] > ends[1]}
     colour = alt.Color("value:Q", scale=alt.Scale(**kind), legend=None)
-    ink = alt.when("datum.dark").then(alt.value("white")).otherwise(alt.value("#222222"))
-    text = base.mark_text(fontSize=10).encode(text="shown:N", color=ink)
+    ink = alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222"))
+    text = base.mark_text(fontSize=10).encode(
+        text=alt.Text("value:Q", format=_form(form)), color=ink
+    )
     width, height = max(48 * cells["x"].nunique(), 130), max(20 * cells["y"].nunique(), 60)
     chart = alt.layer(base.mark_rect(stroke="white").encode(color=colour), text)
     return chart.properties(title=_head(title), width=width, height=height)
+
+
+def _bars(counts: Mapping[str, int], title: str, height: float) -> Any:
+    """Counts as bars that lie, with their numbers."""
+    scale = alt.Scale(domain=[0, 1.2 * max(1, *counts.values())], nice=False)
+    base = _chart(pd.DataFrame({"name": counts.keys(), "n": counts.values()})).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
+        x=alt.X("n:Q", title="examples", scale=scale, axis=alt.Axis(tickCount=4)),
+        tooltip=_tips({"name": ("what", ""), "n": ("examples", "n")}),
+    )
+    text = base.mark_text(fontSize=10, color=GREY, align="left", dx=4)
+    numbers = text.encode(text=alt.Text("n:Q", format=_form("n")))
+    bars = alt.layer(base.mark_bar(color=SERIES[0]), numbers)
+    return bars.properties(title=_head(title), width=200, height=height)
 
 
 def _few(found: pd.DataFrame, name: str, by: str) -> tuple[pd.DataFrame, str]:
@@ -232,30 +221,30 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     ((device, _),) = Counter(devices.values()).most_common(1)
     shown = [method for method in c.trained if devices[method] == device]
     runs = c.frames.runs[c.frames.runs["method"].isin(shown)]
-    runs = runs.assign(series=runs["method"].astype(str))[["series", "run", "minutes", "score"]]
-    runs = runs.assign(shown=_texts("score", runs["score"]))
+    runs = runs[["run", "minutes", "score"]].assign(series=runs["method"].astype(str))
     groups = runs.groupby("series")[["minutes", "score"]]
     means = groups.mean().join(groups.std().add_suffix("_sd")).assign(n=groups.size())
     means = means.loc[shown].reset_index()
     for name in ("minutes", "score"):
-        mean, sd = means[name], means[f"{name}_sd"]
-        means[f"{name}_text"] = _texts(name, mean, sd)
-        means[f"{name}_low"] = (mean - sd.fillna(0)).clip(mean / 10)
-        means[f"{name}_high"] = mean + sd.fillna(0)
-    log = bool((runs["minutes"] > 0).all())
-    x = _x("minutes", runs["minutes"], "minutes per epoch", log=log)
+        mean, sd = means[name], means[f"{name}_sd"].fillna(0)
+        means[f"{name}_low"], means[f"{name}_high"] = (mean - sd).clip(mean / 10), mean + sd
+    colour, shape = _marks(looks(c.frames.runs["method"]), shown, "method")
+    titles = {"score": ("score", "score"), "minutes": ("minutes per epoch", "minutes")}
+    spread = {f"{name}_sd": (f"± {title}", form) for name, (title, form) in titles.items()}
+    x = _x("minutes", runs["minutes"], "minutes per epoch", log=bool((runs["minutes"] > 0).all()))
     y = alt.Y("score:Q", title="dev score", scale=alt.Scale(zero=False, padding=10))
-    colour, shape = _marks(looks(c.frames), shown, "method")
-    tips = _tips(series="method", score_text="score", minutes_text="minutes per epoch", n="n")
-    base = _chart(means).encode(color=colour, tooltip=tips)
-    front = _chart(means.loc[pareto(means["minutes"].to_list(), means["score"].to_list())])
-    dots = _chart(runs).mark_point(size=16, filled=True, opacity=0.5)
+    tips = _tips({"series": ("method", ""), **titles, **spread, "n": ("n", "n")})
+    base = _chart(means).encode(x=x, y=y, color=colour, tooltip=tips)
+    rules = base.mark_rule(opacity=0.6)
+    front = _chart(pareto(means))
+    steps = front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
+    seeds = _chart(runs).mark_point(size=16, filled=True, opacity=0.5)
     chart = alt.layer(
-        front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY).encode(x=x, y=y),
-        base.mark_rule(opacity=0.6).encode(x=x, y="score_low:Q", y2="score_high:Q"),
-        base.mark_rule(opacity=0.6).encode(x="minutes_low:Q", x2="minutes_high:Q", y=y),
-        dots.encode(x=x, y=y, color=colour, tooltip=_tips(run="run", shown="score")),
-        base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, shape=shape),
+        steps.encode(x=x, y=y),
+        rules.encode(y="score_low:Q", y2="score_high:Q"),
+        rules.encode(x="minutes_low:Q", x2="minutes_high:Q"),
+        seeds.encode(x=x, y=y, color=colour, tooltip=_tips({"run": ("run", ""), **titles})),
+        base.mark_point(size=90, filled=True, opacity=1).encode(shape=shape),
     ).properties(width=WIDTH, height=HEIGHT * 1.2)
     elsewhere = len(c.trained) - len(shown)
     note = f"left out, as they ran on another device: {elsewhere} methods" if elsewhere else ""
@@ -263,13 +252,10 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     return _finished(chart, c.frames, "Score against training time", front_note, note)
 
 
-def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
-    """The places that nothing beats in both, cheapest first; of equals the first one."""
-    front: list[int] = []
-    for place in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
-        if not front or gains[place] > gains[front[-1]]:
-            front.append(place)
-    return front
+def pareto(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows that none beats in minutes and score, the fastest first; of equals the first one."""
+    found = found.sort_values(["minutes", "score"], ascending=[True, False], kind="stable")
+    return found[~(found["score"] <= found["score"].cummax().shift())]
 
 
 def _dev_sample(frames: Frames) -> str:
@@ -290,18 +276,17 @@ def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | N
         "x": scored["epoch"] if by == "epoch" else seen, "y": scored["epoch_score"],
     })  # fmt: skip
     title = "epoch" if by == "epoch" else "training examples seen, repeats included"
-    panels = {SCORE: ("dev score", "score")}
-    chart = _lines(points, looks(c.frames), panels, title, "method", log=by != "epoch")
     heading = "Score over epochs" if by == "epoch" else "Score over examples seen"
-    return _finished(chart, c.frames, heading, _dev_sample(c.frames))
+    return _lines(c.frames, points, looks(c.frames.runs["method"]), {SCORE: ("dev score", "score")},
+                  (title, "n"), "method", heading, _dev_sample(c.frames),
+                  log=by != "epoch")  # fmt: skip
 
 
-def _panels(frames: Frames, *more: str) -> Panels:
+def _panels(frames: Frames) -> Titles:
     """Panels of the score and, where they are few, of each task's metric."""
     rows = frames.scores.drop_duplicates("task")
     tasks = {t: (f"{t}: {m}", "value") for t, m in zip(rows["task"], rows["metric"], strict=True)}
-    lead = {SCORE: ("dev score", "score"), **{name: (name, "worst") for name in more}}
-    return lead | (tasks if len(tasks) <= FEW else {})
+    return {SCORE: ("dev score", "score")} | (tasks if len(tasks) <= FEW else {})
 
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
@@ -309,7 +294,7 @@ def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
     c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:
-        own = c.frames.methods[c.of(method)["run"].iloc[0]]
+        own = c.kinds[method]
         x = own.lambda_ if of == "λ" else own.drawn
         if x is not None:
             curves.setdefault(own.short(of), {})[float(x)] = method
@@ -324,207 +309,55 @@ def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
         for name, found in curves.items() for x, method in found.items()
         for what in panels for y in c.values[what][method].dropna()
     ], columns=["panel", "series", "x", "y"])  # fmt: skip
-    chart = _lines(points, _looks(curves), panels, of, "method", log=of == "B")
-    return _finished(chart, c.frames, f"The effect of {of}")
+    x_axis = (of, "lambda_" if of == "λ" else "drawn")
+    heading = f"The effect of {of}"
+    return _lines(c.frames, points, looks(curves), panels, x_axis, "method", heading,
+                  log=of == "B")  # fmt: skip
 
 
-HALF = "unrelated gradients are in conflict in about half of the steps"
-
-
-def _around_half(shares: pd.Series) -> tuple[float, float]:
-    """Ends of a scale that has the light of its middle there, and red above."""
-    reach = max(0.1, float((shares - 0.5).abs().max()))
-    return 0.5 + reach, 0.5 - reach
-
-
-def _pair_cells(found: pd.DataFrame, rows: str) -> tuple[pd.DataFrame, str]:
-    """Cells of rows by pairs: mean cosine and share in conflict; and a note."""
-    found, note = _few(found, "pair", "conflicting")
-    groups = found.groupby([rows, "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
-    cells = groups.mean().reset_index()
-    return cells.assign(x=cells["pair"], y=cells[rows].astype(str)), note
-
-
-def conflicts(source: Compared, setting: str = "A") -> Any | None:
-    """How often each pair of tasks' gradients point against each other, method by method."""
-    c = compared(source, setting)
-    cells, note = _pair_cells(summaries.pairs(c.frames), "method")
-    if cells.empty:
-        return None
-    cells["more"] = [f"mean cosine {text}" for text in _texts("cosine", cells["cosine"])]
-    cells = cells.assign(value=cells["conflicting"])[["x", "y", "value", "more"]]
-    ends = _around_half(cells["value"])
-    chart = _heat(cells, "steps in conflict", "conflicting", "redblue", ends)
-    return _finished(chart, c.frames, "Conflicts between tasks", HALF, note)
-
-
-def layers(source: Source | Frames) -> Any | None:
-    """Parts of the encoder against pairs of tasks: mean cosine and steps in conflict."""
-    frames = read(source)
-    cells, note = _pair_cells(summaries.pairs(frames, "part"), "part")
-    if cells.empty:
-        return None
-    reach = max(0.05, float(cells["cosine"].abs().max()))  # weaker cosines are near nothing
-    ends = {"cosine": (-reach, reach), "conflicting": _around_half(cells["conflicting"])}
-    charts = []
-    for name, each in ends.items():
-        own = cells[["x", "y"]].assign(value=cells[name])
-        charts.append(_heat(own, column(name).title, name, "redblue", each))
-    chart = alt.hconcat(*charts).resolve_scale(color="independent")
-    return _finished(chart, frames, "Conflicts by part of the encoder", HALF, note)
-
-
-def _over_epochs(
-    frames: Frames, found: pd.DataFrame, series: str, measures: Sequence[str], by: str,
-    *about: str,
-) -> Any | None:  # fmt: skip
-    """Lines of some columns over the epochs; ``about`` is the title and notes."""
-    found, note = _few(found, series, by)
-    if found.empty:
-        return None
-    long = found.rename(columns={series: "series", "epoch": "x"})
-    points = long.melt(["series", "x"], list(measures), "panel", "y")
-    names = long["series"].unique()
-    styles = {name: (SERIES[n % len(SERIES)], _shape(n)) for n, name in enumerate(names)}
-    panels = {name: (column(name).title, name) for name in measures}
-    return _finished(_lines(points, styles, panels, "epoch", series), frames, *about, note)
-
-
-def conflicts_over_epochs(source: Source | Frames) -> Any | None:
-    """Mean cosine and share of steps in conflict of each pair, over all runs given."""
-    frames, both = read(source), ("cosine", "conflicting")
-    found, title = summaries.pairs(frames, "epoch"), "Conflicts over the epochs"
-    return _over_epochs(frames, found, "pair", both, "conflicting", title, HALF)
-
-
-def update_parts(source: Source | Frames) -> Any | None:
-    """Each task in the update of joint steps, over all runs given."""
-    frames, measures = read(source), ("norm", "share", "before", "after")
-    found, title = summaries.influences(frames, "epoch"), "Each task in the update"
-    note = "joint steps only, where the parts add up to 100 %"
-    return _over_epochs(frames, found, "task", measures, "share", title, note)
-
-
-def curves(source: Source | Frames) -> Any | None:
-    """Training loss and dev metric of each task, and the score, over all runs given."""
-    frames = read(source)
-    found = frames.epochs.astype({"task": str})
-    score = found.drop_duplicates(["run", "epoch"])
-    score = score.assign(task=SCORE, value=score["epoch_score"], loss=np.nan)
-    about = ("Losses and dev metrics", _dev_sample(frames))
-    both = pd.concat([found, score])
-    return _over_epochs(frames, both, "task", ("loss", "value"), "value", *about)
-
-
-def answers(source: Source | Frames, run: str, task: str) -> Any:
-    """A run's answers to a dev set: a confusion matrix, or true against predicted values.
-
-    Raises:
-        UnusableError: its predictions are missing or damaged, or of a kind not known here.
-    """
-    frames = read(source)
-    own = frames.only(frames.runs[frames.runs["run"] == run])
-    row = own.scores[own.scores["task"] == task].iloc[0]
-    found = frames.answers(run, task)
-    if row["classes"] is not None:
-        chart = _confusion(found, row["classes"], row["labels"] or {})
-    elif row["scale"] is not None:
-        chart = _scatter(found, row["scale"])
-    else:
-        raise UnusableError(f"{task}: its answers are neither classes nor numbers on a scale")
-    return _finished(chart, own, f"{task}: answers of {run}")
-
-
-def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Shares of each true class (rows) by predicted class; rows without examples are 0.
-
-    Raises:
-        UnusableError: an answer that is no class.
-    """
-    classes = range(len(names))
-    if not found[["label", "prediction"]].isin(classes).to_numpy().all():
-        raise UnusableError("predictions are not among the classes")
-    counts = pd.crosstab(found["label"], found["prediction"])
-    counts = counts.reindex(classes, fill_value=0).reindex(classes, axis=1, fill_value=0)
-    shares = counts.div(counts.sum(axis=1).clip(1), axis=0)
-    return shares.set_axis(list(names)).set_axis(list(names), axis=1)
-
-
-def _bars(names: Sequence[str], counts: Sequence[int], title: str, height: float) -> Any:
-    """Counts as bars that lie, with their numbers."""
-    shown = [write("examples", n) for n in counts]
-    scale = alt.Scale(domain=[0, 1.2 * max(1, *counts)], nice=False)
-    base = _chart(pd.DataFrame({"name": list(names), "n": list(counts), "shown": shown})).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
-        x=alt.X("n:Q", title="examples", scale=scale, axis=alt.Axis(tickCount=4)),
-        tooltip=_tips(name="what", shown="examples"),
-    )
-    text = base.mark_text(fontSize=10, color=GREY, align="left", dx=4).encode(text="shown:N")
-    bars = alt.layer(base.mark_bar(color=SERIES[0]), text)
-    return bars.properties(title=_head(title), width=200, height=height)
-
-
-def _confusion(found: pd.DataFrame, names: Sequence[str], labels: Mapping[str, int]) -> Any:
-    """The paper's Figures 2 and 3: each true class is a row that adds up to 1; training labels."""
-    cells = confusion(found, names).stack().reset_index()
-    cells.columns = pd.Index(["y", "x", "value"])
-    left = _heat(cells, "share of the true class", "share", "blues", (0, 1), "predicted")
-    counts = [labels.get(name, 0) for name in names]
-    return alt.hconcat(left, _bars(names, counts, "training labels", max(20 * len(names), 60)))
-
-
-def distance_groups(distances: pd.Series) -> dict[str, int]:
-    """Examples by how far the prediction lies from the label."""
-    between = [f"{a:g} < d ≤ {b:g}" for a, b in pairwise(LIMITS)]
-    names = [f"d ≤ {LIMITS[0]:g}", *between, f"d > {LIMITS[-1]:g}"]
-    return dict(pd.cut(distances, [-1, *LIMITS, np.inf], labels=names).value_counts(sort=False))
-
-
-def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
-    """The paper's Figure 4: true against predicted values, and how far they lie apart."""
-    r = whole("pearson", found["label"].to_numpy(), found["prediction"].to_numpy()[None])[0]
-    shown = found if len(found) <= _MANY else found.sample(_MANY, random_state=0)
-    shown = shown[["id", "label", "prediction"]].assign(
-        true=_texts("value", shown["label"]), told=_texts("value", shown["prediction"])
-    )
-    x = alt.X("label:Q", title="true", scale=alt.Scale(domain=list(ends)))
-    y = alt.Y("prediction:Q", title="predicted", scale=alt.Scale(zero=False))
-    dots = _chart(shown).mark_point(size=12, filled=True, opacity=0.4, color=SERIES[0])
-    line = _chart(pd.DataFrame({"label": ends, "prediction": ends}))
-    title = f"Pearson r = {write('value', r)}, N = {write('n', len(found))}"
-    title += f" ({_MANY:,} drawn)" if len(shown) < len(found) else ""
-    left = alt.layer(
-        line.mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y),
-        dots.encode(x=x, y=y, tooltip=_tips(id="id", true="true", told="predicted")),
-    ).properties(width=240, height=240, title=_head(title))
-    groups = distance_groups((found["prediction"] - found["label"]).abs())
-    counts = [int(n) for n in groups.values()]
-    return alt.hconcat(left, _bars(list(groups), counts, "distance d = |predicted − true|", 100))
-
-
-def imbalance(source: Source | Frames, series: str | None = None) -> Any | None:
-    """Score and worst task against the ratio of sizes, of settings that differ in it alone.
-
-    Args:
-        source: of the runs.
-        series: of several, the one (``alike`` of the settings); else the first.
-    """
+def imbalance(source: Source | Frames) -> Any | None:
+    """Score and worst task against the ratio of sizes, of settings that differ in it alone."""
     frames = read(source)
     found = summaries.imbalance(frames)
-    found = found[found["series"] == (series or next(iter(found["series"]), ""))]
+    found = found[found["series"] == next(iter(found["series"]), "")]
     if found.empty:
         return None
     own = frames.only(frames.runs[frames.runs["setting"].isin(found["setting"])])
     points = found.drop(columns="series").rename(
         columns={"what": "panel", "method": "series", "ratio": "x", "value": "y"}
     )
-    like = {m.removesuffix(", any B"): m for m in points["series"].unique()}
-    styles = {like[m]: look for m, look in looks(own).items() if m in like}
-    styles |= {m: (OTHER, _shape(n)) for n, m in enumerate(like.values()) if m not in styles}
-    title = "largest training set to each other"
-    panels = _panels(own, summaries.WORST)
-    chart = _lines(points, styles, panels, title, "method", log=True)
-    return _finished(chart, own, "Scores against the imbalance of sizes")
+    panels = _panels(own)
+    panels = {SCORE: panels[SCORE], summaries.WORST: (summaries.WORST, "worst"), **panels}
+    title = ("largest training set to each other", "imbalance")
+    return _lines(own, points, looks(points["series"].unique()), panels, title, "method",
+                  "Scores against the imbalance of sizes", log=True)  # fmt: skip
+
+
+def conflicts(source: Compared, setting: str = "A", by: str = "method") -> Any | None:
+    """How often pairs of tasks' gradients point against each other.
+
+    Args:
+        source: of the runs.
+        setting: its letter.
+        by: ``method``, or ``part`` of the encoder, which also shows the mean cosine.
+    """
+    c = compared(source, setting)
+    found, note = _few(summaries.pairs(c.frames, *({by} - {"method"})), "pair", "conflicting")
+    if found.empty:
+        return None
+    cells = found.groupby([by, "pair"], observed=True, sort=False)[["conflicting", "cosine"]].mean()
+    cells = cells.reset_index().rename(columns={"pair": "x", by: "y"}).astype({"y": str})
+    half = max(0.1, float((cells["conflicting"] - 0.5).abs().max()))
+    reach = max(0.05, float(cells["cosine"].abs().max()))  # weaker cosines are near nothing
+    ends = {"conflicting": (0.5 + half, 0.5 - half), "cosine": (-reach, reach)}
+    charts = [
+        _heat(cells.assign(value=cells[name]), column(name).title, name, "redblue", ends[name],
+              {"cosine": ("mean cosine", "cosine")})
+        for name in (["conflicting"] if by == "method" else ["cosine", "conflicting"])
+    ]  # fmt: skip
+    chart = alt.hconcat(*charts).resolve_scale(color="independent")
+    heading = "Conflicts between tasks" if by == "method" else "Conflicts by part of the encoder"
+    return _finished(chart if len(charts) > 1 else charts[0], c.frames, heading, HALF, note)
 
 
 def usage(source: Compared, setting: str = "A") -> Any | None:
@@ -534,9 +367,74 @@ def usage(source: Compared, setting: str = "A") -> Any | None:
     if found.empty:
         return None
     x, y = ("task", "method") if len(c.tasks) <= FEW else ("method", "task")
-    cells = found.assign(x=found[x].astype(str), y=found[y].astype(str), value=found["fraction"])
-    epochs = _texts("effective_epochs", cells["effective_epochs"])
-    cells["more"] = [f"{each} effective epochs, repeats included" for each in epochs]
-    cells = cells[["x", "y", "value", "more"]]
-    chart = _heat(cells, "of the training set", "fraction", "greens", (0, 1))
+    cells = found[[x, y, "fraction", "effective_epochs"]].astype({x: str, y: str})
+    cells = cells.rename(columns={x: "x", y: "y", "fraction": "value"})
+    more = {"effective_epochs": ("effective epochs, repeats included", "effective_epochs")}
+    chart = _heat(cells, "of the training set", "fraction", "greens", (0, 1), more)
     return _finished(chart, c.frames, "Data seen at least once")
+
+
+def answers(source: Source | Frames, run: str, task: str) -> Any:
+    """A run's answers to a dev set, as in the paper's Figures 2 to 4.
+
+    Of classes a confusion matrix, each true class a row that adds up to 1, and the training labels;
+    of numbers true against predicted values, and how far they lie apart.
+
+    Raises:
+        UnusableError: its predictions are missing or damaged, or of a kind not known here.
+    """
+    frames = read(source)
+    own = frames.only(frames.runs[frames.runs["run"] == run])
+    row = own.scores[own.scores["task"] == task].iloc[0]
+    found, names = frames.answers(run, task), row["classes"]
+    if names is not None:
+        cells = confusion(found, names).stack().reset_index().set_axis(["y", "x", "value"], axis=1)
+        left = _heat(
+            cells, "share of the true class", "share", "blues", (0, 1), x_title="predicted"
+        )
+        counts = {name: (row["labels"] or {}).get(name, 0) for name in names}
+        right = _bars(counts, "training labels", max(20 * len(names), 60))
+    elif row["scale"] is not None:
+        left = _scatter(found, row["scale"])
+        groups = distance_groups((found["prediction"] - found["label"]).abs())
+        right = _bars(groups, "distance d = |predicted − true|", 100)
+    else:
+        raise UnusableError(f"{task}: its answers are neither classes nor numbers on a scale")
+    return _finished(alt.hconcat(left, right), own, f"{task}: answers of {run}")
+
+
+def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Shares of each true class (rows) by predicted class; rows without examples are 0.
+
+    Raises:
+        UnusableError: an answer that is no class.
+    """
+    classes = range(len(names))
+    if not found[["label", "prediction"]].isin(classes).all(axis=None):
+        raise UnusableError("predictions are not among the classes")
+    shares = pd.crosstab(found["label"], found["prediction"], normalize="index")
+    shares = shares.reindex(classes, fill_value=0).reindex(classes, axis=1, fill_value=0)
+    return shares.set_axis(list(names)).set_axis(list(names), axis=1)
+
+
+def distance_groups(distances: pd.Series) -> dict[str, int]:
+    """Examples by how far the prediction lies from the label."""
+    groups = pd.cut(distances, [-1, *FARTHEST.values()], labels=list(FARTHEST))
+    return {str(name): int(n) for name, n in groups.value_counts(sort=False).items()}
+
+
+def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
+    """True against predicted values."""
+    r = whole("pearson", found["label"].to_numpy(), found["prediction"].to_numpy()[None])[0]
+    title = f"Pearson r = {write('value', r)}, N = {write('n', len(found))}"
+    if len(found) > MANY:
+        found, title = found.sample(MANY, random_state=0), f"{title} ({MANY:,} drawn)"
+    shown = found[["id", "label", "prediction"]].set_axis(["id", "x", "y"], axis=1)
+    x = alt.X("x:Q", title="true", scale=alt.Scale(domain=list(ends)))
+    y = alt.Y("y:Q", title="predicted", scale=alt.Scale(zero=False))
+    dots = _chart(shown).mark_point(size=12, filled=True, opacity=0.4, color=SERIES[0])
+    tips = {"id": ("id", ""), "x": ("true", "value"), "y": ("predicted", "value")}
+    dots = dots.encode(x=x, y=y, tooltip=_tips(tips))
+    line = _chart(pd.DataFrame({"x": ends, "y": ends})).mark_line(strokeDash=[4, 3], color=GREY)
+    chart = alt.layer(line.encode(x=x, y=y), dots)
+    return chart.properties(width=240, height=240, title=_head(title))

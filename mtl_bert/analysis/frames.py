@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC
 from itertools import combinations
 from pathlib import Path
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from mtl_bert.analysis import columns, paper
 from mtl_bert.analysis.methods import Method, method_of, setting_of
-from mtl_bert.runs.results import RESULTS, Results, RunFolder
+from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
 from mtl_bert.utils.errors import UserError
 
 MADE_UP = "Made-up text: these numbers say that the program works, never what a method is worth."
@@ -34,9 +34,9 @@ ANOTHER = (
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
 KEYS = list(columns.KEYS)
-Source = str | Path | pd.DataFrame
-Records = dict[str, list[tuple[Any, ...]]]
 PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
+Source = str | Path | pd.DataFrame
+Row = tuple[Any, ...]
 
 
 class UnusableError(ValueError):
@@ -52,7 +52,6 @@ class Frames:
         methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.
-        kept: comparisons that were made of them.
     """
 
     runs: pd.DataFrame
@@ -65,24 +64,25 @@ class Frames:
     methods: Mapping[str, Method]
     warnings: tuple[str, ...] = ()
     texts: bool = True
-    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def only(self, runs: pd.DataFrame) -> "Frames":
         """The same of some rows of ``runs``, with the names that these have there."""
-        own = {key: runs[key].astype(str).to_list() for key in ("run", "setting", "method")}
-        keys = {k: dict(zip(own["run"], own[k], strict=True)) for k in ("setting", "method")}
-        chosen: dict[str, Any] = {}
-        for name in ("settings", *PER_RUN):
-            found = self.runs if name == "settings" else getattr(self, name)
-            found = found[found["run"].isin(list(keys["setting"]))]
-            names = found["run"].astype(str)
-            now = {key: names.map(keys[key]).astype(runs[key].dtype) for key in keys}
-            chosen[name] = found.assign(**now)
-        letters = dict(zip(self.runs.loc[chosen["settings"].index, "setting"].astype(str),
-                           chosen["settings"]["setting"], strict=True))  # fmt: skip
-        settings = self.settings[self.settings["setting"].isin(list(letters))]
-        chosen["settings"] = settings.assign(setting=settings["setting"].astype(str).map(letters))
-        return replace(self, runs=runs, kept={}, **chosen)
+        names = runs[["setting", "method"]].set_axis(runs["run"].astype(str))
+
+        def named(found: pd.DataFrame) -> pd.DataFrame:
+            found = found[found["run"].isin(names.index)]
+            own = found["run"].astype(str)
+            return found.assign(**{
+                key: own.map(names[key]).astype(runs[key].dtype) for key in ("setting", "method")
+            })  # fmt: skip
+
+        chosen: dict[str, Any] = {name: named(getattr(self, name)) for name in PER_RUN}
+        # Read again, the same runs may have another letter.
+        own = self.runs[self.runs["run"].isin(names.index)][["run", "setting"]].astype(str)
+        letters = dict(zip(own["setting"], own["run"].map(names["setting"]), strict=True))
+        now = self.settings["setting"].astype(str).map(letters)
+        settings = self.settings.assign(setting=now).dropna(subset="setting")
+        return replace(self, runs=runs, settings=settings, **chosen)
 
     def of(self, setting: str) -> tuple["Frames", pd.Series]:
         """A setting's runs that count, and its row of ``settings``."""
@@ -106,12 +106,11 @@ class Frames:
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""
         parts = [columns.frame("predictions", [], self.runs[KEYS])]
-        for row in self.scores.to_dict("records"):
+        for row in self.scores[[*KEYS, "task"]].to_dict("records"):
             with suppress(UnusableError):
                 found = self.answers(row["run"], row["task"])
-                keys = {key: row[key] for key in (*KEYS, "task")}
                 off = (found["label"] - found["prediction"]).abs()
-                parts.append(found.assign(**keys, error=off))
+                parts.append(found.assign(error=off, **{str(k): v for k, v in row.items()}))
         whole = pd.concat(parts, ignore_index=True)[columns.names("predictions")]
         return whole.astype(dict.fromkeys((*KEYS[:3], "task"), "category"))
 
@@ -135,6 +134,11 @@ def read(*sources: Source | Frames) -> Frames:
     return _frames(_find([Path(source) for source in sources if isinstance(source, str | Path)]))
 
 
+def of_results(results: Results, directory: Path) -> Frames:
+    """The frames of a run that is under way: its results so far, and its answers in its folder."""
+    return _frames([(directory, directory.name)], results)
+
+
 def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
     """Directories with results, each once, and the names of their runs."""
     found: dict[Path, tuple[Path, str]] = {}
@@ -152,52 +156,56 @@ def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
     return list(found.values())
 
 
-def of_results(results: Results, directory: Path) -> Frames:
-    """The frames of a run that is under way: its results so far, and its answers in its folder."""
-    return _frames([(directory, directory.name)], results)
-
-
 def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -> Frames:
     """The frames of the runs in some directories, which have names."""
     runs: dict[str, _Run] = {}
-    records: Records = {name: [] for name in columns.FRAMES}
+    records: dict[str, list[Row]] = {name: [] for name in columns.FRAMES}
     warnings = []
     for directory, name in places:
         try:
             run = _Run(so_far or RunFolder(directory).read_results(), directory)
-            own = run.records(len(runs))
+            rows = list(run.rows())
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
             warnings.append(
                 f"{directory / RESULTS}: expected the results of a finished run, found something "
-                f"else ({_first(e)}); left out"
+                f"else ({_gist(e)}); left out"
             )
             continue
+        for frame, row in rows:
+            records[frame].append((len(runs), *row))
         runs[name if name not in runs else f"{name} ({len(runs)})"] = run
-        for frame, rows in own.items():
-            records[frame] += rows
-    methods = {name: run.method for name, run in runs.items()}
-    called, letters = _method_names(methods.values()), _letters([r.setting for r in runs.values()])
-    named = {
+    called = _method_names(run.method for run in runs.values())
+    # The setting with most runs comes first.
+    counts = Counter(run.setting for run in runs.values())
+    letters = {
+        key: chr(65 + n) if n < 26 else str(n + 1)
+        for n, key in enumerate(sorted(counts, key=lambda key: (-counts[key], key)))
+    }
+    own = {
         "run": (list(runs), list(runs)),
         "setting": ([letters[run.setting] for run in runs.values()], list(letters.values())),
         "method": ([called[run.method] for run in runs.values()], list(called.values())),
     }
-    keys = pd.DataFrame({key: pd.Categorical(*each) for key, each in named.items()})
-    keys["seed"] = pd.Series([run.results.seed for run in runs.values()], dtype="Int64")
-    names = ("runs", *PER_RUN)
-    made: dict[str, Any] = {name: columns.frame(name, records[name], keys) for name in names}
+    keys = pd.DataFrame({
+        **{key: pd.Categorical(*each) for key, each in own.items()},
+        "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
+    })  # fmt: skip
+    made: dict[str, Any] = {
+        name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)
+    }
     by_time = made["runs"].sort_values("finished", kind="stable")
     made["runs"]["superseded"] = by_time.duplicated([*KEYS[1:], "epochs"], keep="last")
-    made["settings"] = _settings(made["runs"], records, keys)
-    return Frames(**made, methods=methods, warnings=tuple(warnings))
+    settings = columns.frame("settings", records["settings"], keys[["setting"]])
+    settings = _completed(settings, made["runs"])
+    methods = {name: run.method for name, run in runs.items()}
+    return Frames(settings=settings, methods=methods, warnings=tuple(warnings), **made)
 
 
-def _first(error: Exception) -> str:
-    """The gist of an error, in a line."""
+def _gist(error: Exception) -> str:
+    """What an error says, in a line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        return f"{place}: {first['msg']}" if place else first["msg"]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
     text = " ".join(str(error).split())
     return f"no {text}" if isinstance(error, KeyError) else text or type(error).__name__
 
@@ -206,179 +214,163 @@ class _Run:
     """A run while it is taken apart into rows."""
 
     def __init__(self, results: Results, directory: Path) -> None:
-        self.results, self.directory = results, directory
-        config = results.config
-        self.method = method_of(config)
-        self.words = setting_of(results)
+        self.results, self.directory, self.config = results, directory, results.config
+        self.method, self.words = method_of(self.config), setting_of(results)
         self.setting = json.dumps(self.words, sort_keys=True)
-        if other := set(results.tasks) ^ set(config["tasks"]):
+        if other := set(results.tasks) ^ set(self.config["tasks"]):
             raise KeyError(f"tasks.{min(other)}")
-        self.name = self.method.short()
+        self.method.short()  # fails here where its parts are no numbers or words
         self.tasks = tuple(sorted(results.tasks, key=[*paper.TITLES, *results.tasks].index))
-        ranges = {t: config["tasks"][t].get("score", {}) for t in self.tasks}
         self.range = {
-            t: (float(r.get("low", 0)), float(r.get("high", 1))) for t, r in ranges.items()
+            task: (float(own.get("low", 0)), float(own.get("high", 1)))
+            for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
+        }  # fmt: skip
+        self.units = {
+            task: (results.tasks[task].value - low) / (high - low)
+            for task, (low, high) in self.range.items()
         }
+        # Tasks and metrics are the paper's, all of them and no other.
+        self.papers_tasks = {t: s.metric for t, s in results.tasks.items()} == paper.METRICS
+        self.badges = tuple(self._badges())
 
-    def unit(self, task: str, value: float) -> float:
-        low, high = self.range[task]
-        return (value - low) / (high - low)
-
-    def records(self, number: int) -> Records:
-        """Its rows of every frame, each led by the run's number."""
-        found: Records = {
-            "runs": [self._row()],
-            "settings": [self._about()],
-            "scores": [self._score(task) for task in self.tasks],
-            "epochs": list(self._epochs()),
-            "phases": list(self._phases()),
-            "conflicts": list(self._conflicts()),
-            "influences": list(self._influences()),
-        }
-        for row in (row for rows in found.values() for row in rows):
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """Its rows, each with the name of its frame."""
+        for frame, row in self._rows():
             for value in row:
                 if type(value) is int and not -(2**63) <= value < 2**63:
                     raise ValueError(f"{str(value)[:20]}… is no number of anything")
-        return {name: [(number, *row) for row in rows] for name, rows in found.items()}
+            yield frame, row
 
-    def _row(self) -> tuple[Any, ...]:
-        r, m, config = self.results, self.method, self.results.config
-        trainer, data = config["trainer"], config["data"]
-        units = {t: self.unit(t, r.tasks[t].value) for t in self.tasks}
-        worst = min(units, key=units.__getitem__)
-        flags = {flag for flag, _ in self.badges}
-        imbalance = data.get("imbalance")
-        return (
-            m.sampler, m.B, m.B_scale, m.drawn, m.lambda_, m.lambda_on, " ".join(m.frozen),
-            m.surgery, m.rest, int(config["epochs"]), r.score, r.last.score,
-            r.untrained and r.untrained.score, r.best_epoch, r.last_epoch, worst, units[worst],
-            r.minutes_per_epoch, r.device, r.encoder, r.data.name, r.data.synthetic,
-            "partial" in flags, "contaminated" in flags, self.like_the_paper, False, r.commit or "",
-            r.finished.astimezone(UTC), r.overrides,
-            int(trainer["devices"]) * int(trainer["num_nodes"]), int(config["batch_size"]),
-            _whole(config["group_by_length"]), None if imbalance is None else float(imbalance),
-            r.dev_sample, len(r.skipped), r.overflows, r.notes, r.versions, str(self.directory),
-        )  # fmt: skip
-
-    @property
-    def papers_tasks(self) -> bool:
-        """Whether tasks and metrics are the paper's, all of them and no other."""
-        return {t: s.metric for t, s in self.results.tasks.items()} == paper.METRICS
-
-    @property
-    def like_the_paper(self) -> bool:
-        """Whether the paper's numbers are of the same experiment."""
-        r = self.results
-        same_sizes = self.papers_tasks and all(
-            r.data.sizes[t].get("train") == size.train and r.tasks[t].n == size.dev
-            for t, size in paper.SIZES.items()
-        )
-        same_model = r.encoder == paper.ENCODER and r.config["group_by_length"] is None
-        return bool(same_sizes and same_model and not self.badges)
-
-    @property
-    def badges(self) -> list[tuple[str, str]]:
-        """What no reader may overlook: a word for it, and what it is about."""
-        data, config = self.results.data, self.results.config["data"]
-        found = [("synthetic", "made-up text")] if data.synthetic else []
-        partial = []
-        if self.papers_tasks:
-            sizes = {t: (data.sizes[t].get("train", 0), s.train) for t, s in paper.SIZES.items()}
-            dev = {t: (self.results.tasks[t].n, s.dev) for t, s in paper.SIZES.items()}
-            for name, each in (("training", sizes), ("dev", dev)):
-                less = [f"{t} {n:,} of {whole:,}" for t, (n, whole) in each.items() if n < whole]
-                partial += [f"{name} sets: {', '.join(less)}"] if less else []
-        else:
-            cut = {k: config.get(k) for k in ("share", "limit", "dev_limit", "imbalance")}
-            partial = [f"data.{k}={v}" for k, v in cut.items() if v not in (None, 1)]
-        found += [("partial", "; ".join(partial))] if partial else []
-        seen = [f"{task} ({', '.join(sets)})" for task, sets in data.seen.items() if sets]
-        if seen:
-            found.append(("contaminated", f"the encoder was trained before on {', '.join(seen)}"))
-        return found
-
-    def _about(self) -> tuple[Any, ...]:
-        """A setting's row but for title, slug, epochs and runs, which come of all its runs."""
-        words = [f"data={self.results.data.name}"]
-        words += [f"{flag.upper()}: {what}" for flag, what in self.badges]
-        words.append(f"encoder {self.results.encoder}")
-        if (bucket := self.results.config["group_by_length"]) is not None:
-            words.append(f"batches of like length (group_by_length={bucket})")
-        caution = [MADE_UP] if self.results.data.synthetic else []
-        caution += [ANOTHER] if self.papers_tasks and not self.like_the_paper else []
-        alike = json.loads(self.setting)
-        alike["sizes"] = {t: sizes.get("dev") for t, sizes in alike["sizes"].items()}
-        serial = alike["data"].pop("imbalance", None) is not None
-        text = json.dumps(alike, sort_keys=True).encode()
-        series = hashlib.blake2b(text, digest_size=6).hexdigest() if serial else ""
-        return ("", "", "; ".join(words), " ".join(caution), tuple(self.badges), self.papers_tasks,
-                self.tasks, 0, 0, self.words, series)  # fmt: skip
-
-    def _score(self, task: str) -> tuple[Any, ...]:
-        r, own = self.results, self.results.tasks[task]
-        sizes, used = r.data.sizes.get(task, {}), r.utilisation.get(task)
-        head = r.config["tasks"][task].get("head")
-        classes, scale = answer_form(head if isinstance(head, dict) else {})
-        untrained = r.untrained and r.untrained.tasks.get(task)
-        return (
-            task, own.metric, own.value, self.unit(task, own.value), own.n, *self.range[task],
-            untrained and untrained.value, r.last.tasks[task].value, sizes.get("train"),
-            sizes.get("dev"), ", ".join(r.data.seen.get(task, ())), classes, scale,
-            r.data.train_labels.get(task), *_usage(used, sizes.get("train")),
-        )  # fmt: skip
-
-    def _epochs(self) -> Iterator[tuple[Any, ...]]:
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        yield "runs", self._run()
+        yield "settings", self._about()
+        yield from (("scores", self._score(task)) for task in self.tasks)
         seen = 0
         for e in self.results.epochs:
             seen += sum(phase.examples for phase in e.phases)
             for task in self.tasks:
                 score = (e.tasks or {}).get(task)
-                train = self.results.data.sizes.get(task, {}).get("train")
-                yield (
-                    e.epoch, task, score and score.value, score and score.n, train,
-                    *_usage(e.utilisation.get(task), train), e.score, e.losses.get(task), e.seconds,
-                    e.validation_seconds, seen,
+                dev = (score.value, score.n) if score else (None, None)
+                yield "epochs", (
+                    e.epoch, task, *dev, *self._used(e.utilisation, task), e.score,
+                    e.losses.get(task), e.seconds, e.validation_seconds, seen,
                 )  # fmt: skip
-
-    def _phases(self) -> Iterator[tuple[Any, ...]]:
-        for e in self.results.epochs:
             for p in e.phases:
-                c = p.conflicts if p.conflicts and p.conflicts.pairs else None
-                what = (c.several, c.conflicting, c.removed) if c else (0, None, None)
-                yield e.epoch, p.name, p.examples, p.seconds, p.steps, *what
+                for frame, row in self._phase(p):
+                    yield frame, (e.epoch, p.name, *row)
 
-    def _conflicts(self) -> Iterator[tuple[Any, ...]]:
-        """Pairs by the tasks' order, whatever order the run had."""
-        for e in self.results.epochs:
-            for p in e.phases:
-                whole = {WHOLE: p.conflicts.pairs} if p.conflicts else {}
-                for part, pairs in (whole | p.layers).items():
-                    for a, b in combinations(self.tasks, 2):
-                        c = pairs.get(f"{a}/{b}") or pairs.get(f"{b}/{a}")
-                        if c and c.steps:
-                            met = (c.steps, c.conflicting, c.cosine)
-                            yield (e.epoch, p.name, part, f"{a}/{b}", *met)
+    def _phase(self, p: PhaseRecord) -> Iterator[tuple[str, Row]]:
+        """What a phase says of itself, its tasks and its pairs of tasks."""
+        c = p.conflicts
+        joint = (c.several, c.conflicting, c.removed) if c and c.pairs else (0, None, None)
+        yield "phases", (p.examples, p.seconds, p.steps, *joint)
+        for task in self.tasks if c else ():
+            if c and (i := c.tasks.get(task)) and i.steps:
+                steps = (i.steps, c.steps, joint[0])
+                yield "influences", (task, *steps, i.norm, i.share, i.before, i.after)
+        for part, pairs in (({WHOLE: c.pairs} if c else {}) | p.layers).items():
+            for a, b in combinations(self.tasks, 2):  # in this order, whatever the run had
+                pair = pairs.get(f"{a}/{b}") or pairs.get(f"{b}/{a}")
+                if pair and pair.steps:
+                    met = (pair.steps, pair.conflicting, pair.cosine)
+                    yield "conflicts", (part, f"{a}/{b}", *met)
 
-    def _influences(self) -> Iterator[tuple[Any, ...]]:
-        for e in self.results.epochs:
-            for p in e.phases:
-                c = p.conflicts
-                for task in self.tasks if c else ():
-                    if c and (i := c.tasks.get(task)) and i.steps:
-                        steps = (i.steps, c.steps, c.several if c.pairs else 0)
-                        yield (e.epoch, p.name, task, *steps, i.norm, i.share, i.before, i.after)
+    def _used(self, utilisation: Mapping[str, Any], task: str) -> Row:
+        """The columns train, examples, unique, fraction, repeats and effective_epochs."""
+        train = self.results.data.sizes.get(task, {}).get("train")
+        if (used := utilisation.get(task)) is None:
+            return (train, *(None,) * 5)
+        fraction, effective = (n / train if train else None for n in (used.unique, used.examples))
+        repeats = used.examples - used.unique
+        return (train, used.examples, used.unique, fraction, repeats, effective)
 
+    def _run(self) -> Row:
+        r, m, config = self.results, self.method, self.config
+        trainer, imbalance, length = (
+            config["trainer"],
+            config["data"].get("imbalance"),
+            config["group_by_length"],
+        )
+        worst = min(self.units, key=self.units.__getitem__)
+        flags = dict(self.badges)
+        return (
+            m.sampler, m.B, m.B_scale, m.drawn, m.lambda_, m.lambda_on, " ".join(m.frozen),
+            m.surgery, m.rest, int(config["epochs"]), r.score, r.last.score,
+            r.untrained and r.untrained.score, r.best_epoch, r.last_epoch, worst, self.units[worst],
+            r.minutes_per_epoch, r.device, r.encoder, r.data.name, r.data.synthetic,
+            "partial" in flags, "contaminated" in flags, self.like_the_paper, False, r.commit or "",
+            r.finished.astimezone(UTC), r.overrides,
+            int(trainer["devices"]) * int(trainer["num_nodes"]), int(config["batch_size"]),
+            None if length is None else int(length),
+            None if imbalance is None else float(imbalance),
+            r.dev_sample, len(r.skipped), r.overflows, r.notes, r.versions, str(self.directory),
+        )  # fmt: skip
 
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+    @property
+    def like_the_paper(self) -> bool:
+        """Whether the paper's numbers are of the same experiment."""
+        r = self.results
+        return (
+            self.papers_tasks
+            and not self.badges
+            and r.encoder == paper.ENCODER
+            and self.config["group_by_length"] is None
+            and all(
+                (r.data.sizes[t].get("train"), r.tasks[t].n) == (size.train, size.dev)
+                for t, size in paper.SIZES.items()
+            )
+        )
 
+    def _badges(self) -> Iterator[tuple[str, str]]:
+        """What no reader may overlook: a word for it, and what it is about."""
+        r, config = self.results, self.config["data"]
+        if r.data.synthetic:
+            yield "synthetic", "made-up text"
+        cut = {k: config.get(k) for k in ("share", "limit", "dev_limit", "imbalance")}
+        partial = [f"data.{k}={v}" for k, v in cut.items() if v not in (None, 1)]
+        if self.papers_tasks:
+            train = {t: (r.data.sizes[t].get("train", 0), s.train) for t, s in paper.SIZES.items()}
+            dev = {t: (r.tasks[t].n, s.dev) for t, s in paper.SIZES.items()}
+            partial = [
+                f"{name} sets: {', '.join(less)}"
+                for name, sizes in {"training": train, "dev": dev}.items()
+                if (
+                    less := [f"{t} {n:,} of {all_:,}" for t, (n, all_) in sizes.items() if n < all_]
+                )
+            ]
+        if partial:
+            yield "partial", "; ".join(partial)
+        if seen := [f"{task} ({', '.join(sets)})" for task, sets in r.data.seen.items() if sets]:
+            yield "contaminated", f"the encoder was trained before on {', '.join(seen)}"
 
-def _usage(used: Any, train: int | None) -> tuple[Any, ...]:
-    """The columns examples, unique, fraction, repeats and effective_epochs."""
-    if used is None:
-        return (None,) * 5
-    fraction, effective = (n / train if train else None for n in (used.unique, used.examples))
-    return used.examples, used.unique, fraction, used.examples - used.unique, effective
+    def _about(self) -> Row:
+        """A setting's row; what comes of all its runs is filled in by :func:`_completed`."""
+        r, length = self.results, self.config["group_by_length"]
+        about = [f"data={r.data.name}", *(f"{flag.upper()}: {why}" for flag, why in self.badges),
+                 f"encoder {r.encoder}"]  # fmt: skip
+        if length is not None:
+            about.append(f"batches of like length (group_by_length={length})")
+        caution = [MADE_UP] if r.data.synthetic else []
+        caution += [ANOTHER] if self.papers_tasks and not self.like_the_paper else []
+        alike = json.loads(self.setting)
+        alike["sizes"] = {task: sizes.get("dev") for task, sizes in alike["sizes"].items()}
+        serial = alike["data"].pop("imbalance", None) is not None
+        text = json.dumps(alike, sort_keys=True).encode()
+        series = hashlib.blake2b(text, digest_size=6).hexdigest() if serial else ""
+        return ("", "", "; ".join(about), " ".join(caution), self.badges, self.papers_tasks,
+                self.tasks, 0, 0, self.words, series)  # fmt: skip
+
+    def _score(self, task: str) -> Row:
+        r, own, config = self.results, self.results.tasks[task], self.config["tasks"][task]
+        head, untrained = config.get("head"), r.untrained and r.untrained.tasks.get(task)
+        train, *used = self._used(r.utilisation, task)
+        return (
+            task, own.metric, own.value, self.units[task], own.n, *self.range[task],
+            untrained and untrained.value, r.last.tasks[task].value, train,
+            r.data.sizes.get(task, {}).get("dev"), ", ".join(r.data.seen.get(task, ())),
+            *answer_form(head if isinstance(head, dict) else {}), r.data.train_labels.get(task),
+            *used,
+        )  # fmt: skip
 
 
 def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -386,8 +378,7 @@ def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     kind = str(head.get("_target_", "")).rpartition(".")[2]
     if kind in ("MultiClass", "Binary"):
         return tuple(map(str, head.get("names") or ("no", "yes"))), None
-    ends = (float(head["low"]), float(head["high"])) if kind == "Regression" else None
-    return None, ends
+    return None, (float(head["low"]), float(head["high"])) if kind == "Regression" else None
 
 
 def _method_names(methods: Iterable[Method]) -> dict[Method, str]:
@@ -397,49 +388,35 @@ def _method_names(methods: Iterable[Method]) -> dict[Method, str]:
     return {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
 
 
-def _letters(settings: Sequence[str]) -> dict[str, str]:
-    """A letter for each setting; that with most runs comes first."""
-    counts = Counter(settings)
-    ordered = sorted(counts, key=lambda key: (-counts[key], key))
-    return {key: chr(65 + n) if n < 26 else str(n + 1) for n, key in enumerate(ordered)}
-
-
-def _settings(runs: pd.DataFrame, records: Records, keys: pd.DataFrame) -> pd.DataFrame:
-    """A row for each setting, told apart by what they differ in."""
-    found = columns.frame("settings", records["settings"], keys[["setting"]])
-    found = found.drop_duplicates("setting").sort_values("setting").reset_index(drop=True)
+def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each setting, with what comes of all its runs and of the other settings."""
+    found = settings.drop_duplicates("setting").sort_values("setting").reset_index(drop=True)
     counting = runs[~runs["superseded"]]
-    several = counting[(counting["epochs"] > 1) & (counting["last_epoch"] > 0)]
-    for place, row in found.iterrows():
-        own = several.loc[several["setting"] == row["setting"], "epochs"].value_counts()
-        most = [int(epochs) for epochs, count in own.items() if count == own.max()]
-        found.loc[place, "main_epochs"] = max(most, default=1)
-        found.loc[place, "runs"] = int((counting["setting"] == row["setting"]).sum())
-        lead = (row["words"]["data"]["name"], row["words"]["encoder"])
-        same = [w for w in found["words"] if (w["data"]["name"], w["encoder"]) == lead]
+    trained = counting[(counting["epochs"] > 1) & (counting["last_epoch"] > 0)]
+    for place, setting in found["setting"].items():
+        usual = trained.loc[trained["setting"] == setting, "epochs"].mode()
+        found.loc[place, "main_epochs"] = 1 if usual.empty else usual.max()
+        found.loc[place, "runs"] = (counting["setting"] == setting).sum()
+    flat = pd.DataFrame([
+        {str(key): str(value) for key, value in each.items() if value is not None}
+        for words, tasks in zip(found["words"], found["tasks"], strict=True)
+        for each in pd.json_normalize(words | {"tasks": ", ".join(tasks)}).to_dict("records")
+    ])  # fmt: skip
+    # What repeats another says nothing new, as optimizer.lr after lr.
+    last = {key: str(key).rpartition(".")[2] for key in flat}
+    again = [k for k in flat if k != last[k] in flat and flat[k].equals(flat[last[k]])]
+    flat = flat.drop(columns=again)
+    titles = []
+    for row in flat.to_dict("records"):
+        lead = (row["data.name"], row["encoder"])
+        same = flat[(flat["data.name"] == lead[0]) & (flat["encoder"] == lead[1])]
+        apart = [str(k) for k in flat if same[k].nunique(dropna=False) > 1 and pd.notna(row[k])]
         # Sizes mostly follow from the rest.
-        own = {**row["words"], "tasks": ", ".join(row["tasks"])}
-        apart = _differing(own, [{**w, "tasks": ", ".join(w["tasks"])} for w in same])
-        apart = apart or _differing(row["words"]["sizes"], [w["sizes"] for w in same])
-        found.loc[place, "title"] = ", ".join((*lead, *apart))
-        found.loc[place, "slug"] = f"{row['setting'].lower()}-{file_name(lead[0])}"
-    return found
-
-
-def _differing(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the one has and some other has not."""
-    flat = [_flat({k: v for k, v in words.items() if k != "sizes"}) for words in (own, *others)]
-    return [f"{k}={v}" for k, v in flat[0].items() if any(each.get(k) != v for each in flat)]
-
-
-def _flat(tree: Mapping[str, Any]) -> dict[str, str]:
-    """Dotted keys and their values; not again what repeats another, as optimizer.lr does lr."""
-    (flat,) = pd.json_normalize(dict(tree)).to_dict("records")
-    found: dict[str, str] = {}
-    for key, value in flat.items():
-        if value is not None and found.get(str(key).rpartition(".")[2]) != str(value):
-            found[str(key)] = str(value)
-    return found
+        apart = [key for key in apart if not key.startswith("sizes.")] or apart
+        titles.append(", ".join([*lead, *(f"{k.removeprefix('sizes.')}={row[k]}" for k in apart)]))
+    slugs = [f"{setting.lower()}-{file_name(words['data']['name'])}"
+             for setting, words in zip(found["setting"], found["words"], strict=True)]  # fmt: skip
+    return found.assign(title=pd.Series(titles, dtype=str), slug=pd.Series(slugs, dtype=str))
 
 
 def file_name(text: str) -> str:
@@ -447,11 +424,9 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w-]+", "-", text)[:120]
 
 
-_TEXTS, _NUMBERS = ("text", "text2"), ("label", "prediction", "confidence")
-
-
 def _read_answers(path: Path) -> pd.DataFrame:
-    types = dict.fromkeys(("id", *_TEXTS), "str") | dict.fromkeys(_NUMBERS, "float")
+    numbers = ("label", "prediction", "confidence")
+    types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(numbers, "float")
     try:
         with catch_warnings():
             simplefilter("error", pd.errors.ParserWarning)  # rows longer than the heading
@@ -460,8 +435,8 @@ def _read_answers(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UnusableError(f"{path.name} is missing") from error
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UnusableError(f"{path.name} cannot be read ({_first(error)})") from error
-    if absent := {"id", "text", *_NUMBERS} - set(rows):
+        raise UnusableError(f"{path.name} cannot be read ({_gist(error)})") from error
+    if absent := {"id", "text", *numbers} - set(rows):
         raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
     if rows.empty or not np.isfinite(rows["label"]).all():
         raise UnusableError(f"{path.name} has no labels to compare with")

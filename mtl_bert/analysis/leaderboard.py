@@ -18,7 +18,7 @@ from mtl_bert.analysis import columns, statistics
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
 from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.statistics import Floats, Interval, Paired
+from mtl_bert.analysis.statistics import Floats, Interval, Paired, percentiles
 from mtl_bert.utils.errors import UserError
 
 SCORE = "score"
@@ -34,8 +34,7 @@ class Difference(NamedTuple):
     """One method minus another, in the score or a task's metric.
 
     Attributes:
-        method, minus: their names.
-        what: the task, or the score.
+        method, minus, what: their names; the task, or the score.
         mean: over common seeds; of all seeds' means where fewer than two are common.
         seeds: what the common seeds say.
         examples: the 95 % interval over resampled dev examples; NaN where that is not possible.
@@ -60,8 +59,7 @@ class Difference(NamedTuple):
     def sign(self, p: float | None = None) -> int:
         """1 or -1 where it is significantly above or below 0, else 0.
 
-        Args:
-            p: the adjusted p value, where there is a family to adjust for.
+        ``p`` is the adjusted p value, where there is a family to adjust for.
         """
         shown = (self.seeds.p if p is None else p) < ALPHA and not self.unknown
         return self.examples.sign if shown and np.sign(self.mean) == self.examples.sign else 0
@@ -121,17 +119,17 @@ class Comparison:
             UserError: none.
         """
         wanted = name.casefold()
-        for found in (
-            [m for m in self.methods if m.casefold() == wanted],
-            [m for m in self.methods if self.kinds[m].sampler == wanted],
-            [m for m in self.methods if wanted in m.casefold()],
-        ):
-            if found:
-                return found
-        raise UserError(
-            f"method: expected one of {'; '.join(self.methods)}, found {name!r}; "
-            f"write for example {self.methods[0]!r}"
-        )
+        ranks = {
+            m: 0 if m.casefold() == wanted else 1 if self.kinds[m].sampler == wanted else 2
+            for m in self.methods
+            if wanted in m.casefold() or self.kinds[m].sampler == wanted
+        }
+        if not ranks:
+            raise UserError(
+                f"method: expected one of {'; '.join(self.methods)}, found {name!r}; "
+                f"write for example {self.methods[0]!r}"
+            )
+        return [m for m, rank in ranks.items() if rank == min(ranks.values())]
 
     @cached_property
     def values(self) -> dict[str, pd.DataFrame]:
@@ -146,47 +144,44 @@ class Comparison:
         """The same on resampled dev sets: score or task -> method, seed -> [R]."""
         found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
         ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
-        score = {}
-        for key in set.intersection(*map(set, found.values())):
-            units = [
-                (found[t][key] - ends["lowest"][t]) / (ends["highest"][t] - ends["lowest"][t])
-                for t in self.tasks
-            ]
-            score[key] = np.mean(units, axis=0)
-        return found | {SCORE: score}
+        low, size = ends["lowest"], ends["highest"] - ends["lowest"]
+        return found | {
+            SCORE: {
+                key: np.mean([(found[t][key] - low[t]) / size[t] for t in self.tasks], axis=0)
+                for key in set.intersection(*map(set, found.values()))
+            }
+        }
 
     def _resample(self, task: str, stream: int) -> dict[tuple[str, int], Floats]:
         """A task's metric of all methods whose files can be resampled together."""
         scores = self.frames.scores[self.frames.scores["task"] == task]
-        files: dict[tuple[str, int], pd.DataFrame] = {}
-        metric, standard = None, None
+        files: dict[tuple[str, int], Floats] = {}
+        metric, standard = "", pd.DataFrame()
         for method, rows in scores.groupby("method", observed=True):
             own = {}
             try:
                 for row in rows.to_dict("records"):
                     found = self.frames.answers(row["run"], task, texts=False)
-                    standard = found if standard is None else standard
-                    if len(found) < 2 or not found[["id", "label"]].equals(
-                        standard[["id", "label"]]
-                    ):
+                    standard = found[["id", "label"]] if standard.empty else standard
+                    if len(found) < 2 or not found[["id", "label"]].equals(standard):
                         raise UnusableError(f"{row['run']} has another dev set than the others")
-                    recorded = (found["label"].to_numpy(), found["prediction"].to_numpy()[None],
-                                np.array([row["value"]]))  # fmt: skip
-                    known = statistics.recognise(metric or row["metric"], *recorded)
+                    answers = found["prediction"].to_numpy()
+                    known = statistics.recognise(
+                        metric or row["metric"], found["label"].to_numpy(), answers, row["value"]
+                    )
                     metric = metric or known
-                    if known is None or known != metric:
+                    if not known or known != metric:
                         value = f"{row['metric']} of {write('value', row['value'])}"
                         raise UnusableError(f"the file of {row['run']} does not give its {value}")
-                    own[str(method), int(row["seed"])] = found
+                    own[str(method), int(row["seed"])] = answers
             except UnusableError as error:
                 self.excluded.append(f"{method}, {task}: {error}")
             else:
                 files |= own
-        if metric is None or standard is None or not files:
+        if not files:
             return {}
-        predictions = np.stack([found["prediction"] for found in files.values()])
-        drawn = statistics.bootstrap(metric, standard["label"].to_numpy(), predictions, stream)
-        return dict(zip(files, drawn, strict=True))
+        labels, answers = standard["label"].to_numpy(), np.stack(list(files.values()))
+        return dict(zip(files, statistics.bootstrap(metric, labels, answers, stream), strict=True))
 
     def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
         """One method minus another."""
@@ -199,9 +194,8 @@ class Comparison:
             used = self.values[what].index[common if common.any() else ~np.isnan(values)]
             if all((name, seed) in known for seed in used):
                 means.append(np.mean([known[name, seed] for seed in used], axis=0))
-        examples = (Interval(), Interval())
-        if len(means) == 2:
-            examples = statistics.percentiles(means[0] - means[1])
+        both = len(means) == 2
+        examples = percentiles(means[0] - means[1]) if both else (Interval(), Interval())
         return Difference(method, minus, what, mean, seeds, *examples)
 
     def _frame(self, name: str, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
@@ -209,12 +203,7 @@ class Comparison:
         return columns.frame(name, [(0, *row) for row in rows], keys)
 
     def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
-        """The frame ``differences``.
-
-        Args:
-            found: a row for each.
-            named: whether they were named beforehand, and are one family for Holm's adjustment.
-        """
+        """The frame ``differences``; those named beforehand are a family for Holm's adjustment."""
         found = list(found)
         adjusted = statistics.holm([d.seeds.p if named else np.nan for d in found])
         return self._frame("differences", [
@@ -245,43 +234,32 @@ class Comparison:
 
         Also ``TASK.value`` and ``TASK.value_sd`` for each task.
         """
-        base, changes, rows, more = self.baseline(baseline), self.changes(), [], []
+        base, rows, scores = self.baseline(baseline), [], self.frames.scores
         judged = [self.difference(m, base) for m in self.methods if m != base]
         table = self.table(judged, named=True).set_index("method")
         names = ["difference", "low", "high", "p_holm", "examples_low", "examples_high", "verdict"]
-        units = self.frames.scores.pivot_table(
-            index="method", columns="task", values="unit", observed=True
+        units, values = (
+            scores.pivot_table(index="method", columns="task", values=name, observed=True)
+            for name in ("unit", "value")
         )
+        # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
+        single = [m for m in self.trained if self.kinds[m].sampler == "single"]
+        alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
+        changes = (values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False)
         for method, own in self._runs.items():
             against = (*(None,) * 6, "baseline") if method == base else table.loc[method, names]
             rows.append((
                 method, own["score"].mean(), own["score"].std(), len(own),
                 units.loc[method].idxmin(), units.loc[method].min(), own["minutes"].mean(),
                 own["minutes"].std(), self.time_ratio(method, base), base, *against,
-                changes["delta_m"][method], "; ".join(sorted(set(own["device"]))),
+                changes[method], "; ".join(sorted(set(own["device"]))),
             ))  # fmt: skip
-            values = {f"{task}.value": self.values[task][method] for task in self.tasks}
-            more.append({key: v.mean() for key, v in values.items()}
-                        | {f"{key}_sd": v.std() for key, v in values.items()})  # fmt: skip
+        more: dict[str, Any] = {}
+        for task in self.tasks:
+            own = self.values[task][self.methods]
+            more |= {f"{task}.value": own.mean().array, f"{task}.value_sd": own.std().array}
         found = pd.concat([self._frame("leaderboard", rows), pd.DataFrame(more)], axis=1)
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
-
-    def changes(self) -> pd.DataFrame:
-        """How each method treats the tasks, against models of one task each (sampler=single).
-
-        Columns: ``TASK.change`` (of the metric, as a share of the single-task models' mean),
-        ``delta_m`` (Δm, their mean: Maninis et al., CVPR 2019) and ``changed_worst`` (the task with
-        the lowest). They are empty without such a model, or where its metric is not above 0.
-        """
-        single = [m for m in self.trained if self.kinds[m].sampler == "single"]
-        means = pd.DataFrame({task: self.values[task].mean() for task in self.tasks})
-        base = means.reindex([min(single, key=len)] if single else [""]).iloc[0]
-        found = means.loc[self.methods] / base.mask(base <= 0) - 1
-        whole = found.notna().all(axis=1)
-        return found.add_suffix(".change").assign(
-            delta_m=found.mean(axis=1).where(whole),
-            changed_worst=found[whole].idxmin(axis=1).reindex(found.index),
-        )
 
     def recommend(self) -> str:
         """Which method to use, in a sentence that says how sure that is."""
@@ -302,30 +280,25 @@ class Comparison:
         equal = [m for m in (*faster, *others) if said[m] == EQUIVALENT]
         if equal and (equal[0] in faster or not rest):
             # Where the best is the faster one, it is the method to use.
-            use, time = (equal[0], ratio[equal[0]])
-            if use not in faster:
-                use, time = best, 1 / time
-            saved = f"; {use} takes {write('time_ratio', time)} of the time: use {use}"
-            saved = saved if time < WORTH else f"; neither is faster: use {best}"
-            return f"{best} and {equal[0]} are equivalent within {self.margin:g}{saved}."
+            quick = equal[0] in faster
+            use, time = (equal[0], ratio[equal[0]]) if quick else (best, 1 / ratio[equal[0]])
+            saved = f"{use} takes {write('time_ratio', time)} of the time: use {use}"
+            saved = saved if time < WORTH else f"neither is faster: use {best}"
+            return f"{best} and {equal[0]} are equivalent within {self.margin:g}; {saved}."
         if not rest:
             return f"Use {best}: its score is significantly higher than every other method's."
         names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         cheap = next((m for m in faster if m in rest), None)
         also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
-        listed = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
         return f"{lead}, but not significantly higher than {listed}{also}."
 
 
 def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:
-    """The methods of a setting; of the same frames they are compared once."""
+    """The methods of a setting, if they are not compared already."""
     if isinstance(source, Comparison):
         return source
-    frames, key = read(source), (setting, margin)
-    if key not in frames.kept:
-        frames.kept[key] = Comparison(frames, setting, margin=margin)
-    found: Comparison = frames.kept[key]
-    return found
+    return Comparison(source, setting, margin=margin)
 
 
 def compare(
@@ -345,15 +318,3 @@ def compare(
     scores = c.table((c.difference(a, b) for a, b in pairs), named=True)
     tasks = (c.difference(a, b, task) for a, b in pairs for task in c.tasks)
     return pd.concat([scores, c.table(tasks, named=False)], ignore_index=True)
-
-
-def leaderboard(
-    source: Source | Frames, baseline: str | None = None, setting: str = "A", margin: float = MARGIN
-) -> pd.DataFrame:
-    """The frame ``leaderboard`` of a setting, against a baseline."""
-    return compared(source, setting, margin).leaderboard(baseline)
-
-
-def recommend(source: Source | Frames, setting: str = "A", margin: float = MARGIN) -> str:
-    """Which method of a setting to use, in a sentence that says how sure that is."""
-    return compared(source, setting, margin).recommend()

@@ -25,15 +25,10 @@ _PLACES = ("dir", "path")  # where things lie says nothing about what they are
 class Method:
     """Everything that differs between methods; runs that differ in none of it are repetitions.
 
-    Attributes:
-        sampler: its name.
-        B: the paper's B; None is all there are.
-        B_scale: what B is multiplied by to give the examples drawn.
-        lambda_: the penalty λ of samplers that have one.
-        frozen: Θ' as patterns of parameter names.
-        lambda_on: what λ scales; nothing is scaled with λ=1, and then it is the loss.
-        surgery: how gradients are combined, in words; nothing where there is nothing to combine.
-        rest: further settings of the sampler.
+    ``B`` times ``B_scale`` are the examples drawn, without ``B`` all there are. ``lambda_`` is the
+    penalty of samplers that have one, and ``lambda_on`` what it scales; with λ=1 that is nothing,
+    and called the loss. ``frozen`` has patterns of parameter names (Θ'), ``surgery`` is how
+    gradients are combined, in words, and ``rest`` further settings of the sampler.
     """
 
     sampler: str
@@ -67,13 +62,11 @@ class Method:
         if self.drawn is not None and without != "B":
             parts.append(f"B={self.drawn:,}")
         kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
-        more = (
-            f"freeze={kept}" if self.frozen else "",
-            f"λ on the {self.lambda_on}" if self.lambda_on != LOSS else "",
-            "" if self.surgery == PAPER_SURGERY else self.surgery,
-            self.rest,
-        )
-        words = "; ".join(filter(None, more))
+        more = {
+            f"freeze={kept}": self.frozen, f"λ on the {self.lambda_on}": self.lambda_on != LOSS,
+            self.surgery: self.surgery != PAPER_SURGERY, self.rest: True,
+        }  # fmt: skip
+        words = "; ".join(word for word, told in more.items() if word and told)
         return " ".join(parts) + (f" ({words})" if words else "")
 
     @property
@@ -86,6 +79,10 @@ class Method:
 def method_of(config: dict[str, Any]) -> Method:
     """The method of a resolved configuration."""
     sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
+    words = [setting_words(config["surgery"].get(k)) for k in ("method", "scope", "reduction")]
+    rest = {k: v for k, v in sampler.items() if k not in _OWN_FIELDS and v is not None}
+    if not (target := str(sampler.get("_target_", ""))).startswith("mtl_bert.sampling.") and target:
+        rest["_target_"] = target
     return Method(
         sampler=sampler["name"],
         B=None if B is None else index(B),
@@ -93,45 +90,26 @@ def method_of(config: dict[str, Any]) -> Method:
         lambda_=None if lambda_ is None else float(lambda_),
         frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
-        surgery="" if sampler["name"] in WITHOUT_SURGERY else _surgery(config["surgery"]),
-        rest=_rest(sampler),
+        surgery="" if sampler["name"] in WITHOUT_SURGERY else ", ".join(words),
+        rest=", ".join(f"{key}={setting_words(value)}" for key, value in sorted(rest.items())),
     )
-
-
-def _rest(sampler: dict[str, Any]) -> str:
-    """Settings of a sampler that have no place of their own, unless they are as usual."""
-    extra = {
-        key: value for key, value in sampler.items() if key not in _OWN_FIELDS and value is not None
-    }
-    target = str(sampler.get("_target_", ""))
-    if target and not target.startswith("mtl_bert.sampling."):
-        extra["_target_"] = target
-    return ", ".join(f"{key}={setting_words(value)}" for key, value in sorted(extra.items()))
-
-
-def _surgery(node: dict[str, Any]) -> str:
-    return ", ".join(setting_words(node.get(key)) for key in ("method", "scope", "reduction"))
 
 
 def setting_of(results: Results) -> dict[str, Any]:
     """Everything besides the method that could change a run's numbers, by name."""
     config, data = results.config, results.data
-    trainer = config["trainer"]
-    processes = trainer["devices"] * trainer["num_nodes"]
-    given = {key: value for key, value in config["data"].items() if value is not None}
+    trainer, given = config["trainer"], {k: v for k, v in config["data"].items() if v is not None}
+    together = trainer["accumulate_grad_batches"] * trainer["devices"] * trainer["num_nodes"]
+    alike = ("group_by_length", "lr", "optimizer", "scheduler")
+    alike_trainer = ("gradient_clip_val", "precision", "check_val_every_n_epoch")
     return {
         "data": _without(given, _PLACES) | {"name": data.name},
         "sizes": data.sizes,
         "encoder": results.encoder,
         "model": _without(config["model"], _PLACES),
-        "batch_size": config["batch_size"] * trainer["accumulate_grad_batches"] * processes,
-        "group_by_length": config["group_by_length"],
-        "lr": config["lr"],
-        "optimizer": config["optimizer"],
-        "scheduler": config["scheduler"],
-        "gradient_clip_val": trainer["gradient_clip_val"],
-        "precision": trainer["precision"],
-        "check_val_every_n_epoch": trainer["check_val_every_n_epoch"],
+        "batch_size": config["batch_size"] * together,
+        **{key: config[key] for key in alike},
+        **{key: trainer[key] for key in alike_trainer},
         "dev_sample": results.dev_sample,
         "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
     }

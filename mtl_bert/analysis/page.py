@@ -216,8 +216,8 @@ class Study:
              own("note", "times", "")],
             given={"text": text, "verdict": verdicts, "bars": list(bars.values())},
             caption="Evidence: a bar for each difference that the claim names, with its 95 % "
-                    f"interval over seeds; grey: the margin of {margin:g} around 0. They all are "
-                    "one family for Holm's adjustment.",
+                    f"interval over seeds; grey: the margin of {margin:g} around 0. The "
+                    "differences of one claim are a family for Holm's adjustment.",
         )  # fmt: skip
         contrasts = [Cell(row["contrast"]) for row in rows]
         drawn = [Cell(write("difference", row["difference"]), row["difference"],

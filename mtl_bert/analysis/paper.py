@@ -9,6 +9,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mtl_bert.analysis.methods import ALL_BUT_HEAD, PAPER_SURGERY, WITHOUT_SURGERY, Method
 
@@ -19,8 +20,7 @@ METRICS = {SENTIMENT: "accuracy", PARAPHRASE: "accuracy", SIMILARITY: "pearson"}
 EPOCHS = 10
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """A row of Table 1: examples of each split, and per cent used in a round-robin epoch."""
 
     train: int
@@ -41,9 +41,8 @@ class PaperRow:
     """A published row.
 
     Attributes:
-        table: its number.
+        table, label: the table's number, and what it calls the method.
         experiment: our name for it: ``+experiment/tableN=NAME``.
-        label: the method.
         recipe: the method that a run must be of to be this row; all of B is drawn.
         tasks: the printed metrics.
         score: the printed "Dev" of Tables 2 and 4.
@@ -59,8 +58,8 @@ class PaperRow:
     tasks: Mapping[str, float]
     score: float | None
     minutes: float
-    inferred: str = ""
-    notes: tuple[str, ...] = ()
+    inferred: str
+    notes: str
 
     def is_of(self, method: Method) -> bool:
         """Whether a run of that method is this row."""
@@ -69,38 +68,25 @@ class PaperRow:
     @property
     def footnotes(self) -> tuple[str, ...]:
         """Everything that a reader of the row must know."""
-        return (*((self.inferred,) if self.inferred else ()), *self.notes)
+        return tuple(filter(None, (self.inferred, self.notes)))
 
 
-_PRINTED = Path(__file__).with_name("paper.csv")
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def _read(line: Mapping[str, str]) -> PaperRow:
+def _read(line: dict[str, str]) -> PaperRow:
+    numbers = {key: float(value) for key in ("B", "lambda", "score", "minutes", *TITLES)
+               if (value := line[key])}  # fmt: skip
     recipe = Method(
-        line["sampler"],
-        B=int(line["B"]) if line["B"] else None,
-        lambda_=_number(line["lambda"]),
-        frozen=ALL_BUT_HEAD if line["frozen"] == "yes" else (),
+        line["sampler"], int(numbers["B"]) if "B" in numbers else None,
+        lambda_=numbers.get("lambda"), frozen=ALL_BUT_HEAD if line["frozen"] == "yes" else (),
         surgery="" if line["sampler"] in WITHOUT_SURGERY else PAPER_SURGERY,
-    )
+    )  # fmt: skip
     return PaperRow(
-        int(line["table"]),
-        line["experiment"],
-        line["label"],
-        recipe,
-        {task: float(line[task]) for task in TITLES if line[task]},
-        _number(line["score"]),
-        float(line["minutes"]),
-        line["inferred"],
-        (line["notes"],) if line["notes"] else (),
-    )
+        int(line["table"]), line["experiment"], line["label"], recipe,
+        {task: numbers[task] for task in TITLES if task in numbers}, numbers.get("score"),
+        numbers["minutes"], line["inferred"], line["notes"],
+    )  # fmt: skip
 
 
-with _PRINTED.open(encoding="utf-8", newline="") as _file:
+with Path(__file__).with_name("paper.csv").open(encoding="utf-8", newline="") as _file:
     ROWS: tuple[PaperRow, ...] = tuple(map(_read, csv.DictReader(_file)))
 """Every row of Tables 2 to 4, in print's order."""
 

@@ -26,67 +26,63 @@ def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return np.asarray((labels == predictions) @ counts.T / counts.sum(-1))
 
 
-def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Pearson's r; 0 where it is undefined (docs/paper.md, 13)."""
-    n = counts.sum(-1)
-    # Sums of centred numbers keep their digits.
-    x, y = labels - labels.mean(), predictions - predictions.mean(-1, keepdims=True)
-    mean_x, mean_y = x @ counts.T / n, y @ counts.T / n
-    covariance = (x * y) @ counts.T / n - mean_x * mean_y
-    spread = ((x * x) @ counts.T / n - mean_x**2) * ((y * y) @ counts.T / n - mean_y**2)
-    scale = np.abs(labels).max() * np.abs(predictions).max(-1, keepdims=True)
-    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)), scale)
-
-
-def _ratio(above: Floats, below: Floats, scale: Floats | float) -> Floats:
-    """The quotient; 0 where the denominator is rounding's."""
+def _ratio(above: Floats, below: Floats, scale: Floats | float = 1.0) -> Floats:
+    """The quotient; 0 where the denominator is rounding's (docs/paper.md, 13)."""
     defined = below > 1e-13 * scale
     return np.asarray(np.where(defined, above / np.where(defined, below, 1.0), 0.0))
 
 
+def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """Pearson's r; 0 where it is undefined."""
+    weights = counts.T / counts.sum(-1)
+    # Sums of centred numbers keep their digits.
+    x, y = labels - labels.mean(), predictions - predictions.mean(-1, keepdims=True)
+    mean_x, mean_y = x @ weights, y @ weights
+    spread = ((x * x) @ weights - mean_x**2) * ((y * y) @ weights - mean_y**2)
+    scale = np.abs(labels).max() * np.abs(predictions).max(-1, keepdims=True)
+    return _ratio((x * y) @ weights - mean_x * mean_y, np.sqrt(np.maximum(spread, 0)), scale)
+
+
 def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """Pearson's r of the ranks within each resample; ties share their mean rank."""
-    x, n = _ranks(labels, counts), counts.sum(-1)
-    x -= ((n + 1) / 2)[:, None]  # the mean rank
-    x_spread = np.einsum("rn,rn,rn->r", counts, x, x)
-    found = []
-    for each in predictions:
-        y = _ranks(each, counts) - ((n + 1) / 2)[:, None]
-        weighted = counts * y
-        spread = x_spread * np.einsum("rn,rn->r", weighted, y)
-        found.append(_ratio(np.einsum("rn,rn->r", weighted, x), np.sqrt(spread), 1.0))
+
+    def ranks(values: Floats) -> Floats:
+        """Of every example among those of each resample, less the mean rank: [R, N]."""
+        _, group = np.unique(values, return_inverse=True)
+        order = np.argsort(group, kind="stable")
+        starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+        sizes = np.add.reduceat(counts[:, order], starts, axis=1)
+        mean = (counts.sum(-1, keepdims=True) + 1) / 2
+        return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group] - mean)
+
+    def product(a: Floats, b: Floats) -> Floats:
+        return np.asarray(np.einsum("rn,rn,rn->r", counts, a, b))
+
+    x, found = ranks(labels), []
+    for y in map(ranks, predictions):
+        found.append(_ratio(product(x, y), np.sqrt(product(x, x) * product(y, y))))
     return np.array(found)
-
-
-def _ranks(values: Floats, counts: Floats) -> Floats:
-    """Mean rank of every example among those of each resample: [R, N]."""
-    _, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
-    sizes = np.add.reduceat(counts[:, order], starts, axis=1)
-    return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group])
 
 
 def _by_class(labels: Floats, predictions: Floats, counts: Floats) -> tuple[Floats, ...]:
     """Right answers, answers and labels of each class, in rising order: [M, R, C] each."""
     classes = np.union1d(labels, predictions)
-    true = labels[:, None] == classes
-    told = predictions[..., None] == classes
+    true, told = labels[:, None] == classes, predictions[..., None] == classes
     right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
-    return right, told, true[None]
+    return right, told, np.broadcast_to(true, told.shape)
 
 
 def f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """F1 of the highest class, as of two classes the second; 0 where it is undefined."""
-    right, told, true = (each[..., -1] for each in _by_class(labels, predictions, counts))
-    return _ratio(2 * right, told + true, 1.0)
+    right, told, true = _by_class(labels, predictions, counts)
+    return _ratio(2 * right, told + true)[..., -1]
 
 
 def macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """Mean of the F1 of every class that there is."""
     right, told, true = _by_class(labels, predictions, counts)
     there = np.maximum((told + true > 0).sum(-1), 1)
-    return np.asarray(_ratio(2 * right, told + true, 1.0).sum(-1) / there)
+    return np.asarray(_ratio(2 * right, told + true).sum(-1) / there)
 
 
 def mcc(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
@@ -108,27 +104,22 @@ def whole(metric: str, labels: Floats, predictions: Floats) -> Floats:
     return METRICS[metric](labels, predictions, np.ones((1, len(labels))))[:, 0]
 
 
-def recognise(name: str, labels: Floats, predictions: Floats, recorded: Floats) -> str | None:
-    """The metric whose values were recorded; that of the same name is asked first.
+def recognise(name: str, labels: Floats, predictions: Floats, recorded: float) -> str:
+    """The metric that predictions [N] give the recorded value of, or nothing; ``name`` comes first.
 
     A metric may bear any name in a task's settings, so it is known by what it says of the answers.
     """
     for known in sorted(METRICS, key=lambda key: key != name):
-        if np.all(np.abs(whole(known, labels, predictions) - recorded) <= TOLERANCE):
+        if abs(whole(known, labels, predictions[None])[0] - recorded) <= TOLERANCE:
             return known
-    return None
+    return ""
 
 
 def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> Floats:
-    """A metric of M models on R resamples of the same dev set: [M, R].
+    """A metric of M models [M, N] on R resamples of the same dev set: [M, R].
 
-    Every model sees the same resamples, so that rows may be subtracted from each other.
-
-    Args:
-        metric: a name from ``METRICS``.
-        labels: [N].
-        predictions: [M, N].
-        stream: tells tasks apart, whose dev sets are resampled independently.
+    Every model sees the same resamples, so that rows may be subtracted from each other; ``stream``
+    tells tasks apart, whose dev sets are resampled independently.
     """
     rng, n = np.random.default_rng([SEED, stream]), len(labels)
     batch, parts = max(1, _GATHERED // n), []
@@ -167,12 +158,11 @@ class Paired(NamedTuple):
     """What differences say that are paired by seed; NaN where there are too few.
 
     Attributes:
-        n: common seeds.
-        mean: the mean difference.
+        n, mean: common seeds, and their mean difference.
         interval: of the mean, by Student's t.
         p: that the mean is 0, two-sided.
-        p_equivalent: that the mean is farther from 0 than the margin: the larger of two one-sided t
-            tests (TOST).
+        p_equivalent: that it is farther from 0 than the margin: the larger p of two one-sided tests
+            (TOST).
     """
 
     n: int
@@ -184,17 +174,16 @@ class Paired(NamedTuple):
 
 def paired(differences: Floats, margin: float) -> Paired:
     """Judge the mean of differences [S]."""
-    n = len(differences)
-    mean = float(np.mean(differences)) if n else float("nan")
+    n, mean = len(differences), float(np.mean(differences)) if len(differences) else np.nan
     if n < 2:
         return Paired(n, mean)
-    error = float(np.std(differences, ddof=1)) / n**0.5
     if np.ptp(differences) < 1e-12:  # no spread at all: there is no t to speak of
-        within = float(abs(mean) >= margin)
-        return Paired(n, mean, Interval(mean, mean), float(abs(mean) < 1e-12), within)
+        equal, outside = float(abs(mean) < 1e-12), float(abs(mean) >= margin)
+        return Paired(n, mean, Interval(mean, mean), equal, outside)
+    error = float(np.std(differences, ddof=1)) / n**0.5
     half = error * stdtrit(n - 1, (1 + LEVEL) / 2)
     p = 2 * stdtr(n - 1, -abs(mean) / error)
-    outside = max(stdtr(n - 1, (side * mean - margin) / error) for side in (1, -1))
+    outside = stdtr(n - 1, (abs(mean) - margin) / error)  # the nearer margin's is the larger
     return Paired(n, mean, Interval(mean - half, mean + half), float(p), float(outside))
 
 

@@ -4,37 +4,33 @@ Steps are joint where several tasks are in them. Means are over steps, so that a
 counts by its length, and then over seeds.
 """
 
-from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import WHOLE, Frames
-from mtl_bert.analysis.leaderboard import SCORE, compared
-from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.leaderboard import SCORE, Comparison, compared
 from mtl_bert.analysis.statistics import paired
 
 USED = ["examples", "unique", "fraction", "repeats", "effective_epochs"]
 WORST = "worst task"
 
 
-def _over_steps(
-    found: pd.DataFrame, by: Sequence[str], names: Sequence[str], steps: str
-) -> pd.DataFrame:
+def _over_steps(found: pd.DataFrame, by: list[str], names: list[str], steps: str) -> pd.DataFrame:
     """Means of columns over steps, for each value of ``by``; their number is the column steps."""
-    weighted = found[list(names)].mul(found[steps].astype(float), axis=0)
-    groups = weighted.assign(steps=found[steps].astype(float)).groupby(
-        [found[key] for key in by], observed=True
-    )
-    sums = groups.sum().reset_index()
+    weights = found[steps].astype(float)
+    parts = found[by].join(found[names].mul(weights, axis=0)).assign(steps=weights)
+    sums = parts.groupby(by, observed=True).sum().reset_index()
     return sums.assign(**{name: sums[name] / sums["steps"] for name in names})
 
 
 def joint_steps(frames: Frames, *by: str) -> pd.DataFrame:
     """Shares of joint steps in conflict, and what was removed: for each method, seed and ``by``."""
     joint = frames.phases[frames.phases["joint_steps"] > 0]
-    return _over_steps(joint, ("method", "seed", *by), ["conflicting", "removed"], "joint_steps")
+    keys = ["method", "seed", *by]
+    return _over_steps(joint, keys, ["conflicting", "removed"], "joint_steps")
 
 
 def pairs(frames: Frames, *by: str) -> pd.DataFrame:
@@ -42,9 +38,9 @@ def pairs(frames: Frames, *by: str) -> pd.DataFrame:
 
     Of the whole gradient; of each part of the encoder if ``by`` has part.
     """
-    found = frames.conflicts
-    found = found[(found["part"] != WHOLE) if "part" in by else (found["part"] == WHOLE)]
-    return _over_steps(found, ("method", "seed", *by, "pair"), ["cosine", "conflicting"], "steps")
+    found = frames.conflicts[(frames.conflicts["part"] == WHOLE) != ("part" in by)]
+    keys = ["method", "seed", *by, "pair"]
+    return _over_steps(found, keys, ["cosine", "conflicting"], "steps")
 
 
 def influences(frames: Frames, *by: str) -> pd.DataFrame:
@@ -55,24 +51,17 @@ def influences(frames: Frames, *by: str) -> pd.DataFrame:
     """
     keys = ["method", "seed", *by]
     joint = frames.influences[frames.influences["joint_steps"] > 0]
-    found = _over_steps(joint, (*keys, "task"), ["norm", "share", "before", "after"], "steps")
+    found = _over_steps(joint, [*keys, "task"], ["norm", "share", "before", "after"], "steps")
     phases = joint.drop_duplicates(["run", "epoch", "phase"]).groupby(keys, observed=True)
     steps = phases["phase_steps"].sum().astype(float).rename("all").reset_index()
     found = found.merge(steps, on=keys)
     return found.assign(share=found["share"] * found["steps"] / found["all"]).drop(columns="all")
 
 
-def usage(frames: Frames, *by: str) -> pd.DataFrame:
-    """The data that each task saw: means over seeds; over all epochs, or of each one.
-
-    Columns of an epoch end in ``_per_epoch`` where ``by`` has no epoch.
-    """
-    keys = ["method", *by, "task"]
-    if "epoch" in by:
-        return frames.epochs.groupby(keys, observed=True)[USED].mean().reset_index()
-    whole = frames.scores.groupby(keys, observed=True)[USED].mean()
-    each = frames.epochs.groupby(keys, observed=True)[USED].mean()
-    return whole.join(each.add_suffix("_per_epoch")).dropna(subset="examples").reset_index()
+def usage(frames: Frames) -> pd.DataFrame:
+    """The data that each task saw over all epochs: means over seeds."""
+    found = frames.scores.groupby(["method", "task"], observed=True)[USED].mean()
+    return found.dropna(subset="examples").reset_index()
 
 
 def costs(frames: Frames) -> pd.DataFrame:
@@ -80,14 +69,15 @@ def costs(frames: Frames) -> pd.DataFrame:
 
     Means over the seeds that have the phase, and NAME_sd.
     """
-    by, epochs = ["method", "phase"], frames.runs.set_index("run")["last_epoch"].astype(float)
+    by = ["method", "phase"]
     sums = frames.phases.groupby(["run", *by], observed=True)[["examples", "seconds"]].sum()
-    sums = sums[sums["examples"] > 0].astype(float)
-    each = sums.div(epochs.reindex(sums.index.get_level_values("run")).to_numpy(), axis=0)
-    each["seconds_per_1000"] = 1000 * sums["seconds"] / sums["examples"]
-    groups = each.groupby(by, observed=True)
+    sums = sums[sums["examples"] > 0].astype(float).reset_index()
+    per_1000 = 1000 * sums["seconds"] / sums["examples"]
+    epochs = frames.runs.set_index("run")["last_epoch"].reindex(sums["run"]).to_numpy(float)
+    each = sums[by].join(sums[["examples", "seconds"]].div(epochs, axis=0))
+    groups = each.assign(seconds_per_1000=per_1000).groupby(by, observed=True)
     found = groups.mean().join(groups.std().add_suffix("_sd"))
-    return found.assign(seeds=groups["examples"].size()).reset_index()
+    return found.assign(seeds=groups.size()).reset_index()
 
 
 def imbalance(frames: Frames) -> pd.DataFrame:
@@ -98,27 +88,25 @@ def imbalance(frames: Frames) -> pd.DataFrame:
     value.
     """
     names = ["series", "setting", "ratio", "method", "seed", "what", "value"]
-    parts = [pd.DataFrame(columns=names)]
-    for series, rows in frames.settings.groupby("alike"):
-        for letter in rows["setting"] if series and len(rows) > 1 else ():
+    rows: list[tuple[Any, ...]] = []
+    for series, settings in frames.settings.groupby("alike"):
+        for letter in settings["setting"] if series and len(settings) > 1 else ():
             c = compared(frames, letter)
-            along: dict[str, str] = {}
-            for method in sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0):
-                along[_along(c.kinds[method])] = method
-            for name, method in along.items():
-                own = c.of(method).set_index("run")
-                values = own.rename(columns={"worst": WORST, "imbalance": "ratio"})
-                tasks = c.frames.scores[c.frames.scores["method"] == method]
-                tasks = tasks.pivot(index="run", columns="task", values="value")
-                wide = values[["ratio", "seed", SCORE, WORST]].join(tasks)
-                long = wide.melt(["ratio", "seed"], var_name="what")
-                parts.append(long.assign(series=series, setting=letter, method=name)[names])
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+            runs = c.frames.runs
+            worst = runs.pivot(index="seed", columns="method", values="worst")
+            values = {SCORE: c.values[SCORE], WORST: worst} | c.values
+            rows += [
+                (series, letter, runs["imbalance"].iloc[0], name, seed, what, value)
+                for name, method in _along(c).items() for what, wide in values.items()
+                for seed, value in wide[method].dropna().items()
+            ]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
 
 
-def _along(method: Method) -> str:
-    """What a method is called at every ratio."""
-    return method.short("B") + (", any B" if method.B is not None else "")
+def _along(c: Comparison) -> dict[str, str]:
+    """What methods are called at every ratio -> what they are called here."""
+    ordered = sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0)
+    return {c.kinds[m].short("B") + (", any B" if c.kinds[m].B else ""): m for m in ordered}
 
 
 def imbalance_answers(frames: Frames, margin: float) -> list[str]:
@@ -133,20 +121,22 @@ def imbalance_answers(frames: Frames, margin: float) -> list[str]:
         least, most = scores["ratio"].min(), scores["ratio"].max()
         wide = scores.pivot(index="seed", columns=["ratio", "method"], values="value")
         c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
-        own = {_along(c.kinds[m]): m for m in c.trained}
-        arrps = [name for name, method in own.items() if c.kinds[method].sampler == "arrp"]
-        for arrp, other in product(arrps, own.keys() - set(arrps)):
+        own = _along(c)
+        for arrp, other in product(own, own):
+            kinds = [c.kinds[own[name]].sampler == "arrp" for name in (arrp, other)]
+            if kinds != [True, False]:
+                continue
             verdict = c.difference(own[arrp], own[other]).verdict(margin)
             text = f"{arrp} against {other}: {verdict} at {most:g} : 1"
             if all(key in wide for key in product((least, most), (arrp, other))):
-                ends = [wide[ratio][arrp] - wide[ratio][other] for ratio in (least, most)]
-                change = paired((ends[1] - ends[0]).dropna().to_numpy(float), margin)
+                few, many = (wide[ratio][arrp] - wide[ratio][other] for ratio in (least, most))
+                change = paired((many - few).dropna().to_numpy(float), margin)
                 if change.n > 1:
                     low, high = (write("low", end) for end in change.interval)
-                    shown = "significant" if change.interval.sign else "not significant"
                     text += (
                         f"; from {least:g} : 1 the difference changed by "
-                        f"{write('difference', change.mean)} ({low} to {high}, {shown})"
+                        f"{write('difference', change.mean)} ({low} to {high}, "
+                        f"{'' if change.interval.sign else 'not '}significant)"
                     )
             said.append(text)
     return sorted(said)

@@ -28,10 +28,7 @@ DRAWN: dict[str, Callable[[Any], Any]] = {
     "lambda": figures.effect,
     "B": lambda frames: figures.effect(frames, of="B"),
     "conflicts": figures.conflicts,
-    "over epochs": figures.conflicts_over_epochs,
-    "parts": figures.update_parts,
-    "layers": figures.layers,
-    "curves": figures.curves,
+    "layers": lambda frames: figures.conflicts(frames, by="part"),
     "usage": figures.usage,
     "classes": lambda frames: figures.answers(frames, "rr1", "sst"),
     "numbers": lambda frames: figures.answers(frames, "rr1", "sts"),
@@ -60,7 +57,7 @@ def svg(chart: Any) -> str:
 def values(node: Any) -> Iterator[dict[str, Any]]:
     """All rows of data in a specification."""
     if isinstance(node, dict):
-        yield from node.get("data", {}).get("values", ()) if "mark" in node else ()
+        yield from node.get("data", {}).get("values", ())
         for child in node.values():
             yield from values(child)
     if isinstance(node, list):
@@ -100,7 +97,7 @@ def test_a_chart_is_drawn_and_says_what_it_is_about(frames: Frames, name: str) -
 def test_a_method_looks_the_same_everywhere(frames: Frames) -> None:
     found: dict[str, set[tuple[str, str]]] = {}
     for some in (frames, frames.only(frames.runs[frames.runs["method"] != "RR"])):
-        for name, look in figures.looks(some).items():
+        for name, look in figures.looks(some.runs["method"]).items():
             found.setdefault(name, set()).add(look)
     assert all(len(each) == 1 for each in found.values())
     assert len({look for each in found.values() for look in each}) == len(found)
@@ -117,12 +114,15 @@ def test_the_trade_off_compares_times_of_one_device(frames: Frames) -> None:
 
 
 def test_dots_are_seeds_and_lines_go_through_means(frames: Frames) -> None:
-    rows = [row for row in values(figures.progress(frames).to_dict()) if row.get("series") == "RR"]
-    dots = pd.DataFrame([row for row in rows if "y" in row])
-    means = pd.DataFrame([row for row in rows if "mean" in row]).drop_duplicates("x")
-    means = means.set_index("x")["mean"]
-    assert dots.groupby("x")["y"].mean().to_dict() == pytest.approx(means.to_dict())
-    assert len(dots) == 2 * len(means) == 6
+    chart = figures.progress(frames).to_dict()
+    rows = [row for row in values(chart) if row["series"] == "RR"]
+    dots = pd.DataFrame(rows).drop_duplicates(["x", "y"])
+    assert len(dots) == 2 * 3
+    own = frames.epochs[frames.epochs["method"] == "RR"].drop_duplicates(["run", "epoch"])
+    assert sorted(dots["y"]) == sorted(own["epoch_score"])
+    line, seeds, means = chart["layer"]
+    drawn = [layer["encoding"]["y"].get("aggregate") for layer in (line, seeds, means)]
+    assert drawn == ["mean", None, "mean"]
 
 
 def test_methods_may_have_names_of_ones_own(frames: Frames) -> None:
@@ -135,7 +135,7 @@ def test_methods_may_have_names_of_ones_own(frames: Frames) -> None:
 def test_pareto() -> None:
     rng = np.random.default_rng(0)
     costs, gains = rng.integers(0, 9, 40).tolist(), rng.integers(0, 9, 40).tolist()
-    front = figures.pareto(costs, gains)
+    front = figures.pareto(pd.DataFrame({"minutes": costs, "score": gains})).index.to_list()
     for i in range(40):
         beaten = any(
             costs[j] <= costs[i]
@@ -192,7 +192,7 @@ def test_one_epoch_and_many_hostile_tasks(tmp_path: Path) -> None:
     frames = read(tmp_path)
     assert frames.warnings == ()
     assert len(frames.conflicts) == 14 * 13 / 2
-    for name in ("conflicts", "parts", "usage"):
+    for name in ("conflicts", "usage"):
         drawn = svg(DRAWN[name](frames))
         assert "<b>" not in drawn, name
     assert "the 12 of 91 that are highest" in str(figures.conflicts(frames).to_dict()["title"])
@@ -204,7 +204,7 @@ def test_imbalance(tmp_path: Path) -> None:
     drawn = svg(chart)
     assert "worst task" in drawn
     assert "ARRP λ=0.5, any B" in drawn
-    known = figures.looks(frames)
+    known = figures.looks(frames.runs["method"])
     shown = figures.imbalance(frames).to_dict()
     assert known["RR"][0] in json.dumps(shown)
 
