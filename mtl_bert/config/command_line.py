@@ -317,7 +317,8 @@ def _readable(word: str, sweep: bool) -> str:
     if key in INSTEAD:
         raise UserError(f"{key}: expected no value, found {shown(value)}; {INSTEAD[key]}")
     if not override.is_delete():
-        for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+        others = [] if override.is_sweep_override() else [value]  # what a glob matches is there
+        for each in value.list if isinstance(value, ChoiceSweep) else others:
             _check_choice(key, each)
     plain = isinstance(value, dict) and word.startswith(f"{key}=") and not key.startswith("hydra.")
     return f"++{word}" if plain else word  # settings that a place does not have yet are added
