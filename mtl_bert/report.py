@@ -80,6 +80,11 @@ def report(
     from mtl_bert.analysis import publishing
     from mtl_bert.analysis.frames import read
 
+    if publish and to is not None:
+        raise UserError(
+            "--to: expected nothing with --publish, as frames have texts and paths, found "
+            f"{to}; leave it out"
+        )
     out = _place(directories, out, publish=publish)
     frames = read(*directories, *(path for path in run or () if not _below(path, directories)))
     for warning in frames.warnings:

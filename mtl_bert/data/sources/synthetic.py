@@ -11,6 +11,7 @@ from mtl_bert.data.sources.records import Source
 from mtl_bert.data.table import DataError, Table
 from mtl_bert.data.token_cache import Fingerprint, digest
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import first_line
 
 SPLITS = ("train", "dev", "test")
 
@@ -58,7 +59,15 @@ class Synthetic(Source):
         published = size * self.scale if split == "train" else size
         key = zlib.crc32(task.name.encode())
         rng = np.random.default_rng((self.seed, key, SPLITS.index(split)))
-        examples = make(max(1, round(published)), rng)
+        try:
+            examples = make(max(1, round(published)), rng)
+            len(examples)
+        except Exception as error:  # functions are anybody's, and so is what they raise
+            raise DataError(
+                f"task {task.name}: expected a function (count, rng) -> examples as "
+                f"sources.{self.name}.make, found one that fails ({first_line(error)}); mend the "
+                "task's file"
+            ) from error
         wrong = next((w for _, label in examples if (w := task.head.check(label))), None)
         if wrong:
             raise DataError(
