@@ -107,7 +107,8 @@ class Command(TyperCommand):
         parameters: list[Any] = self.params
         for parameter in parameters:
             value = found.get(parameter.name)
-            values = [value] if isinstance(value, str) else value or ()
+            several = value if isinstance(value, list | tuple) else ()  # and a flag is no place
+            values = [value] if isinstance(value, str) else several
             if "" in values and parameter.metavar != "TEXT":  # a place would be where one works
                 raise UserError(
                     f"{_shown(parameter)}: expected {parameter.help.rstrip('.')}, found an empty "

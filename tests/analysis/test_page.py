@@ -159,7 +159,7 @@ def test_mistakes_are_the_worst_first(written: Written) -> None:
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Fifty tasks that are nobody's but the user's, trained for one epoch with one seed each."""
-    root, names = tmp_path_factory.mktemp("theirs"), [f"task-{n:02}" for n in range(50)]
+    root, names = tmp_path_factory.mktemp("theirs"), [f"task_{n:02}" for n in range(50)]
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
             patch.setitem(HEADS, name, {**HEADS["qqp"], "names": ["=no", "yes"]})
