@@ -135,11 +135,13 @@ def test_an_encoder_that_shares_something_between_examples_takes_a_pass_for_each
     assert str(chosen) == "a pass for each task (one would give other gradients with this encoder)"
 
 
-def test_the_choice_and_its_reason() -> None:
+def test_the_choice_and_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     auto, one = TrainerSettings(accelerator="cpu"), TrainerSettings(passes="one")
     packed = make_model("bert", packs=True)
     most = MOST_TOKENS
-    assert passes(TrainerSettings(accelerator="gpu"), make_model("bert"), 10 * most).one
+    with monkeypatch.context() as there:
+        there.setattr("torch.cuda.is_available", lambda: True)
+        assert passes(TrainerSettings(accelerator="gpu"), make_model("bert"), 10 * most).one
     assert passes(auto, packed, most).one
     assert passes(auto, packed, most).chosen
     assert not passes(auto, packed, most + 1).one
