@@ -1,11 +1,14 @@
 """Work in copies of the test's process, which may be killed, or be several of one run."""
 
+import multiprocessing
 import os
 import socket
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+import cloudpickle
 
 
 def in_a_fork(work: Callable[[], object]) -> int:
@@ -16,6 +19,22 @@ def in_a_fork(work: Callable[[], object]) -> int:
     if process == 0:
         os._exit(ended(work))
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def in_a_new_process(work: Callable[[], object]) -> int:
+    """The same in a process that shares no threads with this one: who draws has some, which a fork
+    would lack and wait for."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["mtl_bert.training.run"])
+    process = server.Process(target=_carry_out, args=(cloudpickle.dumps(work),))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _carry_out(work: bytes) -> None:
+    os._exit(ended(cloudpickle.loads(work)))
 
 
 def together(processes: int, work: Callable[[int], object]) -> list[int]:

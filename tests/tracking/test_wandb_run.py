@@ -23,7 +23,7 @@ from mtl_bert.training.build import assemble
 from tests.cli.driving import SMALL, results_in
 from tests.composing import settings_of
 from tests.documented import filled, promised
-from tests.forking import in_a_fork
+from tests.forking import in_a_new_process
 from tests.offline_wandb import Row, config_of, history_of, records_in, summary_of
 
 WANDB = (
@@ -59,7 +59,7 @@ def carry_out(directory: Path, *overrides: str, hook: Callable[[], None] = lambd
         hook()
         running.run(settings_of(*WANDB, *overrides), directory)
 
-    return in_a_fork(work)
+    return in_a_new_process(work)
 
 
 @pytest.fixture(scope="module")
