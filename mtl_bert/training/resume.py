@@ -17,7 +17,10 @@ from mtl_bert.sampling.epoch import Epoch, Phase, Sizes
 from mtl_bert.training.build import Assembly
 
 # Where things lie may change as well: what lies there is compared by itself.
-MAY_CHANGE = (*NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path")
+MAY_CHANGE = (
+    *NO_DIFFERENCE, "data.dir", "data.source.dir", "model.path", "model.source.path",
+    "trainer.passes",  # dropout then draws other masks, as whoever writes it wants
+)  # fmt: skip
 
 MISSING = "nothing"
 
