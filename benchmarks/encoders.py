@@ -1,5 +1,6 @@
 """Encoders of well-known sizes with random weights, and batches of the tasks' usual lengths."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class RandomEncoder:
 
     def encoder(self) -> BertModel:
         """A new encoder."""
-        return BertModel(self.config)
+        return BertModel(copy.deepcopy(self.config))  # packing writes into a model's configuration
 
     def trained_on(self) -> list[str]:
         """Nothing."""
