@@ -21,9 +21,8 @@ from mtl_bert.data.batch import Batch
 
 ATTENTION = "packed"
 
+# Kinds of encoders with absolute positions and full attention, each tried against padding.
 PACKABLE = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
-"""Kinds of encoders with absolute positions and full attention, each tried against padding."""
-
 TOLERANCE = 2e-5  # of outputs around 1, in float32
 SAMPLE = (7, 3, 5)  # tokens of the sequences that an encoder is tried with
 
@@ -41,17 +40,12 @@ def packed_attention(
     scaling: float | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
+    """Attention within each sequence, as transformers calls it: of [1, H, N, D] to [1, N, H, D].
 
     Args:
-        module: the attention layer.
         query, key, value: projections of the tokens, all sequences in one row.
-        attention_mask: not used; transformers passes None.
         packed: the batch, which knows where each token stands in the padded form.
         mask: True at the tokens of the padded form: [S, 1, 1, T].
-        dropout: probability on the attention weights.
-        scaling: factor of the products of queries and keys.
-        rest: arguments of other kinds of attention.
     """
     H, N, D = query.shape[1:]
     S, T = len(mask), packed.max_seqlen
@@ -77,7 +71,7 @@ def pack(encoder: PreTrainedModel) -> bool:
     An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
     its padded ones on a small sample.
     """
-    if not _is_packable(encoder):
+    if getattr(encoder.config, "model_type", None) not in PACKABLE:
         return False
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
@@ -120,7 +114,8 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     mask = batch.mask
     attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
-    if mask.is_cuda and _is_packable(encoder) and encoder.config._attn_implementation == "sdpa":
+    usual = getattr(encoder.config, "model_type", None) in PACKABLE
+    if mask.is_cuda and usual and encoder.config._attn_implementation == "sdpa":
         # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
         padded = mask.numel() > len(batch.input_ids)
         attention_mask = mask[:, None, None] if padded else None
@@ -129,14 +124,8 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
         attention_mask=attention_mask,
         **segments,
     )
-    pooled = getattr(output, "pooler_output", None)
-    if pooled is None:  # an encoder without a pooler: the first token's vector
-        pooled = output.last_hidden_state[:, 0]
-    return torch.as_tensor(pooled)
-
-
-def _is_packable(encoder: PreTrainedModel) -> bool:
-    return getattr(encoder.config, "model_type", None) in PACKABLE
+    pooled = getattr(output, "pooler_output", None)  # none without a pooler: the first token's
+    return torch.as_tensor(output.last_hidden_state[:, 0] if pooled is None else pooled)
 
 
 def _padding(encoder: PreTrainedModel) -> int:
