@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
 from mtl_bert.sampling.epoch import Rows

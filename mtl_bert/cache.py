@@ -1,18 +1,12 @@
 """See or empty the cache of encoded texts: ``mtl-bert cache``, ``mtl-bert cache clear``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import typer
 
 from mtl_bert.utils import console
-
-if TYPE_CHECKING:
-    from mtl_bert.data.token_cache import Cache, Kept
-
-MEBI, GIBI = 2**20, 2**30
 
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.cache")
@@ -27,33 +21,15 @@ def cache(context: typer.Context) -> None:
 
     $MTL_BERT_CACHE says where they lie, trainer.cache_gib how much is kept at most.
     """
-    if context.invoked_subcommand is None:
-        _list(_kept())
-
-
-@app.command(cls=console.Command)
-def clear() -> None:
-    """Remove all of it; what runs have open stays theirs."""
-    kept = _kept()
-    gone = kept.clear()
-    print(f"{kept.place}: removed {_summed(gone)}")
-
-
-def _kept() -> "Cache":
-    from mtl_bert.data.token_cache import Cache, directory
-
-    return Cache(directory(), 0)
-
-
-def _list(kept: "Cache") -> None:
+    if context.invoked_subcommand is not None:
+        return
     from rich.table import Table
 
+    from mtl_bert.data.token_cache import Cache, directory
     from mtl_bert.utils.screen import Screen
 
-    entries = kept.entries()
-    print(f"{kept.place}: {_summed(entries)}")
-    if not entries:
-        return
+    entries = Cache(directory(), 0).entries()
+    print(f"{directory()}: {_summed(entry.size for entry in entries)}")
     table = Table("texts", "rows", "size", "last used")
     for column in table.columns[1:3]:
         column.justify = "right"
@@ -65,16 +41,25 @@ def _list(kept: "Cache") -> None:
             _written(entry.size),
             f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
         )
-    Screen().print(table)
+    if entries:
+        Screen().print(table)
 
 
-def _summed(entries: Sequence["Kept"]) -> str:
-    word = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries):,} {word}, {_written(sum(entry.size for entry in entries))}"
+@app.command(cls=console.Command)
+def clear() -> None:
+    """Remove all of it; what runs have open stays theirs."""
+    from mtl_bert.data.token_cache import Cache, directory
+
+    print(f"{directory()}: removed {_summed(e.size for e in Cache(directory(), 0).clear())}")
+
+
+def _summed(sizes: Iterable[int]) -> str:
+    count = len(listed := list(sizes))
+    return f"{count:,} {'entry' if count == 1 else 'entries'}, {_written(sum(listed))}"
 
 
 def _written(size: int) -> str:
-    return f"{size / GIBI:,.1f} GiB" if size >= GIBI else f"{size / MEBI:,.1f} MiB"
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
 
 
 if __name__ == "__main__":

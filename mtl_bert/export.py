@@ -33,7 +33,7 @@ def export(
     from mtl_bert.runs.opened import Run
 
     opened = Run.open(run, checkpoint, model_path=model_path, trust=trust)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"OUT: expected a new or empty directory, found something at {out}; write another"
         )

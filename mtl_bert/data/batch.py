@@ -115,11 +115,8 @@ class Batch:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        values: dict[str, Any] = {
-            name: change(value) if isinstance(value, Tensor) else value
-            for name, value in vars(self).items()
-        }
-        return Batch(**values)
+        held: dict[str, Any] = vars(self)
+        return Batch(*(change(x) if isinstance(x, Tensor) else x for x in held.values()))
 
 
 def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype) -> Batch:
@@ -131,12 +128,12 @@ def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype) -> Batch:
     # Where the tokens stand in the flat array: each sequence's start, counted on.
     begins = np.cumsum(lengths) - lengths
     flat = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
-    labels = None if encoded.labels is None else torch.from_numpy(encoded.labels[rows])
+    types, labels = encoded.types, encoded.labels
     return Batch.of(
         lengths,
         encoded.tokens[flat].astype(np.int64),
-        None if encoded.types is None else encoded.types[flat].astype(np.int64),
-        None if labels is None else labels.to(label_type),
+        None if types is None else types[flat].astype(np.int64),
+        None if labels is None else torch.from_numpy(labels[rows]).to(label_type),
         rows,
     )
 

@@ -8,8 +8,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mtl_bert.config.settings import Settings
-from mtl_bert.data import Table
 from mtl_bert.data.batch import Batch
+from mtl_bert.data.table import Table
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import on_gpu, resolved, usable_memory
 from mtl_bert.memory.estimate import Estimate, estimate

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, Settings
-from mtl_bert.data import Table
 from mtl_bert.data.batch import collate
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, MultiTaskModel

@@ -4,15 +4,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from mtl_bert.tasks.head import Head, texts
+from mtl_bert.tasks.head import Head, upwards
 from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
 from mtl_bert.utils.errors import UserError, first_line
 
@@ -29,11 +29,7 @@ class MetricRange:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(
-                f"score: expected low < high, found low={self.low} and high={self.high}; "
-                "write for example low: 0 and high: 1"
-            )
+        upwards("score", self.low, self.high)
 
     def unit(self, value: float) -> float:
         """Map a metric's value to the score's 0..1."""
@@ -42,7 +38,7 @@ class MetricRange:
 
 @dataclass(frozen=True)
 class Submission:
-    """The name and the column of the files that hold a task's predictions for a leaderboard.
+    """The files that hold a task's predictions for a leaderboard.
 
     Attributes:
         file: the first part of the file's name; None means the task's name.
@@ -53,7 +49,6 @@ class Submission:
     column: str = "Prediction"
 
     def __post_init__(self) -> None:
-        texts("submission", [text for text in (self.file, self.column) if text is not None])
         name = "x" if self.file is None else self.file
         if Path(name).name != name or not f"{name}{self.column}".isprintable():
             raise ValueError(
@@ -98,17 +93,15 @@ class Task:
                 f"tasks: expected a name of letters, digits and _ that is none of torch's, "
                 f"found {self.name!r}; write another after '# @package tasks.' in the task's file"
             )
-        texts(f"tasks.{self.name}.metric_name", [self.metric_name])
-        texts(f"tasks.{self.name}.known_as", self.known_as)
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
         """Those of a model card's data sets whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """
-        words = "|".join(re.escape(word) for word in self.known_as)
+        words = "|".join(map(re.escape, self.known_as)) or "(?!)"
         whole = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
-        return [name for name in data_sets if self.known_as and whole.search(name)]
+        return [*filter(whole.search, data_sets)]
 
     def try_out(self, dtype: torch.dtype) -> None:
         """Try the parts on made-up rows, with the loss cast to ``dtype``; no random state moves.
@@ -117,16 +110,16 @@ class Task:
             TaskError: parts that do not fit each other.
         """
         self.apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
-        part = "head"
+        part, found = "head", cast(Any, self.head)
         try:
             with torch.random.fork_rng(devices=[]):
                 try_head(self.head)
-                part = "loss"
+                part, found = "loss", self.loss
                 try_loss(self.head, self.loss, dtype)
-                part = "metric"
+                part, found = "metric", self.metric
                 _ = self.reads
         except Exception as error:  # parts are anybody's, and so is what they raise
-            found = getattr(getattr(self, part), "func", getattr(self, part))
+            found = getattr(found, "func", found)
             raise TaskError(
                 f"tasks.{self.name}.{part}: expected one that fits a {type(self.head).__name__} "
                 f"head, found {getattr(found, '__name__', type(found).__name__)}, which does not "
@@ -137,8 +130,7 @@ class Task:
         """Move or cast the tensors that the loss holds, as a module, a partial or an object."""
         parts = self.loss.modules() if isinstance(self.loss, nn.Module) else [self.loss]
         for part in parts:
-            keywords = part.keywords if isinstance(part, partial) else {}
-            for held in (keywords, getattr(part, "_buffers", {}), getattr(part, "__dict__", {})):
+            for held in (getattr(part, at, {}) for at in ("keywords", "_buffers", "__dict__")):
                 for name in [name for name in held if isinstance(held[name], Tensor)]:
                     held[name] = change(held[name])
 

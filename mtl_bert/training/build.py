@@ -19,21 +19,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
-from mtl_bert.data import Corpus
-from mtl_bert.data.corpus import source_of
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.corpus import Corpus
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.token_cache import GIBI, Cache, directory
-from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.model.probe import probe
 from mtl_bert.runs.factories import (
     make,
+    make_corpus,
     make_sampler,
     make_selections,
     make_surgery,
     make_tasks,
-    read_corpus,
 )
 from mtl_bert.runs.results import DataRecord
 from mtl_bert.runs.text_model import make_text_model
@@ -61,14 +59,14 @@ class Assembly:
     """The parts of a run.
 
     Attributes:
-        corpus: the dev sets' texts; those of the training sets are needed as tokens only.
+        dev: the dev sets' texts; those of the training sets are needed as tokens only.
         module: the model and how a step changes it.
         datamodule: the plan and the tokens.
         encoder: the encoder's name.
         data: what results say about the data.
     """
 
-    corpus: Corpus
+    dev: Mapping[str, Table]
     module: MultiTaskModule
     datamodule: PlanDataModule
     encoder: str
@@ -89,25 +87,18 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         make(settings.optimizer, "optimizer"),
         make(settings.scheduler, "scheduler"),
     )
-    encoder_source, source = (
-        make(settings.model.source, "model.source"),
-        make(settings.data.source, "data.source"),
-    )
-    sources = {task.name: source_of(task, source) for task in tasks}
+    encoder_source = make(settings.model.source, "model.source")
+    corpus = make_corpus(settings, tasks)
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
     probe(model, text_model.tokenize, encoder_source.name)
     selections, trainer = make_selections(settings), settings.trainer
     cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
     tokenize = replace(text_model.tokenize, bar=bar_wanted(trainer.enable_progress_bar))
-    tokens = Tokens(tokenize, cache, settings.data.max_bad_share)
-    train = {}
-    if "train" in splits:
-        train = selections["train"].of(tokens.of("train", tasks, sources))
-    whole = read_corpus(settings, tasks, ["dev"])
-    dev = selections["dev"].of(tokens.of("dev", tasks, sources, whole.dev))
-    corpus = whole.cut(**selections)
-    tokens.report()
+    texts = selections["dev"].of(corpus.read("dev"))
+    tokens = corpus.tokens(tokenize, cache, dict.fromkeys([*splits, "dev"]))
+    cut = {split: selections[split].of(parts) for split, parts in tokens.items()}
+    train, dev = cut.get("train", {}), cut["dev"]
     for part in (train, dev):
         text_model.report_cut(part)
     datamodule = PlanDataModule(
@@ -151,7 +142,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev)
-    return Assembly(corpus, module, datamodule, encoder_source.name, data)
+    return Assembly(texts, module, datamodule, encoder_source.name, data)
 
 
 def make_trainer(

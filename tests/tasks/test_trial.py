@@ -1,7 +1,6 @@
 """Head, loss and metric are tried on each other before a run begins."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -245,11 +244,3 @@ def test_no_random_state_moves() -> None:
     before = torch.get_rng_state()
     fitting(SCALE, noisy).try_out(torch.float32)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize(
-    "parts", [{"metric_name": True}, {"known_as": [False]}, {"known_as": "sst"}]
-)
-def test_parts_that_are_something_else_are_refused(parts: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"tasks\.toy\.\w+: expected .*, found .*; write"):
-        replace(fitting(YES), **parts)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtl_bert.data.sources.records import Columns, Record, Records, Source
+from pydantic import Field
+
+from mtl_bert.data.sources.records import Place, Record, Records, Source, said
 from mtl_bert.data.table import DataError
-from mtl_bert.data.token_cache import Fingerprint, UnknownContentError, digest
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.hub import require_hub
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+class HubPlace(Place, frozen=True):
+    """A data set, or a local folder of the same form, with the names of its splits and columns."""
+
+    path: str = Field(description="the name of a data set, or a folder")
+    config: str | None = Field(default=None, description="a configuration of the data set, or null")
+
+
 @dataclass(frozen=True)
 class Hub(Source):
-    """Data sets of a hub, or local folders of the same form.
-
-    A task's ``sources.hub`` names ``path`` (and ``config``), the data set's split for each of
-    train, dev and test, and the columns.
+    """Data sets of a hub; a task's ``sources.hub`` is a ``HubPlace``.
 
     Attributes:
         name: the key under a task's ``sources``.
@@ -32,27 +37,14 @@ class Hub(Source):
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
         """Load one split of a data set, by the ``datasets`` library."""
-        columns, data, origin = self._load(task, split, labelled=labelled)
+        place = said(HubPlace, task, self.name)
+        name = place.of(task, self.name, split)
+        data, origin = _load(place.path, place.config, name), f"{place.path} {name}"
+        place.check(task, data.column_names, origin, labelled=labelled)
         records = (Record(f"{origin} row {row}", fields) for row, fields in enumerate(data))
-        return Records(columns, records, origin)
-
-    def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of the library's own fingerprint of the data set, and of how it is read."""
-        labelled = split != "test"
-        columns, data, origin = self._load(task, split, labelled=labelled)
-        known = getattr(data, "_fingerprint", None)  # the library's documentation names it
-        if not isinstance(known, str):
-            raise UnknownContentError(f"{origin} has no fingerprint")
-        how = (columns, task.pair, task.head, labelled)
-        return Fingerprint(origin, digest("hub", known, origin, *how))
-
-    def _load(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
-        name, settings = self._settings(task, split, "the name of a split")
-        path, config = settings.pop("path"), settings.pop("config", None)
-        columns = Columns.read(task, settings)
-        data, origin = _load(path, config, name), f"{path} {name}"
-        columns.check(task, data.column_names, origin, labelled=labelled)
-        return columns, data, origin
+        # The library's documentation names it; of data without one, nothing is known.
+        known = getattr(data, "_fingerprint", None) or object()
+        return Records(place, records, origin, lambda: (origin, known))
 
 
 def _load(path: str, config: str | None, split: str) -> "Dataset":

@@ -210,7 +210,7 @@ class Recorder(Callback):
         return metrics
 
     def _write_predictions(self, columns: Mapping[str, Any]) -> None:
-        dev, (predictions, confidence) = self.parts.corpus.dev, (columns[name] for name in COLUMNS)
+        dev, (predictions, confidence) = self.parts.dev, (columns[name] for name in COLUMNS)
         if any(len(predictions[task]) < len(table) for task, table in dev.items()):
             return  # a sample's: the whole dev sets' are written at the end
         for task, table in dev.items():
