@@ -72,8 +72,7 @@ class Selection:
             return kept
         if len(sizes) == 1:
             raise DataError(
-                f"data.imbalance: expected several tasks, found {', '.join(sizes)} alone; leave it "
-                "out"
+                f"data.imbalance: expected several tasks, found {', '.join(sizes)}; leave it out"
             )
         largest = max(sizes, key=lambda task: sizes[task])
         wanted = max(1, round(kept[largest] / self.imbalance))
@@ -123,7 +122,16 @@ class Corpus:
     def __init__(self, source: Source, tasks: Sequence[Task], max_bad_share: float) -> None:
         self._tasks, self._max_bad_share = tasks, max_bad_share
         self._tables: dict[str, dict[str, Table]] = {}
-        self._sources = {task.name: _source_of(task, source) for task in tasks}
+        self._sources = {}
+        for task in tasks:
+            if not {source.name, "csv"} & task.sources.keys():
+                raise DataError(
+                    f"task {task.name}: expected sources.{source.name} or sources.csv in its file, "
+                    f"found {', '.join(task.sources) or 'no sources'}; add one of them or leave "
+                    "the task out"
+                )
+            own = source.name not in task.sources
+            self._sources[task.name] = Delimited("csv", ".", ",") if own else source
         used = self._sources.values()
         self.name = "+".join(dict.fromkeys(each.name for each in used))
         self.synthetic = any(each.synthetic for each in used)
@@ -165,8 +173,8 @@ class Corpus:
 
         def make(task: Task, split: str) -> Encoded:
             nonlocal made
-            tables = self._tables.get(split)
-            table = tables[task.name] if tables else self._read(task, split)
+            known = self._tables.get(split)
+            table = known[task.name] if known else self._read(task, split)
             made += len(table)
             return tokenize(table)
 
@@ -207,17 +215,6 @@ class Corpus:
                 f"data.max_bad_share={share + 0.005:.2f}"
             )
         _warn(table, table.skipped, "cannot be used", "they are skipped")
-
-
-def _source_of(task: Task, source: Source) -> Source:
-    if source.name in task.sources:
-        return source
-    if "csv" in task.sources:
-        return Delimited("csv", ".", ",")
-    raise DataError(
-        f"task {task.name}: expected sources.{source.name} or sources.csv in its file, found "
-        f"{', '.join(task.sources) or 'no sources'}; add one of them or leave the task out"
-    )
 
 
 def _warn(table: Table | Encoded, rows: Sequence[str], what: str, then: str) -> None:

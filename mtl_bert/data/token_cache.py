@@ -9,6 +9,7 @@ together are too large; a process that has one mapped keeps it.
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -89,11 +90,7 @@ class Cache:
 
     def clear(self) -> list[Kept]:
         """Remove all entries, and say what they were; one that is being made appears afterwards."""
-        entries = self.entries()
-        for entry in entries:
-            entry.path.unlink(missing_ok=True)
-        self._sweep(0)
-        return entries
+        return self._remove(math.inf, 0)
 
     def _open(self, key: str, origin: str) -> Encoded | None:
         """The entry, now the one used last, or None; what is damaged is removed."""
@@ -122,7 +119,7 @@ class Cache:
         try:
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
-            self._evict(path)
+            self._remove(sum(e.size for e in self.entries()) - self._limit, ABANDONED, path)
             return Encoded.open(path, made.origin)
         except (FileNotFoundError, SafetensorError):  # cleared meanwhile
             pass
@@ -130,25 +127,24 @@ class Cache:
             self._do_without(error)
         return made
 
-    def _evict(self, newest: Path) -> None:
-        """Remove the least recently used until the rest fits, and what nobody will finish."""
-        entries = self.entries()
-        excess = sum(entry.size for entry in entries) - self._limit
-        for entry in reversed(entries):
+    def _remove(self, excess: float, age: float, newest: Path | None = None) -> list[Kept]:
+        """Remove so many bytes of the least recently used, and what nobody will finish.
+
+        That is unfinished files and locks of processes that were killed ``age`` seconds ago.
+        """
+        gone = []
+        for entry in reversed(self.entries()):
             if excess > 0 and entry.path != newest:
                 entry.path.unlink(missing_ok=True)
+                gone.append(entry)
                 excess -= entry.size
-        self._sweep(ABANDONED)
-
-    def _sweep(self, age: float) -> None:
-        """Remove unfinished files and locks of processes that were killed so many seconds ago."""
-        for pattern in (f".{KEY}.*{TEMPORARY}", f"{KEY}.lock"):
-            for path in self.place.glob(pattern):
-                with suppress(OSError):  # such as that of a lock that somebody holds
-                    if time.time() - path.stat().st_mtime >= age:
-                        lock = path.suffix == ".lock"
-                        with FileLock(path, blocking=False) if lock else nullcontext():
-                            path.unlink()
+        for path in (*self.place.glob(f".{KEY}.*{TEMPORARY}"), *self.place.glob(f"{KEY}.lock")):
+            with suppress(OSError):  # such as that of a lock that somebody holds
+                if time.time() - path.stat().st_mtime >= age:
+                    lock = path.suffix == ".lock"
+                    with FileLock(path, blocking=False) if lock else nullcontext():
+                        path.unlink()
+        return gone
 
     @contextmanager
     def _alone(self, key: str, origin: str) -> Iterator[None]:

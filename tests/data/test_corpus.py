@@ -267,4 +267,4 @@ def test_a_limit_for_a_task_that_there_is_not() -> None:
 def test_one_task_has_no_ratio() -> None:
     with pytest.raises(DataError) as raised:
         Selection(imbalance=10).counts({"sts": 6040})
-    assert_tells(raised.value, "data.imbalance", "several tasks", "sts alone")
+    assert_tells(raised.value, "data.imbalance", "several tasks", "found sts")

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import BertTokenizer
 
-from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.batch import Batch, Tokenized
 from mtl_bert.data.corpus import Corpus
 from mtl_bert.data.sources.delimited import Delimited
 from mtl_bert.data.sources.records import Source
@@ -237,7 +237,7 @@ class Rows(Dataset[Batch]):
         return len(self.encoded)
 
     def __getitem__(self, row: int) -> Batch:
-        return collate(self.encoded, np.array([row]), torch.float32)
+        return Tokenized(self.encoded, torch.float32)[np.array([row])]
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
@@ -252,7 +252,7 @@ def test_workers_that_make_batches(
         Rows(encoded), batch_size=None, num_workers=2, multiprocessing_context=context, timeout=60
     )
     for row, batch in enumerate(loader):
-        here = collate(encoded, np.array([row]), torch.float32)
+        here = Tokenized(encoded, torch.float32)[np.array([row])]
         assert torch.equal(batch.input_ids, here.input_ids)
         assert torch.equal(batch.token_type_ids, here.token_type_ids)
         assert batch.labels.tolist() == [row % 2]

@@ -1,10 +1,10 @@
 """The tasks' public data sets, through the ``datasets`` library."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from pydantic import Field
 
@@ -56,12 +56,11 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
             "pip install 'mtl-bert[hub]'"
         ) from None
 
-    def load() -> "Dataset":
-        return datasets.load_dataset(path, config, split=split, trust_remote_code=False)
-
+    load = partial(datasets.load_dataset, path, config, split=split, trust_remote_code=False)
     if not Path(path).exists():
         try:
-            with _offline(datasets.config):
+            # Its retries take half a minute where there is no network.
+            with patch.object(datasets.config, "HF_HUB_OFFLINE", True):
                 return load()
         except Exception:
             # Not in the cache, for whatever reason the library gives; the hub may have it.
@@ -76,13 +75,3 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
             f"{path}: expected split {split} of config {config or 'default'}, found that it does "
             f"not load ({first_line(error)}); mend sources.hub in the task's file"
         ) from error
-
-
-@contextmanager
-def _offline(config: Any) -> Iterator[None]:
-    """Keep the library from its retries, which take it half a minute where there is no network."""
-    before, config.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        config.HF_HUB_OFFLINE = before

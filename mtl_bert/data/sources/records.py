@@ -13,10 +13,8 @@ from mtl_bert.data.token_cache import digest
 from mtl_bert.tasks import Task
 
 UNREADABLE = re.compile("[\ud800-\udfff\0]")  # surrogates stand for bytes of another encoding
-NUMBER = re.compile(
-    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-)  # float() takes 1_0, ١, nan
-
+# Which float() would take more of: 1_0, ١, nan.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 TRUTHS = {"True": "1", "False": "0"}  # as pandas writes them
 
 
@@ -28,9 +26,7 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
     test: str | None = Field(default=None, description="a file's or a split's name")
     text: list[str] = Field(description="a list with the column of the text, or the two of a pair")
     label: str = Field(description="the column of the label")
-    id: str | None = Field(
-        default=None, description="the column of the row's name; null: its place"
-    )
+    id: str | None = Field(default=None, description="the column of the row's name, or null")
 
     def of(self, task: Task, source: str, split: str) -> str:
         """What a split is called; DataError if it is not there."""
@@ -145,45 +141,39 @@ class Source:
             DataError, HubError: as ``open``, or no row can be used.
         """
         labelled = whole and split != "test"
-        opened = self.open(task, split, labelled=labelled)
-        return build_table(task, opened, labelled=labelled, whole=whole)
-
-
-def build_table(task: Task, opened: Records, *, labelled: bool, whole: bool = True) -> Table:
-    """Check every record and keep the usable ones; DataError if there are none."""
-    place, records, origin, _ = opened
-    ids: list[str] = []
-    texts: list[tuple[str, ...]] = []
-    labels, skipped, incomplete = [], [], []
-    for at, fields, fault in records:
-        row_texts = tuple(_text(fields, column) for column in place.text)
-        missing = [c for c, text in zip(place.text, row_texts, strict=True) if not text]
-        try:
-            if whole and (fault or missing):
-                raise ValueError(fault or f"{missing[0]} is missing")
-            label = _label(task, fields, place.label) if labelled else math.nan
-            row_id = _needed(fields, place.id) if place.id else at
-            unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
-            if unfit and place.id and not whole:  # a file of predictions has to hold it
-                raise ValueError(f"{place.id} {ascii(row_id)[:40]} is not a name")
-        except ValueError as reason:
-            skipped.append(f"{at}: {reason}")
-            continue
-        if fault or missing:
-            incomplete.append(f"{at}: {fault or ' and '.join(missing) + ' missing'}")
-        if fault:
-            row_texts = tuple(UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
-        ids.append(row_id)
-        texts.append(row_texts)
-        labels.append(label)
-    if not ids:
-        example = f" (the first: {skipped[0]})" if skipped else ""
-        raise DataError(
-            f"{origin}: expected rows for task {task.name}, found "
-            f"{len(skipped)} and none that can be used{example}; name another file"
-        )
-    known = np.array(labels, np.float64) if labelled else None
-    return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
+        place, records, origin, _ = self.open(task, split, labelled=labelled)
+        ids: list[str] = []
+        texts: list[tuple[str, ...]] = []
+        labels, skipped, incomplete = [], [], []
+        for at, fields, fault in records:
+            row_texts = tuple(_text(fields, column) for column in place.text)
+            missing = [c for c, text in zip(place.text, row_texts, strict=True) if not text]
+            try:
+                if whole and (fault or missing):
+                    raise ValueError(fault or f"{missing[0]} is missing")
+                label = _label(task, fields, place.label) if labelled else math.nan
+                row_id = _needed(fields, place.id) if place.id else at
+                unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
+                if unfit and place.id and not whole:  # a file of predictions has to hold it
+                    raise ValueError(f"{place.id} {ascii(row_id)[:40]} is not a name")
+            except ValueError as reason:
+                skipped.append(f"{at}: {reason}")
+                continue
+            if fault or missing:
+                incomplete.append(f"{at}: {fault or ' and '.join(missing) + ' missing'}")
+            if fault:
+                row_texts = tuple(UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
+            ids.append(row_id)
+            texts.append(row_texts)
+            labels.append(label)
+        if not ids:
+            example = f" (the first: {skipped[0]})" if skipped else ""
+            raise DataError(
+                f"{origin}: expected rows for task {task.name}, found "
+                f"{len(skipped)} and none that can be used{example}; name another file"
+            )
+        known = np.array(labels, np.float64) if labelled else None
+        return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
 
 
 def _text(fields: Mapping[str, object], column: str) -> str:

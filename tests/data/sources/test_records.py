@@ -3,12 +3,22 @@
 import numpy as np
 import pytest
 
-from mtl_bert.data.sources.records import Place, Record, Records, build_table, said
+from mtl_bert.data.sources.records import Place, Record, Records, Source, said
 from mtl_bert.data.table import DataError
 from mtl_bert.tasks import MultiClass, Regression
 from tests.factories import assert_tells, make_task
 
 SINGLE = Place(text=["text"], label="label", id="id")
+
+
+class Opened(Source):
+    """A source of given records."""
+
+    def __init__(self, records):
+        self.records = records
+
+    def open(self, task, split, *, labelled):
+        return self.records
 
 
 def record(**fields):
@@ -20,8 +30,9 @@ def build(*records, task=None, columns=SINGLE, labelled=True, first_fault=""):
         Record(f"row {number}", fields, "" if number else first_fault)
         for number, fields in enumerate(records)
     ]
-    opened = Records(columns, placed, "somewhere", list)
-    return build_table(task or make_task(), opened, labelled=labelled)
+    return Opened(Records(columns, placed, "somewhere", list)).read(
+        task or make_task(), "train" if labelled else "test"
+    )
 
 
 def test_usable_rows_are_kept_in_order():
