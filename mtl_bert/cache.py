@@ -1,6 +1,5 @@
 """See or empty the cache of encoded texts: ``mtl-bert cache``, ``mtl-bert cache clear``."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 
@@ -23,24 +22,20 @@ def cache(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from mtl_bert.data.token_cache import Cache, directory
     from mtl_bert.utils.screen import Screen
 
     entries = Cache(directory(), 0).entries()
-    print(f"{directory()}: {_summed(entry.size for entry in entries)}")
-    table = Table("texts", "rows", "size", "last used")
-    for column in table.columns[1:3]:
-        column.justify = "right"
+    print(f"{directory()}: {_summed([entry.size for entry in entries])}")
+    rows, size = (Column(heading, justify="right") for heading in ("rows", "size"))
+    table = Table("texts", rows, size, "last used")
     for entry in entries:
-        rows = entry.about.get("rows")
-        table.add_row(
-            str(entry.about.get("origin", f"{entry.path.name} (damaged)")),
-            "" if rows is None else f"{rows:,}",
-            _written(entry.size),
-            f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
-        )
+        about = entry.about or {"origin": f"{entry.path.name} (damaged)", "rows": ""}
+        used = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
+        count = f"{about['rows']:,}" if entry.about else ""
+        table.add_row(str(about["origin"]), count, _written(entry.size), used)
     if entries:
         Screen().print(table)
 
@@ -50,12 +45,11 @@ def clear() -> None:
     """Remove all of it; what runs have open stays theirs."""
     from mtl_bert.data.token_cache import Cache, directory
 
-    print(f"{directory()}: removed {_summed(e.size for e in Cache(directory(), 0).clear())}")
+    print(f"{directory()}: removed {_summed([e.size for e in Cache(directory(), 0).clear()])}")
 
 
-def _summed(sizes: Iterable[int]) -> str:
-    count = len(listed := list(sizes))
-    return f"{count:,} {'entry' if count == 1 else 'entries'}, {_written(sum(listed))}"
+def _summed(sizes: list[int]) -> str:
+    return f"{len(sizes):,} {'entry' if len(sizes) == 1 else 'entries'}, {_written(sum(sizes))}"
 
 
 def _written(size: int) -> str:

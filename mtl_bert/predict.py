@@ -21,6 +21,10 @@ Examples
   mtl-bert predict RUN --task sst --text "A fine film."
   mtl-bert predict RUN --task qqp --text "Is it worth it?" --text2 "Is it, really?"
 """
+SPLIT = typer.Option(help="Write the submission files of this split: every row, in its order.")
+OUT = typer.Option(metavar="DIR", help="Where they go [default: RUN/submission].")
+TASK = typer.Option(metavar="TASK", help="A task; all of them if not given.")
+TEXT2 = typer.Option(metavar="TEXT", help="The second text of a pair.")
 TEXTS = ("--text", "--text2")
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.predict")
@@ -29,20 +33,11 @@ main = partial(console.run, app, "python -m mtl_bert.predict")
 @app.command(cls=console.Command, epilog=EXAMPLES)
 def predict(
     run: RunDir,
-    split: Annotated[
-        Literal["dev", "test"] | None,
-        typer.Option(help="Write the submission files of this split: every row, in its order."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where they go [default: RUN/submission].")
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(metavar="TASK", help="A task; all of them if not given.")
-    ] = None,
+    split: Annotated[Literal["dev", "test"] | None, SPLIT] = None,
+    out: Annotated[Path | None, OUT] = None,
+    task: Annotated[list[str] | None, TASK] = None,
     text: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer for this text.")] = None,
-    text2: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The second text of a pair.")
-    ] = None,
+    text2: Annotated[str | None, TEXT2] = None,
     checkpoint: Checkpoint = "best",
     data_dir: DataDir = None,
     model_path: ModelPath = None,
@@ -53,8 +48,7 @@ def predict(
 
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
     names = list(dict.fromkeys(map(opened.known, task or opened.settings.tasks)))
-    texts = zip(TEXTS, (text, text2), strict=True)
-    given = {option: value.strip() for option, value in texts if value is not None}
+    given = {o: t.strip() for o, t in zip(TEXTS, (text, text2), strict=True) if t is not None}
     if bool(given) == (split is not None):
         raise UserError(
             "--split: expected --split dev or test, or a text to answer, found "
@@ -81,11 +75,10 @@ def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     pair = bool(opened.settings.tasks[name].get("pair"))
     wanted = TEXTS[: 1 + pair]
     if tuple(given) != wanted or not all(given.values()):
-        expected = " and ".join(wanted) if pair else "--text alone"
-        found = " and ".join(option for option, value in given.items() if value) or "none"
-        write = " ".join(f'{option} "..."' for option in wanted)
         raise UserError(
-            f"--text: expected {expected} for {name}, found {found}; write --task {name} {write}"
+            f"--text: expected {' and '.join(wanted)}{'' if pair else ' alone'} for {name}, found "
+            f"{' and '.join(option for option, value in given.items() if value) or 'none'}; write "
+            + " ".join([f"--task {name}", *(f'{option} "..."' for option in wanted)])
         )
     from mtl_bert.data.table import Table
 
@@ -93,11 +86,11 @@ def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     table = Table("the command line", ("text",), (tuple(given.values()),), None)
     outputs = opened.predictor.outputs(name, table)
     prediction, chances = head.predict(outputs)[0].item(), head.probabilities(outputs)[0].tolist()
-    if not head.names:
+    if head.names:
+        say(f"{head.names[int(prediction)]} ({chances[int(prediction)]:.1%})")
+    else:
         scale = f" on the scale from {head.low:g} to {head.high:g}" if hasattr(head, "low") else ""
         print(f"{prediction:.3f}{scale}")
-        return
-    say(f"{head.names[int(prediction)]} ({chances[int(prediction)]:.1%})")
     for other, chance in zip(head.names, chances, strict=True):
         say(f"  {chance:6.1%}  {other}")
 

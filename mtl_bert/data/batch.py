@@ -121,15 +121,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Tokenized(Dataset[Batch]):
-    """A task's tokens as a map-style data set, which makes the rows of a batch at once.
-
-    Attributes:
-        encoded: the task's tokens.
-        label_type: what its loss expects of labels.
-    """
+    """A task's tokens as a map-style data set, which makes the rows of a batch at once."""
 
     encoded: Encoded
-    label_type: torch.dtype = torch.float32
+    label_type: torch.dtype  # that the task's loss expects
 
     def __len__(self) -> int:
         return len(self.encoded)

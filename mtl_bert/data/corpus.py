@@ -139,8 +139,7 @@ class Corpus:
     def read(self, split: str) -> dict[str, Table]:
         """Read a split of all tasks, reporting the rows that cannot be used.
 
-        Raises:
-            DataError: a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
+        DataError, if a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
         """
         self._tables[split] = {task.name: self._read(task, split) for task in self._tasks}
         return self._tables[split]
@@ -149,9 +148,6 @@ class Corpus:
         """Read every row of a split that has an id, labelled or not, to predict it.
 
         Rows that lack a text are there and reported, those without an id only reported.
-
-        Raises:
-            DataError: a table that is not there or cannot be read.
         """
         tables = {t.name: self._sources[t.name].read(t, split, whole=False) for t in self._tasks}
         for table in tables.values():
@@ -165,9 +161,6 @@ class Corpus:
         """The tokens of all usable examples, by split and task.
 
         A table is read only if its tokens are not in the cache, and it has not been read yet.
-
-        Raises:
-            DataError: as ``read``.
         """
         began, made = time.perf_counter(), 0
 

@@ -65,12 +65,9 @@ class Cache:
         self._usable = True
 
     def get(self, key: str, make: Callable[[], Encoded], origin: str) -> Encoded:
-        """Open an entry, or make it where there is none or a byte of it is wrong.
+        """Open an entry, or ``make`` it where there is none or a byte of it is wrong.
 
-        Args:
-            key: hexadecimal digits that stand for everything that decides the content.
-            make: encodes the texts; called in one process at a time.
-            origin: where the texts come from now, for messages and for what is returned.
+        One process makes it while others wait. Messages and what is returned name the ``origin``.
         """
         if (found := self._open(key, origin)) is not None:
             return found
@@ -230,8 +227,6 @@ def file_digest(path: Path) -> str:
 
 def _described(value: object) -> Any:
     """What JSON writes instead of a value that it does not know."""
-    if isinstance(value, Mapping):
-        return dict(value)
     if isinstance(value, partial):
         return {"partial": [value.func, value.args, value.keywords]}
     if isinstance(value, FunctionType) and "<" not in value.__qualname__:  # no lambda, no closure

@@ -47,29 +47,16 @@ class Tokenize:
         sequences: Sequence[tuple[str, ...]] = table.texts
         if alone := len(sequences[0]) == 2 and not self.cross_encode:
             sequences = [(text,) for texts in table.texts for text in texts]
-        parts = []
-        with tqdm(
-            total=len(sequences),
-            desc=f"encoding {table.origin}",
-            unit=" texts" if len(sequences[0]) == 1 else " pairs",
-            unit_scale=True,
-            leave=False,
-            disable=not self.bar,
-        ) as shown:
+        parts, unit = [], " texts" if len(sequences[0]) == 1 else " pairs"
+        how: dict[str, Any] = {"unit_scale": True, "leave": False, "disable": not self.bar}
+        with tqdm(total=len(sequences), desc=f"encoding {table.origin}", unit=unit, **how) as shown:
             for chunk in self._chunks(sequences):
                 parts.append(self._encode(chunk))
                 shown.update(len(chunk))
         tokens, types, lengths, cut = map(np.concatenate, zip(*parts, strict=True))
-        return Encoded(
-            tokens,
-            types if "token_type_ids" in self.tokenizer.model_input_names else None,
-            np.concatenate([[0], np.cumsum(lengths)]),
-            1 + alone,
-            table.labels,
-            cut,
-            table.origin,
-            table.skipped,
-        )
+        known = types if "token_type_ids" in self.tokenizer.model_input_names else None
+        offsets, about = np.concatenate([[0], np.cumsum(lengths)]), (table.origin, table.skipped)
+        return Encoded(tokens, known, offsets, 1 + alone, table.labels, cut, *about)
 
     @cached_property
     def digest(self) -> str:
@@ -79,19 +66,13 @@ class Tokenize:
         # Of a tokenizer that is not transformers' and the tokenizers library's we know no code.
         if not hasattr(backend, "to_str") or made.__module__.partition(".")[0] != "transformers":
             raise UnknownContentError(f"{made.__name__} cannot be told from others")
-        state: dict[str, Any] = json.loads(backend.to_str())
-        for used in ("truncation", "padding"):  # left by the last call; the next one sets it anew
-            state.pop(used)
-        return digest(
-            made.__qualname__,
-            state,
-            tokenizer.model_input_names,
-            tokenizer.truncation_side,
-            tokenizer.split_special_tokens,
-            self.max_length,
-            self.cross_encode,
-            *(version(library) for library in ("tokenizers", "transformers", "numpy")),
-        )
+        # What the last call left; the next one sets it anew.
+        state = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+        attributes = ("model_input_names", "truncation_side", "split_special_tokens")
+        own = [getattr(tokenizer, name) for name in attributes]
+        libraries = [version(library) for library in ("tokenizers", "transformers", "numpy")]
+        how = (self.max_length, self.cross_encode)
+        return digest(made.__qualname__, state, own, libraries, how)
 
     @cached_property
     def _token_type(self) -> type[np.uint16] | type[np.int32]:

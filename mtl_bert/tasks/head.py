@@ -49,6 +49,10 @@ class Head(ABC):
         """The probability of each class [B, C] by shaped outputs; [B, 0] for a number."""
         return outputs.new_empty(len(outputs), 0)
 
+    def probability(self, outputs: Tensor) -> Tensor:
+        """The probability of 1, of two classes: [B]."""
+        return self.probabilities(outputs)[:, 1]
+
     def confidence(self, outputs: Tensor) -> Tensor:
         """The probability of each prediction by its own outputs: [B]; NaN for a number."""
         nothing = outputs.new_full((len(outputs), 1), math.nan)
@@ -81,10 +85,9 @@ class MultiClass(Head):
 
     def check(self, label: float) -> str | None:
         """Accept 0, 1, … up to the number of classes."""
-        if label in range(len(self.names)):
-            return None
         last = len(self.names) - 1
-        return f"label {label:g} is not {'0 or 1' if last == 1 else f'one of 0 to {last}'}"
+        known = "0 or 1" if last == 1 else f"one of 0 to {last}"
+        return None if label in range(last + 1) else f"label {label:g} is not {known}"
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The class of the largest logit: [B]."""
@@ -120,7 +123,11 @@ class Regression(Head):
     high: float
 
     def __post_init__(self) -> None:
-        upwards("head", self.low, self.high)
+        if not self.low < self.high:
+            raise ValueError(
+                f"head: expected low < high, found low={self.low} and high={self.high}; "
+                "write for example low: 0 and high: 5"
+            )
 
     def examples(self) -> list[float]:
         """The ends of the scale and its middle; of a scale without an end, some numbers near."""
@@ -130,15 +137,5 @@ class Regression(Head):
 
     def check(self, label: float) -> str | None:
         """Accept finite numbers on the scale."""
-        if self.low <= label <= self.high and math.isfinite(label):
-            return None
-        return f"label {label:g} is not between {self.low:g} and {self.high:g}"
-
-
-def upwards(setting: str, low: float, high: float) -> None:
-    """Raise ValueError unless a scale has a lower and a higher end."""
-    if not low < high:
-        raise ValueError(
-            f"{setting}: expected low < high, found low={low} and high={high}; "
-            "write for example low: 0 and high: 1"
-        )
+        fits = self.low <= label <= self.high and math.isfinite(label)
+        return None if fits else f"label {label:g} is not between {self.low:g} and {self.high:g}"

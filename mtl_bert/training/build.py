@@ -77,7 +77,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     """Read, encode and build everything that a run needs, checking as early as possible.
 
     Raises:
-        ConfigError, DataError, ModelError, HubError, FreezeError, TaskError: one line each.
+        ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
     """
     tasks = make_tasks(settings)
     for task in tasks:

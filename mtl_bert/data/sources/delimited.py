@@ -58,7 +58,6 @@ class Delimited(Source):
     A task's ``sources`` entry is a ``FilePlace``.
 
     Attributes:
-        name: the key under a task's ``sources`` that says its files and columns.
         dir: the directory that file names are relative to; None stands for one not given.
         separator: between the fields; a task's own ``separator`` goes before it.
     """

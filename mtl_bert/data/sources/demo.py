@@ -79,8 +79,6 @@ def _word_slots(meaning: Meaning, source: random.Random) -> dict[str, str]:
 
 # Reviews: it matters how strongly something is praised or blamed, and not what the film is about.
 
-REVIEW: Final = _pools("genre", "person", "aspect")
-
 
 def sentiment(count: int, rng: np.random.Generator) -> list[Example]:
     """Draw `count` review sentences with their class, from 0 (very negative) to 4."""
@@ -98,7 +96,7 @@ def _review(source: random.Random) -> Example:
         if natural[form] and round((1 - weight) * first + weight * second) == meant:
             break
     template = source.choice(REVIEWS[form])
-    words = _word_slots(_draw_meaning(REVIEW, source), source)
+    words = _word_slots(_draw_meaning(_pools("genre", "person", "aspect"), source), source)
     words["person"] = _indefinite(words["person"])
     words["first"] = source.choice(JUDGEMENTS[first])
     words["second"] = source.choice([word for word in JUDGEMENTS[second] if word != words["first"]])
@@ -122,8 +120,6 @@ FAMILIES: Final[Sequence[tuple[Sequence[str], Pools]]] = (
     OPINION,  # twice: opinions have more words to learn, and sentiment needs these
 )
 
-Question = tuple[int, Meaning]
-
 
 def paraphrase(count: int, rng: np.random.Generator) -> list[Example]:
     """Draw `count` pairs of questions; 1 means that both ask the same."""
@@ -132,15 +128,14 @@ def paraphrase(count: int, rng: np.random.Generator) -> list[Example]:
 
 def _two_questions(source: random.Random) -> Example:
     family, noise = source.randrange(len(FAMILIES)), QUESTIONS["label_noise"]
-    first = family, _draw_meaning(FAMILIES[family][1], source)
+    first: tuple[int, Meaning] = family, _draw_meaning(FAMILIES[family][1], source)
     same = source.random() < (QUESTIONS["positive_share"] - noise) / (1 - 2 * noise)
-    second = first if same else _different(first, source)
+    second = first if same else _different(*first, source)
     label = same != (source.random() < noise)
-    return (_ask(first, source), _ask(second, source)), float(label)
+    return (_ask(*first, source), _ask(*second, source)), float(label)
 
 
-def _different(question: Question, source: random.Random) -> Question:
-    family, meaning = question
+def _different(family: int, meaning: Meaning, source: random.Random) -> tuple[int, Meaning]:
     pools = FAMILIES[family][1]
     if pools is SCENE and source.random() < QUESTIONS["other_intent_share"]:
         intents = len(QUESTIONS["intents"])
@@ -152,8 +147,7 @@ def _different(question: Question, source: random.Random) -> Question:
     return family, changed
 
 
-def _ask(question: Question, source: random.Random) -> str:
-    family, meaning = question
+def _ask(family: int, meaning: Meaning, source: random.Random) -> str:
     words = _word_slots(meaning, source)
     if "thing" in words:
         words["thing"] = _indefinite(_qualify(words["thing"], source))

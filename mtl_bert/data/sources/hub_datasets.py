@@ -27,11 +27,7 @@ class HubPlace(Place, frozen=True):
 
 @dataclass(frozen=True)
 class Hub(Source):
-    """Data sets of a hub; a task's ``sources.hub`` is a ``HubPlace``.
-
-    Attributes:
-        name: the key under a task's ``sources``.
-    """
+    """Data sets of a hub; a task's ``sources.hub`` is a ``HubPlace``."""
 
     name: str = "hub"
 

@@ -119,9 +119,7 @@ class Source:
     def fingerprint(self, task: Task, split: str) -> tuple[str, str]:
         """Where a split comes from, and a digest of all else that decides what ``read`` gives.
 
-        Raises:
-            DataError, HubError: as ``open``.
-            UnknownContentError: nothing short of reading tells what the split holds.
+        UnknownContentError, if nothing short of reading tells what the split holds.
         """
         labelled = split != "test"
         place, _, origin, content = self.open(task, split, labelled=labelled)
@@ -131,14 +129,8 @@ class Source:
     def read(self, task: Task, split: str, *, whole: bool = True) -> Table:
         """Read and check one split of a task; the test split has no labels.
 
-        Args:
-            task: the task.
-            split: train, dev or test.
-            whole: keep only rows that lack nothing; else every row that has an id, without its
-                label, to predict it from what there is.
-
-        Raises:
-            DataError, HubError: as ``open``, or no row can be used.
+        Rows that lack nothing are kept; if not ``whole``, all that have an id, without their
+        labels, to predict them from what there is. DataError, if there are none.
         """
         labelled = whole and split != "test"
         place, records, origin, _ = self.open(task, split, labelled=labelled)

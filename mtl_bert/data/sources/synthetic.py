@@ -30,7 +30,6 @@ class Synthetic(Source):
     """A corpus that is generated from a seed; a task's ``sources`` entry is a ``MadePlace``.
 
     Attributes:
-        name: the key under a task's ``sources``.
         scale: share of the published training sizes that is made.
         seed: of the text.
     """
