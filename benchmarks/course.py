@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from mtl_bert.data import Table
-from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.batch import Batch, Tokenized
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.sampling import Step
 from mtl_bert.sampling.epoch import Rows
@@ -118,7 +117,7 @@ class CourseLoop:
     def _batch(self, task: str, rows: Rows) -> Batch:
         label_type = self._model.tasks[task].head.label_type
         if self._ways.encoded:
-            return collate(self._encoded[task], rows, label_type)
+            return Tokenized(self._encoded[task], label_type)[rows]
         table, tokenize = self._tables[task], self._text_model.tokenize
         made = tokenize.tokenizer(
             *(list(texts) for texts in zip(*(table.texts[row] for row in rows), strict=True)),

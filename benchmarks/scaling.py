@@ -27,7 +27,7 @@ from rich.table import Table as Grid
 from benchmarks.measure import Work, as_it_is, interleaved, machine
 from benchmarks.rows import whole_steps
 from benchmarks.throughput import Cut, ours, settings_of
-from mtl_bert.data.batch import collate
+from mtl_bert.data.batch import Tokenized
 from mtl_bert.data.table import Encoded
 from mtl_bert.sampling import ARRP, Epoch
 from mtl_bert.training.build import assemble
@@ -98,7 +98,7 @@ def gather(plan: Epoch, numbers: Sequence[int], encoded: Mapping[str, Encoded]) 
     """The tensors of some steps."""
     for number in numbers:
         for task, rows in plan.steps[number].rows.items():
-            collate(encoded[task], rows, torch.float32)
+            Tokenized(encoded[task], torch.float32)[rows]
 
 
 def some_tokens(examples: int, mean: int) -> Encoded:

@@ -29,8 +29,7 @@ from benchmarks.course import CourseLoop, Ways
 from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from mtl_bert.config.compose import CONF, read_settings
 from mtl_bert.config.settings import Settings
-from mtl_bert.data.corpus import source_of
-from mtl_bert.runs.factories import make, make_tasks
+from mtl_bert.runs.factories import make, make_corpus, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.sampling import Epoch, Step
 from mtl_bert.sampling.epoch import Sizes
@@ -91,8 +90,8 @@ def settings_of(overrides: Sequence[str]) -> Settings:
 def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseLoop]:
     """The contestants in the course's style that were chosen."""
     settings = settings_of([*overrides, "trainer.packing=false"])
-    tasks, source = make_tasks(settings), make(settings.data.source, "data.source")
-    tables = {task.name: source_of(task, source).read(task, "train") for task in tasks}
+    tasks = make_tasks(settings)
+    tables = make_corpus(settings, tasks).read("train")
     loops, encoded = {}, None
     for name in filter(COURSE.__contains__, chosen):
         text_model = make_text_model(settings, tasks, make(settings.model.source, "model.source"))

@@ -1,18 +1,11 @@
 """See or empty the cache of encoded texts: ``mtl-bert cache``, ``mtl-bert cache clear``."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import typer
 
 from mtl_bert.utils import console
-
-if TYPE_CHECKING:
-    from mtl_bert.data.token_cache import Cache, Kept
-
-MEBI, GIBI = 2**20, 2**30
 
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.cache")
@@ -27,54 +20,40 @@ def cache(context: typer.Context) -> None:
 
     $MTL_BERT_CACHE says where they lie, trainer.cache_gib how much is kept at most.
     """
-    if context.invoked_subcommand is None:
-        _list(_kept())
+    if context.invoked_subcommand is not None:
+        return
+    from rich.table import Column, Table
+
+    from mtl_bert.data.token_cache import Cache, directory
+    from mtl_bert.utils.screen import Screen
+
+    entries = Cache(directory(), 0).entries()
+    print(f"{directory()}: {_summed([entry.size for entry in entries])}")
+    rows, size = (Column(heading, justify="right") for heading in ("rows", "size"))
+    table = Table("texts", rows, size, "last used")
+    for entry in entries:
+        about = entry.about or {"origin": f"{entry.path.name} (damaged)", "rows": ""}
+        used = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
+        count = f"{about['rows']:,}" if entry.about else ""
+        table.add_row(str(about["origin"]), count, _written(entry.size), used)
+    if entries:
+        Screen().print(table)
 
 
 @app.command(cls=console.Command)
 def clear() -> None:
     """Remove all of it; what runs have open stays theirs."""
-    kept = _kept()
-    gone = kept.clear()
-    print(f"{kept.place}: removed {_summed(gone)}")
-
-
-def _kept() -> "Cache":
     from mtl_bert.data.token_cache import Cache, directory
 
-    return Cache(directory(), 0)
+    print(f"{directory()}: removed {_summed([e.size for e in Cache(directory(), 0).clear()])}")
 
 
-def _list(kept: "Cache") -> None:
-    from rich.table import Table
-
-    from mtl_bert.utils.screen import Screen
-
-    entries = kept.entries()
-    print(f"{kept.place}: {_summed(entries)}")
-    if not entries:
-        return
-    table = Table("texts", "rows", "size", "last used")
-    for column in table.columns[1:3]:
-        column.justify = "right"
-    for entry in entries:
-        rows = entry.about.get("rows")
-        table.add_row(
-            str(entry.about.get("origin", f"{entry.path.name} (damaged)")),
-            "" if rows is None else f"{rows:,}",
-            _written(entry.size),
-            f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}",
-        )
-    Screen().print(table)
-
-
-def _summed(entries: Sequence["Kept"]) -> str:
-    word = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries):,} {word}, {_written(sum(entry.size for entry in entries))}"
+def _summed(sizes: list[int]) -> str:
+    return f"{len(sizes):,} {'entry' if len(sizes) == 1 else 'entries'}, {_written(sum(sizes))}"
 
 
 def _written(size: int) -> str:
-    return f"{size / GIBI:,.1f} GiB" if size >= GIBI else f"{size / MEBI:,.1f} MiB"
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,9 @@
 """Score a finished run again: ``mtl-bert evaluate RUN``."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mtl_bert.utils import console
 from mtl_bert.utils.console import Checkpoint, DataDir, ModelPath, RunDir, Trust
-
-if TYPE_CHECKING:
-    from mtl_bert.runs.opened import Run
-    from mtl_bert.runs.results import Scores
 
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.evaluate")
@@ -28,31 +23,22 @@ def evaluate(
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
     # Torch takes seconds to import: a command that is wrong is refused before that.
     from mtl_bert.runs.summary import scores_table, title_of
+    from mtl_bert.training.build import assemble, make_trainer
     from mtl_bert.utils.screen import Screen
 
-    scores, recorded = _scores(opened), opened.results
+    parts = assemble(opened.settings, splits=["dev"])
+    opened.load_into(parts.module.model)
+    trainer = make_trainer(opened.settings, opened.path)  # on whatever device there is
+    trainer.validate(parts.module, parts.datamodule, verbose=False)
+    assert parts.module.evaluation is not None
+    scores, recorded = parts.module.evaluation.scores, opened.results
     before = recorded if checkpoint == "best" else recorded.last
     columns = {f"{checkpoint}\nnow": scores, "as\nrecorded": before}
     out = Screen()
     out.print(scores_table(title_of(recorded), columns))
     same = scores.score == before.score and scores.tasks == before.tasks
-    out.print(
-        "the numbers are the recorded ones"
-        if same
-        else f"the numbers differ from the recorded ones (made on {recorded.device})"
-    )
-
-
-def _scores(opened: "Run") -> "Scores":
-    """The scores of a run's checkpoint on its dev sets, on whatever device there is."""
-    from mtl_bert.training.build import assemble, make_trainer
-
-    parts = assemble(opened.settings, splits=["dev"])
-    opened.load_into(parts.module.model)
-    trainer = make_trainer(opened.settings, opened.path)
-    trainer.validate(parts.module, parts.datamodule, verbose=False)
-    assert parts.module.evaluation is not None
-    return parts.module.evaluation.scores
+    differ = f"the numbers differ from the recorded ones (made on {recorded.device})"
+    out.print("the numbers are the recorded ones" if same else differ)
 
 
 if __name__ == "__main__":

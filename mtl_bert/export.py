@@ -33,10 +33,8 @@ def export(
     from mtl_bert.runs.opened import Run
 
     opened = Run.open(run, checkpoint, model_path=model_path, trust=trust)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(
-            f"OUT: expected a new or empty directory, found something at {out}; write another"
-        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"OUT: expected a new or empty directory, found {out}; write another")
     plain_messages(logging.WARNING)
     # Torch takes seconds to import: a command that is wrong is refused before that.
     from mtl_bert.inference.transformers_export import export

@@ -3,7 +3,7 @@
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,11 @@ Examples
   mtl-bert predict RUN --task sst --text "A fine film."
   mtl-bert predict RUN --task qqp --text "Is it worth it?" --text2 "Is it, really?"
 """
+SPLIT = typer.Option(help="Write the submission files of this split: every row, in its order.")
+OUT = typer.Option(metavar="DIR", help="Where they go [default: RUN/submission].")
+TASK = typer.Option(metavar="TASK", help="A task; all of them if not given.")
+TEXT2 = typer.Option(metavar="TEXT", help="The second text of a pair.")
+TEXTS = ("--text", "--text2")
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.predict")
 
@@ -28,20 +33,11 @@ main = partial(console.run, app, "python -m mtl_bert.predict")
 @app.command(cls=console.Command, epilog=EXAMPLES)
 def predict(
     run: RunDir,
-    split: Annotated[
-        Literal["dev", "test"] | None,
-        typer.Option(help="Write the submission files of this split: every row, in its order."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where they go [default: RUN/submission].")
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(metavar="TASK", help="A task; all of them if not given.")
-    ] = None,
+    split: Annotated[Literal["dev", "test"] | None, SPLIT] = None,
+    out: Annotated[Path | None, OUT] = None,
+    task: Annotated[list[str] | None, TASK] = None,
     text: Annotated[str | None, typer.Option(metavar="TEXT", help="Answer for this text.")] = None,
-    text2: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The second text of a pair.")
-    ] = None,
+    text2: Annotated[str | None, TEXT2] = None,
     checkpoint: Checkpoint = "best",
     data_dir: DataDir = None,
     model_path: ModelPath = None,
@@ -51,9 +47,8 @@ def predict(
     from mtl_bert.runs.opened import Run
 
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
-    there, names = list(opened.settings.tasks), list(dict.fromkeys(map(opened.known, task or ())))
-    texts = {"text": text, "text2": text2}
-    given = {name: value.strip() for name, value in texts.items() if value is not None}
+    names = list(dict.fromkeys(map(opened.known, task or opened.settings.tasks)))
+    given = {o: t.strip() for o, t in zip(TEXTS, (text, text2), strict=True) if t is not None}
     if bool(given) == (split is not None):
         raise UserError(
             "--split: expected --split dev or test, or a text to answer, found "
@@ -61,13 +56,13 @@ def predict(
         )
     plain_messages(logging.WARNING)
     if split is None:
-        _answer(opened, names or there, given)
+        _answer(opened, names, given)
     else:
         # Torch takes seconds to import: a command that is wrong is refused before that.
         from mtl_bert.inference.submission import write_submission
 
         place = out or opened.folder.submission
-        for path, table in write_submission(opened, names or there, split, place).items():
+        for path, table in write_submission(opened, names, split, place).items():
             say(f"{path}: {len(table):,} rows of {table.origin}")
     for note in opened.results.notes:
         say(note)
@@ -78,29 +73,26 @@ def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     if others:
         raise UserError(f"--task: expected one, found {', '.join(names)}; write --task {name}")
     pair = bool(opened.settings.tasks[name].get("pair"))
-    if "text" not in given or len(given) != 1 + pair or not all(given.values()):
-        expected = "--text and --text2" if pair else "--text alone"
+    wanted = TEXTS[: 1 + pair]
+    if tuple(given) != wanted or not all(given.values()):
         raise UserError(
-            f"--text: expected {expected} for {name}, found "
-            f"{' and '.join(f'--{key}' for key, text in given.items() if text) or 'none'}; "
-            f'write --task {name} --text "..."' + (' --text2 "..."' if pair else "")
+            f"--text: expected {' and '.join(wanted)}{'' if pair else ' alone'} for {name}, found "
+            f"{' and '.join(option for option, value in given.items() if value) or 'none'}; write "
+            + " ".join([f"--task {name}", *(f'{option} "..."' for option in wanted)])
         )
-    from mtl_bert.data import Table
+    from mtl_bert.data.table import Table
 
-    predictor = opened.predictor
-    head = predictor.model.tasks[name].head
+    head: Any = opened.predictor.model.tasks[name].head
     table = Table("the command line", ("text",), (tuple(given.values()),), None)
-    outputs = predictor.outputs(name, table)
-    prediction = head.predict(outputs)[0].item()
+    outputs = opened.predictor.outputs(name, table)
+    prediction, chances = head.predict(outputs)[0].item(), head.probabilities(outputs)[0].tolist()
     if head.names:
-        chances = head.probabilities(outputs)[0].tolist()
         say(f"{head.names[int(prediction)]} ({chances[int(prediction)]:.1%})")
-        for other, chance in zip(head.names, chances, strict=True):
-            say(f"  {chance:6.1%}  {other}")
     else:
-        node = opened.settings.tasks[name]["head"]
-        scale = f" on the scale from {node['low']:g} to {node['high']:g}" if "low" in node else ""
+        scale = f" on the scale from {head.low:g} to {head.high:g}" if hasattr(head, "low") else ""
         print(f"{prediction:.3f}{scale}")
+    for other, chance in zip(head.names, chances, strict=True):
+        say(f"  {chance:6.1%}  {other}")
 
 
 if __name__ == "__main__":

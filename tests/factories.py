@@ -9,8 +9,7 @@ from torch import nn
 from torchmetrics.classification import BinaryAccuracy
 from transformers import PreTrainedTokenizerBase
 
-from mtl_bert.data import Table
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.model import Tiny
 from mtl_bert.tasks import Binary, Head, Task
 

@@ -115,52 +115,38 @@ class Batch:
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        values: dict[str, Any] = {
-            name: change(value) if isinstance(value, Tensor) else value
-            for name, value in vars(self).items()
-        }
-        return Batch(**values)
-
-
-def collate(encoded: Encoded, rows: Rows, label_type: torch.dtype) -> Batch:
-    """Gather the sequences of some rows."""
-    S = encoded.per_example
-    sequences = (rows[:, None] * S + np.arange(S)).reshape(-1)
-    starts = encoded.offsets[sequences]
-    lengths = encoded.offsets[sequences + 1] - starts
-    # Where the tokens stand in the flat array: each sequence's start, counted on.
-    begins = np.cumsum(lengths) - lengths
-    flat = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
-    labels = None if encoded.labels is None else torch.from_numpy(encoded.labels[rows])
-    return Batch.of(
-        lengths,
-        encoded.tokens[flat].astype(np.int64),
-        None if encoded.types is None else encoded.types[flat].astype(np.int64),
-        None if labels is None else labels.to(label_type),
-        rows,
-    )
+        held: list[Any] = [change(x) if isinstance(x, Tensor) else x for x in vars(self).values()]
+        return Batch(*held)
 
 
 @dataclass(frozen=True)
 class Tokenized(Dataset[Batch]):
-    """A task's tokens as a map-style data set, which makes the rows of a batch at once.
-
-    Attributes:
-        encoded: the task's tokens.
-        label_type: what its loss expects of labels.
-    """
+    """A task's tokens as a map-style data set, which makes the rows of a batch at once."""
 
     encoded: Encoded
-    label_type: torch.dtype
+    label_type: torch.dtype  # that the task's loss expects
 
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def __getitem__(self, row: int) -> Batch:
-        return self.__getitems__([row])
+    def __getitem__(self, rows: int | Sequence[int] | Rows) -> Batch:
+        numbers, encoded, S = np.atleast_1d(rows), self.encoded, self.encoded.per_example
+        sequences = (numbers[:, None] * S + np.arange(S)).reshape(-1)
+        starts = encoded.offsets[sequences]
+        lengths = encoded.offsets[sequences + 1] - starts
+        # Where the tokens stand in the flat array: each sequence's start, counted on.
+        begins = np.cumsum(lengths) - lengths
+        flat = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+        types, labels = encoded.types, encoded.labels
+        return Batch.of(
+            lengths,
+            encoded.tokens[flat].astype(np.int64),
+            None if types is None else types[flat].astype(np.int64),
+            None if labels is None else torch.from_numpy(labels[numbers]).to(self.label_type),
+            numbers,
+        )
 
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        return collate(self.encoded, np.asarray(rows), self.label_type)
+    __getitems__ = __getitem__
 
 
 def as_it_is(batch: Batch) -> Batch:

@@ -1,22 +1,29 @@
-"""All the tasks' tables together, from wherever each task's data come."""
+"""The data of all tasks together, from wherever each task's come."""
 
 import logging
+import time
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import floor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_bert.data.sources.delimited import Delimited
 from mtl_bert.data.sources.records import Source
-from mtl_bert.data.table import BadRow, DataError, Encoded, MissingSplitError, Table
+from mtl_bert.data.table import DataError, Encoded, Table
+from mtl_bert.data.token_cache import Cache, UnknownContentError, code_of, digest
 from mtl_bert.tasks import Task
+
+if TYPE_CHECKING:
+    from mtl_bert.data.tokenize import Tokenize  # imports transformers, which takes seconds
 
 log = logging.getLogger(__name__)
 
+CODE = ("mtl_bert.data", "mtl_bert.data.sources")  # makes entries, so that a change makes new ones
 SHOWN = 3  # bad rows that a message spells out
 
 Part = TypeVar("Part", Table, Encoded)
@@ -25,10 +32,10 @@ Part = TypeVar("Part", Table, Encoded)
 
 @dataclass(frozen=True)
 class Selection:
-    """How much is kept of each task's examples.
+    """How much is kept of each task's examples: first the share, then the limit and the imbalance.
 
-    The share comes first, then the limit, then the imbalance. What a smaller selection of the same
-    seed keeps of a task is part of what a larger one keeps: sizes are compared, not draws.
+    What a smaller selection of the same seed keeps of a task is part of what a larger one keeps:
+    sizes are compared, not draws.
 
     Attributes:
         share: of each, above 0, up to 1.
@@ -51,15 +58,12 @@ class Selection:
             DataError: a limit for a task that there is not, or too few examples of some task for
                 the imbalance that is asked for.
         """
-        if not sizes:
-            return {}
         limits = self.limit if isinstance(self.limit, Mapping) else dict.fromkeys(sizes, self.limit)
-        for other in limits:
-            if other not in sizes:
-                raise DataError(
-                    f"{self.setting}: expected tasks among {', '.join(sizes)}, found {other}; "
-                    "leave it out"
-                )
+        if others := [task for task in limits if task not in sizes]:
+            raise DataError(
+                f"{self.setting}: expected tasks among {', '.join(sizes)}, found {others[0]}; "
+                "leave it out"
+            )
         kept = {
             task: min(size, max(1, round(self.share * size)), limits.get(task) or size)
             for task, size in sizes.items()
@@ -68,8 +72,7 @@ class Selection:
             return kept
         if len(sizes) == 1:
             raise DataError(
-                f"data.imbalance: expected several tasks, found {', '.join(sizes)} alone; leave it "
-                "out"
+                f"data.imbalance: expected several tasks, found {', '.join(sizes)}; leave it out"
             )
         largest = max(sizes, key=lambda task: sizes[task])
         wanted = max(1, round(kept[largest] / self.imbalance))
@@ -100,127 +103,120 @@ class Selection:
         }
 
 
-EVERYTHING = Selection()
-"""All rows."""
-
-
-@dataclass(frozen=True)
 class Corpus:
-    """The tables that a run uses.
+    """The tasks' data: from the run's source, or from a task's own files (``sources.csv``).
+
+    Args:
+        source: the run's; a task that does not know it has files of its own.
+        tasks: the tasks, in order.
+        max_bad_share: of a table's rows that may be unusable.
 
     Attributes:
         name: of the source, or of all that are used (demo+csv).
         synthetic: whether any of the text is made up.
-        train: a table per task, in the order of the tasks; empty where only dev was asked for.
-        dev: a table per task; empty where only train was asked for.
-    """
-
-    name: str
-    synthetic: bool
-    train: Mapping[str, Table]
-    dev: Mapping[str, Table]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Training examples of each task."""
-        return {task: len(table) for task, table in self.train.items()}
-
-    def cut(self, train: Selection = EVERYTHING, dev: Selection = EVERYTHING) -> "Corpus":
-        """The rows that a selection of each split keeps."""
-        return replace(self, train=train.of(self.train), dev=dev.of(self.dev))
-
-
-def source_of(task: Task, source: Source) -> Source:
-    """The run's source where the task knows it, else the task's own files (``sources.csv``).
 
     Raises:
-        DataError: the task has neither.
+        DataError: a task has neither.
     """
-    if source.name in task.sources:
-        return source
-    if "csv" in task.sources:
-        return Delimited("csv", ".", ",")
-    raise DataError(
-        f"task {task.name}: expected sources.{source.name} or sources.csv in its file, found "
-        f"{', '.join(task.sources) or 'no sources'}; add one of them or leave the task out"
-    )
 
-
-def load(
-    source: Source,
-    tasks: Sequence[Task],
-    max_bad_share: float,
-    splits: Sequence[str] = ("train", "dev"),
-) -> Corpus:
-    """Read the splits of all tasks, counting and reporting the rows that cannot be used.
-
-    Raises:
-        DataError: a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
-    """
-    tables: dict[str, dict[str, Table]] = {"train": {}, "dev": {}}
-    sources = {task.name: source_of(task, source) for task in tasks}
-    for split in splits:
+    def __init__(self, source: Source, tasks: Sequence[Task], max_bad_share: float) -> None:
+        self._tasks, self._max_bad_share = tasks, max_bad_share
+        self._tables: dict[str, dict[str, Table]] = {}
+        self._sources = {}
         for task in tasks:
-            tables[split][task.name] = table = sources[task.name].read(task, split)
-            report(table, max_bad_share)
-    used = sources.values()
-    name = "+".join(dict.fromkeys(source.name for source in used))
-    return Corpus(name, any(source.synthetic for source in used), **tables)
+            if not {source.name, "csv"} & task.sources.keys():
+                raise DataError(
+                    f"task {task.name}: expected sources.{source.name} or sources.csv in its file, "
+                    f"found {', '.join(task.sources) or 'no sources'}; add one of them or leave "
+                    "the task out"
+                )
+            own = source.name not in task.sources
+            self._sources[task.name] = Delimited("csv", ".", ",") if own else source
+        used = self._sources.values()
+        self.name = "+".join(dict.fromkeys(each.name for each in used))
+        self.synthetic = any(each.synthetic for each in used)
+
+    def read(self, split: str) -> dict[str, Table]:
+        """Read a split of all tasks, reporting the rows that cannot be used.
+
+        DataError, if a table cannot be read, or more than ``max_bad_share`` of its rows are bad.
+        """
+        self._tables[split] = {task.name: self._read(task, split) for task in self._tasks}
+        return self._tables[split]
+
+    def rows(self, split: str) -> dict[str, Table]:
+        """Read every row of a split that has an id, labelled or not, to predict it.
+
+        Rows that lack a text are there and reported, those without an id only reported.
+        """
+        tables = {t.name: self._sources[t.name].read(t, split, whole=False) for t in self._tasks}
+        for table in tables.values():
+            _warn(table, table.skipped, "cannot be named", "they have no prediction")
+            _warn(table, table.incomplete, "are not whole", "they are predicted from what there is")
+        return tables
+
+    def tokens(
+        self, tokenize: "Tokenize", cache: Cache | None, splits: Iterable[str]
+    ) -> dict[str, dict[str, Encoded]]:
+        """The tokens of all usable examples, by split and task.
+
+        A table is read only if its tokens are not in the cache, and it has not been read yet.
+        """
+        began, made = time.perf_counter(), 0
+
+        def make(task: Task, split: str) -> Encoded:
+            nonlocal made
+            known = self._tables.get(split)
+            table = known[task.name] if known else self._read(task, split)
+            made += len(table)
+            return tokenize(table)
+
+        def tokens(task: Task, split: str) -> Encoded:
+            if cache is None:
+                return make(task, split)
+            try:
+                origin, content = self._sources[task.name].fingerprint(task, split)
+                key = digest(content, tokenize.digest, *map(code_of, CODE))
+            except UnknownContentError as reason:
+                log.info("cache: %s of %s is not kept (%s)", split, task.name, reason)
+                return make(task, split)
+            before = made
+            found = cache.get(key, partial(make, task, split), origin)
+            if split not in self._tables and made == before:
+                self._report(found)
+            return found
+
+        found = {s: {task.name: tokens(task, s) for task in self._tasks} for s in splits}
+        total = sum(len(part) for parts in found.values() for part in parts.values())
+        message = "encoded %s examples in %.1f s; %s were in the cache"
+        log.info(message, f"{made:,}", time.perf_counter() - began, f"{total - made:,}")
+        return found
+
+    def _read(self, task: Task, split: str) -> Table:
+        table = self._sources[task.name].read(task, split)
+        self._report(table)
+        return table
+
+    def _report(self, table: Table | Encoded) -> None:
+        """Say which rows are skipped, or raise DataError where they are too many."""
+        share = len(table.skipped) / (len(table.skipped) + len(table))
+        if share > self._max_bad_share:
+            raise DataError(
+                f"{_counted(table, table.skipped, 'cannot be used')}; expected at most "
+                f"{self._max_bad_share:.2%} of them; mend the file, write another head:, "
+                "quoting:, header: or encoding: in the task's file, or "
+                f"data.max_bad_share={share + 0.005:.2f}"
+            )
+        _warn(table, table.skipped, "cannot be used", "they are skipped")
 
 
-def load_rows(source: Source, tasks: Sequence[Task], split: str) -> dict[str, Table]:
-    """Read every row of a split that has an id, labelled or not, to predict it.
-
-    Rows that lack a text are there and reported, those without an id only reported.
-
-    Raises:
-        DataError: a table that is not there or cannot be read; where the other tasks' are there,
-            the message says how to ask for those alone.
-    """
-    tables: dict[str, Table] = {}
-    missing: list[MissingSplitError] = []
-    sources = {task.name: source_of(task, source) for task in tasks}
-    for task in tasks:
-        try:
-            tables[task.name] = sources[task.name].rows(task, split)
-        except MissingSplitError as error:
-            missing.append(error)
-    if missing:
-        if not tables:
-            raise missing[0]
-        raise DataError(f"{missing[0].problem}; put it there or ask for {', '.join(tables)} alone")
-    for table in tables.values():
-        _warn(table, table.skipped, "cannot be named", "they have no prediction")
-        _warn(table, table.incomplete, "are not whole", "they are predicted from what there is")
-    return tables
-
-
-def refuse(table: Table | Encoded, max_bad_share: float) -> None:
-    """Raise DataError where too many of a table's rows are bad."""
-    bad = len(table.skipped)
-    share = bad / (bad + len(table))
-    if share > max_bad_share:
-        raise DataError(
-            f"{_counted(table, table.skipped, 'cannot be used')}; expected at most "
-            f"{max_bad_share:.2%} of them; mend the file, write another quoting:, "
-            f"header: or encoding: in the task's file, or data.max_bad_share={share + 0.005:.2f}"
-        )
-
-
-def report(table: Table | Encoded, max_bad_share: float) -> None:
-    """Say which rows are skipped, or raise DataError where they are too many."""
-    refuse(table, max_bad_share)
-    _warn(table, table.skipped, "cannot be used", "they are skipped")
-
-
-def _warn(table: Table | Encoded, rows: Sequence[BadRow], what: str, then: str) -> None:
+def _warn(table: Table | Encoded, rows: Sequence[str], what: str, then: str) -> None:
     if rows:
         log.warning("%s; %s", _counted(table, rows, what), then)
 
 
-def _counted(table: Table | Encoded, rows: Sequence[BadRow], what: str) -> str:
+def _counted(table: Table | Encoded, rows: Sequence[str], what: str) -> str:
     """How many of a table's rows have some fault, and the first of them by line."""
     total = len(table) + len(table.skipped)
-    examples = "; ".join(str(row) for row in rows[:SHOWN])
-    more = "; …" if len(rows) > SHOWN else ""
-    return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples}{more})"
+    examples = "; ".join([*rows[:SHOWN], *(["…"] if len(rows) > SHOWN else [])])
+    return f"{table.origin}: {len(rows):,} of {total:,} rows {what} ({examples})"

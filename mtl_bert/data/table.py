@@ -25,25 +25,6 @@ class DataError(UserError):
     """Data that cannot be used: one line says where, what was expected, found, and what to do."""
 
 
-class MissingSplitError(DataError):
-    """A split of a task that is not there: the problem, and advice on what to do."""
-
-    def __init__(self, problem: str, advice: str) -> None:
-        super().__init__(f"{problem}; {advice}")
-        self.problem = problem
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that could not be used."""
-
-    place: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
-
-
 @dataclass(frozen=True)
 class Table:
     """The usable rows of a split, in the file's order, N in number.
@@ -53,16 +34,16 @@ class Table:
         ids: what the file calls each row: [N].
         texts: one text or a pair for each row: [N].
         labels: [N] float64, or None where the split is unlabelled.
-        skipped: the rows that could not be used.
-        incomplete: rows that are here although something of them is missing or damaged.
+        skipped: the rows that could not be used, each its place and the reason.
+        incomplete: rows that are here although something of them is missing or damaged, likewise.
     """
 
     origin: str
     ids: tuple[str, ...]
     texts: tuple[tuple[str, ...], ...]
     labels: NDArray[np.float64] | None
-    skipped: tuple[BadRow, ...] = ()
-    incomplete: tuple[BadRow, ...] = ()
+    skipped: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,7 +82,7 @@ class Encoded:
     labels: NDArray[np.float64] | None
     cut: NDArray[np.bool_]
     origin: str
-    skipped: tuple[BadRow, ...] = ()
+    skipped: tuple[str, ...] = ()
     file: Path | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -124,15 +105,14 @@ class Encoded:
         sequences = np.repeat(kept, self.per_example)
         lengths = np.diff(self.offsets)
         tokens = np.repeat(sequences, lengths)
-        return Encoded(
-            self.tokens[tokens],
-            None if self.types is None else self.types[tokens],
-            np.concatenate([[0], np.cumsum(lengths[sequences])]),
-            self.per_example,
-            None if self.labels is None else self.labels[kept],
-            self.cut[sequences],
-            self.origin,
-            self.skipped,
+        return replace(
+            self,
+            tokens=self.tokens[tokens],
+            types=None if self.types is None else self.types[tokens],
+            offsets=np.concatenate([[0], np.cumsum(lengths[sequences])]),
+            labels=None if self.labels is None else self.labels[kept],
+            cut=self.cut[sequences],
+            file=None,
         )
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
@@ -145,21 +125,14 @@ class Encoded:
     def to_bytes(self) -> bytes:
         """The content of a safetensors file from which ``open`` gives the same."""
         arrays = {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
-        about = {
-            "origin": self.origin,
-            "rows": len(self),
-            "per_example": self.per_example,
-            "skipped": [[row.place, row.reason] for row in self.skipped],
-        }
-        return save(arrays, {"about": json.dumps(about)})
+        about = {name: getattr(self, name) for name in ("origin", "per_example", "skipped")}
+        return save(arrays, {"about": json.dumps(about | {"rows": len(self)})})
 
     @classmethod
-    def open(cls, file: Path, origin: str | None = None) -> "Encoded":
+    def open(cls, file: Path, origin: str) -> "Encoded":
         """Map the arrays of a file that ``to_bytes`` made, read-only and shared by processes.
 
-        Args:
-            file: the file.
-            origin: where the table comes from now, if not from where it came when it was written.
+        The table may come from elsewhere now, ``origin``, than when the file was written.
 
         Raises:
             OSError, SafetensorError: no such file, or another.
@@ -172,8 +145,8 @@ class Encoded:
         return cls(
             **dict.fromkeys(ARRAYS) | arrays,
             per_example=about["per_example"],
-            origin=origin or about["origin"],
-            skipped=tuple(BadRow(place, reason) for place, reason in about["skipped"]),
+            origin=origin,
+            skipped=tuple(about["skipped"]),
             file=file,
         )
 

@@ -9,11 +9,12 @@ together are too large; a process that has one mapped keeps it.
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -64,25 +65,16 @@ class Cache:
         self._usable = True
 
     def get(self, key: str, make: Callable[[], Encoded], origin: str) -> Encoded:
-        """Open an entry, or make it where there is none or a byte of it is wrong.
+        """Open an entry, or ``make`` it where there is none or a byte of it is wrong.
 
-        Args:
-            key: hexadecimal digits that stand for everything that decides the content.
-            make: encodes the texts; called in one process at a time.
-            origin: where the texts come from now, for messages and for what is returned.
+        One process makes it while others wait. Messages and what is returned name the ``origin``.
         """
         if (found := self._open(key, origin)) is not None:
             return found
-        with ExitStack() as stack:
-            try:
-                if self._usable:
-                    stack.enter_context(self._locked(key, origin))
-                    if (found := self._open(key, origin)) is not None:
-                        return found
-            except (OSError, NotImplementedError) as error:  # a file system without locks, too
-                self._do_without(error)
-            made = replace(make(), origin=origin)
-            return self._keep(key, made) if self._usable else made
+        with self._alone(key, origin):
+            if (found := self._open(key, origin)) is not None:
+                return found
+            return self._keep(key, replace(make(), origin=origin))
 
     def entries(self) -> list[Kept]:
         """All entries, the one used last first."""
@@ -95,11 +87,7 @@ class Cache:
 
     def clear(self) -> list[Kept]:
         """Remove all entries, and say what they were; one that is being made appears afterwards."""
-        entries = self.entries()
-        for entry in entries:
-            entry.path.unlink(missing_ok=True)
-        self._sweep(0)
-        return entries
+        return self._remove(math.inf, 0)
 
     def _open(self, key: str, origin: str) -> Encoded | None:
         """The entry, now the one used last, or None; what is damaged is removed."""
@@ -121,64 +109,71 @@ class Cache:
 
     def _keep(self, key: str, made: Encoded) -> Encoded:
         """Write an entry and map it, its memory now shared; as it was made if that fails."""
+        if not self._usable:
+            return made
         content = made.to_bytes()
         path = self.place / f"{key}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         try:
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
-            self._evict(path)
-            return Encoded.open(path)
+            self._remove(sum(e.size for e in self.entries()) - self._limit, ABANDONED, path)
+            return Encoded.open(path, made.origin)
         except (FileNotFoundError, SafetensorError):  # cleared meanwhile
             pass
         except OSError as error:
             self._do_without(error)
         return made
 
-    def _evict(self, newest: Path) -> None:
-        """Remove the least recently used until the rest fits, and what nobody will finish."""
-        entries = self.entries()
-        excess = sum(entry.size for entry in entries) - self._limit
-        for entry in reversed(entries):
+    def _remove(self, excess: float, age: float, newest: Path | None = None) -> list[Kept]:
+        """Remove so many bytes of the least recently used, and what nobody will finish.
+
+        That is unfinished files and locks of processes that were killed ``age`` seconds ago.
+        """
+        gone = []
+        for entry in reversed(self.entries()):
             if excess > 0 and entry.path != newest:
                 entry.path.unlink(missing_ok=True)
+                gone.append(entry)
                 excess -= entry.size
-        self._sweep(ABANDONED)
-
-    def _sweep(self, age: float) -> None:
-        """Remove unfinished files and locks of processes that were killed so many seconds ago."""
-        for pattern in (f".{KEY}.*{TEMPORARY}", f"{KEY}.lock"):
-            for path in self.place.glob(pattern):
-                with suppress(OSError):  # such as that of a lock that somebody holds
-                    if time.time() - path.stat().st_mtime >= age:
-                        lock = path.suffix == ".lock"
-                        with FileLock(path, blocking=False) if lock else nullcontext():
-                            path.unlink()
+        for path in (*self.place.glob(f".{KEY}.*{TEMPORARY}"), *self.place.glob(f"{KEY}.lock")):
+            with suppress(OSError):  # such as that of a lock that somebody holds
+                if time.time() - path.stat().st_mtime >= age:
+                    lock = path.suffix == ".lock"
+                    with FileLock(path, blocking=False) if lock else nullcontext():
+                        path.unlink()
+        return gone
 
     @contextmanager
-    def _locked(self, key: str, origin: str) -> Iterator[None]:
-        self.place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.place / f"{key}.lock")
+    def _alone(self, key: str, origin: str) -> Iterator[None]:
+        """Hold an entry's lock, if the place can be written to."""
+        path = self.place / f"{key}.lock"
+        lock = FileLock(path)
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.info("waiting for another process that encodes %s", origin)
-            lock.acquire()
+            self.place.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                log.info("waiting for another process that encodes %s", origin)
+                lock.acquire()
+        except (OSError, NotImplementedError) as error:  # a file system without locks, too
+            self._do_without(error)
         try:
             yield
         finally:
-            # Whoever waits for this file notices that it is gone, and finds the entry.
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
+            if lock.is_locked:
+                # Whoever waits for this file notices that it is gone, and finds the entry.
+                path.unlink(missing_ok=True)
+                lock.release()
 
     def _do_without(self, error: Exception) -> None:
         """Say once that nothing is kept."""
+        if self._usable:
+            log.warning(
+                "cache: nothing is kept, because %s cannot be written to (%s); write %s=DIR to "
+                "have it elsewhere, or trainer.cache=false",
+                *(self.place, getattr(error, "strerror", None) or error, VARIABLE),
+            )
         self._usable = False
-        reason = getattr(error, "strerror", None) or error
-        log.warning(
-            "cache: nothing is kept, because %s cannot be written to (%s); write %s=DIR to have it "
-            "elsewhere, or trainer.cache=false",
-            *(self.place, reason, VARIABLE),
-        )
 
 
 def _about(path: Path) -> Mapping[str, Any]:
@@ -195,13 +190,6 @@ def _about(path: Path) -> Mapping[str, Any]:
 
 class UnknownContentError(Exception):
     """The content of something cannot be known without making it."""
-
-
-class Fingerprint(NamedTuple):
-    """What a split's table will be, without reading it: its origin, and a digest of all else."""
-
-    origin: str
-    digest: str
 
 
 def digest(*parts: object) -> str:
@@ -222,14 +210,13 @@ def code_of(module: str) -> str:
         UnknownContentError: the module has no source file.
     """
     loaded = sys.modules.get(module)
-    name = getattr(loaded, "__file__", None)
-    if name is None or not Path(name).is_file():
+    path = Path(getattr(loaded, "__file__", None) or "")
+    if not path.is_file():
         raise UnknownContentError(f"{module} has no file")
-    made_of = [Path(name)]
+    made_of = [path]
     if getattr(loaded, "__package__", ""):
-        beside = sorted(made_of[0].parent.iterdir())
-        made_of = [path for path in beside if path.suffix in (".py", ".toml")]
-    return digest([[path.name, file_digest(path)] for path in made_of])
+        made_of = [p for p in sorted(path.parent.iterdir()) if p.suffix in (".py", ".toml")]
+    return digest([[each.name, file_digest(each)] for each in made_of])
 
 
 def file_digest(path: Path) -> str:
@@ -240,8 +227,6 @@ def file_digest(path: Path) -> str:
 
 def _described(value: object) -> Any:
     """What JSON writes instead of a value that it does not know."""
-    if isinstance(value, Mapping):
-        return dict(value)
     if isinstance(value, partial):
         return {"partial": [value.func, value.args, value.keywords]}
     if isinstance(value, FunctionType) and "<" not in value.__qualname__:  # no lambda, no closure

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from mtl_bert.data import Table, load_rows
-from mtl_bert.runs.factories import make, make_tasks
+from mtl_bert.data.table import Table
+from mtl_bert.runs.factories import make_corpus, make_tasks
 from mtl_bert.runs.opened import Run
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import UserError
@@ -30,7 +30,7 @@ def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -
     if out == opened.folder.submission:
         opened.folder.refuse_links()
     tasks = [task for task in make_tasks(opened.settings) if task.name in names]
-    tables = load_rows(make(opened.settings.data.source, "data.source"), tasks, split)
+    tables = make_corpus(opened.settings, tasks).rows(split)
     texts, answered = {}, {}
     for task in tasks:
         path = out / file_name(task, split)

@@ -20,8 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mtl_bert.config.settings import Settings
-from mtl_bert.data import Table
-from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.batch import Batch, Tokenized
+from mtl_bert.data.table import Table
 from mtl_bert.machine.hardware import on_gpu, resolved, usable_memory
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.factories import make, make_tasks
@@ -293,7 +293,7 @@ def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[W
         """The example with the longest sequence, so many times."""
         row, label_type = lengths[task].argmax(), model.tasks[task].head.label_type
         rows = np.full(count, row // longest[task].per_example)
-        return collate(longest[task], rows, label_type).to(device)
+        return Tokenized(longest[task], label_type)[rows].to(device)
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device=device)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from mtl_bert.config.settings import MOST, ConfigError, Settings, shown
-from mtl_bert.runs.factories import make_sampler, make_selections, make_tasks, read_corpus
+from mtl_bert.runs.factories import make_corpus, make_sampler, make_selections, make_tasks
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import Sizes
 from mtl_bert.sampling.usage import Largest, Usage, records, usage
@@ -20,7 +20,7 @@ from mtl_bert.utils.files import replacing
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from mtl_bert.data import Corpus
+    from mtl_bert.data.table import Table as Texts
 
 
 def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -> "Preview":
@@ -34,11 +34,11 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         UserError: sizes that are wrong, or data that cannot be had.
     """
     by_length = by_length and settings.group_by_length is not None
-    corpus = None
+    texts, origin = None, "sizes as given"
     if sizes is None:
-        whole = read_corpus(settings, make_tasks(settings), ["train"])
-        corpus = whole.cut(**make_selections(settings))
-        sizes = corpus.sizes
+        corpus = make_corpus(settings, make_tasks(settings))
+        texts = make_selections(settings)["train"].of(corpus.read("train"))
+        sizes, origin = {task: len(table) for task, table in texts.items()}, f"data={corpus.name}"
     elif by_length:
         raise ConfigError(
             f"plan.sizes: expected null, as group_by_length={settings.group_by_length} needs the "
@@ -59,9 +59,10 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import
 
-        return Preview(settings, sizes, corpus, assemble(settings, ["train"]).datamodule.plan)
+        datamodule = assemble(settings, ["train"]).datamodule
+        return Preview(settings, sizes, texts, origin, datamodule.plan)
     plan, epochs, seed = make_sampler(settings), settings.epochs, settings.seed
-    return Preview(settings, sizes, corpus, lambda number: plan(sizes, number, epochs, seed))
+    return Preview(settings, sizes, texts, origin, lambda n: plan(sizes, n, epochs, seed))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Preview:
 
     settings: Settings
     sizes: Sizes  # training examples of each task
-    corpus: "Corpus | None"  # the texts, unless the sizes were given
+    texts: "Mapping[str, Texts] | None"  # unless the sizes were given
+    origin: str  # of the sizes, for people
     epoch: Callable[[int], Epoch]  # the plan of an epoch, by its number from 1
 
     def __len__(self) -> int:
@@ -90,11 +92,11 @@ class Preview:
 
     def memory(self) -> list[str]:
         """What the run takes of memory, or why that is not known."""
-        if self.corpus is None:
+        if self.texts is None:
             return ["memory not estimated: with plan.sizes neither texts nor encoder are looked at"]
         from mtl_bert.memory.estimate import forecast  # torch takes seconds to import
 
-        return forecast(self.settings, self.corpus.train, self._summary[1].works())
+        return forecast(self.settings, self.texts, self._summary[1].works())
 
     def write(self, path: Path) -> None:
         """Write each step as a line of JSON: {"epoch", "step", "phase", "rows": {task: [...]}}."""
@@ -117,8 +119,9 @@ class Preview:
     def __rich__(self) -> Table:
         """A row for each epoch, phase and task."""
         settings = self.settings
-        origin = "sizes as given" if self.corpus is None else f"data={self.corpus.name}"
-        title = f"sampler={settings.sampler['name']}, batch_size={settings.step_size}, {origin}"
+        title = (
+            f"sampler={settings.sampler['name']}, batch_size={settings.step_size}, {self.origin}"
+        )
         if (steps := settings.group_by_length) is not None:
             title += f", group_by_length={steps} (examples of like length share a batch)"
         table = Table(title=title, title_justify="left", caption_justify="left")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.batch import Batch, Tokenized
 from mtl_bert.data.table import Table
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.model.encoder import ModelError
@@ -82,7 +82,7 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
             if tokenize.cross_encode and any(task.pair for task in model.tasks.values()):
                 wanted, advice = " of pairs", "take token_type_ids out of model_input_names"
                 pair = tokenize(Table("a pair", ("0",), (("a", "a"),), None))
-                pooled(collate(pair, np.arange(1), torch.float32))
+                pooled(Tokenized(pair, torch.float32)[np.arange(1)])
             wanted, advice = f" of {room + len(nothing)} tokens", "write a smaller model.max_length"
             layers = getattr(encoder.config, "num_hidden_layers", None)
             for part in encoder.modules():

@@ -13,8 +13,7 @@ from mtl_bert.sampling import Sampler
 from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
-    from mtl_bert.data import Corpus
-    from mtl_bert.data.corpus import Selection
+    from mtl_bert.data.corpus import Corpus, Selection
     from mtl_bert.surgery import Surgery
     from mtl_bert.tasks import Task
 
@@ -106,13 +105,12 @@ def make_tasks(settings: Settings) -> "list[Task]":
     ]
 
 
-def read_corpus(settings: Settings, tasks: "Sequence[Task]", splits: Sequence[str]) -> "Corpus":
-    """The tasks' tables, whole; DataError or HubError if they cannot be had or used."""
-    from mtl_bert.data import load  # torch takes seconds to import
+def make_corpus(settings: Settings, tasks: "Sequence[Task]") -> "Corpus":
+    """Where the tasks' data come from; DataError if some have none."""
+    from mtl_bert.data.corpus import Corpus  # torch takes seconds to import
 
-    return load(
-        make(settings.data.source, "data.source"), tasks, settings.data.max_bad_share, splits
-    )
+    source = make(settings.data.source, "data.source")
+    return Corpus(source, tasks, settings.data.max_bad_share)
 
 
 def make_selections(settings: Settings) -> "dict[str, Selection]":

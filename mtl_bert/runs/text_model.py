@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, Settings
-from mtl_bert.data import Table
-from mtl_bert.data.batch import collate
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.batch import Tokenized
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, MultiTaskModel
@@ -74,7 +73,7 @@ class TextModel:
         parts, rows = [], []
         with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
             for numbers in encoded.batches(BATCH):
-                batch = collate(encoded, numbers, label_type).to(device)
+                batch = Tokenized(encoded, label_type)[numbers].to(device)
                 parts.append(self.model(task, batch))
                 rows.append(batch.rows)
         outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()

@@ -7,14 +7,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 
 class Head(ABC):
-    """The form of a task's answers; as it stands here, one output for each example.
+    """The form of a task's answers; as it stands here, a number for each example.
 
     Attributes:
         names: what the C classes are called, in the order of their labels; none for a number.
@@ -30,7 +30,7 @@ class Head(ABC):
         return 1
 
     def shape(self, logits: Tensor) -> Tensor:
-        """Bring the linear layer's [B, outputs] into the form that the loss expects: here [B]."""
+        """Bring the linear layer's [B, outputs] into the loss's form: [B], or of several as is."""
         return logits.squeeze(-1)
 
     @abstractmethod
@@ -41,61 +41,53 @@ class Head(ABC):
         """Some labels, among them every class's, to try a loss and a metric on."""
         return [float(label) for label in range(max(2, len(self.names)))]
 
-    @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
-        """Read predictions [B], in the labels' own values, off shaped outputs."""
+        """Read predictions [B], in the labels' own values, off shaped outputs: here themselves."""
+        return outputs
 
-    @abstractmethod
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The probability of each class [B, C] by shaped outputs; [B, 0] for a number."""
+        return outputs.new_empty(len(outputs), 0)
+
+    def probability(self, outputs: Tensor) -> Tensor:
+        """The probability of 1, of two classes: [B]."""
+        return self.probabilities(outputs)[:, 1]
 
     def confidence(self, outputs: Tensor) -> Tensor:
-        """The probability of each prediction by its own outputs: [B]."""
-        return self.probabilities(outputs).amax(-1)
+        """The probability of each prediction by its own outputs: [B]; NaN for a number."""
+        nothing = outputs.new_full((len(outputs), 1), math.nan)
+        return (self.probabilities(outputs) if self.names else nothing).amax(-1)
 
 
 @dataclass(frozen=True)
-class _Classes(Head):
-    """One of several classes, labelled 0, 1, …, in the order of their names."""
+class MultiClass(Head):
+    """One of several classes, labelled 0, 1, …, in the order of their names; a logit for each."""
 
     names: Sequence[str]
-    _expected: ClassVar[str] = "at least 2 class names"
+    label_type: ClassVar[torch.dtype] = torch.int64
 
     def __post_init__(self) -> None:
-        names = texts("head.names", self.names)
+        listed = isinstance(self.names, Sequence) and not isinstance(self.names, str)
+        names = tuple(self.names) if listed else ()
+        different = len({name for name in names if isinstance(name, str)})
+        if different < max(2, len(names)) or (self.outputs == 1 and different > 2):
+            raise ValueError(
+                "head.names: expected a list of different names, of more than 2 classes only with "
+                f"MultiClass, found {self.names!r}; write each in quotes, which keep YAML from "
+                "reading yes, no, on, off or null: ['no', 'yes']"
+            )
         object.__setattr__(self, "names", names)
-        if len(names) < 2 or (self.outputs == 1 and len(names) > 2):
-            raise ValueError(
-                f"head.names: expected {self._expected}, found {list(names)}; "
-                "write for example names: ['no', 'yes']"
-            )
-        if len(set(names)) < len(names):  # results count and name classes by them
-            raise ValueError(
-                f"head.names: expected different names, found {list(names)}; "
-                "call no two classes alike"
-            )
-
-    def check(self, label: float) -> str | None:
-        """Accept 0, 1, … up to the number of classes."""
-        if label in range(len(self.names)):
-            return None
-        last = len(self.names) - 1
-        return f"label {label:g} is not {'0 or 1' if last == 1 else f'one of 0 to {last}'}"
-
-
-class MultiClass(_Classes):
-    """One of several classes; a logit for each."""
-
-    label_type: ClassVar[torch.dtype] = torch.int64
 
     @property
     def outputs(self) -> int:
         """One logit for each class."""
         return len(self.names)
 
-    def shape(self, logits: Tensor) -> Tensor:
-        """The logits [B, C], as they are."""
-        return logits
+    def check(self, label: float) -> str | None:
+        """Accept 0, 1, … up to the number of classes."""
+        last = len(self.names) - 1
+        known = "0 or 1" if last == 1 else f"one of 0 to {last}"
+        return None if label in range(last + 1) else f"label {label:g} is not {known}"
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The class of the largest logit: [B]."""
@@ -107,11 +99,12 @@ class MultiClass(_Classes):
 
 
 @dataclass(frozen=True)
-class Binary(_Classes):
+class Binary(MultiClass):
     """Yes or no, labelled 1 or 0, from one logit; ``names`` says what 0 and 1 are called."""
 
     names: Sequence[str] = ("no", "yes")
-    _expected: ClassVar[str] = "what 0 and 1 are called"
+    label_type: ClassVar[torch.dtype] = torch.float32
+    outputs: ClassVar[int] = 1
 
     def predict(self, outputs: Tensor) -> Tensor:
         """1 where the logit is positive, else 0: [B]."""
@@ -138,42 +131,11 @@ class Regression(Head):
 
     def examples(self) -> list[float]:
         """The ends of the scale and its middle; of a scale without an end, some numbers near."""
-        low, high = self.low, self.high
-        if math.isinf(low):
-            low = high - 2 if math.isfinite(high) else 0.0
-        if math.isinf(high):
-            high = low + 2
+        low = self.low if math.isfinite(self.low) else min(self.high - 2, 0.0)
+        high = self.high if math.isfinite(self.high) else low + 2
         return [low, (low + high) / 2, high]
 
     def check(self, label: float) -> str | None:
         """Accept finite numbers on the scale."""
-        if self.low <= label <= self.high and math.isfinite(label):
-            return None
-        return f"label {label:g} is not between {self.low:g} and {self.high:g}"
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        """The outputs themselves: [B]."""
-        return outputs
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        """A number has none: [B, 0]."""
-        return outputs.new_empty(len(outputs), 0)
-
-    def confidence(self, outputs: Tensor) -> Tensor:
-        """A number does not say how sure it is: NaN, [B]."""
-        return torch.full_like(outputs, math.nan)
-
-
-def texts(setting: str, values: Any) -> tuple[str, ...]:
-    """A list of texts, whole numbers among them as they are written.
-
-    Raises:
-        ValueError: something else, such as the true that YAML makes of a yes without quotes.
-    """
-    listed = isinstance(values, Sequence) and not isinstance(values, str)
-    if not listed or not all(isinstance(v, str | int) and v is not bool(v) for v in values):
-        raise ValueError(
-            f"{setting}: expected a list of texts, found {values!r}; write them in quotes, which "
-            f"keep YAML from reading yes, no, on, off or null: {setting}: ['no', 'yes']"
-        )
-    return tuple(map(str, values))
+        fits = self.low <= label <= self.high and math.isfinite(label)
+        return None if fits else f"label {label:g} is not between {self.low:g} and {self.high:g}"

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from mtl_bert.tasks.head import Head, texts
+from mtl_bert.tasks.head import Head
 from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
 from mtl_bert.utils.errors import UserError, first_line
-
-
-class TaskError(UserError):
-    """Parts of a task that do not fit each other."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +31,20 @@ class MetricRange:
                 "write for example low: 0 and high: 1"
             )
 
-    def unit(self, value: float) -> float:
-        """Map a metric's value to the score's 0..1."""
-        return (value - self.low) / (self.high - self.low)
-
 
 @dataclass(frozen=True)
 class Submission:
-    """The name and the column of the files that hold a task's predictions for a leaderboard.
+    """The files that hold a task's predictions for a leaderboard."""
 
-    Attributes:
-        file: the first part of the file's name; None means the task's name.
-        column: the header of the column of predictions.
-    """
-
-    file: str | None = None
-    column: str = "Prediction"
+    file: str | None = None  # the first part of their name; the task's name if left out
+    column: str = "Prediction"  # the header of the column of predictions
 
     def __post_init__(self) -> None:
-        texts("submission", [text for text in (self.file, self.column) if text is not None])
         name = "x" if self.file is None else self.file
         if Path(name).name != name or not f"{name}{self.column}".isprintable():
             raise ValueError(
                 f"submission: expected a file name without directories and a header of one line, "
-                f"found file={self.file} and column={self.column!r}; "
-                "write for example file: para and column: Prediction"
+                f"found file={self.file} and column={self.column!r}; write file: para"
             )
 
 
@@ -98,28 +83,23 @@ class Task:
                 f"tasks: expected a name of letters, digits and _ that is none of torch's, "
                 f"found {self.name!r}; write another after '# @package tasks.' in the task's file"
             )
-        texts(f"tasks.{self.name}.metric_name", [self.metric_name])
-        texts(f"tasks.{self.name}.known_as", self.known_as)
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
         """Those of a model card's data sets whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """
-        words = "|".join(re.escape(word) for word in self.known_as)
-        whole = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE)
-        return [name for name in data_sets if self.known_as and whole.search(name)]
+        words = "|".join(map(re.escape, self.known_as)) or "(?!)"
+        return [
+            name for name in data_sets if re.search(rf"(?i)(?<![^\W_])({words})(?![^\W_])", name)
+        ]
 
     def try_out(self, dtype: torch.dtype) -> None:
-        """Try the parts on made-up rows, with the loss cast to ``dtype``; no random state moves.
-
-        Raises:
-            TaskError: parts that do not fit each other.
-        """
+        """Raise UserError if the parts, the loss cast to ``dtype``, do not fit on made-up rows."""
         self.apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
         part = "head"
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]):  # no random state moves
                 try_head(self.head)
                 part = "loss"
                 try_loss(self.head, self.loss, dtype)
@@ -127,7 +107,7 @@ class Task:
                 _ = self.reads
         except Exception as error:  # parts are anybody's, and so is what they raise
             found = getattr(getattr(self, part), "func", getattr(self, part))
-            raise TaskError(
+            raise UserError(
                 f"tasks.{self.name}.{part}: expected one that fits a {type(self.head).__name__} "
                 f"head, found {getattr(found, '__name__', type(found).__name__)}, which does not "
                 f"({first_line(error)}); write another, or mend its settings"
@@ -135,29 +115,24 @@ class Task:
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move or cast the tensors that the loss holds, as a module, a partial or an object."""
-        parts = self.loss.modules() if isinstance(self.loss, nn.Module) else [self.loss]
-        for part in parts:
-            keywords = part.keywords if isinstance(part, partial) else {}
-            for held in (keywords, getattr(part, "_buffers", {}), getattr(part, "__dict__", {})):
+        for part in self.loss.modules() if isinstance(self.loss, nn.Module) else [self.loss]:
+            for held in (getattr(part, at, {}) for at in ("keywords", "_buffers", "__dict__")):
                 for name in [name for name in held if isinstance(held[name], Tensor)]:
                     held[name] = change(held[name])
 
     @cached_property
-    def reads(self) -> str:
+    def reads(self) -> Callable[[Tensor], Tensor]:
         """What the metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
         return reading(self.head, self.metric)
 
     def evaluate(self, answers: Tensor, labels: Tensor) -> tuple[float, str | None]:
-        """The metric of answers on labels [B], and a remark where it is undefined.
-
-        An undefined metric (Pearson's r of constant predictions) counts as 0 (docs/paper.md, 13).
-        """
-        value = measure(self.metric, answers, labels)
-        if math.isfinite(value):
+        """The metric of answers on labels [B]; 0 and a remark if undefined (docs/paper.md, 13)."""
+        if math.isfinite(value := measure(self.metric, answers, labels)):
             return value, None
         return 0.0, f"{self.metric_name} of {self.name} is undefined here and counts as 0"
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:
     """The mean over tasks of the metrics, each mapped to 0..1 (docs/paper.md, the score)."""
-    return sum(task.score.unit(values[task.name]) for task in tasks) / len(tasks)
+    ends = [(values[task.name], task.score.low, task.score.high) for task in tasks]
+    return sum((value - low) / (high - low) for value, low, high in ends) / len(tasks)

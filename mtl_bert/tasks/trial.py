@@ -25,10 +25,7 @@ def try_head(head: Head) -> None:
 
 
 def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
-    """Raise ValueError, or what the loss raises, unless the loss trains what the head reads.
-
-    A loss is a number, the mean over examples, and least where the head reads the labels.
-    """
+    """Raise unless the loss is a mean over examples, and least where the head reads the labels."""
     labels, rows = head.examples(), _rows(head).to(dtype)
     given = torch.tensor(2 * labels + labels[:1], dtype=torch.float64)  # more than classes
     target = given.to(dtype if head.label_type.is_floating_point else head.label_type)
@@ -67,14 +64,12 @@ def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
         raise ValueError("it falls without end as right answers grow surer")
 
 
-def reading(head: Head, metric: Callable[[], Any]) -> str:
-    """What a metric is given: "predictions", the "probability" of 1, or all "probabilities".
+def reading(head: Head, metric: Callable[[], Any]) -> Callable[[Tensor], Tensor]:
+    """What a metric is given: the head's ``predict``, ``probability`` or ``probabilities``.
 
     Torchmetrics' metrics of classes get probabilities where that makes a difference (areas under
-    a curve, calibration errors, thresholds, top k); others, where they refuse predictions.
-
-    Raises:
-        ValueError, or what the metric raises: it takes neither, or its value is not one number.
+    a curve, calibration errors, thresholds, top k); others, where they refuse predictions. Raises
+    ValueError, or what the metric raises, if it takes neither, or its value is not one number.
     """
     C, labels = len(head.names), head.examples()
     target = torch.tensor(labels * (1 + 48 // len(labels)))
@@ -87,25 +82,17 @@ def reading(head: Head, metric: Callable[[], Any]) -> str:
     classes = 2 if binary else next(filter(None, bases.values()), C)
     if bases and (C == 0 or classes != C):
         raise ValueError(f"it is for {classes or 'some'} classes, the head has {C}")
-    one = C == 2 and (head.outputs == 1 if not bases else binary)
-    ways = ["predictions", "probability" if one else "probabilities"][: 2 if C else 1]
-    found: dict[str, float] = {}
+    of_one = binary or (not bases and head.outputs == 1)
+    ways = [head.predict, head.probability if of_one else head.probabilities][: 2 if C else 1]
+    found: dict[Callable[[Tensor], Tensor], float] = {}
     for way in ways:
         try:
-            found[way] = measure(metric, read(head, way, outputs), target)
+            found[way] = measure(metric, way(outputs), target)
         except Exception:  # metrics are anybody's, and so is what they raise
             if way == ways[-1] and not found:
                 raise
     first, last = next(iter(found)), next(reversed(found))
     return last if bases and found[first] != found[last] else first
-
-
-def read(head: Head, way: str, outputs: Tensor) -> Tensor:
-    """Read shaped outputs in a way that ``reading`` names: [B], or [B, C] probabilities."""
-    if way == "predictions":
-        return head.predict(outputs)
-    probabilities = head.probabilities(outputs)
-    return probabilities[:, 1] if way == "probability" else probabilities
 
 
 def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor) -> float:

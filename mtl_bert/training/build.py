@@ -16,11 +16,9 @@ from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
-from mtl_bert.data import Corpus
-from mtl_bert.data.corpus import source_of
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.corpus import Corpus
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.token_cache import GIBI, Cache, directory
-from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
 from mtl_bert.model import MultiTaskModel
@@ -50,7 +48,7 @@ warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
 class Assembly:
     """The parts of a run."""
 
-    corpus: Corpus  # the dev sets' texts; those of the training sets are needed as tokens only
+    dev: Mapping[str, Table]  # the dev sets' texts; those of the training sets are tokens only
     module: MultiTaskModule  # the model and how a step changes it
     datamodule: PlanDataModule  # the plan and the tokens
     encoder: str  # its name
@@ -61,7 +59,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     """Read, encode and build everything that a run needs, checking as early as possible.
 
     Raises:
-        ConfigError, DataError, ModelError, HubError, FreezeError, TaskError: one line each.
+        ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
     """
     tasks, trainer = factories.make_tasks(settings), settings.trainer
     for task in tasks:
@@ -70,22 +68,17 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     optimizer = factories.make(settings.optimizer, "optimizer")
     scheduler = factories.make(settings.scheduler, "scheduler")
     encoder_source = factories.make(settings.model.source, "model.source")
-    source = factories.make(settings.data.source, "data.source")
-    sources = {task.name: source_of(task, source) for task in tasks}
+    corpus = factories.make_corpus(settings, tasks)
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
     probe(model, text_model.tokenize, encoder_source.name)
     selections = factories.make_selections(settings)
     cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
     tokenize = replace(text_model.tokenize, bar=bar_wanted(trainer.enable_progress_bar))
-    tokens = Tokens(tokenize, cache, settings.data.max_bad_share)
-    train = {}
-    if "train" in splits:
-        train = selections["train"].of(tokens.of("train", tasks, sources))
-    whole = factories.read_corpus(settings, tasks, ["dev"])
-    dev = selections["dev"].of(tokens.of("dev", tasks, sources, whole.dev))
-    corpus = whole.cut(**selections)
-    tokens.report()
+    texts = selections["dev"].of(corpus.read("dev"))
+    tokens = corpus.tokens(tokenize, cache, dict.fromkeys([*splits, "dev"]))
+    cut = {split: selections[split].of(parts) for split, parts in tokens.items()}
+    train, dev = cut.get("train", {}), cut["dev"]
     for part in (train, dev):
         text_model.report_cut(part)
     datamodule = PlanDataModule(
@@ -124,7 +117,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev)
-    return Assembly(corpus, module, datamodule, encoder_source.name, data)
+    return Assembly(texts, module, datamodule, encoder_source.name, data)
 
 
 def make_trainer(

@@ -14,7 +14,6 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.data.table import Table
 from mtl_bert.runs.results import RunFolder, Scores, TaskScore
 from mtl_bert.tasks import Task, score
-from mtl_bert.tasks.trial import read
 from mtl_bert.training.step_log import DivergedError
 from mtl_bert.utils.files import replacing
 
@@ -57,7 +56,7 @@ class Predictions:
     def add(self, task: Task, batch: Batch, outputs: Tensor) -> None:
         """Note what the model says about a batch: the outputs of the task's head."""
         assert batch.labels is not None
-        head, asked = task.head, read(task.head, task.reads, outputs)
+        head, asked = task.head, task.reads(outputs)
         answers = head.predict(outputs), batch.labels, head.confidence(outputs), asked
         finite = outputs.isfinite().reshape(len(outputs), -1).all(1)
         self._batches[task.name].append((*answers, finite, batch.rows))

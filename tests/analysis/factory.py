@@ -151,7 +151,11 @@ def _data(made: Made) -> dict[str, Any]:
     if made.data == "demo":
         source = {"_target_": "mtl_bert.data.sources.synthetic.Synthetic", "name": "demo"}
         return {"source": source, "max_bad_share": 0.0, "share": 1.0, "scale": 0.11, "seed": 0}
-    source = {"_target_": "mtl_bert.data.Delimited", "name": made.data, "dir": "/elsewhere"}
+    source = {
+        "_target_": "mtl_bert.data.sources.delimited.Delimited",
+        "name": made.data,
+        "dir": "/elsewhere",
+    }
     return {"source": source, "max_bad_share": 0.01, "share": 1.0, "seed": 0, "dir": "/elsewhere"}
 
 

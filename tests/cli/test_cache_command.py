@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtl_bert.data import Delimited
+from mtl_bert.data.sources.delimited import Delimited
 from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.utils.errors import UserError

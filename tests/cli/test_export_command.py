@@ -129,7 +129,7 @@ def test_what_is_there_is_not_touched(command: Command, trained: Path, tmp_path:
     (tmp_path / "out" / "mine").write_text("mine")
     refused = command("export", str(trained), "out")
     assert refused.code == 2
-    assert refused.err.startswith("OUT: expected a new or empty directory, found something at out")
+    assert refused.err.startswith("OUT: expected a new or empty directory, found out")
     assert tree(tmp_path) == ["out", "out/mine"]
     assert command("export", str(trained)).err.startswith("OUT: expected a new or empty directory")
 

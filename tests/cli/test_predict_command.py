@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mtl_bert.config.compose import CONF
-from mtl_bert.data import Table
+from mtl_bert.data.table import Table
 from mtl_bert.inference.submission import file_name, file_text
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.training import run as running
@@ -136,7 +136,7 @@ def test_a_task_whose_file_is_missing_leaves_nothing(
     refused = command("predict", *arguments)
     assert refused.code == 2
     assert "sts-test-student.csv: expected a data file of task sts, found nothing" in refused.err
-    assert refused.err.endswith("ask for sst alone\n")
+    assert refused.err.endswith("write another data.dir or leave the task out\n")
     assert not (tmp_path / "out").exists()
     assert command("predict", *arguments, "--task", "sst").code == 0
     assert tree(tmp_path / "out") == ["sst-test-output.csv"]

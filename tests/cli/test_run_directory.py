@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from mtl_bert.config.compose import read_settings
 from mtl_bert.config.run_key import run_name
-from mtl_bert.runs.factories import make_tasks, read_corpus
+from mtl_bert.runs.factories import make_corpus, make_tasks
 from mtl_bert.runs.results import Results, schema
 from mtl_bert.training.evaluation import Evaluation, Predictions
 from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
@@ -134,11 +134,11 @@ def test_checkpoints_are_for_everybody(trained: Path, name: str) -> None:
 
 def test_predictions_stand_in_the_dev_sets_order(trained: Path) -> None:
     settings = read_settings(OmegaConf.load(trained / "config.yaml"))
-    corpus = read_corpus(settings, make_tasks(settings), ["dev"])
+    dev = make_corpus(settings, make_tasks(settings)).read("dev")
     for task, columns in (("sst", ["text"]), ("sts", ["text", "text2"])):
         header, *rows = _read(trained / "predictions" / f"{task}.csv")
         assert header == ["id", *columns, "label", "prediction", "confidence"]
-        table = corpus.dev[task]
+        table = dev[task]
         assert [row[0] for row in rows] == list(table.ids)
         assert [tuple(row[1:-3]) for row in rows] == list(table.texts)
         assert [float(row[-3]) for row in rows] == table.labels.tolist()
@@ -158,7 +158,7 @@ def test_confidence_is_the_predictions_own_probability(trained: Path) -> None:
 def test_training_examples_of_each_class_are_counted(trained: Path) -> None:
     settings = read_settings(OmegaConf.load(trained / "config.yaml"))
     tasks = make_tasks(settings)
-    labels = read_corpus(settings, tasks, ["train"]).train["sst"].labels.tolist()
+    labels = make_corpus(settings, tasks).read("train")["sst"].labels.tolist()
     counted = results_in(trained).data.train_labels
     names = tasks[0].head.names
     assert {task: list(counts.items()) for task, counts in counted.items()} == {

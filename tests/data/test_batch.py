@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.data.batch import Batch, Tokenized, collate
+from mtl_bert.data.batch import Batch, Tokenized
 from mtl_bert.data.tokenize import Tokenize
 from tests.factories import TINY, make_table, random_texts
 
@@ -32,7 +32,7 @@ def test_the_padding_of_the_tests_is_the_tokenizers():
 
 @given(rows=some_rows, columns=st.sampled_from([1, 2]), joint=st.booleans())
 def test_against_the_tokenizers_padding(rows, columns, joint):
-    batch = collate(ENCODED[columns, joint], np.array(rows), torch.float32)
+    batch = Tokenized(ENCODED[columns, joint], torch.float32)[np.array(rows)]
     calls = [TEXTS[columns][row] for row in rows]
     if columns == 2 and not joint:
         calls = [(text,) for call in calls for text in call]
@@ -56,7 +56,7 @@ def test_against_the_tokenizers_padding(rows, columns, joint):
 
 @pytest.mark.parametrize("label_type", [torch.float32, torch.int64])
 def test_labels_have_the_type_that_the_loss_expects(label_type):
-    batch = collate(ENCODED[1, True], np.array([8, 0]), label_type)
+    batch = Tokenized(ENCODED[1, True], label_type)[np.array([8, 0])]
     assert batch.labels.dtype == label_type
     assert batch.labels.tolist() == [1, 0]
 
@@ -65,7 +65,7 @@ def test_without_segments_and_labels():
     plain = TINY.tokenizer()
     plain.model_input_names = ["input_ids", "attention_mask"]
     encoded = Tokenize(plain, LIMIT)(make_table(TEXTS[1]))
-    batch = collate(encoded, np.array([3, 1]), torch.float32)
+    batch = Tokenized(encoded, torch.float32)[np.array([3, 1])]
     assert batch.token_type_ids is None
     assert batch.labels is None
     assert batch.to(torch.device("meta")).token_type_ids is None
@@ -74,7 +74,7 @@ def test_without_segments_and_labels():
 def test_a_batch_changes_nothing_in_the_encoded_table():
     encoded = ENCODED[1, True]
     before = encoded.tokens.copy(), encoded.labels.copy()
-    batch = collate(encoded, np.array([0, 1]), torch.float64)
+    batch = Tokenized(encoded, torch.float64)[np.array([0, 1])]
     batch.input_ids.zero_()
     batch.labels.zero_()
     assert np.array_equal(encoded.tokens, before[0])
@@ -95,14 +95,14 @@ def tensors(batch: Batch):
 def test_a_data_set_of_tokens_makes_the_rows_of_a_batch_at_once():
     tokenized = Tokenized(ENCODED[2, False], torch.float32)
     assert len(tokenized) == len(ENCODED[2, False])
-    several = collate(ENCODED[2, False], np.array([2, 0]), torch.float32)
+    several = Tokenized(ENCODED[2, False], torch.float32)[np.array([2, 0])]
     for ours, theirs in zip(tensors(tokenized.__getitems__([2, 0])), tensors(several), strict=True):
         assert torch.equal(ours, theirs)
     assert len(tokenized[1]) == 1
 
 
 def test_to_moves_every_tensor():
-    here = collate(ENCODED[1, True], np.array([0, 2]), torch.int64)
+    here = Tokenized(ENCODED[1, True], torch.int64)[np.array([0, 2])]
     there = here.to(torch.device("meta"))
     assert all(tensor.device.type == "meta" for tensor in tensors(there))
     assert [t.shape for t in tensors(there)] == [t.shape for t in tensors(here)]

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_bert.data import DataError, Delimited, Synthetic, load
-from mtl_bert.data.corpus import EVERYTHING, SHOWN, Selection, source_of
+from mtl_bert.data.corpus import SHOWN, Corpus, Selection
+from mtl_bert.data.sources.delimited import Delimited
+from mtl_bert.data.sources.synthetic import Synthetic
+from mtl_bert.data.table import DataError
 from tests.factories import assert_tells, make_task
 
 HEADER = "sentence\tlabel\n"
@@ -26,6 +28,10 @@ DEMO = {"demo": {"make": made, "train": 100, "dev": 10}}
 def files_of(name):
     columns = {"text": ["sentence"], "label": "label"}
     return {"files": {"train": f"{name}-train.tsv", "dev": f"{name}-dev.tsv", **columns}}
+
+
+def sizes(tables):
+    return {task: len(table) for task, table in tables.items()}
 
 
 @pytest.fixture
@@ -47,27 +53,25 @@ def source(tmp_path):
 
 def test_every_split_of_every_task_is_read(write, source):
     tasks = [write("b", train=3 * GOOD), write("a", train=5 * GOOD, dev=2 * GOOD)]
-    corpus = load(source, tasks, 0)
+    corpus = Corpus(source, tasks, 0)
     assert corpus.name == "files"
     assert not corpus.synthetic
-    assert list(corpus.sizes.items()) == [("b", 3), ("a", 5)]  # in the order of the tasks
-    assert {task: len(table) for task, table in corpus.dev.items()} == {"b": 1, "a": 2}
+    assert list(sizes(corpus.read("train")).items()) == [("b", 3), ("a", 5)]  # in the tasks' order
+    assert sizes(corpus.read("dev")) == {"b": 1, "a": 2}
 
 
 def test_evaluation_reads_dev_alone(write, source, tmp_path):
     task = write("a", dev=2 * GOOD)
     (tmp_path / "a-train.tsv").unlink()
-    corpus = load(source, [task], 0, ["dev"])
-    assert corpus.sizes == {}
-    assert len(corpus.dev["a"]) == 2
+    assert sizes(Corpus(source, [task], 0).read("dev")) == {"a": 2}
 
 
 def test_bad_rows_are_counted_reported_and_skipped(write, source, caplog):
     task = write("a", train=16 * GOOD + 4 * BAD)
     with caplog.at_level(logging.WARNING):
-        corpus = load(source, [task], 0.2)
-    assert corpus.sizes == {"a": 16}
-    assert len(corpus.train["a"].skipped) == 4
+        train = Corpus(source, [task], 0.2).read("train")
+    assert sizes(train) == {"a": 16}
+    assert len(train["a"].skipped) == 4
     (message,) = [record.getMessage() for record in caplog.records]
     assert "a-train.tsv: 4 of 20 rows cannot be used" in message
     for line in range(18, 18 + SHOWN):
@@ -77,7 +81,7 @@ def test_bad_rows_are_counted_reported_and_skipped(write, source, caplog):
 
 
 def test_good_files_are_not_talked_about(write, source, caplog):
-    load(source, [write("a")], 0)
+    Corpus(source, [write("a")], 0).read("train")
     assert caplog.records == []
 
 
@@ -85,7 +89,7 @@ def test_good_files_are_not_talked_about(write, source, caplog):
 def test_too_many_bad_rows_stop(write, source, split):
     task = write("a", **{split: 15 * GOOD + 5 * BAD})
     with pytest.raises(DataError) as raised:
-        load(source, [task], 0.2)
+        Corpus(source, [task], 0.2).read(split)
     message = str(raised.value)
     assert "\n" not in message
     for part in (f"a-{split}.tsv", "5 of 20", "line 17", "at most 20.00%", "mend the file"):
@@ -95,9 +99,9 @@ def test_too_many_bad_rows_stop(write, source, split):
 def test_the_share_that_the_message_proposes_is_enough(write, source):
     task = write("a", train=2 * GOOD + BAD)
     with pytest.raises(DataError) as raised:
-        load(source, [task], 0.01)
+        Corpus(source, [task], 0.01).read("train")
     proposed = str(raised.value).split("data.max_bad_share=")[1]
-    assert load(source, [task], float(proposed)).sizes == {"a": 2}
+    assert sizes(Corpus(source, [task], float(proposed)).read("train")) == {"a": 2}
 
 
 def test_a_task_with_files_of_its_own_beside_another_source(tmp_path, monkeypatch):
@@ -105,9 +109,9 @@ def test_a_task_with_files_of_its_own_beside_another_source(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     own = {"train": "new.csv", "dev": "new.csv", "text": ["sentence"], "label": "label"}
     tasks = [make_task("old", sources=DEMO), make_task("new", sources={"csv": own})]
-    corpus = load(Synthetic("demo", 0.5), tasks, 0)
-    assert corpus.sizes == {"old": 50, "new": 2}
-    assert corpus.dev["new"].texts[0] == ("one, two",)
+    corpus = Corpus(Synthetic("demo", 0.5), tasks, 0)
+    assert sizes(corpus.read("train")) == {"old": 50, "new": 2}
+    assert corpus.read("dev")["new"].texts[0] == ("one, two",)
     assert corpus.name == "demo+csv"
     assert corpus.synthetic  # because some of it is
 
@@ -116,21 +120,20 @@ def test_a_source_that_no_task_uses_makes_nothing_synthetic(tmp_path):
     (tmp_path / "new.csv").write_text("sentence,label\none,1\n")
     file = str(tmp_path / "new.csv")
     own = {"train": file, "dev": file, "text": ["sentence"], "label": "label"}
-    corpus = load(Synthetic("demo", 1), [make_task(sources={"csv": own})], 0)
+    corpus = Corpus(Synthetic("demo", 1), [make_task(sources={"csv": own})], 0)
     assert not corpus.synthetic
     assert corpus.name == "csv"
 
 
 def test_the_runs_source_goes_before_a_tasks_own_files():
     task = make_task(sources={"csv": {}, **DEMO})
-    source = Synthetic("demo", 1)
-    assert source_of(task, source) is source
+    assert Corpus(Synthetic("demo", 1), [task], 0).name == "demo"
 
 
 @pytest.mark.parametrize("sources", [{}, files_of("a")])
 def test_a_task_without_a_source_is_an_error(sources):
     with pytest.raises(DataError) as raised:
-        load(Synthetic("demo", 1), [make_task("mine", sources=sources)], 0)
+        Corpus(Synthetic("demo", 1), [make_task("mine", sources=sources)], 0)
     found = "files" if sources else "no sources"
     assert_tells(raised.value, "mine", "sources.demo", "sources.csv", found)
 
@@ -139,7 +142,7 @@ def test_missing_sources_are_found_before_anything_is_read(write, source, tmp_pa
     with_files = write("a")
     (tmp_path / "a-train.tsv").unlink()
     with pytest.raises(DataError, match=r"sources\.files or sources\.csv"):
-        load(source, [with_files, make_task("b")], 0)
+        Corpus(source, [with_files, make_task("b")], 0)
 
 
 def numbered(count):
@@ -148,23 +151,20 @@ def numbered(count):
 
 def test_a_share_of_every_training_set(write, source):
     tasks = [write("a", train=numbered(40), dev=numbered(8)), write("b", train=numbered(3))]
-    whole = load(source, tasks, 0)
-    some = whole.cut(Selection(share=0.25))
-    assert some.sizes == {"a": 10, "b": 1}
-    assert len(some.dev["a"]) == 8
-    kept = [whole.train["a"].texts.index(texts) for texts in some.train["a"].texts]
+    whole = Corpus(source, tasks, 0).read("train")
+    some = Selection(share=0.25).of(whole)
+    assert sizes(some) == {"a": 10, "b": 1}
+    kept = [whole["a"].texts.index(texts) for texts in some["a"].texts]
     assert kept == sorted(set(kept))  # in the file's order, none twice
     assert kept != list(range(10))  # drawn, not cut off
-    assert some.train["a"].labels.tolist() == [number % 2 for number in kept]
-    assert some.train["a"].ids == tuple(whole.train["a"].ids[number] for number in kept)
+    assert some["a"].labels.tolist() == [number % 2 for number in kept]
+    assert some["a"].ids == tuple(whole["a"].ids[number] for number in kept)
 
 
 def test_the_share_is_drawn_by_its_seed(write, source):
     task = write("a", train=numbered(40))
-    draws = [
-        load(source, [task], 0).cut(Selection(share=0.5, seed=seed)).train["a"]
-        for seed in (0, 0, 1)
-    ]
+    whole = Corpus(source, [task], 0).read("train")
+    draws = [Selection(share=0.5, seed=seed).of(whole)["a"] for seed in (0, 0, 1)]
     assert draws[0].texts == draws[1].texts
     assert draws[0].texts != draws[2].texts
 
@@ -188,7 +188,7 @@ SELECTIONS = st.builds(
 @pytest.mark.parametrize(
     ("selection", "expected"),
     [
-        (EVERYTHING, PAPER),
+        (Selection(), PAPER),
         (Selection(share=0.1), {"sts": 604, "sst": 854, "qqp": 28301}),
         (Selection(limit=7000), {"sts": 6040, "sst": 7000, "qqp": 7000}),
         (Selection(limit={"qqp": 52191}), {**PAPER, "qqp": 52191}),
@@ -267,8 +267,4 @@ def test_a_limit_for_a_task_that_there_is_not() -> None:
 def test_one_task_has_no_ratio() -> None:
     with pytest.raises(DataError) as raised:
         Selection(imbalance=10).counts({"sts": 6040})
-    assert_tells(raised.value, "data.imbalance", "several tasks", "sts alone")
-
-
-def test_a_split_that_is_not_there_is_not_cut() -> None:
-    assert Selection(share=0.5, limit=3, imbalance=10).rows({}) == {}
+    assert_tells(raised.value, "data.imbalance", "several tasks", "found sts")

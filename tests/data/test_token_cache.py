@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mtl_bert.data.table import BadRow, Encoded
+from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import ABANDONED, GIBI, SUFFIX, Cache, directory
 from mtl_bert.utils.files import TEMPORARY
 from tests.factories import assert_same_tokens
@@ -33,7 +33,7 @@ CONTENT = Encoded(
     np.linspace(0, 1, 5),
     np.arange(5) > 2,
     "some file",
-    (BadRow("line 3", "no \ud800 label"),),
+    ("line 3: no \ud800 label",),
 )
 
 
@@ -79,7 +79,7 @@ def contents(draw: st.DrawFn) -> Encoded:
         draw(st.none() | npst.arrays(np.float64, rows, elements=st.floats(allow_nan=False))),
         draw(npst.arrays(np.bool_, n)),
         CONTENT.origin,
-        tuple(draw(st.lists(st.builds(BadRow, st.text(), st.text()), max_size=3))),
+        tuple(draw(st.lists(st.text(), max_size=3))),
     )
 
 

@@ -13,9 +13,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import BertTokenizer
 
-from mtl_bert.data import Delimited, Synthetic, Table
-from mtl_bert.data.batch import Batch, collate
-from mtl_bert.data.table import Encoded
+from mtl_bert.data.batch import Batch, Tokenized
+from mtl_bert.data.corpus import Corpus
+from mtl_bert.data.sources.delimited import Delimited
+from mtl_bert.data.sources.records import Source
+from mtl_bert.data.sources.synthetic import Synthetic
+from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.tasks import Binary, MultiClass, Task
@@ -51,7 +54,13 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", GIBI)
 
 
-def unread() -> Table:
+def tokens_of(
+    cache: Cache, source: Source, task: Task, tokenize: Tokenize = TOKENIZE, split: str = "train"
+) -> Encoded:
+    return Corpus(source, [task], 0.1).tokens(tokenize, cache, [split])[split][task.name]
+
+
+def unread(*_: object, **__: object) -> Table:
     raise AssertionError("the table was read")
 
 
@@ -65,15 +74,16 @@ class Prepare:
     def __call__(
         self, tokenize: Tokenize = TOKENIZE, task: Task | None = None, split: str = "train"
     ) -> Encoded:
-        source, task = Delimited("files", str(self.place)), task or task_of()
-        return tokenize.cached(self.cache, source, task, split, lambda: source.read(task, split))
+        source = Delimited("files", str(self.place))
+        return tokens_of(self.cache, source, task or task_of(), tokenize, split)
 
     def again(
         self, tokenize: Tokenize = TOKENIZE, task: Task | None = None, split: str = "train"
     ) -> Encoded:
         """The same of what must be in the cache."""
-        source = Delimited("files", str(self.place))
-        return tokenize.cached(self.cache, source, task or task_of(), split, unread)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Delimited, "read", unread)
+            return self(tokenize, task, split)
 
 
 @pytest.fixture
@@ -86,7 +96,7 @@ def test_tokens_and_what_is_known_of_the_table_come_back(prepare: Prepare, joint
     tokenize = replace(TOKENIZE, cross_encode=joint)
     expected = tokenize(Delimited("files", str(prepare.place)).read(task_of(), "train"))
     assert expected.truncated
-    assert [row.place for row in expected.skipped] == ["train.tsv line 14"]
+    assert expected.skipped == ("train.tsv line 14: two is missing",)
     assert_same_tokens(prepare(tokenize), expected)
     assert_same_tokens(prepare.again(replace(tokenize, tokenizer=TINY.tokenizer())), expected)
 
@@ -179,9 +189,10 @@ def test_made_up_text(cache: Cache) -> None:
     def synthetic(read: bool, split: str = "train", size: int = 9, **settings: Any) -> Encoded:
         sources = {"demo": {"make": reviews, "train": size, "dev": 5}}
         source = Synthetic(**{"name": "demo", "scale": 2.0, **settings})
-        task = make_task(settings.pop("task", "toy"), sources=sources)
-        table = (lambda: source.read(task, split)) if read else unread
-        return TOKENIZE.cached(cache, source, task, split, table)
+        with pytest.MonkeyPatch.context() as patch:
+            if not read:
+                patch.setattr(Synthetic, "read", unread)
+            return tokens_of(cache, source, make_task(sources=sources), split=split)
 
     assert_same_tokens(synthetic(read=True), synthetic(read=False))
     for change in ({"size": 10}, {"scale": 1.0}, {"seed": 1}, {"split": "dev"}):
@@ -199,10 +210,7 @@ def test_what_cannot_be_told_apart_is_not_kept(prepare: Prepare) -> None:
     task, source = make_task(sources=sources), Synthetic("demo", 1.0)
     for _ in range(2):
         assert len(prepare(own)) == 12
-        made = TOKENIZE.cached(
-            prepare.cache, source, task, "train", lambda: source.read(task, "train")
-        )
-        assert len(made) == 9
+        assert len(tokens_of(prepare.cache, source, task)) == 9
     assert prepare.cache.entries() == []
 
 
@@ -229,7 +237,7 @@ class Rows(Dataset[Batch]):
         return len(self.encoded)
 
     def __getitem__(self, row: int) -> Batch:
-        return collate(self.encoded, np.array([row]), torch.float32)
+        return Tokenized(self.encoded, torch.float32)[np.array([row])]
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
@@ -244,7 +252,7 @@ def test_workers_that_make_batches(
         Rows(encoded), batch_size=None, num_workers=2, multiprocessing_context=context, timeout=60
     )
     for row, batch in enumerate(loader):
-        here = collate(encoded, np.array([row]), torch.float32)
+        here = Tokenized(encoded, torch.float32)[np.array([row])]
         assert torch.equal(batch.input_ids, here.input_ids)
         assert torch.equal(batch.token_type_ids, here.token_type_ids)
         assert batch.labels.tolist() == [row % 2]

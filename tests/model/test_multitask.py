@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
 
-from mtl_bert.data.batch import Batch, collate
+from mtl_bert.data.batch import Batch, Tokenized
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.tasks import Binary, MultiClass, Regression
@@ -29,7 +29,7 @@ def make_model(source=TINY, seed=0, **settings):
 
 def make_batch(texts, *, joint=True, tokenizer=TOKENIZER) -> Batch:
     encoded = Tokenize(tokenizer, 32, joint)(make_table(texts))
-    return collate(encoded, np.arange(len(texts)), torch.float32)
+    return Tokenized(encoded, torch.float32)[np.arange(len(texts))]
 
 
 def texts_for(task, count, seed=0):

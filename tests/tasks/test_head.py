@@ -78,7 +78,7 @@ def test_predicted_classes_are_labels(head):
 
 @pytest.mark.parametrize("names", [[], ["only"]])
 def test_classes_are_at_least_two(names):
-    with pytest.raises(ValueError, match="at least 2 class names"):
+    with pytest.raises(ValueError, match="a list of different names"):
         MultiClass(names)
 
 
@@ -100,16 +100,12 @@ def test_no_two_classes_are_called_alike():
 
 
 @pytest.mark.parametrize(
-    "names", [[False, True], "ab", {0: "a", 1: "b"}, [None, "a"], [0.5, 1.5], 2]
+    "names", [[False, True], "ab", {0: "a", 1: "b"}, [None, "a"], [0.5, 1.5], [1, 2], 2]
 )
 @pytest.mark.parametrize("head", [Binary, MultiClass])
 def test_names_are_texts_which_yaml_makes_of_yes_and_no_only_in_quotes(head, names):
     with pytest.raises(ValueError, match=r"head\.names: expected .*'no', 'yes'\]"):
         head(names)
-
-
-def test_numbers_are_names_as_they_are_written():
-    assert list(MultiClass([1, 2]).names) == ["1", "2"]
 
 
 @pytest.mark.parametrize(

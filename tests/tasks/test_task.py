@@ -10,6 +10,7 @@ import torch
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.tasks import MetricRange, score
 from tests.composing import settings_of
+from tests.factories import make_task
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_the_score_gives_the_published_column(tasks, sst, qqp, sts, published):
     [(-1, 1, -1, 0), (-1, 1, 1, 1), (-1, 1, 0, 0.5), (0, 1, 0.3, 0.3), (0, 100, 25, 0.25)],
 )
 def test_a_metrics_range_is_mapped_to_the_unit_interval(low, high, value, unit):
-    assert MetricRange(low, high).unit(value) == pytest.approx(unit)
+    task = replace(make_task(), score=MetricRange(low, high))
+    assert score([task], {"toy": value}) == pytest.approx(unit)
 
 
 def test_accuracy_of_classes_is_over_examples_not_classes(sst):

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import Settings
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.runs.factories import make, make_sampler, make_tasks, read_corpus
+from mtl_bert.runs.factories import make, make_corpus, make_sampler, make_tasks
 from mtl_bert.sampling import Single
 from mtl_bert.sampling.epoch import Epoch
 from mtl_bert.training.build import Assembly, assemble, make_trainer
@@ -76,7 +76,7 @@ class NaiveRun:
 
     def __init__(self, settings: Settings, parts: Assembly) -> None:
         source, self.tasks = make(settings.model.source), make_tasks(settings)
-        self.parts, self.tables = parts, read_corpus(settings, self.tasks, ["train"]).train
+        self.parts, self.tables = parts, make_corpus(settings, self.tasks).read("train")
         self.tokenizer: PreTrainedTokenizerBase = source.tokenizer()
         torch.manual_seed(SEED)
         self.model = MultiTaskModel(

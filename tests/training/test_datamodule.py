@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_bert.data import Synthetic
+from mtl_bert.data.sources.synthetic import Synthetic
 from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize

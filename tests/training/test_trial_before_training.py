@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from mtl_bert.model import ModelError, Tiny
+from mtl_bert.model import Tiny
 from mtl_bert.surgery.freezing import FreezeError
-from mtl_bert.tasks import TaskError
 from mtl_bert.training.build import assemble, make_trainer
+from mtl_bert.utils.errors import UserError
 from tests.composing import settings_of
 from tests.factories import assert_tells
 
@@ -34,8 +34,8 @@ SMALL = (
 def test_what_does_not_fit_is_refused_before_any_data_is_read(
     chosen: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtl_bert.training.build.Tokens", None)
-    with pytest.raises((TaskError, ModelError)) as refused:
+    monkeypatch.setattr("mtl_bert.data.corpus.Corpus.read", None)
+    with pytest.raises(UserError) as refused:
         assemble(settings_of(*SMALL, f"+{chosen}" if "settings" in chosen else f"++{chosen}"))
     assert_tells(refused.value, told)
 

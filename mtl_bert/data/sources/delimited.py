@@ -6,15 +6,17 @@ closed or stray, lines with too few or too many fields, bytes of another encodin
 
 import csv
 import io
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Annotated, Literal
 
-from mtl_bert.data.sources.records import UNREADABLE, Columns, Record, Records, Source
-from mtl_bert.data.table import DataError, MissingSplitError
-from mtl_bert.data.token_cache import Fingerprint, digest, file_digest
+from pydantic import AfterValidator, Field, StrictBool
+
+from mtl_bert.data.sources.records import UNREADABLE, Place, Record, Records, Source, said
+from mtl_bert.data.table import DataError
+from mtl_bert.data.token_cache import file_digest
 from mtl_bert.tasks import Task
 
 csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
@@ -25,48 +27,37 @@ KINDS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """What files begin with that are not plain text."""
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How a file is written.
+def _encoding(name: str) -> str:
+    try:
+        b"text".decode(name, "ignore")
+    except LookupError as error:
+        raise ValueError(name) from error
+    return name
 
-    Attributes:
-        separator: the character between two fields.
-        quoting: ``minimal``: a field may stand in double quotes, those in it doubled, and then hold
-            separators and line breaks. ``none``: a quote is a letter like others.
-        header: whether the first line names the columns; else they are called 0, 1, 2 and so on.
-        encoding: of the bytes, as Python calls it.
+
+class FilePlace(Place, frozen=True):
+    """The files of a task, and how they are written.
+
+    With minimal quoting a field may stand in double quotes, those in it doubled, and then hold
+    separators and line breaks; with none, a quote is a letter like others. Without a header columns
+    are called 0, 1, 2 and so on.
     """
 
-    separator: str
-    quoting: str = "minimal"
-    header: bool = True
-    encoding: str = "utf-8"
-
-    def __post_init__(self) -> None:
-        try:
-            known = b"text".decode(self.encoding, "ignore") is not None
-        except (LookupError, TypeError, ValueError):
-            known = False
-        one = isinstance(self.separator, str) and re.fullmatch('[^"\r\n\0]', self.separator)
-        for name, fits, expected in (
-            ("separator", one, 'one character, as "\\t"'),
-            ("quoting", self.quoting in ("minimal", "none"), "minimal or none"),
-            ("header", isinstance(self.header, bool), "true or false"),
-            ("encoding", known, "an encoding, for example utf-8, utf-16, latin-1 or cp1252"),
-        ):
-            if not fits:
-                raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)!r}")
+    separator: str = Field(pattern='^[^"\r\n\0]$', description='one character, as "\\t"')
+    quoting: Literal["minimal", "none"] = Field(default="minimal", description="minimal or none")
+    header: StrictBool = Field(default=True, description="true or false")
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        default="utf-8", description="an encoding, for example utf-8, utf-16, latin-1 or cp1252"
+    )
 
 
 @dataclass(frozen=True)
 class Delimited(Source):
     """A directory of delimited files, the splits of each task named in the task's file.
 
-    A task's ``sources`` entry may say beside its files and columns how they are written: each
-    attribute of ``Dialect``.
+    A task's ``sources`` entry is a ``FilePlace``.
 
     Attributes:
-        name: the key under a task's ``sources`` that says its files and columns.
         dir: the directory that file names are relative to; None stands for one not given.
         separator: between the fields; a task's own ``separator`` goes before it.
     """
@@ -84,48 +75,33 @@ class Delimited(Source):
                 f"{'a file' if there else 'nothing'}{where}; write data.dir=DIR"
             )
 
-    def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of the file's bytes and of how they are read."""
-        columns, dialect, path = self._locate(task, split)
-        how = (dialect, columns, task.pair, task.head, split != "test")
-        return Fingerprint(str(path), digest("delimited", path.name, file_digest(path), *how))
-
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
-        """Open the file of one split."""
-        columns, dialect, path = self._locate(task, split)
-        rows = _rows(_text(path, dialect.encoding), dialect)
-        first = line, names, fault = next(rows, (1, [], "an empty file"))
-        if not dialect.header:
-            rows, names = chain([first], rows), [str(number) for number in range(len(names))]
-        elif fault:
-            raise DataError(
-                f"{path} line {line}: expected a header line with column names, found {fault}; "
-                "name another file, or write header: false, quoting: none or another encoding: in "
-                f"task {task.name}'s file"
-            )
-        columns.check(task, names, str(path), labelled=labelled)
-        records = (  # a broken row's fields as far as they go
-            Record(f"{path.name} line {line}", dict(zip(names, row, strict=False)), fault)
-            for line, row, fault in rows
-        )
-        return Records(columns, records, str(path))
-
-    def _locate(self, task: Task, split: str) -> tuple[Columns, Dialect, Path]:
-        file, settings = self._settings(task, split, "a file")
-        how = {f.name: settings.pop(f.name) for f in fields(Dialect) if f.name in settings}
-        try:
-            dialect = Dialect(**{"separator": self.separator} | how)
-        except ValueError as error:
-            raise DataError(
-                f"task {task.name}: sources.{self.name}.{error}; mend it in the task's file"
-            ) from None
-        columns, path = Columns.read(task, settings), Path(self.dir or ".") / file
+        """Find the file of one split."""
+        place = said(FilePlace, task, self.name, separator=self.separator)
+        path = Path(self.dir or ".") / place.of(task, self.name, split)
         if not path.is_file():
-            raise MissingSplitError(
-                f"{path}: expected a data file of task {task.name}, found nothing",
-                "put it there or write another data.dir",
+            raise DataError(
+                f"{path}: expected a data file of task {task.name}, found nothing; "
+                "put it there, write another data.dir or leave the task out"
             )
-        return columns, dialect, path
+        records = _records(task, place, path, labelled=labelled)
+        return Records(place, records, str(path), lambda: (path.name, file_digest(path)))
+
+
+def _records(task: Task, place: FilePlace, path: Path, *, labelled: bool) -> Iterator[Record]:
+    rows = _rows(_text(path, place.encoding), place)
+    first = line, names, fault = next(rows, (1, [], "an empty file"))
+    if not place.header:
+        rows, names = chain([first], rows), [str(number) for number in range(len(names))]
+    elif fault:
+        raise DataError(
+            f"{path} line {line}: expected a header line with column names, found {fault}; "
+            "name another file, or write header: false, quoting: none or another encoding: in "
+            f"task {task.name}'s file"
+        )
+    place.check(task, names, str(path), labelled=labelled)
+    for line, row, fault in rows:  # of a broken row the fields as far as they go
+        yield Record(f"{path.name} line {line}", dict(zip(names, row, strict=False)), fault)
 
 
 def _text(path: Path, encoding: str) -> str:
@@ -147,45 +123,45 @@ def _text(path: Path, encoding: str) -> str:
     raise DataError(f"{path}: expected text in {encoding}, found {found}; {advice}")
 
 
-def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
+def _rows(text: str, place: FilePlace) -> Iterator[tuple[int, list[str], str]]:
     """The line of each row, from 1, its fields, and what is wrong with it or an empty string."""
     # Whether a quote is closed in the last line is seen in a line after it.
     lines = [*io.StringIO(text, newline=""), "\n"]
     at = width = 0
     while at < len(lines):
-        row, taken, doubt = _row(lines, at, width, dialect)
+        row, taken, doubt = _row(lines, at, width, place)
         for number in range(at, at + taken if doubt else at + 1):
-            if not lines[number].strip() and dialect.separator not in lines[number]:
+            if not lines[number].strip() and place.separator not in lines[number]:
                 continue
             fault = doubt
             if doubt:  # each of the lines by itself
-                row = [field.strip('"') for field in _split(lines[number], dialect)]
+                row = [field.strip('"') for field in _split(lines[number], place)]
             elif len(row) != (width := width or len(row)):
                 fault = f"expected {width} fields, found {len(row)}"
             elif bad := UNREADABLE.search("".join(row)):
-                encoding = dialect.encoding.upper()
+                encoding = place.encoding.upper()
                 fault = "a NUL byte" if bad[0] == "\0" else f"text that is not {encoding}"
             width = width or len(row)
             yield number + 1, row, fault
         at += taken
 
 
-def _split(line: str, dialect: Dialect) -> list[str]:
-    return line.rstrip("\r\n").split(dialect.separator)
+def _split(line: str, place: FilePlace) -> list[str]:
+    return line.rstrip("\r\n").split(place.separator)
 
 
-def _row(lines: list[str], at: int, width: int, dialect: Dialect) -> tuple[list[str], int, str]:
+def _row(lines: list[str], at: int, width: int, place: FilePlace) -> tuple[list[str], int, str]:
     """The fields of the row that begins in a line, its number of lines, and what is in doubt.
 
     A quote at the beginning of a field may be a letter of the text. It surely opens a quoted text
     where its end is the end of a field, the row has the right ``width``, and the first and last
     lines of the quoted text by themselves have not.
     """
-    alone = _split(lines[at], dialect)
-    if dialect.quoting == "none" or '"' not in lines[at]:
+    alone = _split(lines[at], place)
+    if place.quoting == "none" or '"' not in lines[at]:
         return alone, 1, ""
     following = (lines[number] for number in range(at, len(lines)))
-    reader = csv.reader(following, delimiter=dialect.separator, strict=True)
+    reader = csv.reader(following, delimiter=place.separator, strict=True)
     try:
         row = next(reader)
     except csv.Error:
@@ -194,7 +170,7 @@ def _row(lines: list[str], at: int, width: int, dialect: Dialect) -> tuple[list[
         is_row = len(alone) == (width or len(alone))
         return alone, 1 if is_row else reader.line_num, "a quote that is not closed"
     taken, expected = reader.line_num, width or len(row)
-    ends = {len(alone), len(_split(lines[at + taken - 1], dialect))}
+    ends = {len(alone), len(_split(lines[at + taken - 1], place))}
     if taken > 1 and (len(row) != expected or ends == {expected}):
         where = f"lines {at + 1} to {at + taken}"
         return alone, taken, f"one text in quotes or several rows, {where}"

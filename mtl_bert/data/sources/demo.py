@@ -25,6 +25,7 @@ Pools = Mapping[str, Sequence[Concept]]
 _TEXTS: Final[dict[str, Any]] = tomllib.loads(
     (files("mtl_bert.data.sources") / "demo.toml").read_text("utf-8")
 )
+REVIEWS, QUESTIONS, CAPTIONS = _TEXTS["reviews"], _TEXTS["questions"], _TEXTS["captions"]
 CONCEPTS: Final[Pools] = {
     slot: tuple(tuple(entry.strip().split("/")) for entry in text.split(","))
     for slot, text in _TEXTS["concepts"].items()
@@ -78,14 +79,6 @@ def _word_slots(meaning: Meaning, source: random.Random) -> dict[str, str]:
 
 # Reviews: it matters how strongly something is praised or blamed, and not what the film is about.
 
-# As in SST-5, from very negative to very positive.
-CLASS_SHARES: Final = (0.13, 0.26, 0.19, 0.27, 0.15)
-# The share of readers who see the next class.
-CLASS_NOISE: Final = 0.2
-# How much the second judgement weighs.
-SECOND_WEIGHT: Final = {"one": 0.0, "both": 0.5, "but": 0.75}
-REVIEW: Final = _pools("genre", "person", "aspect")
-
 
 def sentiment(count: int, rng: np.random.Generator) -> list[Example]:
     """Draw `count` review sentences with their class, from 0 (very negative) to 4."""
@@ -93,29 +86,25 @@ def sentiment(count: int, rng: np.random.Generator) -> list[Example]:
 
 
 def _review(source: random.Random) -> Example:
-    (meant,) = source.choices(range(len(CLASS_SHARES)), CLASS_SHARES)
+    (meant,) = source.choices(range(5), REVIEWS["class_shares"])
     while True:
         form = source.choice(("one", "one", "one", "both", "but"))
         first, second = source.randrange(5), source.randrange(5)
-        weight = SECOND_WEIGHT[form]
+        weight = REVIEWS["second_weight"][form]
         # One says it so: "but" wants a contrast, "and" none.
         natural = {"one": True, "both": abs(first - second) <= 1, "but": abs(first - second) >= 2}
         if natural[form] and round((1 - weight) * first + weight * second) == meant:
             break
-    text = _write(_TEXTS["reviews"][form], first, second, source)
-    if source.random() < CLASS_NOISE:
-        meant = min(4, max(0, meant + source.choice((-1, 1))))
-    return (text,), float(meant)
-
-
-def _write(templates: Sequence[str], first: int, second: int, source: random.Random) -> str:
-    template = source.choice(templates)
-    words = _word_slots(_draw_meaning(REVIEW, source), source)
+    template = source.choice(REVIEWS[form])
+    words = _word_slots(_draw_meaning(_pools("genre", "person", "aspect"), source), source)
     words["person"] = _indefinite(words["person"])
     words["first"] = source.choice(JUDGEMENTS[first])
     words["second"] = source.choice([word for word in JUDGEMENTS[second] if word != words["first"]])
     words["a_first"] = _indefinite(words["first"])
-    return _sentence(template, words)
+    text = _sentence(template, words)
+    if source.random() < REVIEWS["class_noise"]:
+        meant = min(4, max(0, meant + source.choice((-1, 1))))
+    return (text,), float(meant)
 
 
 # Questions: two ask the same if they have the same intent and agree in every slot. How strongly
@@ -123,28 +112,13 @@ def _write(templates: Sequence[str], first: int, second: int, source: random.Ran
 # keep the intent and differ in every slot, some in one or two: were the intent enough to tell most
 # pairs apart, a small encoder would stop there and never compare the words.
 
-POSITIVE_SHARE: Final = 0.37
-# The share of labels that are wrong.
-LABEL_NOISE: Final = 0.06
-QUALITY_SHARE: Final = 0.3
-# Of the different pairs, those that differ in few slots, or in the intent alone.
-NEAR_SHARE: Final = 0.15
-OTHER_INTENT_SHARE: Final = 0.05
-
-INTENTS: Final[Sequence[Sequence[str]]] = _TEXTS["questions"]["intents"]
 VERDICTS: Final = (JUDGEMENTS[0] + JUDGEMENTS[1], JUDGEMENTS[2], JUDGEMENTS[3] + JUDGEMENTS[4])
-OPINION: Final = (
-    _TEXTS["questions"]["opinions"],
-    {**_pools("genre", "person"), "verdict": VERDICTS},
-)
-# Opinions twice: they have more words to learn, and sentiment needs these.
-QUESTIONS: Final[Sequence[tuple[Sequence[str], Pools]]] = (
-    *((templates, SCENE) for templates in INTENTS),
+OPINION: Final = (QUESTIONS["opinions"], {**_pools("genre", "person"), "verdict": VERDICTS})
+FAMILIES: Final[Sequence[tuple[Sequence[str], Pools]]] = (
+    *((templates, SCENE) for templates in QUESTIONS["intents"]),
     OPINION,
-    OPINION,
+    OPINION,  # twice: opinions have more words to learn, and sentiment needs these
 )
-
-Question = tuple[int, Meaning]
 
 
 def paraphrase(count: int, rng: np.random.Generator) -> list[Example]:
@@ -153,40 +127,39 @@ def paraphrase(count: int, rng: np.random.Generator) -> list[Example]:
 
 
 def _two_questions(source: random.Random) -> Example:
-    family = source.randrange(len(QUESTIONS))
-    first = family, _draw_meaning(QUESTIONS[family][1], source)
-    same = source.random() < (POSITIVE_SHARE - LABEL_NOISE) / (1 - 2 * LABEL_NOISE)
-    second = first if same else _different(first, source)
-    label = same != (source.random() < LABEL_NOISE)
-    return (_ask(first, source), _ask(second, source)), float(label)
+    family, noise = source.randrange(len(FAMILIES)), QUESTIONS["label_noise"]
+    first: tuple[int, Meaning] = family, _draw_meaning(FAMILIES[family][1], source)
+    same = source.random() < (QUESTIONS["positive_share"] - noise) / (1 - 2 * noise)
+    second = first if same else _different(*first, source)
+    label = same != (source.random() < noise)
+    return (_ask(*first, source), _ask(*second, source)), float(label)
 
 
-def _different(question: Question, source: random.Random) -> Question:
-    family, meaning = question
-    pools = QUESTIONS[family][1]
-    if pools is SCENE and source.random() < OTHER_INTENT_SHARE:
-        return (family + source.randrange(1, len(INTENTS))) % len(INTENTS), meaning
+def _different(family: int, meaning: Meaning, source: random.Random) -> tuple[int, Meaning]:
+    pools = FAMILIES[family][1]
+    if pools is SCENE and source.random() < QUESTIONS["other_intent_share"]:
+        intents = len(QUESTIONS["intents"])
+        return (family + source.randrange(1, intents)) % intents, meaning
     changed = dict(meaning)
-    near = source.random() < NEAR_SHARE
+    near = source.random() < QUESTIONS["near_share"]
     for slot in source.sample(sorted(pools), source.choice((1, 2)) if near else len(pools)):
         changed[slot] = _another(meaning[slot], pools[slot], source)
     return family, changed
 
 
-def _ask(question: Question, source: random.Random) -> str:
-    family, meaning = question
+def _ask(family: int, meaning: Meaning, source: random.Random) -> str:
     words = _word_slots(meaning, source)
     if "thing" in words:
         words["thing"] = _indefinite(_qualify(words["thing"], source))
     else:
         words["genre"] = _qualify(words["genre"], source)
-    words["when"] = source.choice(_TEXTS["questions"]["whens"])
+    words["when"] = source.choice(QUESTIONS["whens"])
     words["person"] = _indefinite(words["person"])
-    return _sentence(source.choice(QUESTIONS[family][0]), words)
+    return _sentence(source.choice(FAMILIES[family][0]), words)
 
 
 def _qualify(noun: str, source: random.Random) -> str:
-    if source.random() >= QUALITY_SHARE:
+    if source.random() >= QUESTIONS["quality_share"]:
         return noun
     return f"{source.choice(source.choice(CONCEPTS['quality']))} {noun}"
 
@@ -194,10 +167,7 @@ def _qualify(noun: str, source: random.Random) -> str:
 # Captions: each slot that agrees adds its weight, so one difference costs part of the score, where
 # it makes a question another one. The quality of things counts here.
 
-WEIGHTS: Final = {"person": 1.5, "action": 1.5, "thing": 1.5, "quality": 0.5}
-# The standard deviation of what readers' scores add: with it, Pearson's r ends near 0.95.
-SCORE_NOISE: Final = 0.6
-CAPTION: Final = _pools(*WEIGHTS)
+CAPTION: Final = _pools(*CAPTIONS["weights"])
 
 
 def similarity(count: int, rng: np.random.Generator) -> list[Example]:
@@ -213,8 +183,9 @@ def _two_captions(source: random.Random) -> Example:
         slot: concept if source.random() < kept_share else _another(concept, CAPTION[slot], source)
         for slot, concept in first.items()
     }
-    agreement = sum(weight for slot, weight in WEIGHTS.items() if first[slot] == second[slot])
-    score = round(min(5.0, max(0.0, agreement + source.gauss(0, SCORE_NOISE))), 1)
+    weights = CAPTIONS["weights"].items()
+    agreement = sum(weight for slot, weight in weights if first[slot] == second[slot])
+    score = round(min(5.0, max(0.0, agreement + source.gauss(0, CAPTIONS["score_noise"]))), 1)
     return (_describe(first, source), _describe(second, source)), score
 
 
@@ -222,4 +193,4 @@ def _describe(meaning: Meaning, source: random.Random) -> str:
     words = _word_slots(meaning, source)
     words["person"] = _indefinite(words["person"])
     words["thing"] = _indefinite(f"{words['quality']} {words['thing']}")
-    return _sentence(source.choice(_TEXTS["captions"]["templates"]), words)
+    return _sentence(source.choice(CAPTIONS["templates"]), words)

@@ -1,14 +1,15 @@
 """The tasks' public data sets, through the ``datasets`` library."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
-from mtl_bert.data.sources.records import Columns, Record, Records, Source
+from pydantic import Field
+
+from mtl_bert.data.sources.records import Place, Record, Records, Source, said
 from mtl_bert.data.table import DataError
-from mtl_bert.data.token_cache import Fingerprint, UnknownContentError, digest
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.hub import require_hub
@@ -17,42 +18,29 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+class HubPlace(Place, frozen=True):
+    """A data set, or a local folder of the same form, with the names of its splits and columns."""
+
+    path: str = Field(description="the name of a data set, or a folder")
+    config: str | None = Field(default=None, description="a configuration of the data set, or null")
+
+
 @dataclass(frozen=True)
 class Hub(Source):
-    """Data sets of a hub, or local folders of the same form.
-
-    A task's ``sources.hub`` names ``path`` (and ``config``), the data set's split for each of
-    train, dev and test, and the columns.
-
-    Attributes:
-        name: the key under a task's ``sources``.
-    """
+    """Data sets of a hub; a task's ``sources.hub`` is a ``HubPlace``."""
 
     name: str = "hub"
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
         """Load one split of a data set, by the ``datasets`` library."""
-        columns, data, origin = self._load(task, split, labelled=labelled)
+        place = said(HubPlace, task, self.name)
+        name = place.of(task, self.name, split)
+        data, origin = _load(place.path, place.config, name), f"{place.path} {name}"
+        place.check(task, data.column_names, origin, labelled=labelled)
         records = (Record(f"{origin} row {row}", fields) for row, fields in enumerate(data))
-        return Records(columns, records, origin)
-
-    def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of the library's own fingerprint of the data set, and of how it is read."""
-        labelled = split != "test"
-        columns, data, origin = self._load(task, split, labelled=labelled)
-        known = getattr(data, "_fingerprint", None)  # the library's documentation names it
-        if not isinstance(known, str):
-            raise UnknownContentError(f"{origin} has no fingerprint")
-        how = (columns, task.pair, task.head, labelled)
-        return Fingerprint(origin, digest("hub", known, origin, *how))
-
-    def _load(self, task: Task, split: str, *, labelled: bool) -> "tuple[Columns, Dataset, str]":
-        name, settings = self._settings(task, split, "the name of a split")
-        path, config = settings.pop("path"), settings.pop("config", None)
-        columns = Columns.read(task, settings)
-        data, origin = _load(path, config, name), f"{path} {name}"
-        columns.check(task, data.column_names, origin, labelled=labelled)
-        return columns, data, origin
+        # The library's documentation names it; of data without one, nothing is known.
+        known = getattr(data, "_fingerprint", None) or object()
+        return Records(place, records, origin, lambda: (origin, known))
 
 
 def _load(path: str, config: str | None, split: str) -> "Dataset":
@@ -64,12 +52,11 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
             "pip install 'mtl-bert[hub]'"
         ) from None
 
-    def load() -> "Dataset":
-        return datasets.load_dataset(path, config, split=split, trust_remote_code=False)
-
+    load = partial(datasets.load_dataset, path, config, split=split, trust_remote_code=False)
     if not Path(path).exists():
         try:
-            with _offline(datasets.config):
+            # Its retries take half a minute where there is no network.
+            with patch.object(datasets.config, "HF_HUB_OFFLINE", True):
                 return load()
         except Exception:
             # Not in the cache, for whatever reason the library gives; the hub may have it.
@@ -84,13 +71,3 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
             f"{path}: expected split {split} of config {config or 'default'}, found that it does "
             f"not load ({first_line(error)}); mend sources.hub in the task's file"
         ) from error
-
-
-@contextmanager
-def _offline(config: Any) -> Iterator[None]:
-    """Keep the library from its retries, which take it half a minute where there is no network."""
-    before, config.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        config.HF_HUB_OFFLINE = before

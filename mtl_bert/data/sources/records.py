@@ -2,69 +2,51 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
-from mtl_bert.data.table import BadRow, DataError, MissingSplitError, Table
-from mtl_bert.data.token_cache import Fingerprint
+from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.token_cache import digest
 from mtl_bert.tasks import Task
 
 UNREADABLE = re.compile("[\ud800-\udfff\0]")  # surrogates stand for bytes of another encoding
-NUMBER = re.compile(
-    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-)  # float() takes 1_0, ١, nan
-
+# Which float() would take more of: 1_0, ١, nan.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 TRUTHS = {"True": "1", "False": "0"}  # as pandas writes them
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Where a task's fields stand in a record.
+class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
+    """What a task's file says of a source: its splits, and where the fields stand in a record."""
 
-    Attributes:
-        text: the column of the text, or the two of a pair.
-        label: the column of the label.
-        id: the column of the row's name; None names rows by their place.
-    """
+    train: str | None = Field(default=None, description="a file's or a split's name")
+    dev: str | None = Field(default=None, description="a file's or a split's name")
+    test: str | None = Field(default=None, description="a file's or a split's name")
+    text: list[str] = Field(description="a list with the column of the text, or the two of a pair")
+    label: str = Field(description="the column of the label")
+    id: str | None = Field(default=None, description="the column of the row's name, or null")
 
-    text: Sequence[str]
-    label: str
-    id: str | None = None
-
-    @classmethod
-    def read(cls, task: Task, source: Mapping[str, Any]) -> "Columns":
-        """Make the columns from what is left of a task's source, or raise DataError."""
-        names: dict[str, Any] = {  # columns without a header are called by numbers
-            key: [*map(str, value)]
-            if isinstance(value, list)
-            else value
-            if value is None
-            else str(value)
-            for key, value in source.items()
-        }
-        try:
-            return cls(**names)
-        except TypeError:
+    def of(self, task: Task, source: str, split: str) -> str:
+        """What a split is called; DataError if it is not there."""
+        if not (name := getattr(self, split)):
             raise DataError(
-                f"task {task.name}: expected text, label and perhaps id among its columns, found "
-                f"{', '.join(source) or 'none'}; mend sources: in the task's file"
-            ) from None
+                f"task {task.name}: expected sources.{source}.{split}, found none; add it to the "
+                "task's file, or leave the task out"
+            )
+        return str(name)
 
-    def check(self, task: Task, present: Iterable[str], origin: str, *, labelled: bool) -> None:
-        """Raise DataError unless the columns fit the task and are present."""
-        if not isinstance(self.text, list | tuple) or len(self.text) != (2 if task.pair else 1):
+    def check(self, task: Task, present: Sequence[str], origin: str, *, labelled: bool) -> None:
+        """Raise DataError unless the columns fit the task, and are present, each once."""
+        if len(self.text) != 1 + task.pair:
             expected = "two text columns [a, b]" if task.pair else "one text column [a]"
             raise DataError(
                 f"task {task.name}: expected {expected}, found {self.text!r}; "
                 "mend text: in the task's file"
             )
-        present = list(present)
         wanted = [*([self.id] if self.id else []), *self.text, *([self.label] if labelled else [])]
-        missing = [column for column in wanted if column not in present]
-        if missing:
+        if missing := [column for column in wanted if column not in present]:
             raise DataError(
                 f"{origin}: expected the columns {', '.join(wanted)}, found "
                 f"{', '.join(repr(c) for c in present) or 'none'}; "
@@ -78,39 +60,44 @@ class Columns:
                 )
 
 
+P = TypeVar("P", bound=BaseModel)
+
+
+def said(form: type[P], task: Task, source: str, **usual: Any) -> P:
+    """What a task's file says of a source, where not the usual, or DataError in its words."""
+    try:
+        return form(**{**usual, **task.sources[source]})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, found = str(first["loc"][0]), first["input"]
+        expected = f"one of {', '.join(form.model_fields)}"
+        if key in form.model_fields:
+            expected = str(form.model_fields[key].description)
+        raise DataError(
+            f"task {task.name}: sources.{source}.{key}: expected {expected}, found "
+            f"{'none' if first['type'] == 'missing' else repr(found)}; mend it in the task's file"
+        ) from None
+
+
 class Record(NamedTuple):
-    """One record of a split.
+    """One record of a split."""
 
-    Attributes:
-        place: where it stands, for people.
-        fields: what it holds, or seems to hold.
-        fault: why it cannot be trusted, or an empty string.
-    """
-
-    place: str
-    fields: Mapping[str, object]
-    fault: str = ""
+    place: str  # where it stands, for people
+    fields: Mapping[str, object]  # what it holds, or seems to hold
+    fault: str = ""  # why it cannot be trusted
 
 
 class Records(NamedTuple):
-    """An opened split.
+    """An opened split, of which nothing has to be read yet."""
 
-    Attributes:
-        columns: where the fields stand in a record; each of them is there.
-        records: the records, in order.
-        origin: the file or data set.
-    """
-
-    columns: Columns
-    records: Iterable[Record]
-    origin: str
+    place: Place  # where the fields stand in a record
+    records: Iterable[Record]  # DataError where they cannot be read, or lack a column
+    origin: str  # the file or data set
+    content: Callable[[], Sequence[object]]  # what tells these records from others
 
 
 class Source:
-    """Somewhere that the tasks' data come from.
-
-    A source of records implements ``open`` and ``fingerprint``; one that makes tables in another
-    way implements ``read``, ``rows`` and ``fingerprint``.
+    """Somewhere that the tasks' data come from; each implements ``open``.
 
     Attributes:
         name: the key under a task's ``sources`` that says its splits and columns, and the name that
@@ -125,95 +112,60 @@ class Source:
         """Open one split (train, dev or test) of a task, to read its records once.
 
         Raises:
-            DataError, HubError: the split or a column is missing, or the data cannot be read.
+            DataError, HubError: the split is not there or cannot be read.
         """
         raise NotImplementedError
 
-    def read(self, task: Task, split: str) -> Table:
-        """Read and check one split of a task; the test split has no labels.
+    def fingerprint(self, task: Task, split: str) -> tuple[str, str]:
+        """Where a split comes from, and a digest of all else that decides what ``read`` gives.
 
-        Raises:
-            DataError, HubError: as ``open``, or no row can be used.
+        UnknownContentError, if nothing short of reading tells what the split holds.
         """
         labelled = split != "test"
-        return build_table(task, self.open(task, split, labelled=labelled), labelled=labelled)
+        place, _, origin, content = self.open(task, split, labelled=labelled)
+        how = (type(self).__name__, place.model_dump(), task.head, labelled)
+        return origin, digest(*how, *content())
 
-    def rows(self, task: Task, split: str) -> Table:
-        """Read every row of a split that has an id, whole or not, without labels.
+    def read(self, task: Task, split: str, *, whole: bool = True) -> Table:
+        """Read and check one split of a task; the test split has no labels.
 
-        Raises:
-            DataError, HubError: as ``open``, or no row has an id.
+        Rows that lack nothing are kept; if not ``whole``, all that have an id, without their
+        labels, to predict them from what there is. DataError, if there are none.
         """
-        opened = self.open(task, split, labelled=False)
-        return build_table(task, opened, labelled=False, whole=False)
-
-    def fingerprint(self, task: Task, split: str) -> Fingerprint:
-        """A digest of everything that decides what ``read`` gives, without reading.
-
-        Raises:
-            DataError, HubError: the split is not there.
-            UnknownContentError: nothing short of reading tells what the split holds.
-        """
-        raise NotImplementedError
-
-    def _settings(self, task: Task, split: str, what: str) -> tuple[str, dict[str, Any]]:
-        """The file or the name of a split, and what else a task's file says of this source."""
-        settings = dict(task.sources[self.name])
-        splits = {s: settings.pop(s, None) for s in ("train", "dev", "test")}
-        if splits[split] is None:
-            raise MissingSplitError(
-                f"task {task.name}: expected {what} for {split}, found none",
-                f"add sources.{self.name}.{split} to the task's file",
+        labelled = whole and split != "test"
+        place, records, origin, _ = self.open(task, split, labelled=labelled)
+        ids: list[str] = []
+        texts: list[tuple[str, ...]] = []
+        labels, skipped, incomplete = [], [], []
+        for at, fields, fault in records:
+            row_texts = tuple(_text(fields, column) for column in place.text)
+            missing = [c for c, text in zip(place.text, row_texts, strict=True) if not text]
+            try:
+                if whole and (fault or missing):
+                    raise ValueError(fault or f"{missing[0]} is missing")
+                label = _label(task, fields, place.label) if labelled else math.nan
+                row_id = _needed(fields, place.id) if place.id else at
+                unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
+                if unfit and place.id and not whole:  # a file of predictions has to hold it
+                    raise ValueError(f"{place.id} {ascii(row_id)[:40]} is not a name")
+            except ValueError as reason:
+                skipped.append(f"{at}: {reason}")
+                continue
+            if fault or missing:
+                incomplete.append(f"{at}: {fault or ' and '.join(missing) + ' missing'}")
+            if fault:
+                row_texts = tuple(UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
+            ids.append(row_id)
+            texts.append(row_texts)
+            labels.append(label)
+        if not ids:
+            example = f" (the first: {skipped[0]})" if skipped else ""
+            raise DataError(
+                f"{origin}: expected rows for task {task.name}, found "
+                f"{len(skipped)} and none that can be used{example}; name another file"
             )
-        return splits[split], settings
-
-
-def build_table(task: Task, opened: Records, *, labelled: bool, whole: bool = True) -> Table:
-    """Check every record and keep the usable ones.
-
-    Args:
-        task: says what a label may be.
-        opened: the split.
-        labelled: whether a label is expected.
-        whole: keep only records that lack nothing; else all that have an id, to predict them from
-            what there is of them.
-
-    Raises:
-        DataError: no usable row is left.
-    """
-    columns, records, origin = opened
-    ids: list[str] = []
-    texts: list[tuple[str, ...]] = []
-    labels, skipped, incomplete = [], [], []
-    for place, fields, fault in records:
-        row_texts = tuple(_text(fields, column) for column in columns.text)
-        missing = [c for c, text in zip(columns.text, row_texts, strict=True) if not text]
-        try:
-            if whole and (fault or missing):
-                raise ValueError(fault or f"{missing[0]} is missing")
-            label = _label(task, fields, columns.label) if labelled else math.nan
-            row_id = _needed(fields, columns.id) if columns.id else place
-            unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
-            if unfit and columns.id and not whole:  # a file of predictions has to hold it
-                raise ValueError(f"{columns.id} {ascii(row_id)[:40]} is not a name")
-        except ValueError as reason:
-            skipped.append(BadRow(place, str(reason)))
-            continue
-        if fault or missing:
-            incomplete.append(BadRow(place, fault or f"{' and '.join(missing)} missing"))
-        if fault:
-            row_texts = tuple(UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", t) for t in row_texts)
-        ids.append(row_id)
-        texts.append(row_texts)
-        labels.append(label)
-    if not ids:
-        example = f" (the first: {skipped[0]})" if skipped else ""
-        raise DataError(
-            f"{origin}: expected rows for task {task.name}, found "
-            f"{len(skipped)} and none that can be used{example}; name another file"
-        )
-    known = np.array(labels, np.float64) if labelled else None
-    return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
+        known = np.array(labels, np.float64) if labelled else None
+        return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
 
 
 def _text(fields: Mapping[str, object], column: str) -> str:
@@ -222,8 +174,7 @@ def _text(fields: Mapping[str, object], column: str) -> str:
 
 
 def _needed(fields: Mapping[str, object], column: str) -> str:
-    text = _text(fields, column)
-    if not text:
+    if not (text := _text(fields, column)):
         raise ValueError(f"{column} is missing")
     return text
 
@@ -233,8 +184,6 @@ def _label(task: Task, fields: Mapping[str, object], column: str) -> float:
     number = TRUTHS.get(text, text)
     if not NUMBER.fullmatch(number):
         raise ValueError(f"{column} {text[:40]!r} is not a number")
-    label = float(number)
-    problem = task.head.check(label)
-    if problem:
+    if problem := task.head.check(label := float(number)):
         raise ValueError(problem)
     return label

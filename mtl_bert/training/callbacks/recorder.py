@@ -71,7 +71,7 @@ class Recorder(Callback):
         if state.best is not None:  # the one on disk may be of an epoch that is trained again
             best = checkpoint.read(self.folder.checkpoint("best"), self.key)
             state.best = Scores.model_validate_json(best["scores"])
-            write_predictions(self.folder, self.parts.corpus.dev, best)
+            write_predictions(self.folder, self.parts.dev, best)
 
     def finish(self, best: Evaluation, last: Evaluation) -> None:
         """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
@@ -79,7 +79,7 @@ class Recorder(Callback):
         for epoch, remarks in {e.scores.epoch: e.remarks for e in (best, last)}.items():
             lead = f"epoch {epoch}, whole dev sets"
             self._state.remarks += [f"{lead}: {remark}" for remark in remarks]
-        write_predictions(self.folder, self.parts.corpus.dev, best.columns())
+        write_predictions(self.folder, self.parts.dev, best.columns())
 
     def results(self) -> Results:
         """The results so far or at the end; of whole dev sets as soon as those were scored."""
@@ -184,7 +184,7 @@ class Recorder(Callback):
         scores, weights = evaluation.scores.model_dump_json(), self._module.model.state_dict()
         content = {"state_dict": weights, "scores": scores, **evaluation.columns()}
         checkpoint.write(self.folder.checkpoint("best"), self.key, content)
-        write_predictions(self.folder, self.parts.corpus.dev, content)
+        write_predictions(self.folder, self.parts.dev, content)
 
     def _save(self, trainer: Trainer, position: Position) -> None:
         for logger in trainer.loggers:

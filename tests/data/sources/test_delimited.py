@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl_bert.data import DataError, Delimited
-from mtl_bert.data.sources.delimited import Dialect, _rows
+from mtl_bert.data.sources.delimited import Delimited, FilePlace, _rows
+from mtl_bert.data.table import DataError
 from tests.factories import assert_tells, make_task
 
 
@@ -449,6 +449,7 @@ def test_pandas_reads_the_same(rows, line_break, blank, quoting, header, encodin
             )  # fmt: skip
         except (pd.errors.ParserError, pd.errors.ParserWarning):
             return
-    found = list(_rows(content, Dialect("\t", quoting, header)))[1 if header else 0 :]
+    place = FilePlace(text=["x"], label="y", separator="\t", quoting=quoting, header=header)
+    found = list(_rows(content, place))[1 if header else 0 :]
     if not any(fault for _, _, fault in found):
         assert [row for _, row, _ in found] == frame.to_numpy().tolist()

@@ -12,7 +12,8 @@ import pytest
 
 import mtl_bert.data.sources.hub_datasets
 import mtl_bert.utils.hub
-from mtl_bert.data import DataError, Hub
+from mtl_bert.data.sources.hub_datasets import Hub
+from mtl_bert.data.table import DataError
 from mtl_bert.utils.hub import HubError
 from tests.factories import assert_tells, make_task
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.data import DataError, Delimited, Synthetic, Table, load_rows
+from mtl_bert.data.corpus import Corpus
+from mtl_bert.data.sources.delimited import Delimited
+from mtl_bert.data.sources.synthetic import Synthetic
+from mtl_bert.data.table import DataError, Table
 from tests.factories import assert_tells, make_task
 
 PAIR = {"id": "id", "text": ["a", "b"], "label": "label"}
@@ -19,7 +22,9 @@ def sources(name: str = "file.tsv") -> dict[str, dict[str, object]]:
 def read(place: Path, content: str | bytes, split: str = "dev") -> Table:
     raw = content if isinstance(content, bytes) else content.encode()
     (place / "file.tsv").write_bytes(raw)
-    return Delimited("files", str(place)).rows(make_task(pair=True, sources=sources()), split)
+    return Delimited("files", str(place)).read(
+        make_task(pair=True, sources=sources()), split, whole=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_what_is_not_whole_is_said_by_line(
     (tmp_path / "file.tsv").write_text("\n".join(lines))
     task = make_task(pair=True, sources=sources())
     with caplog.at_level(logging.WARNING):
-        tables = load_rows(Delimited("files", str(tmp_path)), [task], "dev")
+        tables = Corpus(Delimited("files", str(tmp_path)), [task], 0).rows("dev")
     assert tables["toy"].ids == ("q", "r")
     place = tmp_path / "file.tsv"
     assert caplog.messages == [
@@ -106,23 +111,20 @@ def test_what_is_not_whole_is_said_by_line(
     ]
 
 
-def test_a_missing_file_says_how_to_ask_for_the_others(tmp_path: Path) -> None:
+def test_a_missing_file_leaves_nothing_to_predict(tmp_path: Path) -> None:
     (tmp_path / "file.tsv").write_text("id\ta\tb\nq\tone\ttwo\n")
     source = Delimited("files", str(tmp_path))
     here = [make_task(name, pair=True, sources=sources()) for name in ("first", "third")]
     gone = make_task("second", pair=True, sources=sources("gone.tsv"))
     with pytest.raises(DataError) as raised:
-        load_rows(source, [here[0], gone, here[1]], "test")
-    assert_tells(raised.value, "gone.tsv", "second", "ask for first, third alone")
-    with pytest.raises(DataError) as raised:
-        load_rows(source, [gone], "test")
-    assert_tells(raised.value, "gone.tsv", "another data.dir")
+        Corpus(source, [here[0], gone, here[1]], 0).rows("test")
+    assert_tells(raised.value, "gone.tsv", "second", "another data.dir or leave the task out")
 
 
 def test_made_up_text_is_whole(tmp_path: Path) -> None:
     made = {"made": {"make": lambda n, _: [(("a",), 1.0)] * n, "train": 9, "dev": 3}}
     source, task = Synthetic("made", 1), make_task(sources=made)
     for split in ("dev", "test"):
-        table = source.rows(task, split)
+        table = source.read(task, split, whole=False)
         assert (table.texts, table.labels) == (source.read(task, split).texts, None)
         assert table.ids == tuple(f"{split}-{number}" for number in range(3))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mtl_bert.data import DataError, Synthetic
+from mtl_bert.data.sources.synthetic import Synthetic
+from mtl_bert.data.table import DataError
 from tests.factories import assert_tells, make_task
 
 
