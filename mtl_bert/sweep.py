@@ -40,13 +40,13 @@ def status(
             "mtl-bert sweep status runs/sweep"
         )
     if as_json:
-        print(json.dumps([job._asdict() for job in jobs], indent=1))
+        print(json.dumps(jobs, indent=1))
         return
     shown = Screen()
     shown.print(status_table(folder, jobs))
     for job in jobs:
-        if job.error:
-            shown.print(f"failed: {job.name}: {job.error}", soft_wrap=True)
+        if job["error"]:
+            shown.print(f"failed: {job['name']}: {job['error']}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -27,15 +27,7 @@ NEEDED = {
 
 
 def make(node: Any, where: str = "settings") -> Any:
-    """Make the object that a node's ``_target_`` names.
-
-    Args:
-        node: what the settings say of it.
-        where: its dotted name among them.
-
-    Raises:
-        ConfigError: it refuses its settings, or is something else.
-    """
+    """Make the object that a node's ``_target_`` names; ConfigError if it refuses its settings."""
     try:
         made = instantiate(node, _convert_="all")
     except Exception as error:  # constructors fail in as many ways as there are

@@ -12,12 +12,7 @@ class HubError(UserError):
 
 
 def require_hub(what: str, instead: str) -> None:
-    """Raise HubError within seconds unless the hub answers.
-
-    Args:
-        what: the thing wanted, for the message.
-        instead: what to write where there is no network.
-    """
+    """Raise HubError within seconds unless the hub answers, to say ``what`` was wanted."""
     found = "HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
         try:
