@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, defaults, explain, shown
+from mtl_bert.config.settings import ConfigError, Settings, explain, settings_of, shown
 from mtl_bert.utils.errors import first_line
 
 PACKAGE = Path(__file__).parents[1]
@@ -24,8 +24,9 @@ PLACES = [CONF]
 """Where choices are looked for: a user's own directories (``--config-dir``) come first."""
 
 # What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
-for _place in ("", "data", "model", "trainer"):
-    ConfigStore.instance().store(_place or "run", defaults(_place), "settings")
+for _group in ("", "data", "model", "trainer"):
+    _node = {name: s.default for name, s in settings_of(_group).items() if not s.only_with}
+    ConfigStore.instance().store(_group or "run", _node, "settings")
 
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(str(path)).absolute()))

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from mtl_bert.config.compose import CONF, NO_SETTINGS, NODES, PLACES
 from mtl_bert.config.nodes import is_ours, values_of
-from mtl_bert.config.settings import described
+from mtl_bert.config.settings import described, settings_of
 
 GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "trainer",
           "logger")  # fmt: skip
@@ -64,9 +64,8 @@ def help_text() -> str:
 
 def page() -> str:
     """``docs/reference/settings.md``: every setting, every choice, every choice's own settings."""
-    settings = {setting.key: setting for setting in described()}
-    parts = [_HEAD]
-    for place in ("", "data", "model", "trainer"):
+    parts, sentences = [_HEAD], {setting.key: setting.sentence for setting in described()}
+    for of in ("", "data", "model", "trainer"):
         rows = [
             (
                 f"`{s.key}`",
@@ -75,18 +74,17 @@ def page() -> str:
                 s.sentence + (f" Only with `{s.only_with}`." if s.only_with else ""),
                 " or ".join(f"`{one}`" for one in s.example.split(" or ")),
             )
-            for s in settings.values()
-            if s.place == place and not s.group
+            for s in settings_of(of).values()
         ]
         headings = ("setting", "values", "default", "what it does", "example")
-        parts.append(f"## {f'{place}.*' if place else 'A run'}\n\n{_table(headings, rows)}")
+        parts.append(f"## {f'{of}.*' if of else 'A run'}\n\n{_table(headings, rows)}")
     command = _table(
         ("key", "what it does"), [(f"`{key}`", words) for key, words in NO_SETTINGS.items()]
     )
     parts.append(f"## The command\n\n{command}")
     for group in GROUPS:
         words_of = [(f"`{group}={name}`", words) for name, words in choices(group).items()]
-        title = f"## {group}=\n\n{settings[NODES.get(group, group)].sentence}\n\n"
+        title = f"## {group}=\n\n{sentences[NODES.get(group, group)]}\n\n"
         parts.append(title + _table((f"{group}=", "what it is"), words_of))
         if group in WITH_SETTINGS and (own := [*_own_settings(group)]):
             parts.append(_table(("setting", "with", "default", "what it does"), own))

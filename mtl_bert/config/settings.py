@@ -275,7 +275,6 @@ class Settings(_Settings):
 class Described(NamedTuple):
     """A setting as people read about it; a choice brings a group, and with it more settings."""
 
-    place: str  # the group that it belongs to, or nothing
     key: str  # its dotted name on the command line
     group: bool
     default: Any
@@ -298,7 +297,6 @@ def described(model: type[BaseModel] = Settings, place: str = "") -> Iterator[De
         in_general = f"a choice from conf/{key}" if group else in_words(nested, field.metadata)
         examples = str((field.examples or [""])[0]).split(" or ")
         yield Described(
-            place,
             key,
             group,
             field.get_default(),
@@ -312,13 +310,10 @@ def described(model: type[BaseModel] = Settings, place: str = "") -> Iterator[De
             yield from described(below, key)
 
 
-def defaults(place: str) -> dict[str, Any]:
-    """The defaults of a group's own settings, without those that only some choices have."""
-    return {
-        setting.key.rpartition(".")[2]: setting.default
-        for setting in described()
-        if setting.place == place and not setting.group and not setting.only_with
-    }
+def settings_of(group: str) -> dict[str, Described]:
+    """The settings that belong to a group itself, or with "" to none, by their own names."""
+    split = ((setting.key.rpartition("."), setting) for setting in described())
+    return {name: each for (of, _, name), each in split if of == group and not each.group}
 
 
 def in_words(annotation: Any, checks: Sequence[Any] = ()) -> str:

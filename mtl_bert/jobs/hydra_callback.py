@@ -108,18 +108,17 @@ class SweepCallback(Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         del os.environ[SWEEP], os.environ[SWEEP_PROCESS]
-        names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
-        states = {name: self._folder.state(name) for name in names}
-        done = sum(state == State.DONE for state in states.values())
+        state_of = {job.name: self._folder.state(job.name) for job in self._sweep.jobs}
+        done = sum(state == State.DONE for state in state_of.values())
         reason = self._folder.noted(this_process(), State.STOPPED)
         by_signal = stopped_by_signal(self._folder, this_process())
-        if done == len(names) and not (by_signal and not names):
+        if done == len(state_of) and not (by_signal and not state_of):
             return
         if by_signal:
             sys.stderr.write(f"sweep stopped by {reason}; the same command goes on\n")
             sys.exit(EXIT_CODE)
-        log.info("%d of %d runs done", done, len(names))
-        failed = [name for name in names if states[name] == State.FAILED]
+        log.info("%d of %d runs done", done, len(state_of))
+        failed = [name for name, state in state_of.items() if state == State.FAILED]
         for name in failed:
             log.info("failed: %s: %s", name, self._folder.noted(name, State.FAILED))
         log.info("%sthe same command tries again what is not done", f"{reason}; " if reason else "")

@@ -33,6 +33,13 @@ Trust = Annotated[
 ]
 
 
+# Of a command whose command line somebody else reads.
+UNREAD = {
+    "ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False,
+    "help_option_names": list[str](),
+}  # fmt: skip
+
+
 def application(**settings: Any) -> typer.Typer:
     """A Typer application whose help is plain text; ``settings`` are Typer's own."""
     plain: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -121,15 +128,6 @@ class Command(TyperCommand):
                 if name.startswith("--"):
                     message = re.sub(rf"(?<![\w.-]){key}=", f"{name} ", message)
             raise UserError(message) from error
-
-
-class Handed(TyperCommand):
-    """A command whose command line somebody else reads."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep every word as it is."""
-        ctx.args = args
-        return args
 
 
 def _explained(error: Any, name: str) -> str:

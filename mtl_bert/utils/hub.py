@@ -18,7 +18,6 @@ def require_hub(what: str, instead: str) -> None:
         try:
             get_session().head(constants.ENDPOINT, timeout=SECONDS)
             return
-        except Exception as error:
-            # The session's library is the hub client's own business, and so are its errors.
+        except Exception as error:  # of a library that is the hub client's own business
             found = f"no answer from the hub ({type(error).__name__})"
     raise HubError(f"{what}: expected it in the local cache or a network, found {found}; {instead}")

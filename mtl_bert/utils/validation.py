@@ -1,8 +1,10 @@
 """The checks that samplers share; every message says what was expected, found and what to write."""
 
-import math
+import sys
 
 from mtl_bert.utils.errors import UserError
+
+LARGEST = sys.float_info.max
 
 
 def number(
@@ -11,19 +13,25 @@ def number(
     example: float,
     *,
     least: float = 0.0,
-    most: float = math.inf,
+    most: float = LARGEST,
     whole: bool = False,
+    optional: bool = False,
 ) -> None:
-    """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``.
+    """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``, or optional.
 
     ``name`` is how the command line calls the setting, ``example`` what could be written instead.
     """
-    if isinstance(value, int if whole else int | float) and not isinstance(value, bool):
-        if math.isfinite(value) and least <= value <= most:
-            return
+    if optional and value is None:
+        return
+    if (
+        isinstance(value, int if whole else int | float)
+        and not isinstance(value, bool)
+        and least <= value <= most
+    ):
+        return
     bounds = f"{'whole' if whole else 'finite'} number ≥ {least:g}"
-    if math.isfinite(most):
-        bounds += f" and ≤ {most:g}"
+    bounds += f" and ≤ {most:g}" if most < LARGEST else ""
+    bounds += " or null" if optional else ""
     raise ValueError(
         f"{name}: expected a {bounds}, found {value!r}; write for example {name}={example:g}"
     )
@@ -35,5 +43,4 @@ class SamplerError(UserError, ValueError):
 
 def whole_number(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ValueError unless ``value`` is a whole number ≥ 1 (or None where optional)."""
-    if not (optional and value is None):
-        number(name, value, 24, least=1, whole=True)
+    number(name, value, 24, least=1, whole=True, optional=optional)
