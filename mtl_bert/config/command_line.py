@@ -5,11 +5,11 @@ import os
 import re
 import shlex
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra import initialize_config_dir
@@ -125,12 +125,11 @@ def run(
     the function does so. Sweeps, whose sweepers see what it returns, and flags are Hydra's.
     """
     with command_line(arguments) as given:
-        read = _read(given)
-        _look_into(read.config_dir)
-        sweep = read.multirun or "hydra.mode=MULTIRUN" in read.overrides
-        words = readable(read.overrides, sweep=sweep)
-        name, apart = read.config_name or config_name, ("overrides", "config_dir", "config_name")
-        flags = {key: value for key, value in vars(read).items() if value and key not in apart}
+        flags = _flags(given)
+        name, words = flags.pop("config_name", config_name), flags.pop("overrides", [])
+        _look_into(flags.pop("config_dir", []))
+        sweep = "multirun" in flags or "hydra.mode=MULTIRUN" in words
+        words = readable(words, sweep=sweep)
         if not sweep and flags.keys() <= {"run"}:
             whole = _composed(name, words)
             if whole.hydra.mode != RunMode.MULTIRUN:
@@ -212,13 +211,13 @@ def _look_into(directories: Sequence[str]) -> None:
 # The words of the command line: each is looked at before Hydra composes them.
 
 
-def _read(words: Sequence[str]) -> Namespace:
-    """Hydra's flags, which may stand anywhere, and the words between them."""
+def _flags(words: Sequence[str]) -> dict[str, Any]:
+    """Hydra's flags that are given, which may stand anywhere, and the words between them."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = _refuse  # type: ignore[method-assign]
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--config-name", "-cn")
-    parser.add_argument("--config-dir", "-cd", action="append", default=[])
+    parser.add_argument("--config-dir", "-cd", action="append")
     parser.add_argument("--package", "-p")
     parser.add_argument("--resolve", action="store_true")
     one_of = parser.add_mutually_exclusive_group()
@@ -227,10 +226,12 @@ def _read(words: Sequence[str]) -> Namespace:
         one_of.add_argument(*names.split(), action="store_true")
     one_of.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     one_of.add_argument("--info", "-i", nargs="?", const="all")
-    read = parser.parse_intermixed_args(words)
-    if read.resolve and not read.cfg:
+    given = {
+        key: value for key, value in vars(parser.parse_intermixed_args(words)).items() if value
+    }
+    if "resolve" in given and "cfg" not in given:
         _refuse("--resolve without --cfg")
-    return read
+    return given
 
 
 def _refuse(message: str) -> NoReturn:

@@ -130,7 +130,7 @@ def _own_settings(group: str) -> Iterator[tuple[str, ...]]:
         told = (
             value if 2 * len(some) > len(names) else f"{value} ({', '.join(some)})"
             for value, some in defaults.items()
-        )  # fmt: skip
+        )
         brings = "all" if len(names) == len(choices(group)) else ", ".join(names)
         yield f"`{key}`", brings, "; ".join(told), words
 

@@ -7,8 +7,6 @@ the job failed. A job's state follows from these files; nobody has to keep it up
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -18,8 +16,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
-from rich.table import Table
-from rich.text import Text
 
 from mtl_bert.config.settings import CONFIG
 from mtl_bert.runs.results import Record, Results, RunFolder
@@ -36,9 +32,6 @@ class State(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     WAITING = "waiting"
-
-
-COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.STOPPED: "yellow"}
 
 
 class Job(Record):
@@ -179,21 +172,5 @@ def describe(folder: Folder, name: str) -> dict[str, Any]:
         epoch, score = results.best_epoch, results.score
         minutes = sum(epoch.seconds for epoch in results.epochs) / 60
     error = folder.noted(name, State.FAILED) if state == State.FAILED else None
-    found = {"name": name, "state": state, "epoch": epoch, "score": score, "minutes": minutes}
-    return found | {"error": error}
-
-
-def status_table(path: Path, jobs: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each run (:func:`describe`), and how many are in which state."""
-    counts = Counter(job["state"] for job in jobs)
-    summary = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
-    table = Table(title=f"{path}: {summary}", title_justify="left")
-    table.add_column("run", overflow="fold")  # a name is for copying
-    table.add_column("state")
-    numbers = {"epoch": ".0f", "score": ".3f", "minutes": ".1f"}
-    for heading in numbers:
-        table.add_column(heading, justify="right")
-    for job in jobs:
-        cells = ("" if job[of] is None else f"{job[of]:{how}}" for of, how in numbers.items())
-        table.add_row(job["name"], Text(job["state"], COLOURS.get(job["state"], "")), *cells)
-    return table
+    reached = {"epoch": epoch, "score": score, "minutes": minutes}
+    return {"name": name, "state": state, **reached, "error": error}
