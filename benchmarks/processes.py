@@ -10,6 +10,7 @@ for the slower process).
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="steps of each kind")
     options = parser.parse_args()
     tasks = [int(K) for K in options.tasks.split(",")]
-    spawn(measure, (options.sizes.split(","), tasks, options.rounds), PROCESSES)
+    spawn(partial(measure, options.sizes.split(","), tasks, options.rounds), PROCESSES)
 
 
 if __name__ == "__main__":

@@ -90,10 +90,9 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
     """
     from mtl_bert.config.command_line import compose
     from mtl_bert.runs.opened import Run
-    from mtl_bert.runs.results import CONFIG
     from mtl_bert.utils.logging import plain_messages
 
-    settings, directory = compose("train", overrides, out).run(CONFIG)
+    settings, directory = compose(overrides, out).run()
     plain_messages()
     # Torch takes seconds to import: settings that are wrong are refused before that.
     from mtl_bert.training.run import run
@@ -115,10 +114,10 @@ def plan(*overrides: str, sizes: dict[str, int] | None = None) -> "Preview":
         UserError: a setting or data that cannot be; one line says what to write instead.
     """
     from mtl_bert.config.command_line import compose
-    from mtl_bert.config.compose import new_settings
+    from mtl_bert.config.compose import read_settings
     from mtl_bert.memory.preview import preview
 
-    return preview(new_settings(compose("train", overrides).config), sizes)
+    return preview(read_settings(compose(overrides).config), sizes)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,13 +22,13 @@ def commands(context: typer.Context) -> None:
         print(context.get_help())
 
 
-@app.command("train", cls=console.Handed)
+@app.command("train", context_settings=console.UNREAD)
 def _train(context: typer.Context) -> None:
     """Train a run, or with -m a sweep of them: KEY=VALUE settings."""
     train(context.args)
 
 
-@app.command("plan", cls=console.Handed)
+@app.command("plan", context_settings=console.UNREAD)
 def _plan(context: typer.Context) -> None:
     """Show what each epoch would see, without training."""
     plan(context.args)

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _show(composed: "Composed") -> None:
     from omegaconf import OmegaConf
 
-    from mtl_bert.config.compose import command_keys, new_settings, place
+    from mtl_bert.config.compose import command_keys, place, read_settings
     from mtl_bert.config.settings import ConfigError
     from mtl_bert.memory.preview import preview
     from mtl_bert.utils.screen import Screen
@@ -28,7 +28,7 @@ def _show(composed: "Composed") -> None:
         raise ConfigError(
             f"resume: expected nothing, as a plan is of a whole run, found {run}; leave it out"
         )
-    settings = new_settings(composed.config)
+    settings = read_settings(composed.config)
     shown = preview(settings, options["sizes"], by_length=out is not None)
     console = Screen()
     if out is not None:

@@ -15,13 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _carry_out(composed: "Composed") -> float | None:
-    from mtl_bert.runs.results import CONFIG
-
     if composed.in_sweep:
         from mtl_bert.jobs.hydra_callback import carry_out_job
 
         return carry_out_job(composed.config, composed.directory)
-    run = composed.run(CONFIG)
+    run = composed.run()
     # Torch takes seconds to import: settings that are wrong are refused before that.
     from mtl_bert.training.run import run as carry_out
 

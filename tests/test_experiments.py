@@ -9,6 +9,7 @@ from mtl_bert.analysis import paper
 from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.run_key import identity
+from mtl_bert.config.settings import ConfigError
 from tests.composing import settings_of
 
 FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
@@ -81,4 +82,5 @@ def test_the_demo_draws_the_papers_share() -> None:
     scaled = ("data.scale=0.08", "B_scale=${data.scale}")
     settings = settings_of("+experiment/table4=arrp_f0_lambda05", *scaled)
     assert (settings.B, settings.drawn) == (24000, 1920)
-    assert settings_of("+experiment/table4=rr", *scaled).drawn is None
+    with pytest.raises(ConfigError, match=r"^B_scale: expected no value without B, found"):
+        settings_of("+experiment/table4=rr", *scaled)

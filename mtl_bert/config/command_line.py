@@ -5,25 +5,24 @@ import os
 import re
 import shlex
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.compose import (
@@ -33,7 +32,6 @@ from mtl_bert.config.compose import (
     PLACES,
     command_keys,
     made_by,
-    new_settings,
     own_part,
     place,
     read_job_settings,
@@ -41,9 +39,16 @@ from mtl_bert.config.compose import (
 )
 from mtl_bert.config.reference import choices, help_text
 from mtl_bert.config.saved import callables, saved_settings
-from mtl_bert.config.settings import ConfigError, Settings, described, shown, unknown_setting
-from mtl_bert.utils.console import reading_to_the_end, words_of
-from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, say, told_in_a_line
+from mtl_bert.config.settings import (
+    CONFIG,
+    ConfigError,
+    Settings,
+    described,
+    shown,
+    unknown_setting,
+)
+from mtl_bert.utils.console import command_line
+from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, say
 
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
@@ -55,17 +60,13 @@ INSTEAD = {
     "sampler.name": "write sampler=CHOICE: its file says how results call it",
     "data.source.name": "write data=CHOICE: its file says how results call it",
     "hydra.searchpath": "write --config-dir DIR: its files come before built-in ones",
+    "hydra.job.chdir": "leave it out: a run works where it is started",
 }
-"""Keys by which one thing would be called another -> what to write."""
+"""Keys that no command line may set -> what to write."""
 
 OBJECTS = ("sampler.", "surgery.", "optimizer.", "scheduler.", "tasks.", "data.source.",
            "model.source.")  # fmt: skip
 """Places of objects, which may take settings that nobody has named yet."""
-
-NO_MODES = {"overrides", "config_dir", "config_name", "run"}
-"""What a command line may say and still be a single run that Hydra need only compose."""
-
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 class OwnFilesFirst(SearchPathPlugin):
@@ -82,36 +83,22 @@ Plugins.instance().register(OwnFilesFirst)
 
 @dataclass(frozen=True)
 class Composed:
-    """What Hydra has made of a command line, or of one job of a sweep (``-m``).
+    """What Hydra has made of a command line, or of one job of a sweep (``-m``)."""
 
-    Attributes:
-        config: the settings, unchecked.
-        directory: where the output goes.
-        overrides: the KEY=VALUE that were given, without those of Hydra's own part.
-        in_sweep: one of several jobs.
-    """
+    config: DictConfig  # the settings, unchecked
+    directory: Path  # where the output goes
+    overrides: Sequence[str]  # the KEY=VALUE that were given, without those of Hydra's own part
+    in_sweep: bool = False  # one of several jobs
 
-    config: DictConfig
-    directory: Path
-    overrides: Sequence[str]
-    in_sweep: bool = False
-
-    def run(self, saved_as: str) -> tuple[Settings, Path]:
-        """The settings and the folder of a new run, or of the one that ``resume`` names.
-
-        Args:
-            saved_as: the name of the file in a run's folder that keeps its settings.
-
-        Raises:
-            ConfigError: no run is there to go on with, or settings that are wrong.
-        """
+    def run(self) -> tuple[Settings, Path]:
+        """The settings and the folder of a new run, or of the one that ``resume`` names."""
         config, directory = self.config, command_keys(self.config)
         if directory is None:
-            return made_by(new_settings(config), self.overrides), self.directory
-        path = directory / saved_as
+            return made_by(read_settings(config), self.overrides), self.directory
+        path = directory / CONFIG
         if not path.is_file():
             raise ConfigError(
-                f"resume: expected the directory of a run, found no {saved_as} in {directory}; "
+                f"resume: expected the directory of a run, found no {CONFIG} in {directory}; "
                 "write resume=DIR"
             )
         named = callables(OmegaConf.to_container(config))
@@ -135,45 +122,31 @@ def run(
     """Run ``function(composed)`` on what a command line says; exit with code 2 on a user's error.
 
     One job needs Hydra to compose its settings, and no more: nothing is made on the disk before
-    the function does so. Sweeps and Hydra's own flags are Hydra's.
-
-    Args:
-        config_name: the primary configuration.
-        function: carries a job out; Hydra's sweepers see what it returns.
-        arguments: the command line; None takes this process's. Flags may stand anywhere.
+    the function does so. Sweeps, whose sweepers see what it returns, and flags are Hydra's.
     """
-    with told_in_a_line(), reading_to_the_end():
-        read = _read(words_of(arguments))
-        with _looking_into(read.config_dir):
-            sweep = read.multirun or "hydra.mode=MULTIRUN" in read.overrides
-            words = readable(read.overrides, sweep=sweep)
-            flags = {key for key in vars(read).keys() - NO_MODES if getattr(read, key)}
-            if not sweep and not flags - {"cfg", "resolve", "package"}:
-                whole = _composed(read.config_name or config_name, words)
-                if not flags and whole.hydra.mode != RunMode.MULTIRUN:
-                    _run_here(whole, function)
-                    return
-            _run_hydra(config_name, function, read, words)
-
-
-def _run_here(whole: DictConfig, function: Callable[[Composed], object]) -> None:
-    """Carry a single job out."""
-    composed = _job_of(whole)
-    if whole.hydra.job.chdir:
-        raise ConfigError(
-            "hydra.job.chdir: expected false, as a run works where it is started, found "
-            f"{shown(whole.hydra.job.chdir)}; leave it out"
+    with command_line(arguments) as given:
+        flags = _flags(given)
+        name, words = flags.pop("config_name", config_name), flags.pop("overrides", [])
+        _look_into(flags.pop("config_dir", []))
+        sweep = "multirun" in flags or "hydra.mode=MULTIRUN" in words
+        words = readable(words, sweep=sweep)
+        if not sweep and flags.keys() <= {"run"}:
+            whole = _composed(name, words)
+            if whole.hydra.mode != RunMode.MULTIRUN:
+                composed = _job_of(whole)
+                os.environ.update(whole.hydra.job.env_set)
+                configure_log(whole.hydra.job_logging, whole.hydra.verbose)
+                function(composed)
+                return
+        spelt = (
+            f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+            for key, value in flags.items()
         )
-    os.environ.update(whole.hydra.job.env_set)
-    with open_dict(whole):  # what Hydra would have noted, for ${hydra:...}
-        whole.hydra.mode, whole.hydra.runtime.output_dir = RunMode.RUN, str(composed.directory)
-    HydraConfig.instance().set_config(whole)
-    configure_log(whole.hydra.job_logging, whole.hydra.verbose)
-    function(composed)
+        _run_hydra(name, function, [*spelt, *words])
 
 
 def _run_hydra(
-    config_name: str, function: Callable[[Composed], object], read: Namespace, words: Sequence[str]
+    config_name: str, function: Callable[[Composed], object], arguments: Sequence[str]
 ) -> None:
     """Leave a sweep, or a flag of Hydra's own, to Hydra."""
 
@@ -186,14 +159,9 @@ def _run_hydra(
             say(f"job {now.job.num} failed: {error}", sys.stderr)
             raise
 
-    flags = [
-        f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
-        for key, value in vars(read).items()
-        if value and key not in ("overrides", "config_dir")
-    ]
     argv, full = sys.argv, os.environ.get(FULL_ERROR, "0")
     # Hydra reads this process's command line, and leaves the wording of its errors to us.
-    sys.argv, os.environ[FULL_ERROR] = [argv[0], *flags, *words], "1"
+    sys.argv, os.environ[FULL_ERROR] = [argv[0], *arguments], "1"
     try:
         hydra.main(str(CONF), config_name, version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -202,20 +170,10 @@ def _run_hydra(
         sys.argv, os.environ[FULL_ERROR] = argv, full
 
 
-def compose(
-    config_name: str, overrides: Sequence[str], directory: str | Path | None = None
-) -> Composed:
-    """What the command line of these words gives, for programs that have none.
-
-    Args:
-        config_name: the primary configuration.
-        overrides: KEY=VALUE each.
-        directory: where the output goes; None is what the configuration says.
-
-    Raises:
-        UserError: words that are wrong.
-    """
-    return _job_of(_composed(config_name, readable(overrides)), directory)
+def compose(overrides: Sequence[str], directory: str | Path | None = None) -> Composed:
+    """What the command line of a run gives, for programs; UserError for words that are wrong."""
+    _look_into(())
+    return _job_of(_composed("train", readable(overrides)), directory)
 
 
 def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
@@ -223,8 +181,7 @@ def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
     try:
         found = whole.hydra.run.dir if directory is None else str(directory)
     except OmegaConfBaseException as error:
-        command_keys(config)  # a setting that is part of the name, most likely
-        read_settings(config)
+        read_settings(config)  # a setting that is part of the name, most likely
         raise explained(error) from error
     directory = place("hydra.run.dir", found).absolute()
     return Composed(config, directory, tuple(whole.hydra.overrides.task))
@@ -239,9 +196,8 @@ def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
             raise explained(error) from error
 
 
-@contextmanager
-def _looking_into(directories: Iterable[str]) -> Iterator[None]:
-    """Look for choices in a user's own directories first."""
+def _look_into(directories: Sequence[str]) -> None:
+    """Have choices looked for in a user's own directories first."""
     own = [Path(directory).absolute() for directory in directories]
     for directory in own:
         if not directory.is_dir():
@@ -249,24 +205,19 @@ def _looking_into(directories: Iterable[str]) -> Iterator[None]:
                 f"--config-dir: expected a directory, found none at {directory}; write "
                 "--config-dir DIR"
             )
-    before = list(PLACES)
-    PLACES[:] = [*own, *before]
-    try:
-        yield
-    finally:
-        PLACES[:] = before
+    PLACES[:] = [*own, CONF]
 
 
 # The words of the command line: each is looked at before Hydra composes them.
 
 
-def _read(words: Sequence[str]) -> Namespace:
-    """Hydra's flags, which may stand anywhere, and the words between them."""
+def _flags(words: Sequence[str]) -> dict[str, Any]:
+    """Hydra's flags that are given, which may stand anywhere, and the words between them."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = _refuse  # type: ignore[method-assign]
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--config-name", "-cn")
-    parser.add_argument("--config-dir", "-cd", action="append", default=[])
+    parser.add_argument("--config-dir", "-cd", action="append")
     parser.add_argument("--package", "-p")
     parser.add_argument("--resolve", action="store_true")
     one_of = parser.add_mutually_exclusive_group()
@@ -275,12 +226,12 @@ def _read(words: Sequence[str]) -> Namespace:
         one_of.add_argument(*names.split(), action="store_true")
     one_of.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     one_of.add_argument("--info", "-i", nargs="?", const="all")
-    read = parser.parse_intermixed_args(words)
-    if read.info not in (None, *INFO):  # it was a setting
-        read.overrides, read.info = [*read.overrides, read.info], "all"
-    if read.resolve and not read.cfg:
+    given = {
+        key: value for key, value in vars(parser.parse_intermixed_args(words)).items() if value
+    }
+    if "resolve" in given and "cfg" not in given:
         _refuse("--resolve without --cfg")
-    return read
+    return given
 
 
 def _refuse(message: str) -> NoReturn:
@@ -291,47 +242,41 @@ def _refuse(message: str) -> NoReturn:
 
 
 def readable(words: Sequence[str], *, sweep: bool = False) -> list[str]:
-    """The words as Hydra shall read them.
+    """The words, KEY=VALUE each, as Hydra shall read them; several values may be given in a sweep.
 
-    Args:
-        words: KEY=VALUE each.
-        sweep: whether several values may be given.
-
-    Raises:
-        UserError: a word that Hydra cannot read, or that would silently do something else.
+    UserError for a word that Hydra cannot read, or that would silently do something else.
     """
-    return [_readable(word, sweep) for word in words]
-
-
-def _readable(word: str, sweep: bool) -> str:
-    override = _parsed(word)
-    if override is None or not override.key_or_group:
-        raise UserError(_unreadable(word))
-    key, value = override.key_or_group, override.value()
-    if override.is_sweep_override() and not sweep:
-        text = word.partition("=")[2]
-        raise UserError(
-            f"{key}: expected one value, found several ({shown(text)[1:-1]}); write "
-            f"{_advice(key, text)}, or -m to train with each"
-        )
-    if key in INSTEAD:
-        raise UserError(f"{key}: expected no value, found {shown(value)}; {INSTEAD[key]}")
-    if not override.is_delete():
-        others = [] if override.is_sweep_override() else [value]  # what a glob matches is there
-        for each in value.list if isinstance(value, ChoiceSweep) else others:
-            _check_choice(key, each)
-    plain = isinstance(value, dict) and word.startswith(f"{key}=") and not key.startswith("hydra.")
-    return f"++{word}" if plain else word  # settings that a place does not have yet are added
+    found = []
+    for word in words:
+        override = _parsed(word)
+        if override is None or not override.key_or_group:
+            raise UserError(_unreadable(word))
+        key, value = override.key_or_group, override.value()
+        if override.is_sweep_override() and not sweep:
+            text = word.partition("=")[2]
+            raise UserError(
+                f"{key}: expected one value, found several ({shown(text)[1:-1]}); write "
+                f"{_advice(key, text)}, or -m to train with each"
+            )
+        if key in INSTEAD:
+            raise UserError(f"{key}: expected no value, found {shown(value)}; {INSTEAD[key]}")
+        if isinstance(value, ChoiceSweep):
+            for each in value.list:
+                _check_choice(key, each)
+        elif not (override.is_delete() or override.is_sweep_override()):
+            _check_choice(key, value)  # what a glob matches is there
+        # Settings that a place does not have yet are added.
+        new = isinstance(value, dict) and word.startswith(f"{key}=")
+        found.append(f"++{word}" if new and not key.startswith("hydra.") else word)
+    return found
 
 
 def _check_choice(group: str, value: object) -> None:
     """Refuse what is none of a group's choices, and one that is named twice."""
-    there = choices(group)
-    if not there or group.startswith("hydra"):
-        return
+    there = {} if group.startswith("hydra") else choices(group)
     several = isinstance(value, list) and (group in LISTS or "/" in group)
     names = value if isinstance(value, list) and several else [value]
-    for name in names:
+    for name in names if there else ():
         if isinstance(name, str) and ("${" in name or "/" in name):
             continue  # Hydra finds out
         if not isinstance(name, str) or name.removesuffix(".yaml") not in there:
@@ -378,9 +323,7 @@ def assignment(key: str, value: object) -> str:
     text = str(value)
     plain = _parsed(f"{key}={text}")
     if plain is None or plain.is_sweep_override() or plain.value() != text:
-        # Before a quote, and at the end, each backslash counts twice.
-        escaped = re.sub(r"(\\*)(\"|$)", lambda m: m[1] * 2 + ("\\" + m[2] if m[2] else ""), text)
-        text = f'"{escaped}"'
+        text = QuotedString(text, Quote.double).with_quotes()
     return shlex.quote(f"{key}={text}")
 
 

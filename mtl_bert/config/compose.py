@@ -13,16 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import (
-    ConfigError,
-    DataSettings,
-    ModelSettings,
-    Settings,
-    TrainerSettings,
-    defaults,
-    explain,
-    shown,
-)
+from mtl_bert.config.settings import ConfigError, Settings, explain, settings_of, shown
 from mtl_bert.utils.errors import first_line
 
 PACKAGE = Path(__file__).parents[1]
@@ -33,28 +24,21 @@ PLACES = [CONF]
 """Where choices are looked for: a user's own directories (``--config-dir``) come first."""
 
 # What a setting is if nobody says is declared in one place: conf begins with it, below settings/.
-for _name, _model in (
-    ("run", Settings), ("data", DataSettings), ("model", ModelSettings),
-    ("trainer", TrainerSettings),
-):  # fmt: skip
-    ConfigStore.instance().store(group="settings", name=_name, node=defaults(_model))
+for _group in ("", "data", "model", "trainer"):
+    _node = {name: s.default for name, s in settings_of(_group).items() if not s.only_with}
+    ConfigStore.instance().store(_group or "run", _node, "settings")
 
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(str(path)).absolute()))
 
-OmegaConf.register_new_resolver("either", lambda first, second: first or second)
-
 # What is in no other run's name; the same wherever one configuration is asked for it.
 OmegaConf.register_new_resolver("unique", lambda: token_hex(4), use_cache=True)
-
-# The directory of a sweep's job, seen from Hydra's part of the configuration.
-OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
 SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
 """Settings of the run that a sampler may take -> its own arguments for them."""
 
-UNSET = {"B": None, "lambda": None, "freeze": "none"}
-"""What these settings are where the sampler takes none."""
+UNSET = {"B": None, "B_scale": 1.0, "lambda": None, "freeze": "none"}
+"""What these settings are where the sampler makes nothing of them."""
 
 NO_SETTINGS = {
     "resume": "Directory of a run to go on with.",
@@ -72,27 +56,18 @@ def own_part(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def new_settings(config: DictConfig) -> Settings:
-    """The checked settings of a run that begins; a run that was made keeps a scale without B."""
-    settings = read_settings(config)
-    if settings.B is None and settings.B_scale != 1:
-        raise ConfigError(
-            f"B_scale: expected no value without B, found B_scale={settings.B_scale:g}; leave it "
-            "out or write B=24000"
-        )
-    return settings
-
-
 def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     """Check a composed configuration; a wrong, unknown or unused value raises ConfigError."""
-    plain = _plain(config)
-    for key in (*NO_SETTINGS, "plan"):
-        plain.pop(key, None)
-    try:
-        settings = Settings.model_validate(plain)
-    except ValidationError as error:
-        raise ConfigError(explain(error)) from None
-    _check_sampler_keys(settings)
+    settings = _checked(config)
+    for key in unused_settings(settings):
+        sampler, value = settings.sampler["name"], settings.plain()[key]
+        why, instead = f"with sampler={sampler}, which does not use it", "sampler=arrp"
+        if key == "B_scale":
+            why, instead = "without B", "B=24000"
+        raise ConfigError(
+            f"{key}: expected no value {why}, found {key}={value}; leave {key} out or write "
+            f"{instead}"
+        )
     return settings
 
 
@@ -102,37 +77,62 @@ def made_by(settings: Settings, overrides: Sequence[str], left_out: Sequence[str
     return settings.model_copy(update={"overrides": told})
 
 
-def read_job_settings(config: DictConfig) -> tuple[Settings, list[str]]:
+def read_job_settings(config: DictConfig | Mapping[str, Any]) -> tuple[Settings, list[str]]:
     """The checked settings of a sweep's job, and the keys that were left out of them.
 
     A grid over samplers and λ has jobs whose sampler knows no λ; all of those are the same run.
     """
-    plain = _plain(config)
-    sampler = plain.get("sampler")
-    used = sampler_keys(sampler) if isinstance(sampler, Mapping) else SAMPLER_KEYS
-    unused = [key for key, unset in UNSET.items() if key not in used and plain.get(key) != unset]
-    return read_settings(plain | {key: UNSET[key] for key in unused}), unused
+    settings = _checked(config)
+    unused = unused_settings(settings)
+    return _checked(settings.plain() | {key: UNSET[key] for key in unused}), unused
 
 
-def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(config, DictConfig):
-        return dict(config)
+def _checked(config: DictConfig | Mapping[str, Any]) -> Settings:
+    """The settings of a configuration, each of a value that it may have."""
+    plain: Any = config
+    if isinstance(config, DictConfig):
+        try:
+            plain = OmegaConf.to_container(own_part(config), resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(
+                f"{error.full_key or 'settings'}: expected a value that can be had, found none "
+                f"({first_line(error)}); write the value itself"
+            ) from None
+    about_the_command = (*NO_SETTINGS, "plan")
     try:
-        own = own_part(config) if "hydra" in config else config
-        plain: Any = OmegaConf.to_container(own, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(
-            f"{error.full_key or 'settings'}: expected a value that can be had, found none "
-            f"({first_line(error)}); write the value itself"
-        ) from None
-    return dict(plain)
+        settings = Settings.model_validate(
+            {key: value for key, value in plain.items() if key not in about_the_command}
+        )
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+    for key, argument in SAMPLER_KEYS.items():
+        if argument in settings.sampler:
+            own = settings.sampler[argument]
+            raise ConfigError(
+                f"sampler.{argument}: expected no value, as the sampler takes the run's {key}, "
+                f"found {own}; write {key}={own}"
+            )
+    return settings
 
 
-def _run_name(root: DictConfig) -> str:
+def unused_settings(settings: Settings) -> list[str]:
+    """The keys that have values of which the run makes nothing."""
+    used = sampler_keys(settings.sampler)
+    if "B" in used and settings.B is not None:
+        used.append("B_scale")
+    plain = settings.plain()
+    return [key for key, unset in UNSET.items() if key not in used and plain[key] != unset]
+
+
+def run_name_in(*, _root_: DictConfig) -> str:
+    """The directory of a sweep's job, for Hydra's part of the configuration."""
     try:
-        return run_name(read_job_settings(root)[0])
+        return run_name(read_job_settings(_root_)[0])
     except ConfigError:
         return "refused"  # the job itself says why
+
+
+OmegaConf.register_new_resolver("run_name", run_name_in)
 
 
 def settings_yaml(settings: Settings) -> str:
@@ -164,23 +164,6 @@ def known_tasks() -> dict[str, Any]:
     """What conf/task says of each of its tasks; settings of one's own are not among them."""
     paths = sorted((CONF / "task").glob("*.yaml"))
     return {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in paths}
-
-
-def _check_sampler_keys(settings: Settings) -> None:
-    """Refuse a value that the sampler does not use, and one that stands at the wrong place."""
-    values, used = settings.plain(), sampler_keys(settings.sampler)
-    for key, argument in SAMPLER_KEYS.items():
-        if argument in settings.sampler:
-            own = settings.sampler[argument]
-            raise ConfigError(
-                f"sampler.{argument}: expected no value, as the sampler takes the run's {key}, "
-                f"found {own}; write {key}={own}"
-            )
-        if key in UNSET and key not in used and values[key] != UNSET[key]:
-            raise ConfigError(
-                f"{key}: expected no value with sampler={settings.sampler['name']}, which does not "
-                f"use it, found {key}={values[key]}; leave {key} out or write sampler=arrp"
-            )
 
 
 def sampler_keys(sampler: Mapping[str, Any]) -> list[str]:

@@ -6,29 +6,21 @@ each file of ``conf``, and from the docstrings of what those files name. To writ
 """
 
 import inspect
+import json
 import re
 import textwrap
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mtl_bert.config.compose import CONF, NO_SETTINGS, NODES, PLACES
-from mtl_bert.config.settings import Described, described
+from mtl_bert.config.nodes import is_ours, values_of
+from mtl_bert.config.settings import described, settings_of
 
-GROUPS = (
-    "sampler",
-    "surgery",
-    "data",
-    "model",
-    "task",
-    "optimizer",
-    "scheduler",
-    "trainer",
-    "logger",
-)
+GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "trainer",
+          "logger")  # fmt: skip
 WITH_SETTINGS = ("sampler", "surgery", "optimizer", "scheduler", "logger")
 """Groups whose choices bring settings of their own, described beside their types."""
 
@@ -58,16 +50,13 @@ def help_text() -> str:
         for name, words in choices(group).items():
             lines += _columns(name, _first_sentence(words), 16)
         lines.append("")
-    lines.append(
-        "Settings and their defaults; sampler=arrp brings lambda=0.5 B=24000, and the demo"
-    )
-    lines.append("brings its own batch_size and lr")
+    lines.append("Settings and their defaults; sampler=arrp brings lambda=0.5 B=24000, and the")
+    lines.append("demo brings its own batch_size and lr")
     for setting in settings.values():
         if not setting.group:
-            suffix = f" ({setting.only_with} only)" if setting.only_with else ""
-            lines += _columns(
-                f"{setting.key}={_default(setting)}", f"{setting.sentence}{suffix}", COLUMN
-            )
+            only = f" ({setting.only_with} only)" if setting.only_with else ""
+            default = f"{setting.key}={_written(setting.default)}"
+            lines += _columns(default, setting.sentence + only, COLUMN)
     for key, words in NO_SETTINGS.items():
         lines += _columns(f"{key}=", words, COLUMN)
     return "\n".join(lines)
@@ -75,22 +64,28 @@ def help_text() -> str:
 
 def page() -> str:
     """``docs/reference/settings.md``: every setting, every choice, every choice's own settings."""
-    settings = {setting.key: setting for setting in described()}
-    parts = [_HEAD]
-    for title, prefix in (
-        ("A run", ""), ("data.*", "data."), ("model.*", "model."), ("trainer.*", "trainer."),
-    ):  # fmt: skip
-        chosen = [
-            setting for key, setting in settings.items()
-            if not setting.group and key.rpartition(".")[0] == prefix.rstrip(".")
-        ]  # fmt: skip
-        parts.append(f"## {title}\n\n{_table(_HEADINGS, map(_row, chosen))}")
-    rows = [(f"`{key}`", words) for key, words in NO_SETTINGS.items()]
-    parts.append("## The command\n\n" + _table(("key", "what it does"), rows))
+    parts, sentences = [_HEAD], {setting.key: setting.sentence for setting in described()}
+    for of in ("", "data", "model", "trainer"):
+        rows = [
+            (
+                f"`{s.key}`",
+                s.expected,
+                f"`{_written(s.default)}`",
+                s.sentence + (f" Only with `{s.only_with}`." if s.only_with else ""),
+                " or ".join(f"`{one}`" for one in s.example.split(" or ")),
+            )
+            for s in settings_of(of).values()
+        ]
+        headings = ("setting", "values", "default", "what it does", "example")
+        parts.append(f"## {f'{of}.*' if of else 'A run'}\n\n{_table(headings, rows)}")
+    command = _table(
+        ("key", "what it does"), [(f"`{key}`", words) for key, words in NO_SETTINGS.items()]
+    )
+    parts.append(f"## The command\n\n{command}")
     for group in GROUPS:
-        rows = [(f"`{group}={name}`", words) for name, words in choices(group).items()]
-        title = f"## {group}=\n\n{settings[NODES.get(group, group)].sentence}\n\n"
-        parts.append(title + _table((f"{group}=", "what it is"), rows))
+        words_of = [(f"`{group}={name}`", words) for name, words in choices(group).items()]
+        title = f"## {group}=\n\n{sentences[NODES.get(group, group)]}\n\n"
+        parts.append(title + _table((f"{group}=", "what it is"), words_of))
         if group in WITH_SETTINGS and (own := [*_own_settings(group)]):
             parts.append(_table(("setting", "with", "default", "what it does"), own))
     return "\n".join(parts).rstrip() + "\n"
@@ -117,55 +112,27 @@ def attributes_of(described_in: Any) -> dict[str, str]:
     return found
 
 
-_HEADINGS = ("setting", "values", "default", "what it does", "example")
-
-
-def _row(setting: Described) -> tuple[str, ...]:
-    suffix = f" Only with `{setting.only_with}`." if setting.only_with else ""
-    example = " or ".join(f"`{one}`" for one in setting.example.split(" or "))
-    return (
-        f"`{setting.key}`", setting.expected, f"`{_default(setting)}`", setting.sentence + suffix,
-        example,
-    )  # fmt: skip
-
-
 def _own_settings(group: str) -> Iterator[tuple[str, ...]]:
     """Settings that a group's choices bring: key, the choices, default, what it does."""
-    found: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
-    for name in choices(group):
-        file = OmegaConf.load(CONF / group / f"{name}.yaml")
-        assert isinstance(file, DictConfig)
-        plain: Any = OmegaConf.to_container(file)
-        prefix = group if group != "logger" else f"logger.{name}"
-        for key, value, words in _described_in(plain.get(group, plain), prefix):
-            names, values = found.setdefault((key, words), ([], []))
-            names.append(name)
-            values.append(_plain(value))
-    for (key, words), (names, values) in found.items():
-        usual = Counter(values).most_common(1)[0][0]
-        others: dict[str, list[str]] = {}
-        for name, value in zip(names, values, strict=True):
-            if value != usual:
-                others.setdefault(value, []).append(name)
-        told = [usual, *(f"{value} ({', '.join(some)})" for value, some in others.items())]
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for choice in choices(group):
+        file: Any = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{choice}.yaml"))
+        place = group if group != "logger" else f"logger.{choice}"
+        for key, value, target in values_of(file.get(group, file), place):
+            name = key.rpartition(".")[2]
+            if name.startswith("_") or "${" in str(value) or key == "sampler.name":
+                continue
+            described_in = attributes_of(resolve_name(target)) if is_ours(target) else {}
+            words = described_in.get(name, f"See `{target}`.")
+            found.setdefault((key, words), {}).setdefault(_written(value), []).append(choice)
+    for (key, words), defaults in found.items():
+        names = [name for some in defaults.values() for name in some]
+        told = (
+            value if 2 * len(some) > len(names) else f"{value} ({', '.join(some)})"
+            for value, some in defaults.items()
+        )
         brings = "all" if len(names) == len(choices(group)) else ", ".join(names)
         yield f"`{key}`", brings, "; ".join(told), words
-
-
-def _described_in(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, str]]:
-    """A node's own settings, and those of the objects below it: key, value, description."""
-    target = str(node.get("_target_", ""))
-    # What other libraries describe may change with them, and TorchJD need not be installed.
-    ours = target.startswith("mtl_bert.") and "torchjd" not in target
-    words = attributes_of(resolve_name(target)) if ours else {}
-    for name, value in node.items():
-        key = f"{prefix}.{name}"
-        if isinstance(value, Mapping) and "_target_" in value:
-            yield from _described_in(value, key)
-        elif not (
-            name.startswith("_") or "${" in str(value) or (prefix, name) == ("sampler", "name")
-        ):
-            yield key, value, words.get(name, f"See `{target}`.")
 
 
 def _first_sentence(words: str) -> str:
@@ -174,33 +141,24 @@ def _first_sentence(words: str) -> str:
     return first + (" Needs mtl-bert[torchjd]." if "mtl-bert[torchjd]" in words else "")
 
 
-def _default(setting: Described) -> str:
-    return _plain(setting.field.get_default())
-
-
-def _plain(value: Any) -> str:
+def _written(value: Any) -> str:
     """A value as people write it on the command line."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_plain(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_plain, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _columns(left: str, right: str, width: int) -> list[str]:
     """Two columns, the right one wrapped; a left one that is too long gets a line of its own."""
-    lines = textwrap.wrap(right, WIDTH - width - 2, break_on_hyphens=False)
-    if len(left) > width - 2:
-        return [f"  {left}", *(" " * (width + 2) + line for line in lines)]
-    indents = [f"  {left:<{width}}", *[" " * (width + 2)] * (len(lines) - 1)]
-    return [f"{indent}{line}" for indent, line in zip(indents, lines, strict=True)]
+    indent, beside = " " * (width + 2), len(left) <= width - 2
+    first = f"  {left:<{width}}" if beside else indent
+    lines = textwrap.wrap(
+        right, WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return lines if beside else [f"  {left}", *lines]
 
 
-def _table(headings: tuple[str, ...], rows: Any) -> str:
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"

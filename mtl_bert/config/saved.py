@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from mtl_bert.config.compose import CONF, read_settings
+from mtl_bert.config.compose import CONF, read_job_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.utils.errors import first_line
 
@@ -43,10 +43,8 @@ def saved_settings(
 ) -> Settings:
     """The settings in a run's config.yaml; ConfigError if it is none, or may not be trusted.
 
-    Args:
-        path: the file.
-        named: what the command line names as well (:func:`callables`).
-        trust: the run's folder again, where its configuration may call others' code.
+    It may call what the command line has ``named`` too (:func:`callables`), and anything if
+    ``trust`` is the run's folder.
     """
     try:
         saved = _read(path)
@@ -68,7 +66,7 @@ def saved_settings(
             f"metrics of torchmetrics and schedules of transformers, found {', '.join(foreign)}, "
             f"which could do anything; write trust={path.parent} if you know what it does"
         )
-    return read_settings(saved)
+    return read_job_settings(saved)[0]  # what its sampler makes nothing of is not asked for
 
 
 def callables(config: Any) -> set[str]:

@@ -17,6 +17,9 @@ from pydantic.fields import FieldInfo
 
 from mtl_bert.utils.errors import UserError
 
+CONFIG = "config.yaml"
+"""The file in a run's folder that keeps its settings."""
+
 
 class ConfigError(UserError):
     """A setting that cannot be."""
@@ -43,12 +46,8 @@ def _setting(
 ) -> Any:
     """Declare a setting; the text below it says what it does.
 
-    Args:
-        default: what it is if nobody sets it; ``...`` for what a group brings.
-        example: a value as one writes it on the command line.
-        expected: the values that it takes, where its type does not say it well enough.
-        only_with: the choice without which the setting does not exist.
-        checks: what else pydantic's ``Field`` is to check.
+    A group brings those whose default is ``...``. An example is a value as one writes it on the
+    command line. Its type says which values it takes, or else ``expected``.
     """
     extra: JsonDict = {"expected": expected, "only_with": only_with}
     return Field(default, examples=[example], json_schema_extra=extra, **checks)
@@ -277,60 +276,44 @@ class Described(NamedTuple):
     """A setting as people read about it; a choice brings a group, and with it more settings."""
 
     key: str  # its dotted name on the command line
-    field: FieldInfo
     group: bool
-
-    @property
-    def sentence(self) -> str:
-        """What it does."""
-        return " ".join(str(self.field.description).split())
-
-    @property
-    def expected(self) -> str:
-        """The values that it takes, in words."""
-        if said := _extra(self.field, "expected"):
-            return said
-        if self.group:
-            return f"a choice from conf/{self.key}"
-        return in_words(self.field.annotation, self.field.metadata)
-
-    @property
-    def example(self) -> str:
-        """KEY=VALUE, or two of them with " or " between."""
-        examples = str((self.field.examples or [""])[0]).split(" or ")
-        return " or ".join(e if re.match(r"\w+=", e) else f"{self.key}={e}" for e in examples)
-
-    @property
-    def only_with(self) -> str:
-        """The choice without which the setting does not exist; empty for most."""
-        return _extra(self.field, "only_with")
+    default: Any
+    sentence: str  # what it does
+    expected: str  # the values that it takes, in words
+    example: str  # KEY=VALUE, or two of them with " or " between
+    only_with: str  # the choice without which it does not exist; empty for most
+    named: bool  # its values have names of their own
 
 
-def described(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Described]:
+def described(model: type[BaseModel] = Settings, place: str = "") -> Iterator[Described]:
     """Every setting that is declared here, in order."""
     for name, field in model.model_fields.items():
         if field.description is None:
             continue  # a note, and no setting
-        key, nested = prefix + (field.alias or name), field.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield Described(key, field, group=True)
-            yield from described(nested, f"{key}.")
-        else:
-            yield Described(key, field, group=field.is_required() or name == "logger")
+        key, nested = f"{place}.{field.alias or name}".lstrip("."), field.annotation
+        below = nested if isinstance(nested, type) and issubclass(nested, BaseModel) else None
+        group = below is not None or field.is_required() or name == "logger"
+        extra: Any = field.json_schema_extra
+        in_general = f"a choice from conf/{key}" if group else in_words(nested, field.metadata)
+        examples = str((field.examples or [""])[0]).split(" or ")
+        yield Described(
+            key,
+            group,
+            field.get_default(),
+            " ".join(field.description.split()),
+            extra["expected"] or in_general,
+            " or ".join(e if re.match(r"\w+=", e) else f"{key}={e}" for e in examples),
+            extra["only_with"],
+            get_origin(nested) is dict,
+        )
+        if below:
+            yield from described(below, key)
 
 
-def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """The defaults of a model's own settings, without those that only some choices have."""
-    return {
-        setting.key: setting.field.get_default()
-        for setting in described(model)
-        if not setting.group and "." not in setting.key and not setting.only_with
-    }
-
-
-def _extra(field: FieldInfo, name: str) -> str:
-    extra = field.json_schema_extra
-    return str(extra.get(name, "")) if isinstance(extra, dict) else ""
+def settings_of(group: str) -> dict[str, Described]:
+    """The settings that belong to a group itself, or with "" to none, by their own names."""
+    split = ((setting.key.rpartition("."), setting) for setting in described())
+    return {name: each for (of, _, name), each in split if of == group and not each.group}
 
 
 def in_words(annotation: Any, checks: Sequence[Any] = ()) -> str:
@@ -363,10 +346,7 @@ def in_words(annotation: Any, checks: Sequence[Any] = ()) -> str:
 def unknown_setting(key: str, known: Sequence[str] = (), own: bool = False) -> str:
     """What to say of a setting that does not exist: its new name, or one that looks alike.
 
-    Args:
-        key: as it was written.
-        known: the settings that there are.
-        own: it may be a setting of the object that its place names, which says so itself.
+    It may be the object's ``own`` that its place names, which says so itself.
     """
     close = difflib.get_close_matches(key, known, n=1)
     name = key.rpartition(".")[2].rstrip("_")
@@ -396,7 +376,7 @@ def explain(error: ValidationError) -> str:
     if first.get("ctx", {}).get("le") == MOST:
         expected += f" and ≤ {MOST:,}"
     below = ".".join(path) != setting.key and "[key]" not in path  # which is said of a name itself
-    named = get_origin(setting.field.annotation) is dict and below
+    named = setting.named and below
     key = ".".join(path[: setting.key.count(".") + 2]) if named else setting.key
     return (
         f"{key}: expected {'its settings' if named else expected}, found {found}; write for "

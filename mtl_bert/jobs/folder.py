@@ -7,21 +7,18 @@ the job failed. A job's state follows from these files; nobody has to keep it up
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
-from rich.table import Table
-from rich.text import Text
 
-from mtl_bert.runs.results import CONFIG, Record, Results, RunFolder
+from mtl_bert.config.settings import CONFIG
+from mtl_bert.runs.results import Record, Results, RunFolder
 from mtl_bert.utils.files import write_text
 
 RECORDS = ".sweep"
@@ -69,9 +66,9 @@ class Folder:
 
     def add(self, sweep: Sweep, process: str) -> None:
         """Note what a command asks for, whose process that is, and try again what failed."""
-        self._file(process, "stop").unlink(missing_ok=True)  # of one that had the same number
+        self.forget(process, State.STOPPED)  # of one that had the same number
         for job in sweep.jobs:
-            self._file(job.name, "failed").unlink(missing_ok=True)
+            self.forget(job.name, State.FAILED)
         write_text(self._file(sweep.key, "json"), sweep.model_dump_json(indent=1) + "\n")
 
     def sweeps(self) -> list[Sweep]:
@@ -93,13 +90,20 @@ class Folder:
         jobs = [job for sweep in self.sweeps() if sweep.key == key for job in sweep.jobs]
         return min((job.number for job in jobs if job.name == name), default=None)
 
-    def stop(self, process: str, reason: str) -> None:
-        """Have no more jobs started of the sweep that a process carries out."""
-        write_text(self._file(process, "stop"), reason)
+    # How a job failed, and why no more jobs of the sweep of a process are started.
 
-    def stopped(self, process: str) -> str | None:
-        """Why no more jobs of that sweep are started, if so."""
-        return _text(self._file(process, "stop"))
+    def note(self, name: str, state: State, why: str) -> None:
+        """Note that a job, or a process, is in this state."""
+        write_text(self._file(name, state), why)
+
+    def noted(self, name: str, state: State) -> str | None:
+        """Why a job, or a process, is in this state, if it is."""
+        path = self._file(name, state)
+        return path.read_text("utf-8") if path.exists() else None
+
+    def forget(self, name: str, state: State) -> None:
+        """Have a job, or a process, not in this state any more."""
+        self._file(name, state).unlink(missing_ok=True)
 
     # Jobs.
 
@@ -113,7 +117,7 @@ class Folder:
             return State.DONE
         if self._held(name):
             return State.RUNNING
-        if self.failure(name) is not None:
+        if self.noted(name, State.FAILED) is not None:
             return State.FAILED
         return State.STOPPED if self.run(name).config.exists() else State.WAITING
 
@@ -134,25 +138,13 @@ class Folder:
         except (OSError, ValueError, TypeError, LookupError, StopIteration):
             return None
 
-    def fail(self, name: str, error: str) -> None:
-        """Note that a job failed."""
-        write_text(self._file(name, "failed"), error)
-
-    def failure(self, name: str) -> str | None:
-        """How a job failed, if it did."""
-        return _text(self._file(name, "failed"))
-
     def output(self, name: str) -> Path:
         """Where the output of a job goes that runs beside others."""
-        path = self._file(name, "out")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return self._file(name, "out")
 
     def lock(self, name: str) -> FileLock:
         """What a job's process holds: a second process for the same run has to wait for it."""
-        path = self._file(name, "lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
+        return FileLock(self._file(name, "lock"))
 
     def _held(self, name: str) -> bool:
         path = self._file(name, "lock")
@@ -168,54 +160,17 @@ class Folder:
         return self.path / RECORDS / f"{name}.{kind}"
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.exists() else None
-
-
-COLOURS = {State.DONE: "green", State.RUNNING: "cyan", State.FAILED: "red", State.STOPPED: "yellow"}
-
-
-class JobStatus(NamedTuple):
-    """What has become of one run.
+def describe(folder: Folder, name: str) -> dict[str, Any]:
+    """What has become of a run of a folder's sweeps, as ``mtl-bert sweep status --json`` says it.
 
     Its epoch is the best one where it is done, otherwise the last that it was scored after, and its
     score the one after that epoch. Minutes are known of runs that are done, and are of training.
     """
-
-    name: str
-    state: State
-    epoch: int | None = None
-    score: float | None = None
-    minutes: float | None = None
-    error: str | None = None
-
-
-def describe(folder: Folder, name: str) -> JobStatus:
-    """How a run of a folder's sweeps is."""
-    state = folder.state(name)
-    if results := folder.results(name):
-        minutes = sum(epoch.seconds for epoch in results.epochs) / 60
-        return JobStatus(name, state, results.best_epoch, results.score, minutes)
-    error = folder.failure(name) if state == State.FAILED else None
+    state, results, minutes = folder.state(name), folder.results(name), None
     epoch, score = folder.epochs(name) or (None, None)
-    return JobStatus(name, state, epoch, score, error=error)
-
-
-def status_table(path: Path, jobs: Sequence[JobStatus]) -> Table:
-    """A row for each run, and how many are in which state."""
-    counts = Counter(job.state for job in jobs)
-    summary = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
-    table = Table(title=f"{path}: {summary}", title_justify="left")
-    table.add_column("run", overflow="fold")  # a name is for copying
-    table.add_column("state")
-    for heading in ("epoch", "score", "minutes"):
-        table.add_column(heading, justify="right")
-    for job in jobs:
-        table.add_row(
-            job.name,
-            Text(job.state, COLOURS.get(job.state, "")),
-            "" if job.epoch is None else str(job.epoch),
-            "" if job.score is None else f"{job.score:.3f}",
-            "" if job.minutes is None else f"{job.minutes:.1f}",
-        )
-    return table
+    if results:
+        epoch, score = results.best_epoch, results.score
+        minutes = sum(epoch.seconds for epoch in results.epochs) / 60
+    error = folder.noted(name, State.FAILED) if state == State.FAILED else None
+    reached = {"epoch": epoch, "score": score, "minutes": minutes}
+    return {"name": name, "state": state, **reached, "error": error}

@@ -4,9 +4,10 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FrameType
 from typing import Any
 
@@ -16,15 +17,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import configure_log
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mtl_bert.config.command_line import explained
 from mtl_bert.config.compose import (
-    UNSET,
     command_keys,
     made_by,
-    new_settings,
     place,
     read_job_settings,
     read_settings,
@@ -80,21 +79,15 @@ class SweepCallback(Callback):
             return
         configure_log(config.hydra.hydra_logging)
         try:
-            folder = place("hydra.sweep.dir", config.hydra.sweep.dir)
+            self._folder = Folder(place("hydra.sweep.dir", config.hydra.sweep.dir))
             place("hydra.sweep.subdir", config.hydra.sweep.subdir)
-            jobs = _jobs(config)
+            jobs, command = _jobs(config), tuple(config.hydra.overrides.task)
+            self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
+            self._folder.add(self._sweep, this_process())
         except (HydraException, OmegaConfBaseException):
             return  # the sweeper will come to the same error, and Hydra lets it through
-        except ConfigError as error:  # which Hydra would turn into a warning
-            say(error, sys.stderr)
-            sys.exit(REFUSED)
-        self._folder = Folder(folder)
-        command = tuple(OmegaConf.to_container(config.hydra.overrides.task) or ())
-        self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
-        try:
-            self._folder.add(self._sweep, this_process())
-        except OSError as error:
-            sys.stderr.write(f"{told(error)}\n")
+        except (ConfigError, OSError) as error:  # which Hydra would turn into a warning
+            say(told(error), sys.stderr)
             sys.exit(REFUSED)
         os.environ |= {SWEEP: self._sweep.key, SWEEP_PROCESS: this_process()}
         self._handlers = handle(self._stop)
@@ -115,29 +108,28 @@ class SweepCallback(Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         del os.environ[SWEEP], os.environ[SWEEP_PROCESS]
-        names = list(dict.fromkeys(job.name for job in self._sweep.jobs))
-        states = {name: self._folder.state(name) for name in names}
-        done = sum(state == State.DONE for state in states.values())
-        reason = self._folder.stopped(this_process())
+        state_of = {job.name: self._folder.state(job.name) for job in self._sweep.jobs}
+        done = sum(state == State.DONE for state in state_of.values())
+        reason = self._folder.noted(this_process(), State.STOPPED)
         by_signal = stopped_by_signal(self._folder, this_process())
-        if done == len(names) and not (by_signal and not names):
+        if done == len(state_of) and not (by_signal and not state_of):
             return
         if by_signal:
             sys.stderr.write(f"sweep stopped by {reason}; the same command goes on\n")
             sys.exit(EXIT_CODE)
-        log.info("%d of %d runs done", done, len(names))
-        failed = [name for name in names if states[name] == State.FAILED]
+        log.info("%d of %d runs done", done, len(state_of))
+        failed = [name for name, state in state_of.items() if state == State.FAILED]
         for name in failed:
-            log.info("failed: %s: %s", name, self._folder.failure(name))
+            log.info("failed: %s: %s", name, self._folder.noted(name, State.FAILED))
         log.info("%sthe same command tries again what is not done", f"{reason}; " if reason else "")
         sys.exit(REFUSED if failed else EXIT_CODE)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Start no more jobs; who waits for one on this machine has it save and end."""
         name = signal.Signals(number).name
-        if self._folder.stopped(this_process()) == name and number == signal.SIGINT:
+        if self._folder.noted(this_process(), State.STOPPED) == name and number == signal.SIGINT:
             sys.exit(AT_ONCE)
-        self._folder.stop(this_process(), name)
+        self._folder.note(this_process(), State.STOPPED, name)
 
 
 def _jobs(config: DictConfig) -> tuple[Job, ...]:
@@ -148,34 +140,25 @@ def _jobs(config: DictConfig) -> tuple[Job, ...]:
     params = config.hydra.sweeper.get("params") or {}
     given = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
-    values = {
-        each.get_key_element(): list(each.sweep_string_iterator())
-        if each.is_sweep_override()
-        else [each.get_value_element_as_str()]
-        for each in parsed
-    }
-    jobs, dropped, scaled = [], dict.fromkeys(UNSET, 0), False
-    for number, chosen in enumerate(product(*values.values())):  # as Hydra's own sweeper does it
-        overrides = [f"{key}={value}" for key, value in zip(values, chosen, strict=True)]
+    sweeper: Any = resolve_name(config.hydra.sweeper["_target_"])
+    jobs, unused_by, first = [], Counter[str](), dict[str, DictConfig]()
+    for number, overrides in enumerate(sweeper.split_arguments(parsed, None)[0]):
         try:
             composed = loader.load_sweep_config(config, overrides)
             settings, unused = _checked(composed)
         except Exception as error:
-            told = error if isinstance(error, ConfigError) else explained(error)
-            raise ConfigError(f"job {number} ({' '.join(overrides)}): {told}") from error
+            said = error if isinstance(error, ConfigError) else explained(error)
+            raise ConfigError(f"job {number} ({' '.join(overrides)}): {said}") from error
+        unused_by.update(unused)
         for key in unused:
-            dropped[key] += 1
-            if dropped[key] == 1:
-                first = composed
-        scaled = scaled or settings.B is not None or settings.B_scale == 1
+            first.setdefault(key, composed)
         jobs.append(Job(number=number, name=run_name(settings), overrides=tuple(overrides)))
     if not jobs:
         raise ConfigError(
             "-m: expected at least one job, found none, as a glob(...) matches nothing; write "
             "for example '+experiment/table4=glob(*)'"
         )
-    if len(jobs) in dropped.values():
-        read_settings(first)  # no job uses the key: refused as for a single run
-    if not scaled:
-        new_settings(composed)
+    for key, count in unused_by.items():
+        if count == len(jobs):
+            read_settings(first[key])  # refused as for a single run
     return tuple(jobs)

@@ -15,29 +15,17 @@ PAUSE = 0.5  # seconds between two looks at which GPU is free
 
 @contextmanager
 def own_gpus(wanted: int) -> Iterator[None]:
-    """Keep GPUs of this machine for this process, and wait for them if all are taken.
+    """Keep so many GPUs of this machine for this process, and wait for them if all are taken.
 
     Lock files keep them, so that jobs of several sweeps share a machine and a job that is killed
-    gives back what it had. CUDA must not have started: it looks at the variable once.
-
-    Args:
-        wanted: how many; jobs on a machine with a single GPU, or none, share what there is.
+    gives back what it had. CUDA must not have started: it looks at the variable once. A single GPU
+    is everybody's.
     """
     there = visible_gpus()
-    if len(there) < 2:
-        yield
-        return
-    before = os.environ.get(VISIBLE)
     with ExitStack() as stack:
-        taken = _take(min(wanted, len(there)), there, stack)
-        os.environ[VISIBLE] = ",".join(taken)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[VISIBLE]
-            else:
-                os.environ[VISIBLE] = before
+        if len(there) > 1:
+            os.environ[VISIBLE] = ",".join(_take(min(wanted, len(there)), there, stack))
+        yield
 
 
 def visible_gpus() -> list[str]:
@@ -61,6 +49,5 @@ def _take(wanted: int, there: Sequence[str], stack: ExitStack) -> list[str]:
                     with suppress(Timeout):
                         stack.enter_context(FileLock(place / f"{name}.lock", blocking=False))
                         taken.append(name)
-            if len(taken) < wanted:
-                time.sleep(PAUSE)
+            time.sleep(PAUSE if len(taken) < wanted else 0)
     return taken

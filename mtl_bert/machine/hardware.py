@@ -81,24 +81,18 @@ def _numbers(path: Path) -> list[int]:
         return []
 
 
-def imitates_bf16(trainer: TrainerSettings) -> bool:
-    """Whether a run in bf16 goes to a processor that is known to have no instructions for it.
-
-    Such a processor computes in fp32 and rounds: three times as long as fp32 alone
-    (`benchmarks/README.md`). Older versions of torch do not tell.
-    """
-    if on_gpu(trainer.accelerator) or not trainer.precision.startswith("bf16"):
-        return False
-    told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told) and not any(told[name] for name in told if "bf16" in name)
-
-
 def in_words(settings: Settings, device: str, *, packs: bool) -> str:
-    """What a run computes with, in a line."""
+    """What a run computes with, in a line.
+
+    A processor without instructions for bf16 computes in fp32 and rounds: three times as long as
+    fp32 alone (`benchmarks/README.md`). Older versions of torch do not tell.
+    """
     trainer = settings.trainer
     several = f"{settings.processes} processes, " if settings.processes > 1 else ""
     padding = "batches without padding" if packs else "padded batches"
     words = f"on {device}: {several}precision {trainer.precision}, {padding}"
-    if imitates_bf16(trainer):
-        words += "; no instructions for bf16 here: trainer.precision=32-true is faster"
+    if trainer.precision.startswith("bf16") and not on_gpu(trainer.accelerator):
+        told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        if told and not any(told[name] for name in told if "bf16" in name):
+            words += "; no instructions for bf16 here: trainer.precision=32-true is faster"
     return words

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar, cast
@@ -38,25 +38,19 @@ def environment(processes: int) -> ClusterEnvironment | None:
     return None
 
 
-def spawn(
-    function: Callable[..., None],
-    arguments: Sequence[object],
-    processes: int,
-    then: str = "start again",
-) -> None:
-    """Run ``function(*arguments)`` in several new processes of this machine.
+def spawn(work: Callable[[], None], processes: int, then: str = "start again") -> None:
+    """Do the same work in several new processes of this machine.
 
     Raises:
         UserError: one of theirs; or one was killed, and ``then`` says what to do.
         SystemExit: with the code of the first that ended otherwise than well.
     """
     # Forked from a server that has imported everything, so that K processes import it once.
-    multiprocessing.set_forkserver_preload([function.__module__])
+    multiprocessing.set_forkserver_preload([getattr(work, "func", work).__module__])
     errors: SimpleQueue[str] = multiprocessing.get_context("forkserver").SimpleQueue()
-    port = find_free_network_port()
     running = start_processes(  # type: ignore[no-untyped-call]
         _child,
-        args=(function, tuple(arguments), processes, port, errors),
+        args=(work, processes, find_free_network_port(), errors),
         nprocs=processes,
         join=False,
         start_method="forkserver",
@@ -77,7 +71,7 @@ def spawn(
             while not running.join():
                 pass
         except ProcessException as error:
-            code = error.exit_code if isinstance(error, ProcessExitedException) else 1
+            code = getattr(error, "exit_code", 1)  # of one that did not raise
             if -code in asked:  # before it listened
                 sys.exit(EXIT_CODE)
             if code < 0:
@@ -92,15 +86,8 @@ def spawn(
             raise
 
 
-def _child(
-    rank: int,
-    function: Callable[..., None],
-    arguments: Sequence[object],
-    processes: int,
-    port: int,
-    errors: "SimpleQueue[str]",
-) -> None:
-    """What torchrun would do, then the function."""
+def _child(rank: int, work: Callable[[], None], processes: int, port: int, errors: Any) -> None:
+    """What torchrun would do, then the work."""
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -114,7 +101,7 @@ def _child(
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     plain_messages(logging.INFO if rank == 0 else logging.ERROR)
     try:
-        function(*arguments)
+        work()
     except UserError as error:
         errors.put(str(error))
         sys.exit(REFUSED)
@@ -156,13 +143,11 @@ def from_first(work: Callable[[], Value]) -> Value:
     if not dist.is_initialized():
         return work()
     answer: list[Any] = [None, None]
-    if dist.get_rank() == 0:
-        try:
-            answer[0] = work()
-        except (UserError, OSError) as error:
-            answer[1] = error
+    try:
+        answer[0] = work() if dist.get_rank() == 0 else None
+    except (UserError, OSError) as error:
+        answer[1] = error
     dist.broadcast_object_list(answer, 0)
-    value, failure = answer
-    if failure is not None:
-        raise failure
-    return cast("Value", value)
+    if answer[1] is not None:
+        raise answer[1]
+    return cast("Value", answer[0])

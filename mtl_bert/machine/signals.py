@@ -20,12 +20,15 @@ Handler = Callable[[int, FrameType | None], object]
 def handle(handler: Handler) -> dict[int, Any]:
     """Have these signals handled so; returns how they were handled before."""
 
-    def handled(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            _leave_terminal()
+    def at_signal(number: int, frame: FrameType | None) -> None:
+        for stream in (1, 2) if number == signal.SIGHUP else ():
+            try:
+                os.write(stream, b"")
+            except OSError:  # every write to a terminal that is gone fails: it goes nowhere now
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         handler(number, frame)
 
-    return {number: signal.signal(number, handled) for number in SIGNALS}
+    return {number: signal.signal(number, at_signal) for number in SIGNALS}
 
 
 @contextmanager
@@ -43,15 +46,6 @@ def how_killed(number: int) -> str:
     """How a process ended that a signal ended, in words."""
     name = signal.Signals(number).name
     return f"killed by {name}{' (out of memory?)' if number == signal.SIGKILL else ''}"
-
-
-def _leave_terminal() -> None:
-    """Send nowhere what would go to a terminal that is gone, as every write to it fails."""
-    for stream in (1, 2):
-        try:
-            os.write(stream, b"")
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 class Interrupted(BaseException):

@@ -9,7 +9,7 @@ import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -36,17 +36,13 @@ class Position(NamedTuple):
 def write(path: Path, run: str, content: Mapping[str, Any], keep: Path | None = None) -> None:
     """Replace a checkpoint of a run as a whole; ``keep`` is where the one before goes."""
     with replacing(path) as temporary:
-        with temporary.open("wb") as file:
-            _save({"format": FORMAT, "run": run, **content}, file)
+        try:
+            with temporary.open("wb") as file:
+                torch.save({"format": FORMAT, "run": run, **content}, file)
+        except RuntimeError as error:  # of torch's archive, where the file's own error came first
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         if keep is not None and path.exists():
             path.replace(keep)
-
-
-def _save(content: Mapping[str, Any], file: BinaryIO) -> None:
-    try:
-        torch.save(content, file)
-    except RuntimeError as error:  # of torch's archive, where the file's own error came first
-        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def write_last(folder: RunFolder, run: str, content: Mapping[str, Any]) -> None:
@@ -98,16 +94,15 @@ def read(path: Path, run: str, needed: str = "state_dict") -> dict[str, Any]:
 
 def newest(folder: RunFolder, run: str) -> dict[str, Any] | None:
     """The newest good checkpoint of a run, None without any; UserError if none can be used."""
-    found, failure = None, None
+    found, failure, best = None, None, folder.checkpoint("best")
     for path in map(folder.checkpoint, ("last", "previous")):
         try:
             found = found or (read(path, run, "position") if path.exists() else None)
         except CheckpointError as error:
             log.warning("%s", error)
             failure = error
-    best = folder.checkpoint("best")
-    if found is not None and best.exists():
-        read(best, run)  # refused now, before anything is written
     if found is None and failure is not None:
         raise failure
+    if found is not None and best.exists():
+        read(best, run)  # refused now, before anything is written
     return found

@@ -26,43 +26,31 @@ NEEDED = {
 
 
 def make(node: Any, where: str = "settings") -> Any:
-    """Make the object that a node's ``_target_`` names.
-
-    Args:
-        node: what the settings say of it.
-        where: its dotted name among them.
-
-    Raises:
-        ConfigError: it refuses its settings, or is something else.
-    """
+    """Make the object that a node's ``_target_`` names; ConfigError if it refuses its settings."""
     try:
         made = instantiate(node, _convert_="all")
     except Exception as error:  # constructors fail in as many ways as there are
-        cause = error.__cause__
+        cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from None
         if ": expected " in (said := str(cause)):
             inside = where.startswith("tasks.") and re.split(r"[.:]", said)[0] in node
             raise ConfigError(f"{where}.{said}" if inside else said) from cause
         check_types(node, where)
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        if isinstance(root, ImportError) and "torchjd" in str(root):
-            raise ConfigError(
-                f"surgery: expected TorchJD with its solvers, found something missing ({root}); "
-                "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
-            ) from None
-        unknown = re.search(r"Error locating target '([^']+)'", str(error))
-        if unknown:
-            raise ConfigError(
-                f"{where}: expected something that can be imported, found {unknown.group(1)}; "
-                "mend the file that names it"
-            ) from error
-        raise ConfigError(
-            f"{where}: expected settings that {node.get('_target_')} takes, found others "
-            f"({first_line(cause or error)}); --cfg job shows them"
-        ) from error
+        expected, found = (
+            f"settings that {node.get('_target_')} takes",
+            f"others ({first_line(cause)})",
+        )
+        advice = "--cfg job shows them"
+        if unknown := re.search(r"Error locating target '([^']+)'", str(error)):
+            expected, found = "something that can be imported", unknown[1]
+            advice = "mend the file that names it"
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ImportError) and "torchjd" in str(cause):
+            expected, found = "TorchJD with its solvers", f"something missing ({cause})"
+            advice = "write pip install 'mtl-bert[torchjd]', or surgery=pcgrad"
+        raise ConfigError(f"{where}: expected {expected}, found {found}; {advice}") from error
     check_types(node, where)
     needed = NEEDED.get(where, "__class__")
     if "_target_" in node and hasattr(made, needed):

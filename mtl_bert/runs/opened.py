@@ -11,6 +11,7 @@ import pandas as pd
 from mtl_bert.config.run_key import key_of
 from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.utils.errors import UserError, first_line
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mtl_bert.runs.text_model import TextModel
-
-CHECKPOINTS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,6 @@ class Run:
             raise ConfigError(
                 f"run: expected the folder of a finished run, found no {folder.results.name} in "
                 f"{path}; write for example runs/2026-01-31/12-00-00-arrp-seed1"
-            )
-        if checkpoint not in CHECKPOINTS:
-            raise ConfigError(
-                f"checkpoint: expected {' or '.join(CHECKPOINTS)}, found {checkpoint!r}; write best"
             )
         try:
             results = folder.read_results()
@@ -162,7 +157,12 @@ class Run:
                 f"{path}: expected the run's predictions, found something else "
                 f"({first_line(error)}); open another run"
             ) from error
-        self.results.check_rows(task, len(found), path)
+        n, cut = self.results.tasks[task].n, not path.read_bytes().endswith(b"\n")
+        if len(found) != n or cut:
+            raise UserError(
+                f"{path}: expected {n:,} rows, as many as were scored, found {len(found):,}"
+                f"{' and a cut line' if cut else ''}; copy the file again"
+            )
         return found
 
     def predict(self, task: str, texts: Sequence[str | tuple[str, str]]) -> pd.DataFrame:
@@ -177,8 +177,7 @@ class Run:
             texts: one text for each answer; of a task about pairs, two in a tuple.
 
         Raises:
-            UserError: a task that the run does not have, texts that are no pairs, or a model that
-                cannot be loaded.
+            UserError: an unknown task, texts that are no pairs, or a model that does not load.
         """
         pair = bool(self.settings.tasks[self.known(task)].get("pair"))
         rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
@@ -196,16 +195,18 @@ class Run:
     @cached_property
     def predictor(self) -> "TextModel":
         """Its model, loaded to answer when it is first asked."""
-        from mtl_bert.runs.text_model import load_text_model  # torch takes seconds
+        import torch  # takes seconds
 
-        return load_text_model(self.settings, self.load_into)
+        from mtl_bert.runs.text_model import make_text_model
+
+        source = make(self.settings.model.source, "model.source")
+        loaded = make_text_model(self.settings, make_tasks(self.settings), source)
+        self.load_into(loaded.model)
+        loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return loaded
 
     def load_into(self, model: "nn.Module") -> None:
-        """Give a model of the run's form the checkpoint's weights.
-
-        Raises:
-            UserError: a checkpoint that is missing, does not load or is another run's.
-        """
+        """Give a model of the run's form the checkpoint's weights; UserError if that cannot be."""
         from mtl_bert.runs.checkpoint import CheckpointError, read  # torch takes seconds
 
         path = self.folder.checkpoint(self.checkpoint)
@@ -214,7 +215,7 @@ class Run:
         except (CheckpointError, RuntimeError, TypeError) as error:
             reason = first_line(error.__cause__ or error)
             found = f"one that does not load ({reason})" if path.exists() else "none"
-            (other,) = {*CHECKPOINTS} - {self.checkpoint}
+            other = "last" if self.checkpoint == "best" else "best"
             there = self.folder.checkpoint(other).exists()
             raise ConfigError(
                 f"{path}: expected a checkpoint of this run, found {found}; "

@@ -1,6 +1,7 @@
 """Where a number came from: commit, device, versions."""
 
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -10,9 +11,14 @@ import torch
 from mtl_bert import __version__
 
 PACKAGES = (
-    "torch", "lightning", "transformers", "torchmetrics", "hydra-core", "omegaconf",
+    "torch",
+    "lightning",
+    "transformers",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
     "numpy",
-)  # fmt: skip
+)
 
 
 def commit() -> str | None:
@@ -20,29 +26,24 @@ def commit() -> str | None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
+    command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch"]
     try:
-        head = _git(root, "rev-parse", "HEAD")
-        dirty = "+dirty" if _git(root, "status", "--porcelain") else ""
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head + dirty
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (head,) = re.findall(r"^# branch.oid (\w+)$", told, re.MULTILINE)
+    return f"{head}+dirty" if re.search(r"^[^#]", told, re.MULTILINE) else head
 
 
 def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's and its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    name = platform.processor() or platform.machine()
+    cpuinfo, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
     if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        models = (line.split(":", 1)[1] for line in lines if line.startswith("model name"))
-        name = next(models, name).strip()
+        told = cpuinfo.read_text(encoding="utf-8", errors="replace")
+        model = re.search(r"^model name\s*: (.*)$", told, re.MULTILINE)
+        name = model[1].strip() if model else name
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 

@@ -12,41 +12,26 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mtl_bert.config.settings import TaskName
+from mtl_bert.config.settings import CONFIG, TaskName
 from mtl_bert.utils.errors import UserError
 
-CONFIG, RESULTS = "config.yaml", "results.json"
+RESULTS = "results.json"
 
 
 class RunFolder:
-    """Where a run's files lie; whoever reads or writes one asks here.
-
-    Args:
-        path: of the folder, which need not exist yet.
-
-    Attributes:
-        config: the resolved settings.
-        results: :class:`Results`, written when the run has finished.
-        metrics: a line of JSON for each epoch, an :class:`EpochRecord`.
-        log: the messages of the run.
-        csv: the CSV logger's folder.
-        tensorboard: the TensorBoard logger's folder.
-        profile: where the time of some steps went (``trainer.profile``).
-        submission: predictions as the course wants them handed in.
-        lock: held by the process that works on the run.
-    """
+    """Where a run's files lie, if they are there; whoever reads or writes one asks here."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / CONFIG
-        self.results = path / RESULTS
-        self.metrics = path / "metrics.jsonl"
-        self.log = path / "train.log"
-        self.csv = path / "csv"
+        self.config = path / CONFIG  # the resolved settings
+        self.results = path / RESULTS  # :class:`Results`, written when the run has finished
+        self.metrics = path / "metrics.jsonl"  # for each epoch an :class:`EpochRecord`
+        self.log = path / "train.log"  # the messages of the run
+        self.csv = path / "csv"  # what the CSV logger writes
         self.tensorboard = path / "tensorboard"
-        self.profile = path / "profile"
-        self.submission = path / "submission"
-        self.lock = path / ".lock"
+        self.profile = path / "profile"  # where the time of some steps went (trainer.profile)
+        self.submission = path / "submission"  # predictions as the course wants them handed in
+        self.lock = path / ".lock"  # held by the process that works on the run
 
     def predictions(self, task: str) -> Path:
         """The best epoch's answers to a task's dev set, as CSV; UserError if that leads out."""
@@ -72,11 +57,7 @@ class RunFolder:
         )
 
     def read_results(self) -> "Results":
-        """The results of a finished run.
-
-        Raises:
-            OSError, ValueError: there are none, or they cannot be read.
-        """
+        """The results of a finished run; OSError or ValueError if they cannot be read."""
         return Results.model_validate_json(self.results.read_text("utf-8"))
 
 
@@ -249,15 +230,6 @@ class Results(Record):
     notes: list[str] = Field(description="what a reader has to know about these numbers")
     finished: datetime
 
-    def check_rows(self, task: str, rows: int, path: Path) -> None:
-        """Raise UserError unless a file of a task's predictions has a row for each dev example."""
-        n, cut = self.tasks[task].n, not path.read_bytes().endswith(b"\n")
-        if rows != n or cut:
-            raise UserError(
-                f"{path}: expected {n:,} rows, as many as were scored, found {rows:,}"
-                f"{' and a cut line' if cut else ''}; copy the file again"
-            )
-
     @property
     def dev_sample(self) -> int | None:
         """Examples of each dev set at most that are scored amid training; None if that is all."""
@@ -279,10 +251,5 @@ class RunState(Record):
     phase_seconds: dict[str, float] = Field(default={}, description="of the epoch so far")
 
 
-def schema() -> str:
-    """The schema of ``results.json``, as JSON Schema."""
-    return json.dumps(Results.model_json_schema(), indent=2)
-
-
 if __name__ == "__main__":
-    print(schema())
+    print(json.dumps(Results.model_json_schema(), indent=2))

@@ -1,12 +1,12 @@
 """A model with what turns texts into its input, for training and for inference alike."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, Settings
@@ -16,7 +16,7 @@ from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, MultiTaskModel
 from mtl_bert.model.packing import position_table
-from mtl_bert.runs.factories import make, make_sampler, make_tasks
+from mtl_bert.runs.factories import make_sampler
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
 
@@ -30,17 +30,11 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class TextModel:
-    """A model and what turns texts into its input.
+    """A model and what turns texts into its input."""
 
-    Attributes:
-        model: the encoder and the heads.
-        tokenize: turns tables into the encoder's tokens.
-        half: the half-precision type that it computes in, or None.
-    """
-
-    model: MultiTaskModel
-    tokenize: Tokenize
-    half: torch.dtype | None = None
+    model: MultiTaskModel  # the encoder and the heads
+    tokenize: Tokenize  # turns tables into the encoder's tokens
+    half: torch.dtype | None = None  # the half-precision type that it computes in
 
     def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
         """Say how many texts of each task were cut."""
@@ -61,11 +55,7 @@ class TextModel:
 
     @torch.inference_mode()
     def outputs(self, task: str, table: Table) -> Tensor:
-        """What a task's head gives for each of the N rows of a table, in its order: [N, ...].
-
-        Raises:
-            ConfigError: outputs that are not finite.
-        """
+        """What a task's head gives for each of the N rows of a table, in its order: [N, ...]."""
         device = next(self.model.parameters()).device
         encoded = self.tokenize(table)
         self.report_cut({task: encoded})
@@ -85,11 +75,7 @@ class TextModel:
 
 
 def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSource) -> TextModel:
-    """A fresh model, its weights those that the seed gives.
-
-    Raises:
-        ConfigError, ModelError, HubError: an encoder that cannot be had or used.
-    """
+    """A fresh model, its weights those that the seed gives; UserError without its encoder."""
     precision = settings.trainer.precision
     torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     tokenizer = source.tokenizer()
@@ -107,24 +93,6 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
     tokenize = Tokenize(tokenizer, _max_length(settings, tokenizer, model), cross_encode)
     return TextModel(model, tokenize, AUTOCAST.get(precision))
-
-
-def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) -> TextModel:
-    """A run's model, ready to answer on the device there is.
-
-    Args:
-        settings: the run's.
-        load_into: gives a model the weights of the run's checkpoint.
-
-    Raises:
-        ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
-    """
-    loaded = make_text_model(
-        settings, make_tasks(settings), make(settings.model.source, "model.source")
-    )
-    load_into(loaded.model)
-    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return loaded
 
 
 def _max_length(

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def run(settings: Settings, directory: Path) -> Path:
     elif nodes == 1:
         folder = RunFolder(directory)
         with _faults_told(folder):
-            processes.spawn(_train, (settings, directory), count, _go_on(folder))
+            processes.spawn(partial(_train, settings, directory), count, _go_on(folder))
     else:
         raise ConfigError(
             "trainer.num_nodes: expected 1 where neither torchrun nor Slurm starts the program, "

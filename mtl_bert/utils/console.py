@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from mtl_bert.utils.errors import UserError, told_in_a_line
+from mtl_bert.utils.errors import FULL_ERROR, REFUSED, UserError, say, told
 
 EXAMPLE = "runs/2026-01-31/12-00-00-arrp-seed1"
 
@@ -33,7 +32,12 @@ Trust = Annotated[
     typer.Option(metavar="DIR", help="RUN again, where its configuration may call others' code."),
 ]
 
-KEY_VALUE = re.compile(r"([a-z][\w.]*)=(.*)", re.DOTALL)
+
+# Of a command whose command line somebody else reads.
+UNREAD = {
+    "ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False,
+    "help_option_names": list[str](),
+}  # fmt: skip
 
 
 def application(**settings: Any) -> typer.Typer:
@@ -43,47 +47,37 @@ def application(**settings: Any) -> typer.Typer:
 
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Run a command; wrong use and a user's error are one line, and the exit code 2.
-
-    Args:
-        app: one command or several.
-        name: how people call it.
-        arguments: its command line; None takes this process's.
-    """
+    """Run a command, or one of several, by the name that people call it by."""
     how: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["--help", "-h"]}
-    code = 0
-    with told_in_a_line(), reading_to_the_end():
-        given = words_of(arguments)
+    with command_line(arguments) as words:
         try:
-            code = typer.main.get_command(app).main(given, name, **how)
+            code = typer.main.get_command(app).main(words, name, **how)
         except typer.TyperException as error:
             raise UserError(_explained(error, name)) from error
     if code:
         sys.exit(code)
 
 
-def words_of(arguments: Sequence[str] | None) -> list[str]:
-    """The words of a command line; None takes this process's. UserError where one is no text."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UserError(
-                f"command line: expected UTF-8, found {os.fsencode(word)!r}; write another name"
-            ) from None
-    return words
-
-
 @contextmanager
-def reading_to_the_end() -> Iterator[None]:
-    """Write what every terminal shows, and end quietly where nobody reads on (``| head``)."""
+def command_line(arguments: Sequence[str] | None) -> Iterator[list[str]]:
+    """Give the words of a command line, and end the program as every command ends.
+
+    An error that a user can mend is its message and the exit code 2. Output is what every terminal
+    shows, and ends quietly where nobody reads on (``| head``). None takes this process's words.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         try:
-            yield
+            for word in words:
+                if word.encode("utf-8", "replace").decode() != word:
+                    raise UserError(
+                        f"command line: expected UTF-8, found {os.fsencode(word)!r}; write another "
+                        "name"
+                    )
+            yield words
         finally:
             try:
                 sys.stdout.flush()
@@ -92,48 +86,35 @@ def reading_to_the_end() -> Iterator[None]:
                 raise
     except BrokenPipeError:
         sys.exit(128 + signal.SIGPIPE)
+    except KeyboardInterrupt:  # before anything listens to it
+        sys.exit(128 + signal.SIGINT)
+    except (UserError, OSError) as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            raise
+        say(told(error), sys.stderr)
+        sys.exit(REFUSED)
 
 
 class Command(TyperCommand):
     """A command with options, also where the library speaks of settings, ``data.dir=DIR``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; KEY=VALUE is answered with the option that is meant."""
+        """Read the command line; an empty name would be the place where one works."""
         try:
-            found, loose, _ = self.make_parser(ctx).parse_args(list(args))
+            found, _, _ = self.make_parser(ctx).parse_args(list(args))
         except typer.TyperException as error:
             vars(error)["ctx"] = ctx  # of some it is not known where they come from
             raise
         parameters: list[Any] = self.params
         for parameter in parameters:
             value = found.get(parameter.name)
-            several = value if isinstance(value, list | tuple) else ()  # and a flag is no place
-            values = [value] if isinstance(value, str) else several
-            if "" in values and parameter.metavar != "TEXT":  # a place would be where one works
+            values = value if isinstance(value, list | tuple) else [value]
+            if "" in values and parameter.metavar != "TEXT":
                 raise UserError(
                     f"{_shown(parameter)}: expected {parameter.help.rstrip('.')}, found an empty "
                     f"name; see {ctx.command_path} --help"
                 )
-            if parameter.param_type_name == "argument":
-                loose += values
-        words = [new for old in args for new in (self._options(old) if old in loose else [old])]
-        if words != args and not ctx.resilient_parsing:
-            raise UserError(
-                f"{ctx.command_path}: expected values and --options, found KEY=VALUE, which train "
-                f"and plan have; write {ctx.command_path} {shlex.join(words)}"
-            )
         return super().parse_args(ctx, args)
-
-    def _options(self, word: str) -> list[str]:
-        """``run=DIR`` as DIR, ``task=[sst,sts]`` as --task sst --task sts, all else as it is."""
-        said = KEY_VALUE.fullmatch(word)
-        if said and said[2] and not Path(word).exists():
-            for parameter in self.params:
-                if parameter.name == said[1].replace(".", "_"):
-                    values = said[2].strip("[]").split(",") if parameter.multiple else [said[2]]
-                    option = [parameter.opts[0]] if parameter.param_type_name == "option" else []
-                    return [part for value in values for part in (*option, value.strip())]
-        return [word]
 
     def invoke(self, ctx: Any) -> Any:
         """Carry the command out; its errors name options where the library names settings."""
@@ -149,50 +130,36 @@ class Command(TyperCommand):
             raise UserError(message) from error
 
 
-class Handed(TyperCommand):
-    """A command whose command line somebody else reads."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep every word as it is."""
-        ctx.args = args
-        return args
-
-
 def _explained(error: Any, name: str) -> str:
     """What Typer says about a command line: what was expected, what was found, what to write."""
-    command = error.ctx and error.ctx.command
-    where = error.ctx.command_path if error.ctx else name
+    command, where = error.ctx and error.ctx.command, error.ctx.command_path if error.ctx else name
     said, quoted = error.message, re.findall(r"'([^']*)'", error.message)
     option, parameter = getattr(error, "option_name", None), getattr(error, "param", None)
+    advice = f"see {where} --help"
+
+    def told(at: str, expected: str, found: str, known: Sequence[str] = ()) -> str:
+        close = get_close_matches(found, known, n=1)
+        meant = f"did you mean {close[0]}?" if close else advice
+        return f"{at}: expected {expected}, found {found}; {meant}"
+
     if hasattr(error, "possibilities"):
-        hint = _hint(str(option), error.possibilities or (), where)
-        return f"{option}: expected an option, found {option}; {hint}"
+        return told(str(option), "an option", str(option), error.possibilities or ())
     if option is not None:
-        expected, found = ("no value", "one") if "not take" in said else ("a value", "none")
-        return f"{option}: expected {expected}, found {found}; see {where} --help"
+        return told(option, *("no value", "one") if "not take" in said else ("a value", "none"))
+    if parameter is not None and not said:
+        words = [_shown(p) for p in command.params if p.param_type_name == "argument"]
+        advice = f"write {where} {' '.join(words)}"
+        return told(_shown(parameter), parameter.help, "nothing")
     if parameter is not None:
-        if not said:
-            words = [_shown(p) for p in command.params if p.param_type_name == "argument"]
-            return (
-                f"{_shown(parameter)}: expected {parameter.help}, found nothing; write {where} "
-                f"{' '.join(words)}"
-            )
         found, *choices = quoted or [said]
-        expected = " or ".join(choices) or parameter.help
-        return f"{_shown(parameter)}: expected {expected}, found {found!r}; see {where} --help"
+        return told(_shown(parameter), " or ".join(choices) or parameter.help, repr(found))
     if hasattr(command, "commands"):
-        known, found = list(command.commands), (quoted or ["nothing"])[0]
+        known = list(command.commands)
         expected = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
-        return f"{where}: expected {expected}, found {found}; {_hint(found, known, where)}"
-    found = said[said.rfind("(") + 1 : -1]
-    return f"{where}: expected no more arguments, found {found}; see {where} --help"
+        return told(where, expected, (quoted or ["nothing"])[0], known)
+    return told(where, "no more arguments", said[said.rfind("(") + 1 : -1])
 
 
 def _shown(parameter: Any) -> str:
     """An option's name, or an argument's as the usage line has it."""
     return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar)
-
-
-def _hint(found: str, known: Sequence[str], where: str) -> str:
-    close = get_close_matches(found, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"see {where} --help"

@@ -1,10 +1,6 @@
 """The errors that a user can mend, and how a terminal gets texts that others have written."""
 
 import errno
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TextIO
 
 REFUSED = 2  # the exit code of a program that was told something wrong
@@ -52,19 +48,3 @@ def told(error: UserError | OSError, where: object = "input and output", then: s
         expected, cure = "room to write", "make room, or name another place"
     found = error.strerror or first_line(error)
     return f"{error.filename or where}: expected {expected}, found {found!r}; {cure}{then}"
-
-
-@contextmanager
-def told_in_a_line() -> Iterator[None]:
-    """Show an error that a user can mend as its message, and end the program."""
-    try:
-        yield
-    except BrokenPipeError:  # nobody reads on: nothing is wrong
-        raise
-    except KeyboardInterrupt:  # before anything listens to it
-        sys.exit(130)
-    except (UserError, OSError) as error:
-        if os.environ.get(FULL_ERROR) == "1":
-            raise
-        say(told(error), sys.stderr)
-        sys.exit(REFUSED)

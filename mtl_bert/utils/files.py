@@ -73,8 +73,7 @@ def remove_temporaries(directory: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file as a whole."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_together({path: text})
 
 
 def write_together(texts: Mapping[Path, str]) -> None:

@@ -12,18 +12,12 @@ class HubError(UserError):
 
 
 def require_hub(what: str, instead: str) -> None:
-    """Raise HubError within seconds unless the hub answers.
-
-    Args:
-        what: the thing wanted, for the message.
-        instead: what to write where there is no network.
-    """
+    """Raise HubError within seconds unless the hub answers, to say ``what`` was wanted."""
     found = "HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
         try:
             get_session().head(constants.ENDPOINT, timeout=SECONDS)
             return
-        except Exception as error:
-            # The session's library is the hub client's own business, and so are its errors.
+        except Exception as error:  # of a library that is the hub client's own business
             found = f"no answer from the hub ({type(error).__name__})"
     raise HubError(f"{what}: expected it in the local cache or a network, found {found}; {instead}")

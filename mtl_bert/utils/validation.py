@@ -1,8 +1,10 @@
 """The checks that samplers share; every message says what was expected, found and what to write."""
 
-import math
+import sys
 
 from mtl_bert.utils.errors import UserError
+
+LARGEST = sys.float_info.max
 
 
 def number(
@@ -11,37 +13,25 @@ def number(
     example: float,
     *,
     least: float = 0.0,
-    most: float = math.inf,
-    exclusive: bool = False,
+    most: float = LARGEST,
     whole: bool = False,
     optional: bool = False,
 ) -> None:
-    """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``.
+    """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``, or optional.
 
-    Args:
-        name: how the command line calls the setting.
-        value: what was found.
-        example: what could be written instead.
-        least, most: the smallest and the largest value.
-        exclusive: ``least`` itself is too small.
-        whole: only whole numbers.
-        optional: None will do as well.
+    ``name`` is how the command line calls the setting, ``example`` what could be written instead.
     """
     if optional and value is None:
         return
     if (
         isinstance(value, int if whole else int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
         and least <= value <= most
-        and not (exclusive and value == least)
     ):
         return
-    bounds = f"{'whole' if whole else 'finite'} number {'>' if exclusive else '≥'} {least:g}"
-    if math.isfinite(most):
-        bounds += f" and ≤ {most:g}"
-    if optional:
-        bounds += " or null"
+    bounds = f"{'whole' if whole else 'finite'} number ≥ {least:g}"
+    bounds += f" and ≤ {most:g}" if most < LARGEST else ""
+    bounds += " or null" if optional else ""
     raise ValueError(
         f"{name}: expected a {bounds}, found {value!r}; write for example {name}={example:g}"
     )

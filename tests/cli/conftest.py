@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtl_bert.__main__ import main
+from mtl_bert.config.compose import CONF, PLACES
 from tests.cli.driving import SMALL, Command, Outcome, program
 
 
@@ -31,6 +32,7 @@ def command(
     yield run
     # Hydra has pointed the log at a stream that is this test's only.
     root.level, root.handlers[:] = before
+    PLACES[:] = [CONF]  # a process has one command, with its --config-dir
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ from mtl_bert.config.reference import GROUPS
 from mtl_bert.config.run_key import flat
 from mtl_bert.config.settings import Settings, described
 from mtl_bert.runs.factories import make, make_sampler, make_surgery, make_tasks
-from mtl_bert.runs.results import CONFIG
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, program, tree
 
@@ -53,7 +52,7 @@ def settings_with(config: DictConfig, word: str) -> Settings:
         OmegaConf.update(changed, str(override.key_or_group), value, merge=True, force_add=add)
     except Exception as error:
         raise explained(HydraException(f"Error merging override {whole}")) from error
-    return Composed(changed, Path("run"), ()).run(CONFIG)[0]
+    return Composed(changed, Path("run"), ()).run()[0]
 
 
 def make_part(settings: Settings, key: str) -> None:
@@ -272,13 +271,13 @@ def test_the_documented_weights() -> None:
     said = re.search(r"\| `fixed` \|[^|]*\| `('surgery.method.task_weights=[^`]*)`", table)
     assert said is not None
     words = ["surgery=fixed", *shlex.split(said[1])]
-    surgery = make_surgery(compose("train", words).run(CONFIG)[0])
+    surgery = make_surgery(compose(words).run()[0])
     assert vars(surgery.method) == {"task_weights": {"qqp": 0.1}}
 
 
 def test_settings_of_an_encoder_are_added_without_a_plus() -> None:
     word = "model.source.settings={hidden_act: relu, hidden_size: 48}"
-    settings = compose("train", [word]).run(CONFIG)[0].model.source["settings"]
+    settings = compose([word]).run()[0].model.source["settings"]
     assert (settings["hidden_act"], settings["hidden_size"]) == ("relu", 48)
     assert settings["num_hidden_layers"] == 1
 

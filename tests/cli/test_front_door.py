@@ -91,6 +91,7 @@ def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
         ("report", "DIR: expected|found nothing|write mtl-bert report DIR"),
         ("export x", "OUT: expected a new or empty directory|nothing|mtl-bert export RUN OUT"),
         ("evaluate a b", "expected no more arguments|found b|see mtl-bert evaluate --help"),
+        ("evaluate run=x", "RUN: expected the folder of a finished run|in run=x; write"),
         ("evaluate a --nope", "--nope: expected an option|found|see mtl-bert evaluate --help"),
         ("evaluate a --checkpoint", "--checkpoint: expected a value|none|mtl-bert evaluate --help"),
         ("sweep status a --json=1", "--json: expected no value|one|mtl-bert sweep status --help"),
@@ -103,33 +104,6 @@ def test_wrong_use_is_one_line(command: Command, tmp_path: Path, words: str, mes
     refused(outcome.code, outcome.err, message)
     assert outcome.out == ""
     assert tree(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "instead"),
-    [
-        (["evaluate", "run=a b"], "write mtl-bert evaluate 'a b'"),
-        (
-            ["predict", "run=x", "split=dev", "task=[sst,sts]", "data.dir=y"],
-            "write mtl-bert predict x --split dev --task sst --task sts --data-dir y",
-        ),
-        (["predict", "x", "--task", "sst", "text=a=b"], "predict x --task sst --text a=b"),
-        (["export", "run=x", "out=y"], "write mtl-bert export x y"),
-    ],
-)
-def test_who_writes_the_old_form_is_told_the_new_one(
-    command: Command, words: list[str], instead: str
-) -> None:
-    outcome = command(*words)
-    refused(outcome.code, outcome.err, f"found KEY=VALUE|{instead}")
-    assert outcome.err.endswith(f"{instead}\n")
-
-
-def test_a_value_of_that_form_is_a_value(command: Command) -> None:
-    """Of an option, or the name of something that is there."""
-    Path("run=x").mkdir()
-    for words in (["gone", "--task", "sst", "--text", "run=x"], ["run=x", "--split", "dev"]):
-        assert "found no results.json in" in command("predict", *words).err
 
 
 def test_flags_of_hydra_may_stand_between_settings(command: Command) -> None:

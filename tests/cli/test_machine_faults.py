@@ -152,5 +152,5 @@ def test_of_several_processes_one_has_the_directory(command: Command, tmp_path: 
 
 
 def test_default_directories_are_never_the_same() -> None:
-    names = {compose("train", SMALL).directory for _ in range(3)}
+    names = {compose(SMALL).directory for _ in range(3)}
     assert len(names) == 3

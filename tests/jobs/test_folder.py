@@ -27,9 +27,9 @@ def test_the_states(tmp_path: Path) -> None:
     assert folder.state(NAME) == State.WAITING
     run_directory(folder, "config.yaml")
     assert folder.state(NAME) == State.STOPPED
-    folder.fail(NAME, "the disk is gone")
+    folder.note(NAME, State.FAILED, "the disk is gone")
     assert folder.state(NAME) == State.FAILED
-    assert folder.failure(NAME) == "the disk is gone"
+    assert folder.noted(NAME, State.FAILED) == "the disk is gone"
     with folder.lock(NAME):
         assert folder.state(NAME) == State.RUNNING
     run_directory(folder, "results.json")
@@ -39,8 +39,8 @@ def test_the_states(tmp_path: Path) -> None:
 def test_a_new_command_tries_again_what_failed(tmp_path: Path) -> None:
     folder, asked = Folder(tmp_path), sweep(NAME, "other")
     folder.add(asked, "host 3")
-    folder.fail(NAME, "no luck")
-    folder.fail("stranger", "no luck")
+    folder.note(NAME, State.FAILED, "no luck")
+    folder.note("stranger", State.FAILED, "no luck")
     folder.add(asked, "host 3")
     assert folder.state(NAME) == State.WAITING
     assert folder.state("stranger") == State.FAILED
@@ -65,11 +65,12 @@ def test_sweeps_with_the_same_runs_in_another_order_know_their_own_jobs(tmp_path
 
 def test_a_stop_is_of_one_process_and_not_of_another_with_the_same_jobs(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.stop("host 1", "SIGTERM")
+    folder.note("host 1", State.STOPPED, "SIGTERM")
     folder.add(sweep("a"), "host 3")
-    assert (folder.stopped("host 1"), folder.stopped("host 2")) == ("SIGTERM", None)
+    assert folder.noted("host 1", State.STOPPED) == "SIGTERM"
+    assert folder.noted("host 2", State.STOPPED) is None
     folder.add(sweep("a"), "host 1")  # another process with the same number
-    assert folder.stopped("host 1") is None
+    assert folder.noted("host 1", State.STOPPED) is None
 
 
 def test_runs_of_several_sweeps_are_named_once(tmp_path: Path) -> None:

@@ -156,4 +156,5 @@ def test_bf16_on_a_GPU_is_no_matter_of_the_processor(  # noqa: N802 - an abbrevi
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: X86, raising=False)
-    assert not hardware.imitates_bf16(settings_of("trainer.precision=bf16-mixed").trainer)
+    line = hardware.in_words(settings_of("trainer.precision=bf16-mixed"), "a GPU", packs=False)
+    assert line == "on a GPU: precision bf16-mixed, padded batches"

@@ -57,12 +57,12 @@ def refuse() -> None:
 def test_the_one_that_was_killed_is_named(number: int, told: str) -> None:
     work = of_rank(first=partial(time.sleep, 60), second=partial(kill, number))
     with pytest.raises(UserError, match=f"process 1 killed by {told}; write resume=x to go on$"):
-        processes.spawn(work, (), 2, "write resume=x to go on")
+        processes.spawn(work, 2, "write resume=x to go on")
 
 
 def test_what_one_refuses_is_told_and_ends_the_other() -> None:
     with pytest.raises(UserError, match="x: expected this, found that"):
-        processes.spawn(of_rank(first=partial(time.sleep, 60), second=refuse), (), 2)
+        processes.spawn(of_rank(first=partial(time.sleep, 60), second=refuse), 2)
 
 
 def test_a_signal_reaches_who_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_signal_reaches_who_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     signalled(monkeypatch, signal.SIGUSR1, after=0.5)
     with pytest.raises(SystemExit) as end:
-        processes.spawn(of_rank(first=lambda: None, second=listen), (), 2)
+        processes.spawn(of_rank(first=lambda: None, second=listen), 2)
     assert end.value.code == EXIT_CODE
 
 
@@ -87,5 +87,5 @@ def test_a_signal_before_anybody_listens_asks_to_start_again(
     sleep = partial(time.sleep, 60)
     signalled(monkeypatch, signal.SIGTERM, after=0)
     with pytest.raises(SystemExit) as end:
-        processes.spawn(of_rank(first=sleep, second=sleep), (), 2)
+        processes.spawn(of_rank(first=sleep, second=sleep), 2)
     assert end.value.code == EXIT_CODE
