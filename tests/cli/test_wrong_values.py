@@ -80,7 +80,7 @@ WRONG = [
         "surgery=pcgrad surgery.normalise=x",
         "surgery.normalise: expected none or loss|found 'x'|surgery.normalise=none",
     ),
-    ("surgery=pcd", "surgery.method.main: expected the task that leads|found None|main=sts"),
+    ("surgery=pcd", "surgery.method.main: expected the task that leads|found None|main=TASK"),
     (
         "surgery=pcd surgery.method.main=nope",
         "surgery.method.main: expected one of sst, sts|found 'nope'|surgery.method.main=sst",

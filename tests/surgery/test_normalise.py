@@ -1,6 +1,7 @@
 """Surgery on the gradients of the losses' logarithms, against logarithms taken by hand."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,15 +43,13 @@ class Net(nn.Module):
         return {name: p.grad.clone() for name, p in self.named_parameters() if p.grad is not None}
 
 
-def surgery_of(name: str, normalise: str) -> Surgery:
-    return make_surgery(settings_of(*surgery_words(name), f"surgery.normalise={normalise}"))
-
-
 @pytest.mark.parametrize("name", GRAM)
 def test_it_is_surgery_on_logarithms(name: str) -> None:
     """Of the trunk and of the heads, whichever of them the method weights."""
     one, other = Net(), Net()
-    surgeons = Surgeon(one, surgery_of(name, "loss")), Surgeon(other, surgery_of(name, "none"))
+    plain = make_surgery(settings_of(*surgery_words(name)))
+    normalised = replace(copy.deepcopy(plain), normalise="loss")
+    surgeons = Surgeon(one, normalised), Surgeon(other, plain)
     for _ in range(2):  # some remember
         with surgeons[0].step(None):
             surgeons[0].backward(one.losses())
@@ -59,6 +58,12 @@ def test_it_is_surgery_on_logarithms(name: str) -> None:
         for parameter, expected in other.grads().items():
             torch.testing.assert_close(one.grads()[parameter], expected, rtol=1e-4, atol=1e-6)
     assert surgeons[0].last.losses == {task: x.item() for task, x in one.losses().items()}
+
+
+def test_the_command_line_takes_it() -> None:
+    assert make_surgery(settings_of("surgery=pcgrad")).normalise == "none"
+    words = ("surgery=pcgrad", "surgery.normalise=loss")
+    assert make_surgery(settings_of(*words)).normalise == "loss"
 
 
 def test_the_sum_normalised_is_imtl_l_and_imtl_l_is_normalised_already() -> None:

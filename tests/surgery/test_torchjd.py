@@ -173,6 +173,5 @@ def test_the_methods_of_the_project_itself_need_no_torchjd(monkeypatch: pytest.M
     forget_torchjd(monkeypatch)
     monkeypatch.setitem(sys.modules, "torchjd", None)
     for name in OWN:
-        assert (
-            weights_of(method_of(*surgery_words(name)), step(random_rows(2, 3, 0))).isfinite().all()
-        )
+        method = method_of(*surgery_words(name))
+        assert weights_of(method, step(random_rows(2, 3, 0))).isfinite().all()

@@ -9,10 +9,11 @@ from torch import Generator, Tensor
 from mtl_bert.surgery.methods.base import Method, StepStats, by_task
 from mtl_bert.utils.validation import number
 
-RIDGE = 1e-10  # on the cosines: gradients that depend on each other have an answer too
-PRECISION = 1e-12
+RIDGE = 1e-12  # on the cosines: gradients that depend on each other have an answer too
+PRECISION = 1e-10  # of what is asked
+ROUNDING = 1e-14
 TINY = 1e-300
-VIOLATED = 1e-6  # by so much, no direction serves all of them
+VIOLATED = 1e-6  # by a larger share of what is asked, no direction serves all of them
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PCD(Method):
         if not isinstance(self.main, str):
             raise ValueError(
                 f"surgery.method.main: expected the task that leads, found {self.main!r}; "
-                "write for example surgery.method.main=sts"
+                "write surgery.method.main=TASK"
             )
         number("surgery.method.tau", self.tau, 0.02, most=1)
         number("surgery.method.beta", self.beta, 0.999, most=1 - 1e-9)
@@ -62,10 +63,10 @@ class PCD(Method):
             )
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
-        """Weights [K]: those of ½ |d - g̃_1|², times its answer's share of |g_1|."""
+        """Weights [K] ≥ 0; 0 for another task that makes its progress anyway."""
         norms = step.gram.diagonal().sqrt()
         lengths = norms / self._averages(step.tasks, norms)  # |g̃|
-        if self.main not in step.tasks:
+        if self.main not in step.tasks or len(norms) == 1:
             return torch.ones_like(norms)
         lead = step.tasks.index(self.main)
         others = torch.arange(len(norms)) != lead
@@ -75,10 +76,10 @@ class PCD(Method):
         forces = _nonnegative(A + RIDGE * torch.eye(len(A), dtype=torch.float64), b)
         direction = torch.zeros_like(norms)  # of unit gradients
         direction[lead] = 1.0
-        if len(b) and (b - A @ forces).max() <= VIOLATED:
+        if (b - A @ forces).max() <= VIOLATED * b.abs().max():
             direction[others] = forces
         squared = direction @ cosines @ direction
-        if squared <= PRECISION * direction.sum() ** 2:  # nothing but rounding is left
+        if squared <= ROUNDING * direction.sum() ** 2:
             return torch.zeros_like(norms)
         return direction * norms[lead] / norms / squared.sqrt()
 
@@ -100,12 +101,12 @@ def _nonnegative(A: Tensor, b: Tensor) -> Tensor:
 
     Args:
         A: positive definite.
-        b: as long.
+        b: as long, at least one number.
     """
     x, free = torch.zeros_like(b), torch.zeros_like(b, dtype=torch.bool)
     for _ in range(10 * len(b)):  # about len(b) are needed; rounding might go in circles
         slope = (b - A @ x).masked_fill(free, -torch.inf)
-        if slope.max() <= PRECISION:
+        if slope.max() <= PRECISION * b.abs().max():
             break
         free[slope.argmax()] = True
         while True:
