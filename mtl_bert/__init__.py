@@ -41,8 +41,14 @@ if TYPE_CHECKING:
     from mtl_bert.sampling import Vanilla as Vanilla
     from mtl_bert.sampling.loader import PlanLoader as PlanLoader
     from mtl_bert.sampling.loader import PlanStep as PlanStep
+    from mtl_bert.surgery import DBMTL as DBMTL
+    from mtl_bert.surgery import DWA as DWA
+    from mtl_bert.surgery import IMTLL as IMTLL
     from mtl_bert.surgery import MGDA as MGDA
+    from mtl_bert.surgery import PCD as PCD
+    from mtl_bert.surgery import STCH as STCH
     from mtl_bert.surgery import Fixed as Fixed
+    from mtl_bert.surgery import GeometricMean as GeometricMean
     from mtl_bert.surgery import GradNorm as GradNorm
     from mtl_bert.surgery import GradVac as GradVac
     from mtl_bert.surgery import GroupDRO as GroupDRO
@@ -64,8 +70,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "mtl_bert.sampling": "ARRP Annealed Epoch Full Phase RoundRobin Sampler Step Vanilla",
     "mtl_bert.sampling.loader": "PlanLoader PlanStep",
-    "mtl_bert.surgery": "MGDA Fixed GradNorm GradVac GroupDRO Mean Method NashMTL PCGrad "
-    "RandomWeights StepResult StepStats Sum Surgeon Surgery Uncertainty",
+    "mtl_bert.surgery": "DBMTL DWA Fixed GeometricMean GradNorm GradVac GroupDRO IMTLL MGDA Mean "
+    "Method NashMTL PCD PCGrad RandomWeights STCH StepResult StepStats Sum Surgeon Surgery "
+    "Uncertainty",
     "mtl_bert.runs.opened": "Run",
     "mtl_bert.utils.errors": "UserError",
 }

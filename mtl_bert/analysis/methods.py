@@ -80,6 +80,8 @@ def method_of(config: dict[str, Any]) -> Method:
     """The method of a resolved configuration."""
     sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
     words = [setting_words(config["surgery"].get(k)) for k in ("method", "scope", "reduction")]
+    if config["surgery"].get("normalise", "none") != "none":
+        words.append(f"normalise={config['surgery']['normalise']}")
     rest = {k: v for k, v in sampler.items() if k not in _OWN_FIELDS and v is not None}
     if not (target := str(sampler.get("_target_", ""))).startswith("mtl_bert.sampling.") and target:
         rest["_target_"] = target

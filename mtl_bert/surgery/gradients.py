@@ -10,7 +10,7 @@ it under AdamW's momentum and weight decay).
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from mtl_bert.surgery.gram import gram_matrices
-from mtl_bert.surgery.methods.base import Method, StepStats, weights_of
+from mtl_bert.surgery.methods.base import Method, StepStats, divisors, weights_of
 from mtl_bert.surgery.one_pass import Trunk
 from mtl_bert.surgery.result import StepResult
 from mtl_bert.surgery.rows import GradientRows, LocalRows
@@ -27,6 +27,7 @@ from mtl_bert.surgery.sparse import TouchedRows
 
 SCOPES = ("all", "shared")
 REDUCTIONS = ("mean", "sum")
+NORMALISE = ("none", "loss")
 
 PIECE = 2**19  # elements
 
@@ -130,6 +131,7 @@ class GradientMatrix:
         generator: Generator | None = None,
         scale: float = 1.0,
         parts: Mapping[str, Sequence[int]] | None = None,
+        epoch: int | None = None,
     ) -> StepResult:
         """Write the combined gradient into the parameters' ``grad`` and drop the rows.
 
@@ -141,6 +143,7 @@ class GradientMatrix:
             generator: of the method's randomness.
             scale: that all rows have and the combined gradient shall not.
             parts: places of parameters whose Gram matrices are wanted by themselves, by name.
+            epoch: its number, for the methods that look at epochs.
         """
         tasks, rows, losses, kept = self._rows.take()
         if not tasks:
@@ -165,11 +168,10 @@ class GradientMatrix:
         groups += [[columns[p].entries for p in places] for places in (parts or {}).values()]
         (inside, outside, own_way, *wanted), read = gram_matrices(groups, len(tasks), losses)
         finite = torch.stack([inside.diagonal(), outside.diagonal(), read]).isfinite().all(0)
-        stats = StepStats(tasks, inside / scale**2, read)
+        stats = StepStats(tasks, inside / scale**2, read, epoch)
         if not finite.all():
             return StepResult(tasks, read, finite, stats.gram, None)
-        weights = weights_of(surgery.method, stats, generator)
-        plain = torch.ones_like(weights)
+        weights, plain = surgery.weights(stats, generator)
         own, later = _overwritable(columns, kept), _Later({})
 
         @cache
@@ -333,20 +335,38 @@ class Surgery:
             that every represented task reaches, and a head takes its own gradient.
         reduction: of parameters that every represented task reaches, ``sum`` or ``mean`` over
             tasks; the others always take the sum (docs/paper.md, 8).
+        normalise: ``loss`` divides each task's loss by its own value, so that a method combines the
+            gradients of log L_i and heads follow them (the first half of DB-MTL, Lin et al. 2023,
+            who use it with other methods, too); ``none`` leaves losses as they are.
     """
 
     method: Method
     scope: str = "shared"
     reduction: str = "sum"
+    normalise: str = "none"
 
     def __post_init__(self) -> None:
         """Check the settings."""
         for name, value, known in (
             ("scope", self.scope, SCOPES),
             ("reduction", self.reduction, REDUCTIONS),
+            ("normalise", self.normalise, NORMALISE),
         ):
             if value not in known:
                 raise ValueError(
                     f"surgery.{name}: expected {' or '.join(known)}, found {value!r}; "
                     f"write surgery.{name}={known[0]}"
                 )
+
+    def weights(self, step: StepStats, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Weights [K] float64 of the gradients within the scope, and of those outside of it.
+
+        Raises:
+            LossError: ``normalise`` would divide by a negative loss.
+        """
+        if self.normalise == "none":
+            return weights_of(self.method, step, generator), torch.ones_like(step.losses)
+        own = 1 / divisors(self, step)
+        gram, ones = step.gram * own * own[:, None], torch.ones_like(own)
+        seen = replace(step, gram=gram, losses=ones)
+        return own * weights_of(self.method, seen, generator), own

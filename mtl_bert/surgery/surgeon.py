@@ -121,6 +121,7 @@ class Surgeon:
         tasks: Sequence[str] | None = None,
         generator: Generator | None = None,
         parts: Mapping[str, Sequence[str]] | None = None,
+        epoch: int | None = None,
     ) -> Iterator["Surgeon"]:
         """Take a step: collect gradients within the context, update on leaving it.
 
@@ -135,6 +136,7 @@ class Surgeon:
             tasks: of the step, in order, the same in every process. None takes them as they come.
             generator: of what the method draws; None derives it from seed and number of the step.
             parts: names of parameters whose Gram matrices are wanted by themselves, by any name.
+            epoch: its number, from 1, for the methods that look at epochs (DWA, STCH).
 
         Raises:
             FreezeError: the phase leaves nothing to train.
@@ -152,7 +154,7 @@ class Surgeon:
             self._open = True
             try:
                 yield self
-                self._finish(optimizer, generator, parts or {})
+                self._finish(optimizer, generator, parts or {}, epoch)
             finally:
                 self._open = False
                 self._matrix.start(())
@@ -279,11 +281,12 @@ class Surgeon:
         optimizer: Optimizer | None,
         generator: Generator | None,
         parts: Mapping[str, Sequence[str]],
+        epoch: int | None,
     ) -> None:
         """Combine the gradients, clip, and update."""
         if self._rows is not None:
             self._rows.stop_requested = self.stop_requested
-        result = self._last = self._combined(generator, parts)
+        result = self._last = self._combined(generator, parts, epoch)
         if self._phase.surgery or optimizer is None:
             if result.skipped:
                 self._clear()
@@ -302,7 +305,10 @@ class Surgeon:
             self.stop_requested = self._rows.stop_requested
 
     def _combined(
-        self, generator: Generator | None, parts: Mapping[str, Sequence[str]]
+        self,
+        generator: Generator | None,
+        parts: Mapping[str, Sequence[str]],
+        epoch: int | None,
     ) -> StepResult:
         """Fill ``grad``: by surgery, for whose Gram matrix the host waits, or with one gradient."""
         if not self._phase.surgery:
@@ -315,7 +321,7 @@ class Surgeon:
             for part, names in parts.items()
         }
         with record_function("surgery"):
-            return self._matrix.combine(self.surgery, generator, self.scale.value, wanted)
+            return self._matrix.combine(self.surgery, generator, self.scale.value, wanted, epoch)
 
     def _update(self, optimizer: Optimizer | None) -> None:
         factor = self._phase.lambda_ if self._phase.lambda_on == "update" else 1.0

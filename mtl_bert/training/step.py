@@ -46,7 +46,9 @@ def take_step(
     """
     seed_dropout(seed, step.epoch, step.number, rank)
     order = order_generator(seed, step.epoch, step.number)
-    with surgeon.step(optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts):
+    with surgeon.step(
+        optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts, epoch=step.epoch
+    ):
         for found in _at_once(step, one_pass):
             batches = {task: part.batch for task, part in found.items()}
             with in_one_pass(surgeon, model, batches):

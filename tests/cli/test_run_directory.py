@@ -19,6 +19,7 @@ from mtl_bert.runs.factories import make_corpus, make_tasks
 from mtl_bert.runs.results import Results
 from mtl_bert.training.evaluation import Evaluation, Predictions
 from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
+from tests.composing import surgery_words
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
 
@@ -47,7 +48,7 @@ def test_the_published_schema_is_the_programs() -> None:
 def test_every_sampler_and_every_surgery(tmp_path: Path, sampler: str, surgery: str) -> None:
     has_B = sampler in ("arrp", "rr", "vanilla", "annealed")
     results = train_here(
-        tmp_path, f"sampler={sampler}", f"surgery={surgery}", *(["B=8"] if has_B else [])
+        tmp_path, f"sampler={sampler}", *surgery_words(surgery), *(["B=8"] if has_B else [])
     )
     raw = json.loads((tmp_path / "results.json").read_text("utf-8"))
     jsonschema.validate(raw, json.loads(SCHEMA.read_text("utf-8")))

@@ -76,6 +76,15 @@ WRONG = [
     ("scheduler.name=greedy", "scheduler.name: expected one of linear|found 'greedy'|write"),
     ("+scheduler.nope=1", "scheduler: expected name and warmup_ratio|'nope'|leave it out"),
     ("surgery.scope=x", "surgery.scope: expected all or shared|found 'x'|surgery.scope=all"),
+    (
+        "surgery=pcgrad surgery.normalise=x",
+        "surgery.normalise: expected none or loss|found 'x'|surgery.normalise=none",
+    ),
+    ("surgery=pcd", "surgery.method.main: expected the task that leads|found None|main=TASK"),
+    (
+        "surgery=pcd surgery.method.main=nope",
+        "surgery.method.main: expected one of sst, sts|found 'nope'|surgery.method.main=sst",
+    ),
     ("surgery=nope", "surgery: expected one of aligned_mtl|found 'nope'|did you mean none?"),
     ("sampler.lambda_on=x", "sampler.lambda_on: expected loss or update|found 'x'|write"),
     (

@@ -21,7 +21,10 @@ def random_rows(K: int, P: int, seed: int) -> Tensor:
 
 
 def step(
-    rows: Tensor, tasks: Sequence[str] | None = None, losses: Sequence[float] | None = None
+    rows: Tensor,
+    tasks: Sequence[str] | None = None,
+    losses: Sequence[float] | None = None,
+    epoch: int = 1,
 ) -> StepStats:
     """What a method sees of gradients [K, P]; tasks and losses are made up where left out."""
     K = len(rows)
@@ -32,12 +35,13 @@ def step(
         torch.linspace(0.5, 2, K, dtype=torch.float64)
         if losses is None
         else torch.tensor(losses, dtype=torch.float64),
+        epoch,
     )
 
 
-def loss_step(losses: dict[str, float]) -> StepStats:
+def loss_step(losses: dict[str, float], epoch: int = 1) -> StepStats:
     """A step in which nothing but the losses matters: orthogonal gradients of one length."""
-    return step(torch.eye(len(losses)), list(losses), list(losses.values()))
+    return step(torch.eye(len(losses)), list(losses), list(losses.values()), epoch)
 
 
 def weigh(method: Method, rows: Tensor, seed: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from mtl_bert.surgery import AveragedRows, GradientMatrix, PCGrad, Surgeon, Surgery
+from mtl_bert.surgery import DBMTL, AveragedRows, GradientMatrix, PCGrad, Surgeon, Surgery
 from tests.forking import together
 
 EXAMPLES = {"a": 5, "b": 1, "c": 4}
@@ -57,7 +57,12 @@ SHARES = [
 
 
 @pytest.mark.parametrize(
-    "surgery", [Surgery(PCGrad(), "shared"), Surgery(PCGrad(True), "all", "mean")]
+    "surgery",
+    [
+        Surgery(PCGrad(), "shared"),
+        Surgery(PCGrad(True), "all", "mean"),
+        Surgery(DBMTL(), "shared", normalise="loss"),
+    ],
 )
 def test_uneven_shares_weigh_by_examples(tmp_path: Path, surgery: Surgery) -> None:
     collectives = 0

@@ -6,8 +6,24 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torchjd import scalarization
 
-from mtl_bert.surgery import Fixed, GradNorm, GroupDRO, Method, RandomWeights, Uncertainty
+from mtl_bert.surgery import (
+    DBMTL,
+    DWA,
+    IMTLL,
+    PCD,
+    STCH,
+    Fixed,
+    GeometricMean,
+    GradNorm,
+    GroupDRO,
+    LossError,
+    Method,
+    RandomWeights,
+    Surgery,
+    Uncertainty,
+)
 from mtl_bert.surgery.methods.base import weights_of
 from mtl_bert.surgery.methods.gradnorm import LEAST
 from tests.surgery.steps import loss_step, random_rows, seeded, step, weigh
@@ -23,9 +39,9 @@ LOSSES = [
 ]
 
 
-def by_name(method: Method, losses: dict[str, float]) -> dict[str, float]:
+def by_name(method: Method, losses: dict[str, float], epoch: int = 1) -> dict[str, float]:
     """The weights of a step in which nothing but the losses matters."""
-    return dict(zip(losses, weights_of(method, loss_step(losses)).tolist(), strict=True))
+    return dict(zip(losses, weights_of(method, loss_step(losses, epoch)).tolist(), strict=True))
 
 
 def test_fixed_weights_are_those_set_and_one_for_the_others() -> None:
@@ -181,12 +197,116 @@ def test_gradnorm_endures_losses_of_zero() -> None:
         assert all(0 < weight < 2 for weight in by_name(method, losses).values())
 
 
-@pytest.mark.parametrize("make", [Uncertainty, GradNorm, GroupDRO])
+def slopes(scalarize: Callable[[Tensor], Tensor], losses: dict[str, float]) -> dict[str, float]:
+    """By how much a function of the losses grows with each."""
+    values = torch.tensor(list(losses.values()), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(scalarize(values), values)
+    return dict(zip(losses, slope.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("losses", LOSSES)
+def test_imtl_l_is_the_scale_at_which_its_objective_is_least(losses: dict[str, float]) -> None:
+    objective = scalarization.IMTLL(len(losses)).double()
+    values = torch.tensor(list(losses.values()), dtype=torch.float64)
+    objective.log_scale.data = -values.log()
+    (slope,) = torch.autograd.grad(objective(values), objective.log_scale)
+    torch.testing.assert_close(slope, torch.zeros_like(slope))
+    assert by_name(IMTLL(), losses) == pytest.approx(slopes(objective, losses))
+    assert by_name(IMTLL(), losses) == pytest.approx(slopes(lambda x: x.log().sum(), losses))
+
+
+@pytest.mark.parametrize("losses", LOSSES)
+def test_geometric_descends_the_geometric_mean(losses: dict[str, float]) -> None:
+    expected = slopes(scalarization.GeometricMean(), losses)
+    assert by_name(GeometricMean(), losses) == pytest.approx(expected)
+    expected = slopes(lambda x: x.prod() ** (1 / len(x)), losses)
+    assert by_name(GeometricMean(), losses) == pytest.approx(expected)
+
+
+def losses_of(epoch: int, number: int) -> dict[str, float]:
+    """Losses of all tasks in a step, some of which fall from epoch to epoch."""
+    return {t: (0.3 + k) ** epoch + 0.1 * ((number + k) % 3) for k, t in enumerate(TASKS)}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_dwa_weights_by_how_the_means_of_epochs_fell(temperature: float) -> None:
+    method, reference = DWA(temperature), scalarization.DWA(temperature)
+    for epoch in range(1, 6):
+        for number in range(4):
+            losses = losses_of(epoch, number)
+            expected = slopes(reference, losses)
+            assert by_name(method, losses, epoch) == pytest.approx(expected)
+            assert sum(expected.values()) == pytest.approx(3)
+            assert epoch < 3 or max(expected.values()) > 1.05
+        reference.step()
+
+
+def test_dwa_counts_the_epochs_that_a_task_was_in() -> None:
+    method = DWA(1.0)
+    for epoch, loss in ((1, 4.0), (2, 2.0), (4, 6.0)):
+        assert by_name(method, {"b": 1.0}, epoch)["b"] == 1.0
+        found = by_name(method, {"a": loss, f"only in {epoch}": 1.0}, epoch)
+    rates = torch.tensor([2.0 / 4.0, 1.0], dtype=torch.float64)  # the other is new
+    assert list(found.values()) == pytest.approx((2 * rates.softmax(0)).tolist())
+    for number in range(2):  # the same weights all through an epoch, whatever its losses are
+        rates[0] = 6.0 / 2.0
+        found = by_name(method, {"a": 1.0 + number, "b": 1.0}, 7)
+        assert list(found.values()) == pytest.approx((2 * rates.softmax(0)).tolist())
+
+
+@pytest.mark.parametrize("mu", [0.1, 1.0])
+@pytest.mark.parametrize("warmup", [1, 2])
+def test_stch_is_a_smooth_maximum_of_logarithms_after_its_warm_up(mu: float, warmup: int) -> None:
+    method, smooth = STCH(mu, warmup), scalarization.STCH(mu, torch.ones(3).double())
+    last = [losses_of(warmup, number) for number in range(4)]
+    z = torch.tensor([sum(step[t] for step in last) / 4 for t in TASKS], dtype=torch.float64)
+    for epoch in range(1, 5):
+        for number in range(4):
+            losses = losses_of(epoch, number)
+            expected = slopes(lambda x: x.log().sum(), losses)
+            if epoch > warmup:
+                expected = slopes(lambda x: 3 * smooth((x / z).log()), losses)
+            assert by_name(method, losses, epoch) == pytest.approx(expected)
+
+
+def test_stch_takes_the_first_loss_where_there_was_no_warm_up() -> None:
+    for method, first in ((STCH(warmup=0), 1), (STCH(warmup=1), 2)):
+        assert by_name(method, {"a": 0.5, "b": 4.0}, first) == {"a": 2.0, "b": 0.25}
+        found = by_name(method, {"a": 0.5, "b": 1.0}, first + 1)  # b is at a quarter
+        assert found == pytest.approx({"a": 2 * 0.8 / 0.5, "b": 2 * 0.2 / 1.0})
+
+
+@pytest.mark.parametrize("make", [DWA, STCH])
+def test_a_method_that_looks_at_epochs_asks_for_them(make: Callable[[], Method]) -> None:
+    message = rf"{make.__name__}: expected the number of the epoch, found none; write .*epoch="
+    with pytest.raises(ValueError, match=message):
+        make()(random_rows(2, 3, 0), losses=[1.0, 2.0])
+
+
+DIVIDING: list[Callable[[], Method]] = [IMTLL, GeometricMean, DWA, STCH, DBMTL]
+
+
+@pytest.mark.parametrize("make", DIVIDING)
+def test_a_loss_of_zero_has_a_weight_and_one_below_is_refused(make: Callable[[], Method]) -> None:
+    found = by_name(make(), {"a": 0.0, "b": 1.0})
+    assert all(0 <= weight < math.inf for weight in found.values())
+    message = rf"^surgery: expected losses ≥ 0, by which {make.__name__} .* found -0.5 of b; write"
+    with pytest.raises(LossError, match=message) as error:
+        by_name(make(), {"a": 1.0, "b": -0.5})
+    assert "\n" not in str(error.value)
+
+
+def test_normalising_refuses_a_negative_loss_too() -> None:
+    with pytest.raises(LossError, match=r"by which Surgery divides, found -0.5 of b"):
+        Surgery(Fixed(), normalise="loss").weights(loss_step({"a": 1.0, "b": -0.5}))
+
+
+@pytest.mark.parametrize("make", [Uncertainty, GradNorm, GroupDRO, *DIVIDING])
 def test_a_method_that_weights_losses_asks_for_them(make: Callable[[], Method]) -> None:
     message = rf"{make.__name__}: expected the tasks' losses, found none; write .*losses="
     with pytest.raises(ValueError, match=message):
         make()(random_rows(2, 3, 0))
-    assert make()(random_rows(2, 3, 0), losses=[1.0, 2.0]).shape == (3,)
+    assert make()(random_rows(2, 3, 0), losses=[1.0, 2.0], epoch=1).shape == (3,)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +327,13 @@ WRONG: list[tuple[Callable[[], Method], str]] = [
     (lambda: GradNorm(alpha=-1.0), r"alpha: expected .* ≥ 0"),
     (lambda: GradNorm(lr=math.nan), r"lr: expected a finite"),
     (lambda: GroupDRO(eta=-0.01), r"eta: expected .* ≥ 0"),
+    (lambda: DWA(temperature=0.0), r"temperature: expected .* > 0"),
+    (lambda: STCH(mu=0.0), r"mu: expected .* > 0"),
+    (lambda: STCH(warmup=-1), r"warmup: expected a whole number ≥ 0"),
+    (lambda: STCH(warmup=0.5), r"warmup: expected a whole number ≥ 0"),  # type: ignore[arg-type]
+    (lambda: PCD(None), r"main: expected the task that leads"),  # type: ignore[arg-type]
+    (lambda: PCD("a", tau=1.5), r"tau: expected .* ≤ 1"),
+    (lambda: PCD("a", beta=1.0), r"beta: expected .* ≤ 1"),
 ]
 
 

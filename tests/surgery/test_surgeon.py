@@ -12,6 +12,7 @@ from torchjd.aggregation import UPGradWeighting
 
 from mtl_bert.sampling import Phase
 from mtl_bert.surgery import (
+    DWA,
     FreezeError,
     GroupDRO,
     NonFiniteGradientError,
@@ -333,6 +334,26 @@ def test_it_goes_on_from_its_state() -> None:
         again.load_state_dict(copy.deepcopy(surgeon.state_dict()))
         train(first, optimizer, again, range(3, 6))
         same(whole, first, 0.0)
+
+
+def test_a_method_learns_of_the_epoch_that_a_step_is_told() -> None:
+    net = Net()
+    surgeon, optimizer, means = Surgeon(net, DWA(0.5)), adamw(net), []
+    for epoch in (1, 2, 3):
+        losses = []
+        for step in range(2):
+            with surgeon.step(optimizer, epoch=epoch):
+                surgeon.backward({task: net.loss(task, x) for task, x in examples(step).items()})
+            losses.append(torch.tensor(list(surgeon.last.losses.values()), dtype=torch.float64))
+        means.append(torch.stack(losses).mean(0))
+    expected = 3 * (means[1] / means[0] / 0.5).softmax(0)
+    assert expected.max() > 1.01
+    assert list(surgeon.last.weights.values()) == pytest.approx(expected.tolist())
+    with (
+        pytest.raises(ValueError, match="DWA: expected the number of the epoch, found none"),
+        surgeon.step(optimizer),
+    ):
+        surgeon.backward("a", net.loss("a", examples(0)["a"]))
 
 
 def test_a_wrapped_optimizer_is_stepped_through_its_wrapper() -> None:

@@ -22,6 +22,7 @@ import mtl_bert.surgery
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.surgery.methods.base import weights_of
 from mtl_bert.surgery.methods.torchjd import TorchJD
+from tests.composing import surgery_words
 from tests.surgery.steps import method_of, random_rows, step, weigh
 
 WEIGHTINGS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
@@ -33,7 +34,10 @@ WEIGHTINGS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
     "upgrad": UPGradWeighting,
 }
 
-OWN = ("pcgrad", "gradvac", "mgda", "nash_mtl", "gradnorm", "uncertainty", "group_dro", "rlw")
+OWN = (
+    *("pcgrad", "gradvac", "mgda", "nash_mtl", "gradnorm", "uncertainty", "group_dro", "rlw"),
+    *("imtl_l", "geometric", "dwa", "stch", "db_mtl", "pcd"),
+)
 
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
@@ -169,4 +173,5 @@ def test_the_methods_of_the_project_itself_need_no_torchjd(monkeypatch: pytest.M
     forget_torchjd(monkeypatch)
     monkeypatch.setitem(sys.modules, "torchjd", None)
     for name in OWN:
-        assert weights_of(method_of(f"surgery={name}"), step(random_rows(2, 3, 0))).isfinite().all()
+        method = method_of(*surgery_words(name))
+        assert weights_of(method, step(random_rows(2, 3, 0))).isfinite().all()

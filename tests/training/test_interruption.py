@@ -234,6 +234,18 @@ def test_killed_at_awkward_moments(
     assert_as_if_nothing_had_happened(tmp_path / "run", whole)
 
 
+def test_a_method_that_looks_at_epochs_goes_on_in_the_middle_of_one(tmp_path: Path) -> None:
+    told = ("surgery=dwa", "epochs=3")
+    assert carry_out(tmp_path / "whole", *told) == 0
+    for number in (4, 17):  # steps from where it goes on: amid the first epoch, amid the third
+        assert carry_out(tmp_path / "run", *told, hook=at_step(number)) == KILLED
+    assert carry_out(tmp_path / "run", *told) == 0
+    whole = left_by(tmp_path / "whole")
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+    memory = whole["last"]["surgeon"]["memory"]
+    assert memory["last sst"] / memory["older sst"] != memory["last sts"] / memory["older sts"]
+
+
 def send(*signals: int) -> Callable[..., None]:
     def sender(*_: Any) -> None:
         for number in signals:

@@ -42,7 +42,7 @@ def begin_with(monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
 
 
 # On a CPU autocast knows fp16, too: slow, but the same program.
-@pytest.mark.parametrize("surgery", ["pcgrad", "nash_mtl", "uncertainty", "gradnorm"])
+@pytest.mark.parametrize("surgery", ["pcgrad", "nash_mtl", "uncertainty", "gradnorm", "db_mtl"])
 def test_fp16_comes_close_to_fp32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surgery: str
 ) -> None:
@@ -56,7 +56,7 @@ def test_fp16_comes_close_to_fp32(
     assert all(p.dtype == torch.float32 for p in half.module.model.parameters())
 
 
-@pytest.mark.parametrize("surgery", ["pcgrad", "nash_mtl", "uncertainty", "group_dro"])
+@pytest.mark.parametrize("surgery", ["pcgrad", "nash_mtl", "uncertainty", "group_dro", "db_mtl"])
 def test_the_scale_is_gone_before_the_method(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surgery: str
 ) -> None:
