@@ -70,7 +70,7 @@ def estimate(
         one_pass: all tasks of a step go through the encoder together.
     """
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    sparse = processes == 1 and next(iter(parameters.values())).device.type == "cpu"
+    sparse = next(iter(parameters.values())).device.type == "cpu"
     tables = _set_sparse(model, sparse)  # as training does
     trained: set[str] = set()
     steps = []
