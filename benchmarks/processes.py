@@ -57,7 +57,6 @@ def stepper(net: MultiTaskModel, K: int, examples: int, rows: Timed | None) -> C
 
     def take() -> float:
         began = time.perf_counter()
-        net.set_sparse_gradients(rows is None)
         optimizer.zero_grad(set_to_none=True)
         matrix.start(list(step))
         for task, loss in losses(net, step):
@@ -94,9 +93,12 @@ def measure(sizes: list[str], tasks: list[int], rounds: int) -> None:
 
 def _rounds(size: str, K: int, rounds: int, rank: int) -> list[tuple[float, float, float, float]]:
     net = model(size, K)
+    net.set_sparse_gradients(True)
+    words = net.encoder.get_input_embeddings().weight
     names = [name for name, _ in net.named_parameters()]
     reach = {task: [net.reaches(task, name) for name in names] for task in net.tasks}
-    rows = Timed(list(net.parameters()), reach.__getitem__)
+    tables = [place for place, p in enumerate(net.parameters()) if p is words]
+    rows = Timed(list(net.parameters()), reach.__getitem__, tables=tables)
     alone = stepper(net, K, EXAMPLES, None)
     together = stepper(net, K, EXAMPLES // PROCESSES, rows)
     seconds = []

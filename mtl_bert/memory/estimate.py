@@ -77,7 +77,7 @@ def estimate(
     """
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     device = next(iter(parameters.values())).device
-    model.set_sparse_gradients(processes == 1 and device.type == "cpu")  # as training does
+    model.set_sparse_gradients(device.type == "cpu")  # as training does
     tables = {}
     for name, part in model.named_modules():
         if isinstance(part, nn.Embedding) and part.sparse:

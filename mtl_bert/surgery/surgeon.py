@@ -267,8 +267,14 @@ class Surgeon:
             return
         parameters, self._rows = list(trained.values()), None
         if self.processes > 1:
-            self._rows = AveragedRows(parameters, self._reached_by(trained), self._group)
+            tables = [place for place, p in enumerate(parameters) if id(p) in self._tables()]
+            self._rows = AveragedRows(parameters, self._reached_by(trained), self._group, tables)
         self._matrix, self._trained = GradientMatrix(parameters, self._rows), trained
+
+    def _tables(self) -> set[int]:
+        """The identities of embeddings whose gradients come sparse, as far as the module tells."""
+        parts = () if self._module is None else self._module.modules()
+        return {id(m.weight) for m in parts if isinstance(m, nn.Embedding) and m.sparse}
 
     def _reached_by(self, trained: Iterable[str]) -> Callable[[str], list[bool]]:
         """A task -> whether its loss can depend on each of the parameters."""

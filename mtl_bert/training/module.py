@@ -96,8 +96,7 @@ class MultiTaskModule(LightningModule):
             self.trainer.optimizers[0].load_state_dict(self._resumed["optimizer"])
             self._scheduler.load_state_dict(self._resumed["scheduler"])
         # On a GPU the rows' number would have to be waited for, and zeros cost next to nothing.
-        alone_on_cpu = self.trainer.world_size == 1 and self.device.type == "cpu"
-        self.model.set_sparse_gradients(alone_on_cpu)
+        self.model.set_sparse_gradients(self.device.type == "cpu")
 
     def on_train_epoch_start(self) -> None:
         """Forget the epoch before; Lightning counts from where a run was resumed, the plan not."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -132,6 +133,56 @@ def test_two_surgeons_are_one(tmp_path: Path, told: bool) -> None:
         assert losses == pytest.approx(one[1], rel=1e-12)
         for name, value in one[0].items():
             torch.testing.assert_close(weights[name], value, rtol=1e-10, atol=1e-12)
+    assert all(torch.equal(two[0][0][name], two[1][0][name]) for name in one[0])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_of_a_sparse_table_only_touched_rows_are_sent(tmp_path: Path, told: bool) -> None:
+    """Two processes are one, whatever rows each touches; a task may touch none, a process none."""
+    tokens = {"a": [3, 90, 3, 7, 12], "b": [90], "c": [5, 6, 7, 99]}
+
+    def steps(place: Path, shares: dict[str, list[slice]], sparse: bool = True) -> None:
+        torch.manual_seed(0)
+        net = nn.ModuleDict({task: nn.Linear(4, 1).double() for task in EXAMPLES})
+        net["words"] = nn.Embedding(100, 4, sparse=sparse).double()
+        optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
+        surgeon = Surgeon(net, Surgery(PCGrad(True), "all", "mean"), seed=2)
+        sent, real = [], dist.all_reduce
+
+        def counted(tensor: torch.Tensor, **settings: object) -> object:
+            sent.append(tensor.numel())
+            return real(tensor, **settings)
+
+        dist.all_reduce = counted
+        for step in range(3):
+            now = {t: p for t, p in shares.items() if step or t != "c"}
+            with surgeon.step(
+                optimizer, tasks=[t for t in EXAMPLES if step or t != "c"] if told else None
+            ):
+                for task, parts in now.items():
+                    for part in parts:
+                        found = net["words"](torch.tensor(tokens[task][part])).tanh()
+                        loss = net[task](found).square().mean()
+                        surgeon.backward(task, loss, share=len(found) / EXAMPLES[task])
+        dist.all_reduce = real
+        torch.save([net.state_dict(), surgeon.last.losses, sent], place)
+
+    def work(rank: int) -> None:
+        dist.init_process_group("gloo", rank=rank, world_size=2)
+        steps(tmp_path / f"{rank}", SHARES[rank])
+        dist.destroy_process_group()
+
+    assert together(2, work) == [0, 0]
+    steps(tmp_path / "one", WHOLE, sparse=False)
+    one, *two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "0", "1"))
+    for weights, losses, sent in two:
+        assert losses == pytest.approx(one[1], rel=1e-12)
+        for name, value in one[0].items():
+            torch.testing.assert_close(weights[name], value, rtol=1e-10, atol=1e-12)
+        # Without c four different rows of the hundred are touched, with it seven.
+        K, rows, parameters, heads = np.array([2, 3, 3]), np.array([4, 7, 7]), 7, 15
+        # Their numbers; each task's loss; what each task reached, and the wish to stop.
+        assert sent == (K * (heads + 4 * rows) + K + K * parameters + 1).tolist()
     assert all(torch.equal(two[0][0][name], two[1][0][name]) for name in one[0])
 
 
