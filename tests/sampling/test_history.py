@@ -41,7 +41,7 @@ def test_tasks_are_drawn_by_their_distance_to_single_task_models() -> None:
 def test_single_task_scores_are_needed() -> None:
     with pytest.raises(ValueError, match=r"sampler.single: expected the dev score .*; write"):
         DevGap(8)
-    with pytest.raises(SamplerError, match="sampler.single: expected a score for each of a, b"):
+    with pytest.raises(SamplerError, match="expected a score for each of a, b"):
         DevGap(8, single={"a": 1.0})(SIZES, 1, 1, 1)
 
 
