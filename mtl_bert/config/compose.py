@@ -50,8 +50,12 @@ OmegaConf.register_new_resolver("unique", lambda: token_hex(4), use_cache=True)
 # The directory of a sweep's job, seen from Hydra's part of the configuration.
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: _run_name(_root_))
 
-SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
-"""Settings of the run that a sampler may take -> its own arguments for them."""
+SAMPLER_KEYS = {
+    "batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze",
+    "batch_sizes": "batch_sizes",
+}  # fmt: skip
+"""Settings of the run that a sampler may take -> its own arguments for them; batch_sizes are those
+of tasks that have one of their own."""
 
 UNSET = {"B": None, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler takes none."""

@@ -37,6 +37,11 @@ class ARRP:
         whole_number("batch_size", self.batch_size)
         whole_number("B", self.B, optional=True)
         number("lambda", self.lambda_, 0.5)
+        if not all(isinstance(pattern, str) for pattern in self.freeze):
+            raise ValueError(
+                f"freeze: expected one choice, as arrp has one phase that freezes, found "
+                f"{len(self.freeze)}; write for example freeze=all_but_head"
+            )
         if self.lambda_on not in ("loss", "update"):
             raise ValueError(
                 f"sampler.lambda_on: expected loss or update, found {self.lambda_on!r}; "

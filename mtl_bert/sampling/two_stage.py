@@ -1,6 +1,6 @@
 """Large tasks first, then all of them (Choi et al. 2023): pretrain, then fine-tune on a mixture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -34,9 +34,10 @@ class TwoStage:
     The optimizer's state and the learning rate's schedule start over with the second stage.
 
     Attributes:
-        batch_size: examples in one batch.
-        B: of both stages, and what it means for the mixture: in the first, an epoch has
-            ⌈B / batch_size⌉ steps, or goes once through all examples where B is None.
+        batch_size: examples in one batch; a step of the first stage has as many batches as there
+            are tasks, as those of mixtures have.
+        B: of both stages; an epoch of the first has ⌈B / batch_size⌉ steps, or goes once through
+            the large task where B is None, and one of the second what B means for the mixture.
         first_share: of all epochs, rounded to whole ones; each stage has at least one.
         then: the second stage's mixture: its name, a mapping of its name and settings such as
             ``{name: temperature, temperature: 2}``, or a sampler.
@@ -47,7 +48,7 @@ class TwoStage:
     batch_size: int
     B: int | None = None
     first_share: float = 0.5
-    then: str | Mapping[str, Any] | Sampler = "temperature"
+    then: str | Mapping[str, Any] | Callable[..., Epoch] = "temperature"
     first: Sequence[str] | None = None
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
 
@@ -69,9 +70,9 @@ class TwoStage:
         """The second stage's sampler."""
         if callable(self.then):
             return self.then
-        given = {"name": self.then} if isinstance(self.then, str) else dict(self.then or {})
+        given = dict(self.then) if isinstance(self.then, Mapping) else {"name": self.then}
         name = given.pop("name", None)
-        if name not in THEN:
+        if not isinstance(name, str) or name not in THEN:
             raise ValueError(
                 f"sampler.then: expected one of {', '.join(THEN)}, found {name!r}; "
                 "write for example sampler.then=temperature"
@@ -113,7 +114,7 @@ class TwoStage:
                 f"{', '.join(map(str, unknown))}; leave it out for the largest"
             )
         own = self.batch_sizes.get(tasks[0], self.batch_size) if len(tasks) == 1 else None
-        union = Vanilla(own or self.batch_size, self.B)
+        union = Vanilla(own or self.batch_size, self.B, batches_per_step=len(sizes))
         plan = union({task: sizes[task] for task in sizes if task in tasks}, epoch, epochs, seed)
         phase = Phase("first", surgery=len(tasks) > 1)
         return replace(plan, steps=tuple(Step(phase, step.rows) for step in plan.steps))

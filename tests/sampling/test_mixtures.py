@@ -217,7 +217,7 @@ def test_the_first_stage_is_the_largest_task_alone_and_the_second_the_mixture() 
     first = sampler(sizes, 1, 4, 3)
     assert sorted(rows_used(first.steps, "b").tolist()) == list(range(21))
     assert {(tuple(step.rows), step.phase.surgery) for step in first.steps} == {(("b",), False)}
-    assert [len(step.rows["b"]) for step in first.steps] == [4, 4, 4, 4, 4, 1]
+    assert [len(step.rows["b"]) for step in first.steps] == [8, 8, 5]
     mixture = Annealed(4, batches_per_step=1)
     assert as_lists(sampler(sizes, 4, 4, 3)) == as_lists(mixture(sizes, 2, 2, 3))
 
