@@ -6,7 +6,7 @@ ARGS   ?=
 BENCH  ?= surgery own_loop processes throughput diagnoses startup memory scaling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo evidence browser bench gpu build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo frontier evidence browser bench gpu build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,12 +44,13 @@ check: test lint types  ## What CI runs: tests, lint, types
 SEEDS   ?= 1,2,3
 JOBS    ?= 1
 FOLDER  ?= runs/tables
-PAPER   ?= model=bert_base data=cs224n data.dir=$(or $(DIR),$(error DIR: expected the folder of \
-	the course's files, found nothing; write make $@ DIR=FOLDER))
+COURSE   = data=cs224n data.dir=$(or $(DIR),$(error DIR: expected the folder of the course's files, \
+	found nothing; write make $@ DIR=FOLDER))
+PAPER   ?= model=bert_base $(COURSE)
 BESIDE  = $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
-define tables
-@status=0; for table in $(1); do \
-	  $(BIN)/python -m mtl_bert.train -m "+experiment/table$$table=glob(*)" seed=$(SEEDS) $(2) \
+define sweep
+@status=0; for rows in $(1); do \
+	  $(BIN)/python -m mtl_bert.train -m "+experiment/$$rows=glob(*)" seed=$(SEEDS) $(2) \
 	    hydra.sweep.dir=$(3) trainer.keep=best $(BESIDE) $(ARGS) || status=$$?; \
 	  case $$status in 75|130) exit $$status;; esac; \
 	done; \
@@ -57,21 +58,27 @@ define tables
 endef
 
 table2: setup  ## The paper's Table 2 and its report: make table2 DIR=FOLDER SEEDS=1,2,3 JOBS=1
-	$(call tables,2,$(PAPER),$(FOLDER))
+	$(call sweep,table2,$(PAPER),$(FOLDER))
 
 table3: setup  ## Table 3
-	$(call tables,3,$(PAPER),$(FOLDER))
+	$(call sweep,table3,$(PAPER),$(FOLDER))
 
 table4: setup  ## Table 4
-	$(call tables,4,$(PAPER),$(FOLDER))
+	$(call sweep,table4,$(PAPER),$(FOLDER))
 
 tables: setup  ## All three
-	$(call tables,2 3 4,$(PAPER),$(FOLDER))
+	$(call sweep,table2 table3 table4,$(PAPER),$(FOLDER))
 
 # The paper's B, by the share of the data that it is there. One thread a job is as fast as two.
 tables-demo: JOBS = 2
 tables-demo: setup  ## All three on the built-in demo, three seeds: about 25 minutes on two cores
-	$(call tables,2 3 4,data=demo data.scale=0.08 'B_scale=$${data.scale}' trainer.threads=1,runs/tables-demo)
+	$(call sweep,table2 table3 table4,data=demo data.scale=0.08 'B_scale=$${data.scale}' trainer.threads=1,runs/tables-demo)
+
+# Static mixtures do as well as surgery in several studies: what a comparison has to beat. In the folder
+# of a sweep of your own (FOLDER=...) its report draws both.
+frontier: FOLDER = runs/frontier
+frontier: setup  ## The static mixtures to beat: make frontier DIR=FOLDER ARGS="model=local model.path=..."
+	$(call sweep,frontier,$(COURSE),$(FOLDER))
 
 # Real text, a small real encoder, a share of the data: what experiments/README.md reports.
 evidence: setup  ## The comparison on real text: make evidence DIR=FOLDER ENCODER=FOLDER JOBS=2

@@ -34,8 +34,12 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(str(p
 # What is in no other run's name; the same wherever one configuration is asked for it.
 OmegaConf.register_new_resolver("unique", lambda: token_hex(4), use_cache=True)
 
-SAMPLER_KEYS = {"batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze"}
-"""Settings of the run that a sampler may take -> its own arguments for them."""
+SAMPLER_KEYS = {
+    "batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze",
+    "batch_sizes": "batch_sizes",
+}  # fmt: skip
+"""Settings of the run that a sampler may take -> its own arguments for them; batch_sizes are those
+of tasks that have one of their own."""
 
 UNSET = {"B": None, "B_scale": 1.0, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler makes nothing of them."""

@@ -51,7 +51,7 @@ def identity(settings: Settings) -> str:
         if not matches(key, (*NO_DIFFERENCE, *STEP_SIZE, *freezing))
     }
     told["step size"] = settings.step_size
-    told["frozen"] = settings.frozen
+    told["frozen"] = settings.frozen if len(settings.freezes) == 1 else settings.freezes
     if settings.B is None:
         told.pop("B_scale", None)
     text = json.dumps(told, sort_keys=True)
@@ -66,10 +66,10 @@ def key_of(settings: Settings) -> str:
 def run_name(settings: Settings) -> str:
     """A directory's name by which people find a run and no two different runs are confused."""
     parts = [str(settings.sampler.get("name", "unnamed"))]
-    if settings.B is not None:
-        parts.append(f"B{settings.B}")
-    if settings.lambda_ is not None:
-        parts.append(f"lambda{settings.lambda_:g}")
+    for letter, value in (("B", settings.B), ("lambda", settings.lambda_)):
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            parts.append(letter + "_".join("all" if v is None else f"{v:.15g}" for v in values))
     if settings.frozen:
         parts.append(settings.freeze if isinstance(settings.freeze, str) else "frozen")
     return "-".join([*parts, f"seed{settings.seed}", identity(settings)[:8]])

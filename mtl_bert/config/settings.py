@@ -187,21 +187,28 @@ class Settings(_Settings):
     the paper."""
     lr: Number = _setting(1e-5, "3e-5")
     """Learning rate."""
-    lambda_: Number | None = _setting(None, "0.5", alias="lambda")
-    """The penalty λ on arrp's fine-tuning phase."""
-    B: Count | None = _setting(None, "24000")
-    """Examples per epoch: of arrp's fine-tuning phase (null: all that are left), of each task with
-    rr (null: the smallest task's), or B / batch_size steps of a batch for each task with
-    annealed and vanilla (null: as many examples as there are)."""
+    lambda_: Number | Annotated[list[Number], Field(min_length=1)] | None = _setting(
+        None, "0.5", alias="lambda", expected="a number ≥ 0, with tiers a list of them, or null"
+    )
+    """The penalty λ on arrp's fine-tuning phase, or on the phases after the first with tiers (a
+    list has one for each)."""
+    B: Count | Annotated[list[Count | None], Field(min_length=1)] | None = _setting(
+        None, "24000", expected="a whole number ≥ 1, with tiers a list of them, or null"
+    )
+    """Examples per epoch: of arrp's fine-tuning phase (null: all that are left), with tiers of each
+    phase after the first (a list has one for each), of each task with rr (null: the smallest
+    task's), or B / batch_size steps of a batch for each task where a mixture draws batches (null:
+    as many examples as there are)."""
     B_scale: Positive = _setting(1.0, "0.11")
     """Factor on B, to use one data set's B on a smaller one."""
-    freeze: str | list[str] = _setting(
+    freeze: str | list[str | list[str]] = _setting(
         "none",
         "['encoder.embeddings.*']",
         expected="none, all_but_head or a list of parameter-name patterns",
     )
     """Parameters that arrp's fine-tuning phase leaves as they are: none (F=0), all_but_head (F=1),
-    or patterns of names, where !pattern exempts."""
+    or patterns of names, where !pattern exempts. With tiers also a list of such choices, one for
+    each phase after the first."""
     freeze_sets: dict[str, list[str]] = _setting(
         {"none": [], "all_but_head": ["*", "!heads.{task}.*"]},
         "freeze=none",
@@ -255,21 +262,43 @@ class Settings(_Settings):
         return self.batch_size * self.trainer.accumulate_grad_batches * self.processes
 
     @property
-    def drawn(self) -> int | None:
+    def drawn(self) -> int | list[int | None] | None:
         """Examples that B stands for with the data at hand."""
-        return None if self.B is None else max(1, round(self.B * self.B_scale))
+        if isinstance(self.B, list):
+            return [self._scaled(B) for B in self.B]
+        return self._scaled(self.B)
+
+    def _scaled(self, B: int | None) -> int | None:
+        return None if B is None else max(1, round(B * self.B_scale))
 
     @property
-    def frozen(self) -> tuple[str, ...]:
-        """Θ' as patterns."""
-        if isinstance(self.freeze, list):
-            return tuple(self.freeze)
-        if self.freeze not in self.freeze_sets:
+    def freezes(self) -> list[list[str]]:
+        """Θ' as patterns: one list, or one for each phase that freezes."""
+        choices = self.freeze if isinstance(self.freeze, list) else [self.freeze]
+        each = [choice if isinstance(choice, list) else [choice] for choice in choices]
+        named = [isinstance(c, list) or c in self.freeze_sets for c in choices]
+        if isinstance(self.freeze, list) and not all(named):
+            if any(named):
+                raise ConfigError(
+                    f"freeze: expected patterns, or a choice for each phase (of "
+                    f"{', '.join(self.freeze_sets)} and lists of patterns), found both in "
+                    f"{self.freeze}; write for example freeze=[none,[encoder.embeddings.*]]"
+                )
+            return [[pattern for patterns in each for pattern in patterns]]
+        if not all(named):
             raise ConfigError(
                 f"freeze: expected {', '.join(self.freeze_sets)} or a list of parameter-name "
                 f"patterns, found {self.freeze!r}; write for example freeze=[{self.freeze!r}]"
             )
-        return tuple(self.freeze_sets[self.freeze])
+        return [
+            list(self.freeze_sets[choice]) if isinstance(choice, str) else choice
+            for choice in choices
+        ]
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """All patterns of Θ', of whichever phase."""
+        return tuple(pattern for patterns in self.freezes for pattern in patterns)
 
 
 class Described(NamedTuple):

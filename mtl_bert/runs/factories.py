@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
@@ -9,6 +10,7 @@ from hydra.utils import instantiate
 from mtl_bert.config.compose import SAMPLER_KEYS, sampler_keys
 from mtl_bert.config.nodes import check_types
 from mtl_bert.config.settings import ConfigError, Settings, shown
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.sampling import Sampler
 from mtl_bert.utils.errors import UserError, first_line
 
@@ -67,12 +69,53 @@ def make_sampler(settings: Settings) -> Sampler:
         "batch_size": settings.step_size,
         "B": settings.drawn,
         "lambda": settings.lambda_,
-        "freeze": list(settings.frozen),
+        "freeze": settings.freezes[0] if len(settings.freezes) == 1 else settings.freezes,
+        "batch_sizes": _own_batch_sizes(settings),
     }
     own = {key: value for key, value in settings.sampler.items() if key != "name"}
     shared = {SAMPLER_KEYS[key]: values[key] for key in sampler_keys(settings.sampler)}
     sampler: Sampler = make(own | shared, "sampler")
     return sampler
+
+
+def _own_batch_sizes(settings: Settings) -> dict[str, int]:
+    """The batches of tasks that have a size of their own, over all processes."""
+    sizes = {
+        name: node["batch_size"] * (settings.step_size // settings.batch_size)
+        for name, node in settings.tasks.items()
+        if node.get("batch_size") is not None
+    }
+    for name in sizes:
+        if "batch_sizes" not in sampler_keys(settings.sampler):
+            raise ConfigError(
+                f"tasks.{name}.batch_size: expected no value with "
+                f"sampler={settings.sampler['name']}, whose batches are of all tasks together, "
+                f"found {settings.tasks[name]['batch_size']}; leave it out or write "
+                "sampler=temperature"
+            )
+    return sizes
+
+
+def with_single_scores(settings: Settings) -> Settings:
+    """The settings with the scores of single-task models in place of the run that has them."""
+    run = settings.sampler.get("single")
+    if not isinstance(run, str):
+        return settings
+    try:
+        results = RunFolder(Path(run)).read_results()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"sampler.single: expected the directory of a finished run, found {shown(run)} "
+            f"({first_line(error)}); write the directory, or scores: "
+            "sampler.single='{sst: 0.5, qqp: 0.88, sts: 0.86}'"
+        ) from error
+    if (name := results.config["sampler"]["name"]) != "single":
+        raise ConfigError(
+            f"sampler.single: expected a run with sampler=single, found {shown(run)} with "
+            f"sampler={name}; train one with mtl-bert train sampler=single"
+        )
+    scores = {task: score.value for task, score in results.tasks.items()}
+    return settings.model_copy(update={"sampler": {**settings.sampler, "single": scores}})
 
 
 def make_surgery(settings: Settings) -> "Surgery":

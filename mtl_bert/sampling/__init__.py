@@ -2,22 +2,41 @@
 
 from mtl_bert.sampling.annealed import Annealed
 from mtl_bert.sampling.arrp import ARRP
+from mtl_bert.sampling.dev_gap import DevGap
+from mtl_bert.sampling.downsample import Downsample
 from mtl_bert.sampling.epoch import Epoch, Phase, Sampler, Step
+from mtl_bert.sampling.fixed import Fixed
 from mtl_bert.sampling.full import Full, Single
+from mtl_bert.sampling.history import History, Seen
 from mtl_bert.sampling.round_robin import RoundRobin
+from mtl_bert.sampling.stop_and_go import StopAndGo
+from mtl_bert.sampling.temperature import Temperature
+from mtl_bert.sampling.tiers import Tiers
+from mtl_bert.sampling.two_stage import TwoStage
+from mtl_bert.sampling.unimax import UniMax
 from mtl_bert.sampling.untrained import Untrained
 from mtl_bert.sampling.vanilla import Vanilla
 
 __all__ = [
     "ARRP",
     "Annealed",
+    "DevGap",
+    "Downsample",
     "Epoch",
+    "Fixed",
     "Full",
+    "History",
     "Phase",
     "RoundRobin",
     "Sampler",
+    "Seen",
     "Single",
     "Step",
+    "StopAndGo",
+    "Temperature",
+    "Tiers",
+    "TwoStage",
+    "UniMax",
     "Untrained",
     "Vanilla",
 ]

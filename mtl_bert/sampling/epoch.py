@@ -6,8 +6,7 @@ at step n, with no sampler state to save.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -59,18 +58,22 @@ class Epoch:
 
     Attributes:
         number: counted from 1.
-        steps: in the order of training; the steps of a phase stand together.
+        steps: in the order of training; phases may take turns.
         notes: what a user should be told (a B that was capped, a task that starts over).
+        starts_over: the optimizer's state and the learning rate's schedule begin anew with it.
     """
 
     number: int
     steps: tuple[Step, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    starts_over: bool = False
 
     def phases(self) -> Iterator[tuple[Phase, tuple[Step, ...]]]:
-        """Each phase with its steps, in order."""
-        for phase, steps in groupby(self.steps, key=lambda step: step.phase):
-            yield phase, tuple(steps)
+        """Each phase with its steps, in the order in which phases begin."""
+        found: dict[Phase, list[Step]] = {}
+        for step in self.steps:
+            found.setdefault(step.phase, []).append(step)
+        return ((phase, tuple(steps)) for phase, steps in found.items())
 
 
 class Sampler(Protocol):
@@ -91,6 +94,11 @@ def batch_sizes(total: int, batch_size: int) -> list[int]:
     """Split ``total`` examples into batches, the last one ragged."""
     full, rest = divmod(total, batch_size)
     return [batch_size] * full + ([rest] if rest else [])
+
+
+def resized(size: int, batch_size: int, own: int) -> int:
+    """Examples of a task with a batch size of its own, where others have ``size``; at least one."""
+    return max(1, size * own // batch_size)
 
 
 def portion(rows: Rows, part: int, parts: int) -> Rows:

@@ -1,7 +1,7 @@
 """Full model finetuning: every task alone, one after another (Ricci, Table 2; docs/paper.md, 9)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mtl_bert.sampling.deck import make_decks
@@ -16,12 +16,14 @@ class Full:
     Attributes:
         batch_size: examples in a step.
         order: the tasks' order, which decides the outcome; None means as configured.
+        batch_sizes: batch sizes of tasks that have one of their own.
     """
 
     phase: ClassVar[str] = "full"
 
     batch_size: int
     order: Sequence[str] | None = None
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -46,7 +48,7 @@ class Full:
         steps = [
             Step(Phase(f"{self.phase}:{task}", surgery=False), {task: decks[task].deal(size)})
             for task in order
-            for size in batch_sizes(sizes[task], self.batch_size)
+            for size in batch_sizes(sizes[task], self.batch_sizes.get(task, self.batch_size))
         ]
         return Epoch(epoch, tuple(steps))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from mtl_bert.sampling.deck import generator
-from mtl_bert.sampling.epoch import Epoch, Rows, Step
+from mtl_bert.sampling.epoch import Epoch, Phase, Rows, Step
 
 Lengths = Mapping[str, Rows]
 """Tokens of each task's training examples: task -> [examples]."""
@@ -27,17 +27,21 @@ def grouped_by_length(plan: Epoch, lengths: Lengths, window: int, seed: int) -> 
         seed: the run's.
     """
     rngs = {task: generator(seed, f"bucket {task}", plan.number) for task in lengths}
-    dealt: list[Step] = []
-    for _, steps in plan.phases():
-        for start in range(0, len(steps), window):
-            part = steps[start : start + window]
-            tasks = {task for step in part for task in step.rows}
-            batches = {task: _deal(part, task, lengths[task], rngs[task]) for task in tasks}
-            dealt += (
-                replace(step, rows={task: next(batches[task]) for task in step.rows})
-                for step in part
-            )
-    return replace(plan, steps=tuple(dealt))
+    dealt: dict[Phase, Iterator[Step]] = {}
+    for phase, steps in plan.phases():
+        windows = [steps[start : start + window] for start in range(0, len(steps), window)]
+        dealt[phase] = iter([step for part in windows for step in _dealt(part, lengths, rngs)])
+    return replace(plan, steps=tuple(next(dealt[step.phase]) for step in plan.steps))
+
+
+def _dealt(
+    steps: Sequence[Step], lengths: Lengths, rngs: Mapping[str, np.random.Generator]
+) -> Iterator[Step]:
+    """A window's steps with other rows."""
+    tasks = {task for step in steps for task in step.rows}
+    batches = {task: _deal(steps, task, lengths[task], rngs[task]) for task in tasks}
+    for step in steps:
+        yield replace(step, rows={task: next(batches[task]) for task in step.rows})
 
 
 def _deal(

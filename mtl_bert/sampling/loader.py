@@ -9,9 +9,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from mtl_bert.sampling.balance import Classes
 from mtl_bert.sampling.epoch import Epoch, Phase, Rows, Sampler, Step, portion
-from mtl_bert.sampling.length_grouping import Lengths, grouped_by_length
-from mtl_bert.utils.validation import whole_number
+from mtl_bert.sampling.history import DynamicSampler, Seen
+from mtl_bert.sampling.length_grouping import Lengths
+from mtl_bert.sampling.planner import Planner
+from mtl_bert.utils.validation import number, whole_number
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +109,7 @@ class PlanLoader(Generic[B]):
         datasets: map-style data sets by task. One with ``__getitems__(rows)`` is asked for all rows
             of a batch at once, as torch does it.
         sampler: plans each epoch: one of ours, or a function (sizes, epoch, epochs, seed) -> Epoch.
+            One that also takes a ``history`` is given what ``add_history`` was told.
         epochs: of the whole run.
         seed: of the plans.
         collate_fn: examples to a batch, for all tasks or by task; torch's default if left out.
@@ -114,6 +118,9 @@ class PlanLoader(Generic[B]):
         group_by_length: steps within which examples of similar length share a batch (less padding),
             or None for the sampler's own batches.
         lengths: of the examples, by task: [examples] each; needed by ``group_by_length``.
+        classes: of the examples of tasks whose classes are to come up equally often, the rarer ones
+            starting over: [examples] each.
+        max_repeats: times that an epoch may use a task's examples, where there is a limit.
         rank: this process's number; torch.distributed's if left out.
         world_size: how many processes share each step; torch.distributed's if left out.
         options: torch's DataLoader arguments: ``num_workers``, ``pin_memory``, ``timeout``, …
@@ -125,7 +132,7 @@ class PlanLoader(Generic[B]):
     def __init__(
         self,
         datasets: Mapping[str, MapStyle],
-        sampler: Sampler,
+        sampler: Sampler | DynamicSampler,
         *,
         epochs: int,
         seed: int = 0,
@@ -133,6 +140,8 @@ class PlanLoader(Generic[B]):
         accumulate_grad_batches: int = 1,
         group_by_length: int | None = None,
         lengths: Lengths | None = None,
+        classes: Classes | None = None,
+        max_repeats: Mapping[str, float] | None = None,
         rank: int | None = None,
         world_size: int | None = None,
         **options: Any,
@@ -157,10 +166,28 @@ class PlanLoader(Generic[B]):
                 "lengths: expected the length of every example of every task, as group_by_length "
                 "needs it, found none or others; write lengths={'task': array, ...}"
             )
-        self._sampler, self.epochs, self.seed = sampler, epochs, seed
+        for task, found in (classes or {}).items():
+            if len(found) != self.sizes.get(task):
+                raise ValueError(
+                    f"classes: expected the class of each of {task}'s {self.sizes.get(task, 0)} "
+                    f"examples, found {len(found)}; write classes={{{task!r}: labels}}"
+                )
+        for task, limit in (max_repeats or {}).items():
+            number(f"max_repeats[{task!r}]", limit, 2, exclusive=True)
+        self.epochs, self.seed = epochs, seed
+        self._planner = Planner(
+            sampler,
+            self.sizes,
+            epochs,
+            seed,
+            max_repeats=max_repeats or {},
+            classes=classes or {},
+            lengths=lengths or {},
+            group_by_length=group_by_length,
+        )
+        self._history: list[Mapping[str, Seen]] = []
         self._datasets, self._collate, self._options = datasets, collate_fn, options
         self._parts, self._rank, self._world_size = accumulate_grad_batches, rank, world_size
-        self._window, self._lengths = group_by_length, lengths or {}
         self._epoch, self._first, self._done = 1, 0, 0
         self._plan = lru_cache(maxsize=1)(self._make_plan)
         self._fingerprint = lru_cache(maxsize=1)(self._make_fingerprint)
@@ -189,6 +216,18 @@ class PlanLoader(Generic[B]):
         if epoch != self._epoch or step is not None:
             self._epoch, self._first, self._done = epoch, step or 0, step or 0
 
+    def add_history(self, seen: Mapping[str, Seen]) -> None:
+        """Tell dynamic samplers what the next epoch in turn, the first at first, has shown.
+
+            loader.add_history({"sst": Seen(score=0.48), "qqp": Seen(score=0.81)})
+
+        Args:
+            seen: dev score, mean loss and mean squared gradient norm of each task, where known.
+        """
+        self._history.append({task: Seen(*found) for task, found in seen.items()})
+        self._plan.cache_clear()
+        self._fingerprint.cache_clear()
+
     def plan(self, epoch: int | None = None) -> Epoch:
         """The plan of an epoch, this one's if left out."""
         return self._plan(self._epoch if epoch is None else epoch)
@@ -211,9 +250,9 @@ class PlanLoader(Generic[B]):
             for note in plan.notes:
                 log.info("epoch %d: %s", plan.number, note)
         steps = _Steps(plan, first, self._datasets, self._collate, *self._place(), self._parts)
-        for number, parts in DataLoader(steps, batch_size=None, collate_fn=_as_is, **self._options):
-            self._done = number + 1
-            yield PlanStep(plan.number, number, plan.steps[number], parts)
+        for place, parts in DataLoader(steps, batch_size=None, collate_fn=_as_is, **self._options):
+            self._done = place + 1
+            yield PlanStep(plan.number, place, plan.steps[place], parts)
         self._first = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -223,7 +262,8 @@ class PlanLoader(Generic[B]):
         """
         epoch, step = (self._epoch, self._done) if self._done < len(self) else (self._epoch + 1, 0)
         plan = self._fingerprint(min(epoch, self.epochs))
-        return {"epoch": epoch, "step": step, "plan": plan}
+        history = [{task: tuple(seen) for task, seen in past.items()} for past in self._history]
+        return {"epoch": epoch, "step": step, "plan": plan, "history": history}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict``, with the step after the last that was done.
@@ -232,6 +272,9 @@ class PlanLoader(Generic[B]):
             ValueError: the state is of other sizes, another sampler, or another seed.
         """
         epoch, step = int(state["epoch"]), int(state["step"])
+        self._history.clear()
+        for seen in state["history"]:
+            self.add_history(seen)
         if state["plan"] != self._fingerprint(min(epoch, self.epochs)):
             raise ValueError(
                 "PlanLoader.load_state_dict: expected a state of the same sampler, seed, epochs "
@@ -240,10 +283,7 @@ class PlanLoader(Generic[B]):
         self._epoch, self._first, self._done = epoch, step, step
 
     def _make_plan(self, epoch: int) -> Epoch:
-        plan = self._sampler(self.sizes, epoch, self.epochs, self.seed)
-        if self._window is None:
-            return plan
-        return grouped_by_length(plan, self._lengths, self._window, self.seed)
+        return self._planner(epoch, self._history)
 
     def _place(self) -> tuple[int, int]:
         """This process's number and how many there are."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mtl_bert.sampling import ARRP, Annealed, Full, RoundRobin, Single, Untrained, Vanilla
-from mtl_bert.sampling.annealed import alpha, probabilities
+from mtl_bert.sampling.annealed import alpha
 from mtl_bert.sampling.epoch import Epoch, rows_used
 
 PAPER = {"sts": 6040, "sst": 8544, "qqp": 283_010}
@@ -86,14 +86,14 @@ def test_probabilities_are_proportional_to_powers_of_the_sizes() -> None:
     a = alpha(7, 10)
     weights = [N**a for N in PAPER.values()]
     expected = [w / sum(weights) for w in weights]
-    np.testing.assert_allclose(probabilities(PAPER, 7, 10), expected, rtol=1e-12)
+    np.testing.assert_allclose(Annealed(8).task_probabilities(PAPER, 7, 10), expected, rtol=1e-12)
 
 
 def test_annealed_batches_follow_the_probabilities() -> None:
     sizes, epoch, epochs = {"a": 50, "b": 400, "c": 3000}, 3, 4
     plan = Annealed(1, 20_000, batches_per_step=1)(sizes, epoch, epochs, 1)
     drawn = [len(used(plan, task)) for task in sizes]
-    expected = probabilities(sizes, epoch, epochs) * 20_000
+    expected = Annealed(1).task_probabilities(sizes, epoch, epochs) * 20_000
     assert stats.chisquare(drawn, expected).pvalue > 1e-3
 
 

@@ -1,0 +1,76 @@
+"""From a sampler's plan of the tasks to the plan of a run: what single tasks and texts ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from mtl_bert.sampling.balance import Classes, balanced
+from mtl_bert.sampling.epoch import Epoch, Sampler, Sizes, Step
+from mtl_bert.sampling.history import DynamicSampler, History, is_dynamic
+from mtl_bert.sampling.length_grouping import Lengths, grouped_by_length
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans the epochs of a run.
+
+    Attributes:
+        sampler: plans which tasks each step sees.
+        sizes: examples of each training set.
+        epochs: of the whole run.
+        seed: of the plans.
+        max_repeats: times that an epoch may use a task's training set, where it has a limit.
+        classes: of tasks whose classes are to come up equally often.
+        lengths: of the examples; needed by ``group_by_length``.
+        group_by_length: steps within which examples of similar length share a batch, or None.
+    """
+
+    sampler: Sampler | DynamicSampler
+    sizes: Sizes
+    epochs: int
+    seed: int
+    max_repeats: Mapping[str, float] = field(default_factory=dict)
+    classes: Classes = field(default_factory=dict)
+    lengths: Lengths = field(default_factory=dict)
+    group_by_length: int | None = None
+
+    def __call__(self, epoch: int, history: History = ()) -> Epoch:
+        """The plan of an epoch, from 1.
+
+        A dynamic sampler is told of the epochs before this one only, whatever else is known.
+        """
+        plan = self.outline(epoch, history)
+        if self.classes:
+            plan = balanced(plan, self.classes, self.seed)
+        if self.group_by_length is not None:
+            plan = grouped_by_length(plan, self.lengths, self.group_by_length, self.seed)
+        return plan
+
+    def outline(self, epoch: int, history: History = ()) -> Epoch:
+        """The steps of an epoch with their tasks and numbers of examples, if not the very rows."""
+        if is_dynamic(self.sampler):
+            past = {"history": history[: epoch - 1]}
+            plan = self.sampler(self.sizes, epoch, self.epochs, self.seed, **past)
+        else:
+            plan = self.sampler(self.sizes, epoch, self.epochs, self.seed)
+        return within_limits(plan, self.sizes, self.max_repeats) if self.max_repeats else plan
+
+
+def within_limits(plan: Epoch, sizes: Sizes, max_repeats: Mapping[str, float]) -> Epoch:
+    """The plan without what goes beyond a task's limit of examples in an epoch.
+
+    A task that has been used ``max_repeats`` times its size is left out of the steps that follow;
+    a step that has nothing left is dropped.
+    """
+    left = {task: int(limit * sizes[task]) for task, limit in max_repeats.items()}
+    steps: list[Step] = []
+    notes: dict[str, str] = {}
+    for number, step in enumerate(plan.steps, 1):
+        rows = dict(step.rows)
+        for task in rows.keys() & left.keys():
+            rows[task] = step.rows[task][: left[task]]
+            left[task] -= len(rows[task])
+            if len(rows[task]) < len(step.rows[task]):
+                notes.setdefault(task, f"{task} has its max_repeats by step {number}")
+        if rows := {task: of_task for task, of_task in rows.items() if len(of_task)}:
+            steps.append(Step(step.phase, rows))
+    return replace(plan, steps=tuple(steps), notes=(*plan.notes, *notes.values()))
