@@ -43,6 +43,7 @@ from mtl_bert.config.settings import (
     CONFIG,
     ConfigError,
     Settings,
+    TaskSettings,
     described,
     shown,
     unknown_setting,
@@ -63,6 +64,9 @@ INSTEAD = {
     "hydra.job.chdir": "leave it out: a run works where it is started",
 }
 """Keys that no command line may set -> what to write."""
+
+OF_A_TASK = "|".join(TaskSettings.model_fields)
+"""What any task may have, whether its file says so or not."""
 
 OBJECTS = ("sampler.", "surgery.", "optimizer.", "scheduler.", "tasks.", "data.source.",
            "model.source.")  # fmt: skip
@@ -266,7 +270,8 @@ def readable(words: Sequence[str], *, sweep: bool = False) -> list[str]:
         elif not (override.is_delete() or override.is_sweep_override()):
             _check_choice(key, value)  # what a glob matches is there
         # Settings that a place does not have yet are added.
-        new = isinstance(value, dict) and word.startswith(f"{key}=")
+        optional = re.fullmatch(rf"tasks\.\w+\.({OF_A_TASK})", key) is not None
+        new = (isinstance(value, dict) or optional) and word.startswith(f"{key}=")
         found.append(f"++{word}" if new and not key.startswith("hydra.") else word)
     return found
 

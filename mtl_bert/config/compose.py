@@ -13,7 +13,14 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mtl_bert.config.run_key import run_name
-from mtl_bert.config.settings import ConfigError, Settings, explain, settings_of, shown
+from mtl_bert.config.settings import (
+    ConfigError,
+    Settings,
+    TaskSettings,
+    explain,
+    settings_of,
+    shown,
+)
 from mtl_bert.utils.errors import first_line
 
 PACKAGE = Path(__file__).parents[1]
@@ -34,12 +41,12 @@ OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(str(p
 # What is in no other run's name; the same wherever one configuration is asked for it.
 OmegaConf.register_new_resolver("unique", lambda: token_hex(4), use_cache=True)
 
+OWN = "tasks' batch_size"
 SAMPLER_KEYS = {
     "batch_size": "batch_size", "B": "B", "lambda": "lambda_", "freeze": "freeze",
-    "batch_sizes": "batch_sizes",
+    OWN: "batch_sizes",
 }  # fmt: skip
-"""Settings of the run that a sampler may take -> its own arguments for them; batch_sizes are those
-of tasks that have one of their own."""
+"""Settings of the run that a sampler may take -> its own arguments for them."""
 
 UNSET = {"B": None, "B_scale": 1.0, "lambda": None, "freeze": "none"}
 """What these settings are where the sampler makes nothing of them."""
@@ -109,14 +116,31 @@ def _checked(config: DictConfig | Mapping[str, Any]) -> Settings:
         )
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
+    for name in settings.tasks:
+        _ = task_settings(settings, name)
     for key, argument in SAMPLER_KEYS.items():
         if argument in settings.sampler:
             own = settings.sampler[argument]
             raise ConfigError(
                 f"sampler.{argument}: expected no value, as the sampler takes the run's {key}, "
-                f"found {own}; write {key}={own}"
+                f"found {own}; write {'tasks.TASK.batch_size' if key == OWN else key}={own}"
             )
     return settings
+
+
+def task_settings(settings: Settings, name: str) -> TaskSettings:
+    """What any task may have besides what it is, of one of them."""
+    node = settings.tasks[name]
+    given = {key: node[key] for key in TaskSettings.model_fields if key in node}
+    if given.keys() == node.keys():
+        raise ConfigError(
+            f"tasks.{name}: expected a task that is chosen, found settings of one that is not; "
+            f"write task=[{','.join(key for key in settings.tasks if key != name)},{name}]"
+        )
+    try:
+        return TaskSettings.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(explain(error, TaskSettings, f"tasks.{name}")) from None
 
 
 def unused_settings(settings: Settings) -> list[str]:

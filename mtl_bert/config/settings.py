@@ -171,6 +171,26 @@ class TrainerSettings(_Settings):
     """Record some steps of each phase of the first epoch, to show what takes how long."""
 
 
+class TaskSettings(_Settings):
+    """What any task may have besides what it is."""
+
+    weight: Positive = _setting(1.0, "0.5")
+    """Factor on the task's loss, with whatever surgery."""
+    batch_size: Count | None = _setting(None, "16")
+    """Examples of the task's batches. null: the run's batch_size."""
+    max_repeats: Positive | None = _setting(None, "2")
+    """Times that an epoch may use the task's training set at most; after that the task is left out
+    of the epoch's steps. null: no limit."""
+    balance: Literal["classes"] | None = _setting(None, "classes")
+    """Deal the task's examples so that every class comes up equally often; the rarer ones start
+    over."""
+    class_weights: Literal["balanced"] | list[Positive] | None = _setting(
+        None, "balanced", expected="balanced, a list with a number > 0 for each class, or null"
+    )
+    """Factors on the losses of examples by their class; balanced: inverse to how often it is in the
+    training set."""
+
+
 class Settings(_Settings):
     """Everything that decides a run."""
 
@@ -354,7 +374,7 @@ def in_words(annotation: Any, checks: Sequence[Any] = ()) -> str:
     if origin in (Union, UnionType, Literal):
         words = [p if isinstance(p, str) else in_words(p) for p in parts]
         *first, last = [word for several in words for word in several.split(" or ")]
-        return f"{', '.join(first)} or {last}"
+        return f"{', '.join(first)} or {last}" if first else last
     simple = {
         bool: "true or false", str: "text", NoneType: "null", list: "a list", Sequence: "a list",
         dict: "{NAME: VALUE}", Mapping: "{NAME: VALUE}",
@@ -390,13 +410,17 @@ def unknown_setting(key: str, known: Sequence[str] = (), own: bool = False) -> s
     return f"{shown(key)[1:-1]}: expected a known setting, found {shown(key)[1:-1]}; {advice}"
 
 
-def explain(error: ValidationError) -> str:
-    """Say the first thing that is wrong, in the words of the setting's own declaration."""
+def explain(error: ValidationError, model: type[BaseModel] = Settings, place: str = "") -> str:
+    """Say the first thing that is wrong, in the words of the setting's own declaration.
+
+    ``model`` declares it, at a ``place`` among the settings.
+    """
     first = error.errors()[0]
-    path = [part for part in first["loc"] if isinstance(part, str)]
+    path = [part for part in (place, *first["loc"]) if isinstance(part, str) and part]
+    path = ".".join(path).split(".")
     if first["type"] == "extra_forbidden":
         return unknown_setting(".".join(path))
-    settings = {setting.key: setting for setting in described()}
+    settings = {setting.key: setting for setting in described(model, place)}
     # The place of an error may go on below the setting: into a list, or a type of several.
     places = (".".join(path[:length]) for length in range(len(path), 0, -1))
     setting = next(settings[key] for key in places if key in settings)

@@ -7,12 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.table import Table
 
+from mtl_bert.config.compose import task_settings
 from mtl_bert.config.settings import MOST, ConfigError, Settings, shown
-from mtl_bert.runs.factories import make_corpus, make_sampler, make_selections, make_tasks
+from mtl_bert.runs.factories import make_corpus, make_planner, make_selections, make_tasks
 from mtl_bert.sampling import Epoch
+from mtl_bert.sampling.balance import Classes, classes_used
 from mtl_bert.sampling.epoch import Sizes
+from mtl_bert.sampling.history import decided_by, is_dynamic
 from mtl_bert.sampling.usage import Largest, Usage, records, usage
 from mtl_bert.utils.errors import told
 from mtl_bert.utils.files import replacing
@@ -60,9 +64,15 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         from mtl_bert.training.build import assemble  # torch takes seconds to import
 
         datamodule = assemble(settings, ["train"]).datamodule
-        return Preview(settings, sizes, texts, origin, datamodule.plan)
-    plan, epochs, seed = make_sampler(settings), settings.epochs, settings.seed
-    return Preview(settings, sizes, texts, origin, lambda n: plan(sizes, n, epochs, seed))
+        return Preview(settings, sizes, texts, origin, datamodule.plan, datamodule.classes)
+    classes = {
+        task: np.array(table.labels)
+        for task, table in (texts or {}).items()
+        if task_settings(settings, task).balance == "classes"
+    }
+    planner = make_planner(settings, sizes, classes)
+    decides = decided_by(planner.sampler) if is_dynamic(planner.sampler) else ""
+    return Preview(settings, sizes, texts, origin, planner, classes, decides)
 
 
 @dataclass(frozen=True)
@@ -74,14 +84,16 @@ class Preview:
     texts: "Mapping[str, Texts] | None"  # unless the sizes were given
     origin: str  # of the sizes, for people
     epoch: Callable[[int], Epoch]  # the plan of an epoch, by its number from 1
+    classes: Classes  # of training examples, of tasks that balance them
+    decides: str = ""  # what the plans after the first depend on, besides the settings
 
     def __len__(self) -> int:
         """The number of epochs."""
         return self.settings.epochs
 
     def __iter__(self) -> Iterator[Epoch]:
-        """The plan of each epoch, made when it is asked for."""
-        return map(self.epoch, range(1, len(self) + 1))
+        """The plan of each epoch, made when it is asked for; of those that can be known."""
+        return map(self.epoch, range(1, 2 if self.decides else len(self) + 1))
 
     def table(self) -> "DataFrame":
         """What each phase uses of each task: columns as the attributes of ``Usage``."""
@@ -140,7 +152,9 @@ class Preview:
             table.add_section()
             for note in epoch.notes:
                 told.setdefault(note, []).append(epoch.number)
-        said = [f"epochs {_ranged(numbers)}: {note}" for note, numbers in told.items()]
+        said = [f"{_ranged(numbers)}: {note}" for note, numbers in told.items()]
+        if self.decides and len(self) > 1:
+            said.append(f"{_ranged([*range(2, len(self) + 1)])}: decided by {self.decides}")
         table.caption = "\n".join(said) or None
         return table
 
@@ -151,10 +165,16 @@ class Preview:
         largest, found = Largest(self.settings.processes, accumulate), []
         for epoch in self:
             largest.see(epoch)
-            found.append((replace(epoch, steps=()), usage(epoch, self.sizes)))
+            notes = [*epoch.notes]
+            for task, used in classes_used(epoch, self.classes).items():
+                each = ", ".join(f"{count:,} of class {label}" for label, count in used.items())
+                notes.append(f"{task}: {each}")
+            found.append((replace(epoch, steps=(), notes=tuple(notes)), usage(epoch, self.sizes)))
         return found, largest
 
 
 def _ranged(numbers: list[int]) -> str:
+    """Epochs as people name them."""
     whole = numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1
-    return f"{numbers[0]}-{numbers[-1]}" if whole else ", ".join(map(str, numbers))
+    named = f"{numbers[0]}-{numbers[-1]}" if whole else ", ".join(map(str, numbers))
+    return f"epoch{'s' if len(numbers) > 1 else ''} {named}"

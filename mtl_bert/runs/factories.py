@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
-from mtl_bert.config.compose import SAMPLER_KEYS, sampler_keys
+from mtl_bert.config.compose import OWN, SAMPLER_KEYS, sampler_keys, task_settings
 from mtl_bert.config.nodes import check_types
 from mtl_bert.config.settings import ConfigError, Settings, shown
 from mtl_bert.runs.results import RunFolder
 from mtl_bert.sampling import Sampler
+from mtl_bert.sampling.balance import Classes
+from mtl_bert.sampling.epoch import Sizes
+from mtl_bert.sampling.planner import Planner
 from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
@@ -70,8 +73,10 @@ def make_sampler(settings: Settings) -> Sampler:
         "B": settings.drawn,
         "lambda": settings.lambda_,
         "freeze": settings.freezes[0] if len(settings.freezes) == 1 else settings.freezes,
-        "batch_sizes": _own_batch_sizes(settings),
+        OWN: _own_batch_sizes(settings),
     }
+    if isinstance(settings.sampler.get("single"), str):
+        settings = with_single_scores(settings)
     own = {key: value for key, value in settings.sampler.items() if key != "name"}
     shared = {SAMPLER_KEYS[key]: values[key] for key in sampler_keys(settings.sampler)}
     sampler: Sampler = make(own | shared, "sampler")
@@ -80,20 +85,36 @@ def make_sampler(settings: Settings) -> Sampler:
 
 def _own_batch_sizes(settings: Settings) -> dict[str, int]:
     """The batches of tasks that have a size of their own, over all processes."""
-    sizes = {
-        name: node["batch_size"] * (settings.step_size // settings.batch_size)
-        for name, node in settings.tasks.items()
-        if node.get("batch_size") is not None
-    }
-    for name in sizes:
-        if "batch_sizes" not in sampler_keys(settings.sampler):
+    at_once, sizes = settings.step_size // settings.batch_size, dict[str, int]()
+    for name in settings.tasks:
+        if (own := task_settings(settings, name).batch_size) is None:
+            continue
+        if OWN not in sampler_keys(settings.sampler):
             raise ConfigError(
                 f"tasks.{name}.batch_size: expected no value with "
                 f"sampler={settings.sampler['name']}, whose batches are of all tasks together, "
-                f"found {settings.tasks[name]['batch_size']}; leave it out or write "
-                "sampler=temperature"
+                f"found {own}; leave it out or write sampler=temperature"
             )
+        sizes[name] = own * at_once
     return sizes
+
+
+def make_planner(settings: Settings, sizes: Sizes, classes: Classes | None = None) -> Planner:
+    """What plans the epochs of a run with these training sets, but for lengths of texts.
+
+    Args:
+        sizes: of the training sets.
+        classes: of their examples, of tasks that balance them; none if they are not known.
+    """
+    limits = {name: task_settings(settings, name).max_repeats for name in sizes}
+    return Planner(
+        make_sampler(settings),
+        sizes,
+        settings.epochs,
+        settings.seed,
+        max_repeats={name: limit for name, limit in limits.items() if limit is not None},
+        classes=classes or {},
+    )
 
 
 def with_single_scores(settings: Settings) -> Settings:

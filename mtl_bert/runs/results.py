@@ -162,6 +162,9 @@ class EpochRecord(Record):
     phases: list[PhaseRecord]
     losses: dict[TaskName, float] = Field(description="mean training loss of each task, unscaled")
     utilisation: dict[TaskName, Utilisation]
+    classes: dict[TaskName, dict[str, int]] = Field(
+        default={}, description="examples used of each class: task with balance -> label -> n"
+    )
 
     @property
     def scores(self) -> Scores | None:

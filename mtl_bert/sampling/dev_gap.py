@@ -25,6 +25,7 @@ class DevGap(Drawn):
     """
 
     name: ClassVar[str] = "dev_gap"
+    decided_by: ClassVar[str] = "how far each dev score is below its single-task model's"
 
     single: Mapping[str, float] = field(default_factory=dict)
     floor: float = 0.01

@@ -45,6 +45,11 @@ def is_dynamic(sampler: Sampler | DynamicSampler) -> bool:
     return "history" in inspect.signature(sampler).parameters
 
 
+def decided_by(sampler: object) -> str:
+    """What a dynamic sampler's plans depend on, for people."""
+    return str(getattr(sampler, "decided_by", "what the epochs before have shown"))
+
+
 def scores(history: History, task: str) -> list[float]:
     """A task's dev scores, of the epochs that have one, in order."""
     found = (epoch[task].score for epoch in history if task in epoch)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mtl_bert.sampling.balance import Classes
 from mtl_bert.sampling.epoch import Epoch, Phase, Rows, Sampler, Step, portion
-from mtl_bert.sampling.history import DynamicSampler, Seen
+from mtl_bert.sampling.history import DynamicSampler, History, Seen
 from mtl_bert.sampling.length_grouping import Lengths
 from mtl_bert.sampling.planner import Planner
 from mtl_bert.utils.validation import number, whole_number
@@ -175,7 +175,7 @@ class PlanLoader(Generic[B]):
         for task, limit in (max_repeats or {}).items():
             number(f"max_repeats[{task!r}]", limit, 2, exclusive=True)
         self.epochs, self.seed = epochs, seed
-        self._planner = Planner(
+        self.planner = Planner(
             sampler,
             self.sizes,
             epochs,
@@ -185,7 +185,7 @@ class PlanLoader(Generic[B]):
             lengths=lengths or {},
             group_by_length=group_by_length,
         )
-        self._history: list[Mapping[str, Seen]] = []
+        self._history: History = ()
         self._datasets, self._collate, self._options = datasets, collate_fn, options
         self._parts, self._rank, self._world_size = accumulate_grad_batches, rank, world_size
         self._epoch, self._first, self._done = 1, 0, 0
@@ -224,9 +224,19 @@ class PlanLoader(Generic[B]):
         Args:
             seen: dev score, mean loss and mean squared gradient norm of each task, where known.
         """
-        self._history.append({task: Seen(*found) for task, found in seen.items()})
-        self._plan.cache_clear()
-        self._fingerprint.cache_clear()
+        self.history = [*self._history, seen]
+
+    @property
+    def history(self) -> History:
+        """What each finished epoch has shown of each task, for samplers that look back."""
+        return self._history
+
+    @history.setter
+    def history(self, seen: History) -> None:
+        if seen != self._history:
+            self._history = [{task: Seen(*found) for task, found in of.items()} for of in seen]
+            self._plan.cache_clear()
+            self._fingerprint.cache_clear()
 
     def plan(self, epoch: int | None = None) -> Epoch:
         """The plan of an epoch, this one's if left out."""
@@ -272,9 +282,7 @@ class PlanLoader(Generic[B]):
             ValueError: the state is of other sizes, another sampler, or another seed.
         """
         epoch, step = int(state["epoch"]), int(state["step"])
-        self._history.clear()
-        for seen in state["history"]:
-            self.add_history(seen)
+        self.history = state["history"]
         if state["plan"] != self._fingerprint(min(epoch, self.epochs)):
             raise ValueError(
                 "PlanLoader.load_state_dict: expected a state of the same sampler, seed, epochs "
@@ -283,7 +291,7 @@ class PlanLoader(Generic[B]):
         self._epoch, self._first, self._done = epoch, step, step
 
     def _make_plan(self, epoch: int) -> Epoch:
-        return self._planner(epoch, self._history)
+        return self.planner(epoch, self._history)
 
     def _place(self) -> tuple[int, int]:
         """This process's number and how many there are."""

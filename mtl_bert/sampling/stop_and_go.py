@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mtl_bert.sampling.deck import make_decks, restart_notes
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes, Step, batch_sizes, resized
@@ -22,6 +23,8 @@ class StopAndGo(RoundRobin):
         fall: share of the best dev score that a stopped task may lose.
         every: steps to one step of a stopped task.
     """
+
+    decided_by: ClassVar[str] = "whether each task's dev score still rises"
 
     rise: float = 0.001
     fall: float = 0.005

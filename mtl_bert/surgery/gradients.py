@@ -87,21 +87,24 @@ class GradientMatrix:
             yield
 
     def add_together(
-        self, losses: Mapping[str, Tensor], shares: Mapping[str, float], scale: float = 1.0
+        self,
+        losses: Mapping[str, Tensor],
+        shares: Mapping[str, float],
+        scales: Mapping[str, float] | None = None,
     ) -> None:
         """Go backward through the losses of one pass, each into its task's row.
 
         Args:
             losses: of the tasks; as for ``add``.
             shares: of the tasks; as for ``add``.
-            scale: of the gradients, not of the losses.
+            scales: of the gradients, not of the losses; 1 if left out.
 
         Raises:
             RuntimeError: a loss depends on a parameter of the trunk in another way.
         """
         assert self._trunk is not None
         parts = {task: loss * shares[task] for task, loss in losses.items()}
-        scaled = [part * scale for part in parts.values()]
+        scaled = [part * (scales or {}).get(task, 1.0) for task, part in parts.items()]
         inside, outside = self._trunk.inside, self._trunk.outside
         for (task, part), loss in zip(parts.items(), scaled, strict=True):
             row: list[Tensor | None] = [None] * len(self._parameters)

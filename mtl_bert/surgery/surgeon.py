@@ -20,6 +20,7 @@ from mtl_bert.surgery.methods.base import Method
 from mtl_bert.surgery.methods.plain import Weighting
 from mtl_bert.surgery.result import NonFiniteGradientError, StepResult
 from mtl_bert.surgery.update import SharedScale, scaled_update, skipped_if
+from mtl_bert.utils.validation import number
 
 Parameters = nn.Module | Mapping[str, Parameter] | Iterable[tuple[str, Parameter]]
 """A module, or parameters by name: ``model.named_parameters()``, ``{"w": w}``."""
@@ -65,6 +66,8 @@ class Surgeon:
         reach: whether a task's loss can depend on the parameter of that name, the same in every
             process. It saves memory and traffic with several processes; None is always.
         seed: of whatever the method draws.
+        task_weights: factors on tasks' gradients, as if on their losses; 1 where none is given.
+            ``last`` has the losses without them.
 
     Raises:
         ValueError: a method that is none, or a weighting that remembers.
@@ -80,7 +83,11 @@ class Surgeon:
         process_group: dist.ProcessGroup | None = None,
         reach: Callable[[str, str], bool] | None = None,
         seed: int = 0,
+        task_weights: Mapping[str, float] | None = None,
     ) -> None:
+        for task, weight in (task_weights or {}).items():
+            number(f"task_weights[{task!r}]", weight, 0.5, exclusive=True)
+        self._task_weights = task_weights or {}
         self._module = parameters if isinstance(parameters, nn.Module) else None
         self._parameters = named(parameters)
         self.surgery = surgery_of(method)
@@ -191,13 +198,14 @@ class Surgeon:
                 )
             part = share[name] if isinstance(share, Mapping) else share
             losses[name], shares[name] = value, 1 / self.processes if part is None else part
+        scales = {name: self._factor * self._task_weights.get(name, 1.0) for name in losses}
         with record_function(f"backward {', '.join(losses)}"):
             if self._together:
-                self._matrix.add_together(losses, shares, self._factor)
+                self._matrix.add_together(losses, shares, scales)
                 return
-            for number, (name, each) in enumerate(losses.items(), 1):
-                retain = number < len(losses)
-                self._matrix.add(name, each, shares[name], self._factor, retain_graph=retain)
+            for place, (name, each) in enumerate(losses.items(), 1):
+                retain = place < len(losses)
+                self._matrix.add(name, each, shares[name], scales[name], retain_graph=retain)
 
     @contextmanager
     def one_pass(
@@ -385,9 +393,9 @@ def backward(
     trained = [p for p in named(parameters).values() if p.requires_grad]
     matrix = GradientMatrix(trained)
     matrix.start(list(losses))
-    for number, (task, loss) in enumerate(losses.items(), 1):
+    for place, (task, loss) in enumerate(losses.items(), 1):
         # Not freed: whether several graphs are one, nobody can tell.
-        matrix.add(task, loss, retain_graph=number < len(losses))
+        matrix.add(task, loss, retain_graph=place < len(losses))
     result = matrix.combine(surgery_of(method), generator)
     if result.skipped:
         raise NonFiniteGradientError(result.skipped)

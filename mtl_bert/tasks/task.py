@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from mtl_bert.tasks.class_weights import ClassWeighted
 from mtl_bert.tasks.head import Head
 from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
 from mtl_bert.utils.errors import UserError, first_line
@@ -63,6 +64,12 @@ class Task:
         sources: for each kind of data, where the task's files and columns are.
         submission: the name and the column of files of its predictions.
         known_as: words by which model cards name its data, to find out whether an encoder saw them.
+        weight: factor on its loss, with whatever surgery.
+        batch_size: of its batches; None takes the run's.
+        max_repeats: times that an epoch may use its training set at most; None for no limit.
+        balance: ``classes`` deals its examples so that every class comes up equally often.
+        class_weights: factors on its examples' losses by their class, or ``balanced``: inverse to
+            the classes' numbers of training examples, 1 in the mean over those.
     """
 
     name: str
@@ -75,8 +82,23 @@ class Task:
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     submission: Submission = field(default_factory=Submission)
     known_as: Sequence[str] = ()
+    weight: float = 1.0
+    batch_size: int | None = None
+    max_repeats: float | None = None
+    balance: str | None = None
+    class_weights: str | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("balance", "class_weights"):
+            if getattr(self, name) is not None and not self.head.names:
+                raise ValueError(
+                    f"{name}: expected none for a task without classes, found "
+                    f"{getattr(self, name)!r}; leave it out"
+                )
+        if self.class_weights is not None:
+            given = None if isinstance(self.class_weights, str) else self.class_weights
+            weighted = ClassWeighted(self.loss, len(self.head.names), given)
+            object.__setattr__(self, "loss", weighted)
         # It names parameters: heads.NAME.weight.
         if not self.name.isidentifier() or hasattr(nn.ModuleDict(), self.name):
             raise ValueError(

@@ -29,6 +29,7 @@ from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.surgery import Surgeon
 from mtl_bert.surgery.freezing import FreezeError, frozen_names
 from mtl_bert.tasks import Task
+from mtl_bert.tasks.class_weights import ClassWeighted
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.training.out_of_memory import OutOfMemory
@@ -94,7 +95,12 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         group_by_length=settings.group_by_length,
         accumulate_grad_batches=trainer.accumulate_grad_batches,
         num_workers=trainer.num_workers,
+        balance=[task.name for task in tasks if task.balance == "classes"],
+        max_repeats={t.name: t.max_repeats for t in tasks if train and t.max_repeats is not None},
     )
+    for task in tasks:
+        if train and isinstance(task.loss, ClassWeighted):
+            task.loss.balance(list(_count_labels(train[task.name], task.head.names).values()))
     steps = datamodule.total_steps if train else 0
     if train:
         check_freezing(settings.frozen, datamodule, model)
@@ -107,9 +113,10 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
             gradient_clip_val=trainer.gradient_clip_val,
             scaler=_fp16_scaler(trainer),
             reach=model.reaches,
+            task_weights={task.name: task.weight for task in tasks},
         ),
         optimizer,
-        lambda made: scheduler(made, steps),
+        scheduler,
         StepLog(trainer.skip_limit, trainer.layers_every),
         OutOfMemory(settings.batch_size, trainer.accumulate_grad_batches, trainer.eval_batch_size),
         passes=passes(trainer, model, settings.batch_size * mean_tokens(train)),

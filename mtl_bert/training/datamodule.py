@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,19 @@ from mtl_bert.data.batch import Batch, Tokenized, as_it_is
 from mtl_bert.data.corpus import Selection
 from mtl_bert.data.table import Encoded
 from mtl_bert.runs.checkpoint import Position
-from mtl_bert.sampling import Epoch, Phase, Sampler, Step
+from mtl_bert.sampling import Epoch, Phase, Sampler, Seen, Step
+from mtl_bert.sampling.balance import classes_used
 from mtl_bert.sampling.loader import PlanLoader, PlanStep
 
 DEV_SETS = "dev sets"
+
+
+class Outline(NamedTuple):
+    """What is known of an epoch without its rows."""
+
+    steps: int
+    examples: Counter[str]  # of each phase
+    starts_over: bool
 
 
 class Rest:
@@ -47,10 +57,12 @@ class PlanDataModule(LightningDataModule):
         label_types: what each task's loss expects of labels.
         validate_every: epochs from one scoring of the dev sets to the next.
         dev_sample: examples of each dev set that are scored amid training, or None for all.
+        balance: tasks whose classes are to come up equally often.
         options: how the ``PlanLoader`` of the training steps makes batches.
 
     Attributes:
         start: where in the plan training begins.
+        history: what the epochs so far have shown, for samplers that look back.
         sizes, dev_sizes, sample_sizes: examples of each training set, of each dev set, and of those
             how many are scored amid training.
     """
@@ -67,10 +79,14 @@ class PlanDataModule(LightningDataModule):
         validate_every: int = 1,
         dev_sample: int | None = None,
         eval_batch_size: int = 64,
+        balance: Collection[str] = (),
         **options: Any,
     ) -> None:
         super().__init__()
         self.start = Position()
+        self.history: list[Mapping[str, Seen]] = []
+        labels = {task: train[task].labels for task in balance if task in train}
+        self.classes = {task: of for task, of in labels.items() if of is not None}
         self.sampler, self._train, self._dev = sampler, train, dev
         self._sample = Selection(limit=dev_sample).of(dev)
         self.sizes, self.dev_sizes, self.sample_sizes = (
@@ -84,10 +100,12 @@ class PlanDataModule(LightningDataModule):
     @cached_property
     def _steps(self) -> PlanLoader[Batch]:
         lengths = {task: encoded.lengths for task, encoded in self._train.items()}
-        return self._loader(self.sampler, self._train, lengths=lengths, **self._options)
+        options: Any = {"lengths": lengths, "classes": self.classes, **self._options}
+        return self._loader(self.sampler, self._train, **options)
 
     def plan(self, epoch: int) -> Epoch:
         """What an epoch sees; the last answer is kept, as several callbacks ask for it."""
+        self._steps.history = self.history
         return self._steps.plan(epoch)
 
     def is_scored(self, epoch: int) -> bool:
@@ -95,27 +113,37 @@ class PlanDataModule(LightningDataModule):
         return epoch % self._validate_every == 0 or epoch == self.epochs
 
     @cached_property
-    def _outline(self) -> list[tuple[int, Counter[str]]]:
-        """Of each epoch the steps, and the examples of each phase; plans are too large to keep."""
+    def _outline(self) -> list["Outline"]:
+        """Of each epoch; plans are too large to keep."""
         outline = []
         for epoch in range(1, self.epochs + 1):
-            plan = self.sampler(self.sizes, epoch, self.epochs, self._seed)
+            plan = self._steps.planner.outline(epoch)
             examples = Counter[str]()
             for step in plan.steps:
                 examples[step.phase.name] += step.examples
-            outline.append((len(plan.steps), examples))
+            outline.append(Outline(len(plan.steps), examples, plan.starts_over))
         return outline
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return sum(steps for steps, _ in self._outline)
+        return sum(epoch.steps for epoch in self._outline)
+
+    def starts_over(self, epoch: int) -> bool:
+        """Whether the optimizer and its schedule begin anew with an epoch."""
+        return self._outline[epoch - 1].starts_over
+
+    def stage_steps(self, epoch: int) -> int:
+        """Steps of the stage that an epoch belongs to: of the run, where nothing starts over."""
+        stages = accumulate(int(each.starts_over) for each in self._outline)
+        parts = [(stage, each.steps) for stage, each in zip(stages, self._outline, strict=True)]
+        return sum(steps for stage, steps in parts if stage == parts[epoch - 1][0])
 
     def work_ahead(self) -> Counter[str]:
         """Examples of each phase, and of the dev sets, between where a run begins and its end."""
         ahead = Counter[str]()
         for epoch in range(self.start.epoch, self.epochs + 1):
-            ahead.update(self._outline[epoch - 1][1])
+            ahead.update(self._outline[epoch - 1].examples)
             if self.is_scored(epoch):
                 ahead[DEV_SETS] += sum(self.sample_sizes.values())
         for step in self.plan(self.start.epoch).steps[: self.start.step]:
@@ -123,6 +151,10 @@ class PlanDataModule(LightningDataModule):
         if self.samples:  # at the end, for the last epoch and for the best, which may be one
             ahead[DEV_SETS] += 2 * sum(self.dev_sizes.values())
         return ahead
+
+    def classes_used(self, plan: Epoch) -> dict[str, dict[str, int]]:
+        """Examples of each class that an epoch uses, of tasks that balance them."""
+        return classes_used(plan, self.classes)
 
     @property
     def epoch(self) -> int:
@@ -142,6 +174,7 @@ class PlanDataModule(LightningDataModule):
     def train_dataloader(self) -> Rest:
         """The steps of the epoch that is about to begin, or what is left of them."""
         done = self.start.step if self.epoch == self.start.epoch else 0
+        self._steps.history = self.history
         self._steps.set_epoch(self.epoch, done)
         return Rest(self._steps)
 

@@ -94,6 +94,7 @@ class EpochSums(BaseModel):
     """The steps of an epoch, and those since the last reading: a value that checkpoints keep."""
 
     all_losses: Sums = {}
+    all_squared_norms: Sums = {}  # of tasks' gradients, in steps with several
     recent_losses: Sums = {}
     phases: dict[str, Tally] = {}
     recent_steps: Tally = Tally()  # those with several tasks
@@ -109,6 +110,8 @@ class EpochSums(BaseModel):
         self.phases.setdefault(phase, Tally()).add(step, layers or {})
         if len(step.tasks) > 1:
             self.recent_steps.add(step, layers or {})
+            for task, norm in zip(step.tasks, step.norms.tolist(), strict=True):
+                _add(self.all_squared_norms, task, norm**2)
 
     def add_alone(self, phase: str, task: str, norm: float) -> None:
         """Note a step with one task, whose gradient is the update."""
@@ -118,6 +121,10 @@ class EpochSums(BaseModel):
     def losses(self) -> dict[str, float]:
         """Each task's mean over the steps that had it."""
         return _means(self.all_losses)
+
+    def squared_norms(self) -> dict[str, float]:
+        """Each task's mean squared gradient norm over the steps that had it among others."""
+        return _means(self.all_squared_norms)
 
     @property
     def several(self) -> int:

@@ -13,6 +13,7 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.machine.signals import Interrupted, StopRequest
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.checkpoint import Position
+from mtl_bert.sampling import Seen
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import Surgeon
 from mtl_bert.training.datamodule import PlanDataModule
@@ -40,7 +41,7 @@ class MultiTaskModule(LightningModule):
         model: MultiTaskModel,
         surgeon: Surgeon,
         optimizer: Callable[[Any], Optimizer],
-        schedule: Callable[[Optimizer], LRScheduler],
+        schedule: Callable[[Optimizer, int], LRScheduler],
         log: StepLog,
         out_of_memory: OutOfMemory,
         *,
@@ -62,8 +63,29 @@ class MultiTaskModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """One optimizer over all that is trained; both of ARRP's phases share its moments."""
         optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
-        self._scheduler = self._schedule(optimizer)
+        self._start_schedule(optimizer, self._datamodule.start.epoch)
         return optimizer
+
+    @property
+    def _datamodule(self) -> PlanDataModule:
+        datamodule: PlanDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return datamodule
+
+    def _start_schedule(self, optimizer: Optimizer, epoch: int) -> None:
+        steps = self._datamodule.stage_steps(min(epoch, self._datamodule.epochs))
+        self._scheduler = self._schedule(optimizer, steps)
+
+    def remember_epoch(self) -> None:
+        """Note what the epoch that ends has shown, for samplers that look back; once."""
+        history, epoch = self._datamodule.history, self.position.epoch
+        if len(history) < epoch:
+            found = self.evaluation.scores.tasks if self.evaluation else {}
+            scores = {task: of_task.value for task, of_task in found.items()}
+            sums = self.step_log.epoch
+            losses, norms = sums.losses(), sums.squared_norms()
+            history.append(
+                {t: Seen(scores.get(t), losses.get(t), norms.get(t)) for t in self.model.tasks}
+            )
 
     # What a checkpoint keeps of training, and how training goes on from it.
 
@@ -78,6 +100,7 @@ class MultiTaskModule(LightningModule):
             "scheduler": self._scheduler.state_dict(),
             "surgeon": self.surgeon.state_dict(),
             "log": self.step_log.state(within=position.step > 0),
+            "history": [{t: tuple(s) for t, s in of.items()} for of in self._datamodule.history],
         }
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -102,8 +125,19 @@ class MultiTaskModule(LightningModule):
         """Forget the epoch before; Lightning counts from where a run was resumed, the plan not."""
         self.step_log.begin_epoch()
         self._resumed = self.evaluation = None
-        datamodule: PlanDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.trainer.limit_val_batches = float(datamodule.is_scored(datamodule.epoch))
+        epoch, start = self._datamodule.epoch, self._datamodule.start
+        self.trainer.limit_val_batches = float(self._datamodule.is_scored(epoch))
+        within = epoch == start.epoch and start.step > 0
+        if self._datamodule.starts_over(epoch) and not within:
+            optimizer = self.trainer.optimizers[0]
+            optimizer.state.clear()
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"]
+            self._start_schedule(optimizer, epoch)
+
+    def on_train_epoch_end(self) -> None:
+        """Note what it has shown; in the process that records runs the recorder came before."""
+        self.remember_epoch()
 
     def training_step(self, step: PlanStep[Batch], index: int) -> None:
         """Take one step of the plan."""

@@ -11,7 +11,7 @@ from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.runs.factories import make, make_sampler
 from mtl_bert.runs.results import RunState
-from mtl_bert.sampling import Sampler
+from mtl_bert.sampling import Sampler, Seen
 from mtl_bert.sampling.epoch import Epoch, Phase, Sizes
 from mtl_bert.training.build import Assembly
 
@@ -43,6 +43,9 @@ def restore(parts: Assembly, old: Settings, new: Settings, state: Mapping[str, A
         )
     parts.module.resume(dict(state))
     parts.datamodule.start = position
+    parts.datamodule.history = [
+        {task: Seen(*seen) for task, seen in of.items()} for of in state["history"]
+    ]
     return run
 
 

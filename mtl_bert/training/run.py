@@ -22,7 +22,7 @@ from mtl_bert.machine import processes, signals
 from mtl_bert.machine.hardware import in_words, resolved
 from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint, provenance
-from mtl_bert.runs.factories import make
+from mtl_bert.runs.factories import make, with_single_scores
 from mtl_bert.runs.results import RunFolder
 from mtl_bert.runs.summary import print_summary
 from mtl_bert.tracking.loggers import WandbCallback, open_loggers, run_labels, wandb_logger
@@ -49,7 +49,7 @@ def run(settings: Settings, directory: Path) -> Path:
         UserError: also later, of a disk that is full or a process that was killed.
         SystemExit: with ``signals.EXIT_CODE`` when the run was asked to stop.
     """
-    settings = resolved(settings)
+    settings = with_single_scores(resolved(settings))
     count, devices, nodes = settings.processes, settings.trainer.devices, settings.trainer.num_nodes
     if count == 1 or processes.environment(count) is not None:
         _train(settings, directory)

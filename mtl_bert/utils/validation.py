@@ -14,12 +14,14 @@ def number(
     *,
     least: float = 0.0,
     most: float = LARGEST,
+    exclusive: bool = False,
     whole: bool = False,
     optional: bool = False,
 ) -> None:
     """Raise ValueError unless ``value`` is a finite number from ``least`` to ``most``, or optional.
 
-    ``name`` is how the command line calls the setting, ``example`` what could be written instead.
+    ``name`` is how the command line calls the setting, ``example`` what could be written instead;
+    ``exclusive`` refuses ``least`` itself.
     """
     if optional and value is None:
         return
@@ -27,9 +29,10 @@ def number(
         isinstance(value, int if whole else int | float)
         and not isinstance(value, bool)
         and least <= value <= most
+        and not (exclusive and value == least)
     ):
         return
-    bounds = f"{'whole' if whole else 'finite'} number ≥ {least:g}"
+    bounds = f"{'whole' if whole else 'finite'} number {'>' if exclusive else '≥'} {least:g}"
     bounds += f" and ≤ {most:g}" if most < LARGEST else ""
     bounds += " or null" if optional else ""
     raise ValueError(

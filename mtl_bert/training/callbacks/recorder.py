@@ -149,6 +149,7 @@ class Recorder(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Record the epoch, and save the start of the next."""
+        self._module.remember_epoch()
         self.record_epoch(trainer)
         self._save(trainer, Position(self._module.position.epoch + 1))
 
@@ -271,6 +272,7 @@ class Recorder(Callback):
             ],
             losses=sums.losses(),
             utilisation=used.read(),
+            classes=self._datamodule.classes_used(plan),
         )
 
 
