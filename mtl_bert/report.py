@@ -1,6 +1,7 @@
 """What finished runs say, on a page that answers first: ``mtl-bert report DIR...``."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -105,7 +106,7 @@ def report(
 
         made = partial(page.report, baseline=baseline or None, margin=margin, chosen=chosen)
         if publish:  # warnings name places of this machine, and were given already
-            frames = publishing.without_texts(frames)
+            frames = replace(frames, texts=False, warnings=())
             publishing.publish_report(made(frames, with_views=False), frames.runs, out)
         else:
             publishing.write_report(made(frames), out, ("svg", "png") if figures else ())
@@ -150,11 +151,6 @@ def _chosen(path: Path, frames: "Frames") -> str:
         f"--run: expected the directory of a finished run, found none at {path}; "
         "write a directory that holds results.json"
     )
-
-
-def _printable(text: str) -> str:
-    """A line whose foreign names cannot move the terminal's cursor."""
-    return "".join(sign if sign.isprintable() else "�" for sign in text)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
@@ -233,7 +232,7 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     import wandb
     from PIL import Image
 
-    from mtl_bert.analysis import figures, page, publishing
+    from mtl_bert.analysis import figures, publishing, run_view
     from mtl_bert.analysis.frames import UnusableError, of_results
 
     frames, shown = of_results(results, directory), dict[str, Any]()
@@ -242,14 +241,14 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
         task = score["task"]
         try:
             spec = figures.answers(frames, score["run"], task).to_dict()
-            wrong = page.mistakes(frames, score, page.WORST)
+            wrong = run_view.mistakes(frames, score, run_view.WORST)
         except UnusableError:
             continue
         what = "confusion" if score["classes"] is not None else "scatter"
         image = Image.open(io.BytesIO(publishing.picture(spec, "png")))
         shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=about)
-        if wrong:
-            table = pd.DataFrame(wrong).drop(columns=["label", "prediction", "confidence"])
+        if len(wrong):
+            table = wrong.drop(columns=["run", "label", "prediction", "confidence"])
             table = table.rename(columns={"right": "label", "told": "prediction"})
             shown[f"answers/mistakes/{task}"] = wandb.Table(dataframe=table.assign(subject=about))
     return shown

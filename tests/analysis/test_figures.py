@@ -28,7 +28,6 @@ DRAWN: dict[str, Callable[[Any], Any]] = {
     "lambda": figures.effect,
     "B": lambda frames: figures.effect(frames, of="B"),
     "conflicts": figures.conflicts,
-    "layers": lambda frames: figures.conflicts(frames, by="part"),
     "usage": figures.usage,
     "classes": lambda frames: figures.answers(frames, "rr1", "sst"),
     "numbers": lambda frames: figures.answers(frames, "rr1", "sts"),
