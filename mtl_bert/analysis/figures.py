@@ -7,9 +7,11 @@ has the same colour and shape in every chart of the same runs; dots are seeds, a
 answers the pointer. Where there is nothing to draw, there is None.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -21,7 +23,6 @@ from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
 from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
 from mtl_bert.analysis.methods import NAMES, UPDATE
-from mtl_bert.analysis.statistics import whole
 
 COLOURS = {
     "rr": (202, 100, 35), "annealed": (41, 100, 45), "vanilla": (164, 100, 31),
@@ -29,7 +30,6 @@ COLOURS = {
 }  # fmt: skip
 """Hue, saturation and lightness: Okabe and Ito's, which the colour-blind can tell apart."""
 DARK_YELLOW = (52, 100, 31)  # of other samplers: Okabe and Ito's own yellow is lost on white
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#A08A00", "#5B5B5B")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right",
           "triangle-left")  # fmt: skip
 GREY = "#888888"
@@ -37,18 +37,8 @@ FEW = 12  # tasks or pairs that a chart can show
 FARTHEST = {"d ≤ 0.5": 0.5, "0.5 < d ≤ 1": 1.0, "1 < d ≤ 2": 2.0, "d > 2": np.inf}
 """Groups of distances between true and predicted values, and their ends; not the paper's."""
 MANY = 3_000  # points that a chart should not hold one by one
-INK = {"labelColor": "currentColor", "titleColor": "currentColor"}  # the page's, by day and night
-CONFIG = {
-    "axis": {**INK, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal",
-             "domainColor": GREY, "tickColor": GREY, "gridColor": GREY, "gridOpacity": 0.25,
-             "labelLimit": 320},
-    "legend": {**INK, "labelFontSize": 11, "titleFontSize": 12, "labelLimit": 320,
-               "symbolLimit": 60, "symbolOpacity": 1},
-    "title": {"color": "currentColor", "subtitleColor": GREY, "fontSize": 14,
-              "subtitleFontSize": 11, "offset": 12, "anchor": "start"},
-    "range": {"category": SERIES},
-    "view": {"strokeOpacity": 0},
-}  # fmt: skip
+THEME = json.loads(Path(__file__).with_name("theme.json").read_text("utf-8"))
+"""Vega-Lite's configuration; texts have the colour of what they stand in, by day and night."""
 FREE = alt.Scale(zero=False)
 Looks = Mapping[str, tuple[str, str]]  # series -> colour and shape
 Titles = Mapping[str, tuple[str, str]]  # what is drawn -> its title, and the column with its form
@@ -61,17 +51,17 @@ def _chart(frame: pd.DataFrame) -> Any:
     return alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
 
 
-def _titled(chart: Any, title: str, below: Sequence[str] = ()) -> Any:
+def _titled(chart: Any, title: str, *below: str) -> Any:
     """The chart as it stands alone."""
-    heading = alt.TitleParams(title, **({"subtitle": list(below)} if below else {}))
-    return chart.properties(title=heading, background="transparent", config=CONFIG)
+    heading = alt.TitleParams(title, subtitle=list(below))
+    return chart.properties(title=heading, background="transparent", config=THEME)
 
 
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
     """The chart with its title; below it what no reader may overlook, and notes."""
     flags = dict.fromkeys(flag for badges in frames.settings["badges"] for flag, _ in badges)
     about = [*frames.runs["data"].unique(), *frames.runs["encoder"].unique(), *flags]
-    return _titled(chart, title, [" · ".join(about), *filter(None, notes)])
+    return _titled(chart, title, " · ".join(about), *filter(None, notes))
 
 
 def _head(text: str) -> alt.TitleParams:
@@ -146,11 +136,13 @@ def _lines(
     for name, own in parts.items():
         title, like = panels[name]
         percent = alt.Axis(format="%") if _form(like).endswith("%") else alt.Axis()
+        same = own.groupby(["series", "x"])["y"]
+        spread = zip(same.transform("mean"), same.transform("std"), strict=True)
+        own = own.assign(mean=[write(like, *each) for each in spread])
         base = _chart(own).encode(x=_x("x", own["x"], x[0], log=log), color=colour)
-        counted = {"mean(y)": (title, like), "stdev(y)": ("±", like), "count()": ("n", "n")}
         means = base.encode(
             y=alt.Y("mean(y):Q", title=title, scale=FREE, axis=percent), opacity=faded,
-            tooltip=_tips(**about, **counted),
+            tooltip=_tips(**about, mean=(title, ""), **{"count()": ("n", "n")}),
         )  # fmt: skip
         seeds = base.encode(y="y:Q", tooltip=_tips(**about, y=("a seed's", like)))
         charts.append(alt.layer(
@@ -209,18 +201,20 @@ def by_part() -> Any:
     return _titled(chart, "Mean cosine by part of the encoder")
 
 
-def _bars(counts: Mapping[str, int], title: str) -> Any:
+def _bars(counts: pd.Series, title: str) -> Any:
     """Counts as bars that lie, with their numbers."""
-    scale = alt.Scale(domain=[0, 1.2 * max(1, *counts.values())], nice=False)
-    base = _chart(pd.DataFrame({"name": counts.keys(), "examples": counts.values()})).encode(
+    rows = counts.rename_axis("name").reset_index(name="examples").astype({"name": str})
+    scale = alt.Scale(domain=[0, 1.2 * max(1, int(counts.max()))], nice=False)
+    base = _chart(rows).encode(
         y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
         x=alt.X("examples:Q", title="examples", scale=scale, axis=alt.Axis(tickCount=4)),
         tooltip=_tips("examples", name=("what", "")),
     )
-    text = base.mark_text(fontSize=10, color=GREY, align="left", dx=4)
-    numbers = text.encode(text=alt.Text("examples:Q", format=_form("examples")))
-    bars = alt.layer(base.mark_bar(color=SERIES[0]), numbers)
-    return bars.properties(title=_head(title), width=200, height=alt.Step(24))
+    text = alt.Text("examples:Q", format=_form("examples"))
+    numbers = base.mark_text(fontSize=10, color=GREY, align="left", dx=4).encode(text=text)
+    return alt.layer(base.mark_bar(), numbers).properties(
+        title=_head(title), width=200, height=alt.Step(24)
+    )
 
 
 def tradeoff(source: Compared, setting: str = "A") -> Any | None:
@@ -389,12 +383,13 @@ def answers(source: Source | Frames, run: str, task: str) -> Any:
         cells = confusion(found, names).stack().reset_index()
         cells = _chart(cells.set_axis(["true", "predicted", "of_true"], axis=1))
         left = _heat(cells, "predicted", "true", "of_true", "blues", (0, 1), x_title="predicted")
-        counts = {name: (row["labels"] or {}).get(name, 0) for name in names}
-        right = _bars(counts, "training labels")
+        labels = pd.Series(row["labels"] or {}).reindex(names, fill_value=0)
+        right = _bars(labels, "training labels")
     elif row["scale"] is not None:
         left = _scatter(found, row["scale"])
-        groups = distance_groups((found["prediction"] - found["label"]).abs())
-        right = _bars(groups, "distance d = |predicted − true|")
+        apart = (found["prediction"] - found["label"]).abs()
+        groups = pd.cut(apart, [-1, *FARTHEST.values()], labels=list(FARTHEST))
+        right = _bars(groups.value_counts(sort=False), "distance d = |predicted − true|")
     else:
         raise UnusableError(f"{task}: its answers are neither classes nor numbers on a scale")
     return _finished(alt.hconcat(left, right), own, f"{task}: answers of {run}")
@@ -414,15 +409,9 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 
-def distance_groups(distances: pd.Series) -> dict[str, int]:
-    """Examples by how far the prediction lies from the label."""
-    groups = pd.cut(distances, [-1, *FARTHEST.values()], labels=list(FARTHEST))
-    return {str(name): int(n) for name, n in groups.value_counts(sort=False).items()}
-
-
 def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
     """True against predicted values."""
-    r = whole("pearson", found["label"].to_numpy(), found["prediction"].to_numpy()[None])[0]
+    r = found["label"].corr(found["prediction"])
     title = f"Pearson r = {write('value', r)}, N = {write('n', len(found))}"
     if len(found) > MANY:
         found, title = found.sample(MANY, random_state=0), f"{title} ({MANY:,} drawn)"
@@ -434,6 +423,6 @@ def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
     line = _chart(pd.DataFrame({"label": ends, "prediction": ends}))
     chart = alt.layer(
         line.mark_line(strokeDash=[4, 3], color=GREY).encode(x="label:Q", y="prediction:Q"),
-        dots.mark_point(size=12, filled=True, opacity=0.4, color=SERIES[0]),
+        dots.mark_point(size=12, filled=True, opacity=0.4),
     )
     return chart.properties(width=240, height=240, title=_head(title))

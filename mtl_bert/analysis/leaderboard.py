@@ -6,7 +6,7 @@ examples (paired bootstrap). It is equivalent where both, as two one-sided tests
 margin. All other pairs are exploratory. With one common seed nothing is said.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple, Union
@@ -237,8 +237,8 @@ class Comparison:
             delta_m=(values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False),
             device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
         )  # fmt: skip
-        found = found.join(self.against(base).astype({"method": str}).set_index("method"),
-                           rsuffix="_of_table")  # fmt: skip
+        judged = self.against(base).astype({"method": str}).set_index("method")
+        found = found.join(judged[judged.columns.difference(found.columns)])
         found.loc[base, "verdict"] = "baseline"
         found = found.loc[self.methods].reset_index()[columns.names("leaderboard")]
         for task in self.tasks:
@@ -273,10 +273,14 @@ class Comparison:
         if not rest:
             return f"Use {best}: its score is significantly higher than every other method's."
         names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
-        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         cheap = next((m for m in faster if m in rest), None)
         also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
-        return f"{lead}, but not significantly higher than {listed}{also}."
+        return f"{lead}, but not significantly higher than {listed(names)}{also}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:

@@ -28,7 +28,15 @@ from mtl_bert.analysis.blocks import (
 )
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, UnusableError, file_name
-from mtl_bert.analysis.leaderboard import EQUIVALENT, HIGHER, LOWER, MARGIN, SCORE, Comparison
+from mtl_bert.analysis.leaderboard import (
+    EQUIVALENT,
+    HIGHER,
+    LOWER,
+    MARGIN,
+    SCORE,
+    Comparison,
+    listed,
+)
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import badges, mistakes, views
 
@@ -84,14 +92,13 @@ class Study:
     @property
     def title(self) -> str:
         """What was compared on which data, in a sentence."""
-        names, methods = list(self.compared.tasks), self.compared.methods
-        tasks = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-        tasks = f"{len(names)} tasks" if len(names) > 6 else tasks
-        runs = self.compared.frames.runs
-        seeds = sorted(set(runs.groupby("method", observed=True).size()))
-        each = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"{seeds[0]} seeds"
-        what = f"{len(methods)} methods compared" if len(methods) > 1 else methods[0]
-        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {'1 seed' if seeds == [1] else each}"
+        c, runs = self.compared, self.compared.frames.runs
+        tasks = listed(c.tasks) if len(c.tasks) <= 6 else f"{len(c.tasks)} tasks"
+        seeds = sorted({len(c.of(method)) for method in c.methods})
+        each = " to ".join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))
+        what = f"{len(c.methods)} methods compared" if len(c.methods) > 1 else c.methods[0]
+        plural = "" if seeds == [1] else "s"
+        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each} seed{plural}"
 
     def table(self, kind: str, frame: pd.DataFrame, name: str = "", **more: Any) -> Table:
         """A table of the setting; see :func:`~mtl_bert.analysis.blocks.table`."""
@@ -269,9 +276,9 @@ class Study:
         common = [f"{key}: {_pairs(value)}" for key, value in words.items() if key != "tasks"]
         yield Text("What all runs of this setting have in common:", common)
         yield Text("Where they come from:", [
-            f"Commits: {_listed(commit or 'unknown' for commit in runs['commit'])}",
-            f"Devices: {_listed(runs['device'])}",
-            f"Seeds: {_listed(sorted(runs['seed'].unique()))}",
+            f"Commits: {', '.join(runs['commit'].replace('', 'unknown').unique())}",
+            f"Devices: {', '.join(runs['device'].unique())}",
+            f"Seeds: {', '.join(map(str, sorted(runs['seed'].unique())))}",
             f"Versions: {' | '.join(sorted({_pairs(each) for each in runs['versions']}))}",
             f"Finished: {runs['finished'].min():%Y-%m-%d} to {runs['finished'].max():%Y-%m-%d}",
         ])  # fmt: skip
@@ -320,10 +327,6 @@ def _pairs(node: object) -> str:
     if not isinstance(node, dict):
         return setting_words(node)
     return ", ".join(f"{key}={setting_words(value)}" for key, value in node.items())
-
-
-def _listed(words: Iterable[object]) -> str:
-    return ", ".join(dict.fromkeys(map(str, words)))
 
 
 def report(

@@ -56,19 +56,16 @@ def run_labels(
         "group_by_length": settings.group_by_length, "imbalance": settings.data.imbalance,
     }  # fmt: skip
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    title, marks = " ".join([data.name, *tags]), [f"seed={settings.seed}"]
+    title, seed = " ".join([data.name, *tags]), f"seed={settings.seed}"
     # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
     seedless = identity(settings.model_copy(update={"seed": 0}))
     return RunLabels(
-        directory,
-        name=f"{title} seed={settings.seed}",
+        directory, f"{title} {seed}", job_type=settings.sampler["name"],
         group=f"{title[:100]} {seedless[:6]}",  # the service allows 128 characters
-        job_type=settings.sampler["name"],
-        tags=[tag[:64] for tag in (*tags, *marks, *(["synthetic"] if data.synthetic else []))],
-        config=settings.config(),
-        steps=state["steps"] if state else None,
-        wandb_id=state["wandb_id"] if state else None,
-    )
+        tags=[tag[:64] for tag in (*tags, seed, *(["synthetic"] if data.synthetic else []))],
+        config=settings.config(), steps=state and state["steps"],
+        wandb_id=state and state["wandb_id"],
+    )  # fmt: skip
 
 
 def csv_logger(labels: RunLabels) -> Logger:
@@ -102,10 +99,9 @@ class TensorBoardFiles:
 
     def __call__(self, labels: RunLabels) -> Logger:
         """Open the files of a run."""
+        place = RunFolder(labels.directory).tensorboard
         purge = None if labels.steps is None else labels.steps + 1
-        return TensorBoardLogger(
-            RunFolder(labels.directory).tensorboard, name="", version="", purge_step=purge
-        )
+        return TensorBoardLogger(place, name="", version="", purge_step=purge)
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,7 @@ class WandbRuns:
         settings: dict[str, Any] = {
             "project": self.project, "name": labels.name, "group": labels.group,
             "job_type": labels.job_type, "tags": list(labels.tags), "config": labels.config,
-            "dir": str(labels.directory), "reinit": "finish_previous",
-            "settings": wandb.Settings(
+            "dir": str(labels.directory), "reinit": "finish_previous", "settings": wandb.Settings(
                 init_timeout=SECONDS, silent=True, x_transaction_log_flush_interval=FLUSH
             ),
         }  # fmt: skip
@@ -170,8 +165,7 @@ def open_loggers(
 
     Closing a W&B run lets the next job of a multirun start its own.
     """
-    loggers: list[Logger] = []
-    status = "failed"
+    loggers, status = list[Logger](), "failed"
     try:
         loggers.extend(maker(labels) for maker in (csv_logger, *factories))
         yield loggers
@@ -186,10 +180,7 @@ def open_loggers(
 class WandbCallback(Callback):
     """Keeps W&B up to date about the best epoch, so that a killed run has it too.
 
-    Args:
-        logger: of the W&B run.
-        directory: the run's, with the best epoch's predictions.
-        results: of the run so far.
+    ``results`` gives the run's so far, and ``directory`` has the best epoch's predictions.
     """
 
     def __init__(

@@ -68,7 +68,9 @@ class Written:
     @property
     def views(self) -> list[str]:
         """Each run's view, as a part of a page."""
-        return re.findall(r'<script type="text/html" id="run=\d+">(.*?)</script>', self.page, re.DOTALL)
+        return re.findall(
+            r'<script type="text/html" id="run=\d+">(.*?)</script>', self.page, re.DOTALL
+        )
 
 
 def rows_of(table: str) -> list[list[str]]:
