@@ -135,19 +135,13 @@ def _cell(row: Row, shown: Column, tips: Sequence[str]) -> Cell:
 
 
 def table(
-    kind: str,
-    frame: pd.DataFrame,
-    name: str = "",
-    more: Sequence[Column] = (),
-    given: Mapping[str, Sequence[Cell]] = {},
-    **words: Any,
-) -> Table:
+    kind: str, frame: pd.DataFrame, name: str = "", more: Sequence[Column] = (),
+    given: Mapping[str, Sequence[Cell]] = {}, **words: Any,
+) -> Table:  # fmt: skip
     """A table of a frame, as ``tables.toml`` declares its kind; of columns that there are.
 
     Args:
-        kind: see ``tables.toml``.
-        frame: a row for each row.
-        name: of its file; else its kind.
+        kind, frame, name: a name other than its kind's is for its file.
         more: columns that depend on tasks or methods.
         given: column -> its cells, where they are made elsewhere.
         words: what title and caption leave open.

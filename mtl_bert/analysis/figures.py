@@ -345,8 +345,8 @@ def conflicts(source: Compared, setting: str = "A") -> Any | None:
     if len(means) > FEW:
         found = found[found["pair"].isin(means.nlargest(FEW).index)]
         note = f"the {FEW} of {len(means)} that are highest in {column('conflicting').title}"
-    cells = found.groupby(["method", "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
-    cells = cells.mean().reset_index().astype({"method": str, "pair": str})
+    each = found.groupby(["method", "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
+    cells = each.mean().reset_index().astype({"method": str, "pair": str})
     half = max(0.1, float((cells["conflicting"] - 0.5).abs().max()))
     ends = 0.5 + half, 0.5 - half
     chart = _heat(_chart(cells), "pair", "method", "conflicting", "redblue", ends, "cosine")

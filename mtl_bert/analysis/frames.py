@@ -115,11 +115,7 @@ class Frames:
 
 
 def read(*sources: Source | Frames) -> Frames:
-    """Read all runs below some directories, or those of a frame of runs.
-
-    Args:
-        sources: directories; or one frame of runs, some rows of ``runs`` perhaps, which stay as
-            they are; or what was read before.
+    """Read all runs below some directories, or those of a frame of runs, whose rows stay.
 
     Raises:
         UserError: a directory that is none.

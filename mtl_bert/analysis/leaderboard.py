@@ -9,7 +9,7 @@ margin. All other pairs are exploratory. With one common seed nothing is said.
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import pandas as pd
@@ -241,9 +241,11 @@ class Comparison:
         found = found.join(judged[judged.columns.difference(found.columns)])
         found.loc[base, "verdict"] = "baseline"
         found = found.loc[self.methods].reset_index()[columns.names("leaderboard")]
+        more: dict[str, Any] = {}
         for task in self.tasks:
             own = self.values[task][self.methods]
-            found[f"{task}.value"], found[f"{task}.value_sd"] = own.mean().array, own.std().array
+            more |= {f"{task}.value": own.mean().array, f"{task}.value_sd": own.std().array}
+        found = pd.concat([found, pd.DataFrame(more)], axis=1)
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def recommend(self) -> str:
@@ -293,14 +295,10 @@ def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Co
 def compare(
     source: Source | Frames, first: str, second: str, setting: str = "A", margin: float = MARGIN
 ) -> pd.DataFrame:
-    """The frame ``differences`` of methods: the score, then every task.
+    """The frame ``differences``, the first methods minus the second: the score, then every task.
 
-    Args:
-        source: a directory, a frame of runs, or frames.
-        first: a method's name, its sampler's, or a part of it; several methods may be meant.
-        second: what is subtracted, likewise.
-        setting: the letter of the runs' setting.
-        margin: within which methods count as equivalent.
+    A method is named by its own name, its sampler's or a part of it; several may be meant. Within
+    the margin they count as equivalent.
     """
     c = compared(source, setting, margin)
     pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]

@@ -76,7 +76,7 @@ class Study:
             anchor=about["slug"],
             short=f"{about['setting']}: {about['title']}",
             title=self.title,
-            badges=badges(about),
+            badges=badges(about["badges"]),
             lead=f"data {one['data']}, encoder {one['encoder']}, epochs: {c.epochs}. "
                  f"{about['caution']}".strip(),
             answer=c.recommend(),
@@ -156,7 +156,8 @@ class Study:
         """The paper's claims, each with its verdict and a bar for each difference it rests on."""
         found, evidence = claims.claims(self.compared)
         rows, margin = evidence.to_dict("records"), self.compared.margin
-        reach = min(0.3, float(evidence[["low", "high"]].abs().max(axis=None))) if rows else 0.0
+        widest: Any = evidence[["low", "high"]].abs().max(axis=None)
+        reach = min(0.3, widest) if rows else 0.0
         given = {
             "claim": [Cell(f"{row['claim']}. {row['text']}",
                            tip=f"The paper: {row['printed']}\nRule: {row['rule']}")
@@ -287,9 +288,7 @@ class Study:
         tasks = list(self.compared.tasks)
         values = self.frames.scores.pivot(index="run", columns="task", values="value")
         values = values[tasks].add_suffix(".value").reset_index()
-        shown = runs.merge(values, on="run").sort_values(
-            ["method", "epochs", "seed"], kind="stable"
-        )
+        shown = runs.merge(values, on="run").sort_values(["method", "epochs", "seed"])
         newer = "left out: a newer run has the same method and seed"
         shown["remark"] = shown["superseded"].map({True: newer, False: ""})
         shown = shown.drop(columns=["overrides", "notes", "versions", "directory", "superseded"])
@@ -330,21 +329,13 @@ def _pairs(node: object) -> str:
 
 
 def report(
-    frames: Frames,
-    baseline: str | None = None,
-    margin: float = MARGIN,
-    chosen: Sequence[str] = (),
-    *,
-    with_views: bool = True,
-) -> Page:
-    """The report of runs.
+    frames: Frames, baseline: str | None = None, margin: float = MARGIN,
+    chosen: Sequence[str] = (), *, with_views: bool = True,
+) -> Page:  # fmt: skip
+    """The report of runs, each with a view of its own if wanted.
 
-    Args:
-        frames: of all of them.
-        baseline: the method that others are held against.
-        margin: within which methods count as equivalent.
-        chosen: runs whose answers are shown; without any, the best one's of the first setting.
-        with_views: whether each run has a view of its own, for scripts.
+    ``baseline`` is the method that others are held against; of ``chosen`` runs the answers are
+    shown, without any of the best one of the first setting.
     """
     numbers = {str(run): n for n, run in enumerate(frames.runs["run"])} if with_views else {}
     if not chosen:

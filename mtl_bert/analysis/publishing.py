@@ -39,10 +39,7 @@ KEPT = ("id", "text", "label", "prediction", "confidence")  # of answers, in an 
 def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
     """Write everything below ``out``; the page last, when all that it names is there.
 
-    Args:
-        page: the report.
-        out: a directory.
-        pictures: kinds of files that figures are drawn as: svg, png.
+    ``pictures`` are the kinds of files that figures are drawn as: svg, png.
     """
     write_small(page, out, pictures)
     write_text(out / PAGE, html(page))
@@ -67,13 +64,7 @@ def write_small(page: Page, out: Path, pictures: Sequence[str]) -> set[Path]:
 
 
 def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
-    """Write a report's small files and its runs; what an older one left there goes.
-
-    Args:
-        page: the report of the runs, without their texts.
-        runs: the frame of those runs.
-        out: a directory of its own.
-    """
+    """Write a report's small files, without texts, and its runs; what an older one left goes."""
     published_before = (out / ARCHIVE).exists()
     written = write_small(page, out, ("svg",))
     write_archive(runs, out / ARCHIVE)

@@ -1,9 +1,10 @@
 """Each run's own view: what it says in words, tables and charts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,9 +28,9 @@ CHARTS = {
 """Charts over epochs: title, what has a line, and a panel for each measure."""
 
 
-def badges(setting: Row) -> list[tuple[str, str]]:
-    """What a reader of a setting's numbers must know, and why."""
-    return [(BADGES[flag], why) for flag, why in setting["badges"]]
+def badges(flags: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What a reader must know before any number, and why, for a setting's flags."""
+    return [(BADGES[flag], why) for flag, why in flags]
 
 
 def views(frames: Frames) -> Iterator[Article]:
@@ -55,7 +56,9 @@ def views(frames: Frames) -> Iterator[Article]:
     for run in frames.runs.to_dict("records"):
         own = {kind: found[run["run"]] for kind, found in grouped.items() if run["run"] in found}
         joint = own["joint"].to_dict("records")[0] if "joint" in own else {}
-        told = {name: write(name, joint.get(name)) for name in ("conflicting", "steps", "removed")}
+        told: Any = {
+            name: write(name, joint.get(name)) for name in ("conflicting", "steps", "removed")
+        }
         shown: list[Block] = [Text(words(run))]
         for kind in ("scores", "phases", "pairs", "parts", "answers"):
             if kind in own:
@@ -65,20 +68,17 @@ def views(frames: Frames) -> Iterator[Article]:
             if kind in own and len(rows := own[kind][fields].dropna(thresh=3)):
                 csv = rows.to_csv(index=False, float_format="%.4g")
                 shown.append(Chart(f"view-{kind}", spec, csv))
-        facts = {
-            "command": " ".join(run["overrides"] or ["not recorded"]),
-            "commit": run["commit"] or "unknown", "device": run["device"],
-            "finished": f"{run['finished']:%Y-%m-%d %H:%M} UTC", "notes": "; ".join(run["notes"]),
-        }  # fmt: skip
-        shown.append(
-            Text("Provenance:", [f"{name}: {fact}" for name, fact in facts.items() if fact])
-        )
+        shown.append(Text("Provenance:", [
+            f"command: {' '.join(run['overrides'] or ['not recorded'])}",
+            f"commit: {run['commit'] or 'unknown'}", f"device: {run['device']}",
+            f"finished: {run['finished']:%Y-%m-%d %H:%M} UTC", *run["notes"],
+        ]))  # fmt: skip
         setting = settings[run["setting"]]
+        lead = (f"{run['method']}, seed {run['seed']}, epochs: {run['epochs']}; data "
+                f"{run['data']}, encoder {run['encoder']}.")  # fmt: skip
         yield Article(
-            setting["slug"], "", str(run["run"]), badges(setting),
-            f"{run['method']}, seed {run['seed']}, epochs: {run['epochs']}; data {run['data']}, "
-            f"encoder {run['encoder']}.", "", shown,
-        )  # fmt: skip
+            setting["slug"], "", str(run["run"]), badges(setting["badges"]), lead, "", shown
+        )
 
 
 def words(run: Row) -> str:
@@ -107,12 +107,7 @@ def mistakes(frames: Frames, score: Row, most: int) -> pd.DataFrame:
     """A run's wrong answers to a task, the worst first; right and told are the answers in words.
 
     Of classes those with the highest confidence, of numbers those farthest off; ``sure`` is that.
-    Without texts they are few.
-
-    Args:
-        frames: with the run.
-        score: the row of ``scores`` of the run and task.
-        most: how many at most.
+    At most ``most``; a few only where there are no texts. ``score`` is the row of ``scores``.
 
     Raises:
         UnusableError: its predictions are missing or damaged.

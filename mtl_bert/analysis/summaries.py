@@ -119,7 +119,7 @@ def imbalance_answers(frames: Frames, margin: float) -> list[str]:
     for _, found in imbalance(frames).groupby("series"):
         scores = found[found["what"] == SCORE]
         least, most = scores["ratio"].min(), scores["ratio"].max()
-        wide = scores.pivot(index="seed", columns=["method", "ratio"], values="value")
+        wide: Any = scores.pivot(index="seed", columns=["method", "ratio"], values="value")
         c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
         own = _along(c)
         for arrp, other in product(own, own):

@@ -63,8 +63,8 @@ def run_labels(
         directory, f"{title} {seed}", job_type=settings.sampler["name"],
         group=f"{title[:100]} {seedless[:6]}",  # the service allows 128 characters
         tags=[tag[:64] for tag in (*tags, seed, *(["synthetic"] if data.synthetic else []))],
-        config=settings.config(), steps=state and state["steps"],
-        wandb_id=state and state["wandb_id"],
+        config=settings.config(), steps=state["steps"] if state else None,
+        wandb_id=state["wandb_id"] if state else None,
     )  # fmt: skip
 
 

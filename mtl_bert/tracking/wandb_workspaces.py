@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import wandb
@@ -21,10 +21,6 @@ from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import write_text
 
 TIMEOUT = 20  # seconds to wait for the W&B service
-AXES = {
-    "progress/epoch": "epochs", "progress/seconds": "seconds of training",
-    "progress/examples": "examples", "trainer/global_step": "steps",
-}  # fmt: skip
 CURVES = ("Dev scores", "Losses", "Conflicts", "Utilisation", "Time")
 PANELS = pd.read_csv(Path(__file__).with_name("panels.csv"))
 Panels = list[Any]
@@ -75,8 +71,7 @@ def panels(*sections: str) -> Panels:
             made.append(wr.ParallelCoordinatesPlot(title=title, columns=columns))
         else:
             which: dict[str, Any] = {"metric_regex": metric} if "+" in metric else {"y": [metric]}
-            which |= json.loads(row["options"]) | {"title_x": AXES[x]}
-            made.append(wr.LinePlot(title=title, x=x, **which))
+            made.append(wr.LinePlot(title=title, x=x, **which, **json.loads(row["options"])))
     return made
 
 
@@ -85,15 +80,8 @@ def _kept(name: str) -> wr.Config | wr.SummaryMetric:
     return wr.SummaryMetric(name) if name in ("score", "minutes_per_epoch") else wr.Config(name)
 
 
-class Dashboards(NamedTuple):
-    """All that there is."""
-
-    run: ws.Workspace
-    sweep: ws.Workspace
-
-
-def dashboards(subject: Subject) -> Dashboards:
-    """Build them; nothing is asked or sent."""
+def dashboards(subject: Subject) -> dict[str, ws.Workspace]:
+    """Build those of a run and of a sweep; nothing is asked or sent."""
     pinned = ["config:sampler.value.name", "config:lambda.value", "config:B.value"]
     pinned += [f"summary:{name}" for name in ("score", *subject.scores, "best_epoch",
                                               "minutes_per_epoch")]  # fmt: skip
@@ -128,7 +116,7 @@ def dashboards(subject: Subject) -> Dashboards:
         groupby=[expr.Metric("Group")],  # repetitions of a setting together
         order=[expr.Ordering(expr.Summary("score"), ascending=False)],
     )  # fmt: skip
-    return Dashboards(run, sweep)
+    return {"run": run, "sweep": sweep}
 
 
 class NoAccountError(UserError):
@@ -154,7 +142,7 @@ def create(subject: Subject) -> list[str]:
         raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     try:
         api.create_project(subject.project, str(entity))  # no harm where there is one
-        saved = [one.save() for one in made]  # type: ignore[no-untyped-call]
+        saved = [one.save() for one in made.values()]  # type: ignore[no-untyped-call]
     except OSError as error:  # all that the requests library raises is one
         raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     except (wandb.Error, ValueError) as error:
@@ -166,9 +154,9 @@ def create(subject: Subject) -> list[str]:
     return [str(one.url) for one in saved]
 
 
-def write(made: Dashboards, out: Path) -> list[Path]:
+def write(made: Mapping[str, ws.Workspace], out: Path) -> list[Path]:
     """Write what would be created, a JSON file each."""
-    paths = {out / f"{name}.json": specification(one) for name, one in made._asdict().items()}
+    paths = {out / f"{name}.json": specification(one) for name, one in made.items()}
     for path, content in paths.items():
         write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return list(paths)
