@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mtl_bert.analysis.columns import Column, column, write
+from mtl_bert.analysis.columns import MISSING, Column, column, write
 
 Row = Mapping[Any, Any]
 """A row of a frame: column -> value."""
@@ -62,7 +62,7 @@ class Table(NamedTuple):
     title: str
     columns: Sequence[Column]  # the first one names the row
     rows: Sequence[Sequence[Cell]]
-    frame: pd.DataFrame
+    frame: Any
     caption: str = ""
     notes: Sequence[str] = ()  # numbered from 1
     folded: bool = False  # shown on demand only, where that can be
@@ -135,10 +135,10 @@ def _cell(row: Row, shown: Column, tips: Sequence[str]) -> Cell:
 
 
 def table(
-    kind: str, frame: pd.DataFrame, name: str = "", more: Sequence[Column] = (),
+    kind: str, frame: pd.DataFrame | list[Row], name: str = "", more: Sequence[Column] = (),
     given: Mapping[str, Sequence[Cell]] = {}, **words: Any,
 ) -> Table:  # fmt: skip
-    """A table of a frame, as ``tables.toml`` declares its kind; of columns that there are.
+    """A table of a frame's rows, as ``tables.toml`` declares its kind; without empty columns.
 
     Args:
         kind, frame, name: a name other than its kind's is for its file.
@@ -148,12 +148,14 @@ def table(
     """
     about = {"titles": {}, "tips": {}, "caption": "", **TABLES[kind]}
     places = [[column(c, about["titles"].get(c))] if c != "*" else more for c in about["columns"]]
-    shown = [c for place in places for c in place if c.name in frame or c.name in given]
-    rows: list[dict[Any, Any]] = frame.to_dict("records")
+    columns = [c for place in places for c in place]
+    rows: Any = frame if isinstance(frame, list) else frame.to_dict("records")
     for key, cells in given.items():
         for row, cell in zip(rows, cells, strict=True):
             row[key] = cell
-    made = [[_cell(row, c, about["tips"].get(c.name, ())) for c in shown] for row in rows]
+    made = [[_cell(row, c, about["tips"].get(c.name, ())) for c in columns] for row in rows]
+    kept = [n for n in range(len(columns)) if any(row[n].text != MISSING for row in made)]
+    shown, made = [columns[n] for n in kept], [[row[n] for n in kept] for row in made]
     title, caption = (about[key].format(**words) for key in ("title", "caption"))
     return Table(name or kind, title, shown, made, frame, caption,
                  folded="folded" in about, told="told" in about)  # fmt: skip

@@ -32,7 +32,7 @@ ANOTHER = (
 )
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
-UNSET = ("None", "nan")
+UNSET = "None"
 KEYS = list(columns.KEYS)
 PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
 Source = str | Path | pd.DataFrame
@@ -363,13 +363,14 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         usual = trained.loc[trained["setting"] == setting, "epochs"].mode()
         found.loc[place, "main_epochs"] = 1 if usual.empty else usual.max()
         found.loc[place, "runs"] = (counting["setting"] == setting).sum()
-    flat = pd.json_normalize([words | {"tasks": ", ".join(words["tasks"])}
-                              for words in found["words"]]).astype(str)  # fmt: skip
+    words = ({**each, "tasks": ", ".join(each["tasks"])} for each in found["words"])
+    rows = (pd.json_normalize(each).map(str) for each in words)
+    flat = pd.concat([pd.DataFrame(), *rows], ignore_index=True).fillna(UNSET)
     titles, slugs = [], []
     for letter, row in zip(found["setting"], flat.to_dict("records"), strict=True):
         lead = [row["data.name"], row["encoder"]]
         same = flat[(flat["data.name"] == lead[0]) & (flat["encoder"] == lead[1])]
-        apart = [str(key) for key in flat if same[key].nunique() > 1 and row[key] not in UNSET]
+        apart = [str(key) for key in flat if same[key].nunique() > 1 and row[key] != UNSET]
         # Sizes mostly follow from the rest; and optimizer.lr from lr.
         apart = [key for key in apart if not key.startswith("sizes.")] or apart
         apart = [key for key in apart if key.rpartition(".")[2] not in apart or "." not in key]

@@ -1,6 +1,8 @@
 """Each run's own view: what it says in words, tables and charts."""
 
-from collections.abc import Iterable, Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from math import isnan
 from pathlib import Path
@@ -37,16 +39,17 @@ def views(frames: Frames) -> Iterator[Article]:
     """Every run's view, in the order of the frame."""
     by_epoch = frames.epochs.drop_duplicates(["run", "epoch"])
     scored = by_epoch.assign(task=SCORE, value=by_epoch["epoch_score"], loss=float("nan"))
+    course = pd.concat([frames.epochs.astype({"task": str}), scored])
     parts = {
         "scores": frames.scores, "phases": _phases(frames), "answers": _worst(frames),
         "joint": summaries.joint_steps(frames, "run"), "pairs": summaries.pairs(frames, "run"),
         "parts": summaries.influences(frames, "run"),
-        "course": pd.concat([frames.epochs.astype({"task": str}), scored]),
+        "course": course.dropna(subset=["loss", "value"], how="all"),
         "pairs_course": summaries.pairs(frames, "run", "epoch"),
         "parts_course": summaries.influences(frames, "run", "epoch"),
         "layers": summaries.pairs(frames, "run", "part"),
     }  # fmt: skip
-    grouped = {kind: dict(list(part.groupby("run", observed=True))) for kind, part in parts.items()}
+    by_run = {kind: _by_run(part) for kind, part in parts.items()}
     drawn = {
         kind: (figures.over_epochs(title, by, names).to_dict(), ["epoch", by, *names])
         for kind, (title, by, names) in CHARTS.items()
@@ -54,20 +57,18 @@ def views(frames: Frames) -> Iterator[Article]:
     drawn["layers"] = figures.by_part().to_dict(), ["part", "pair", "cosine", "conflicting"]
     settings = {row["setting"]: row for row in frames.settings.to_dict("records")}
     for run in frames.runs.to_dict("records"):
-        own = {kind: found[run["run"]] for kind, found in grouped.items() if run["run"] in found}
-        joint = own["joint"].to_dict("records")[0] if "joint" in own else {}
-        told: Any = {
-            name: write(name, joint.get(name)) for name in ("conflicting", "steps", "removed")
-        }
+        own = {kind: found.get(run["run"], []) for kind, found in by_run.items()}
+        joint = own["joint"][0] if own["joint"] else {}
+        told: Any = {name: write(name, joint.get(name))
+                     for name in ("conflicting", "steps", "removed")}  # fmt: skip
         shown: list[Block] = [Text(words(run))]
-        for kind in ("scores", "phases", "pairs", "parts", "answers"):
-            if kind in own:
-                known = own[kind].dropna(axis="columns", how="all")
-                shown.append(table(f"view-{kind}", known, **told))
-        for kind, (spec, fields) in drawn.items():
-            if kind in own and len(rows := own[kind][fields].dropna(thresh=3)):
-                csv = rows.to_csv(index=False, float_format="%.4g")
-                shown.append(Chart(f"view-{kind}", spec, csv))
+        shown += [
+            table(f"view-{kind}", own[kind], **told)
+            for kind in ("scores", "phases", "pairs", "parts", "answers")
+            if own[kind]
+        ]
+        shown += [Chart(f"view-{kind}", spec, _csv(own[kind], fields))
+                  for kind, (spec, fields) in drawn.items() if own[kind]]  # fmt: skip
         shown.append(Text("Provenance:", [
             f"command: {' '.join(run['overrides'] or ['not recorded'])}",
             f"commit: {run['commit'] or 'unknown'}", f"device: {run['device']}",
@@ -79,6 +80,24 @@ def views(frames: Frames) -> Iterator[Article]:
         yield Article(
             setting["slug"], "", str(run["run"]), badges(setting["badges"]), lead, "", shown
         )
+
+
+def _by_run(frame: pd.DataFrame) -> dict[Any, list[Row]]:
+    found: dict[Any, list[Row]] = {}
+    for row in frame.to_dict("records"):
+        found.setdefault(row["run"], []).append(row)
+    return found
+
+
+def _csv(rows: Iterable[Row], fields: Sequence[str]) -> str:
+    """Some fields of rows, with numbers as precise as a chart shows."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(fields)
+    for row in rows:
+        values = (row[name] for name in fields)
+        writer.writerow([f"{v:.4g}" if isinstance(v, float) else v for v in values])
+    return written.getvalue()
 
 
 def words(run: Row) -> str:
