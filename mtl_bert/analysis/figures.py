@@ -186,7 +186,11 @@ def over_epochs(title: str, series: str, measures: Sequence[str]) -> Any:
     """A run's lines over epochs, in a panel for each measure; whoever shows it brings the rows."""
     rows = alt.Chart(alt.NamedData("rows")).properties(width=300, height=190)
     base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
-        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=FREE),
+        x=alt.X(
+            "epoch:Q",
+            axis=alt.Axis(tickMinStep=1, format="d"),
+            scale=alt.Scale(zero=False, nice=False),
+        ),
         color=alt.Color(f"{series}:N", title=None, sort=None),
     )
     panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
