@@ -18,7 +18,7 @@ import pandas as pd
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.leaderboard import SCORE, Comparison, Difference
-from mtl_bert.analysis.methods import Method
+from mtl_bert.analysis.methods import PAPER_SURGERY, Method
 from mtl_bert.analysis.statistics import Floats
 
 LEAST_SEEDS = (1, 2, 3)  # a spread needs more than one
@@ -158,12 +158,12 @@ def _rows(c: Comparison, about: Mapping[str, Any]) -> list[Contrast]:
     found = []
     for pair in about["rows"]:
         rows = [paper.row(int(name[0]), name[2:]) for name in pair]
-        methods = [run_of(c, row) or "" for row in rows]
-        if all(methods):
-            found += [(methods[0], methods[1], what) for what in about.get("whats", [SCORE])]
-        elif not about.get("where_run"):
-            missing = [row.label for row, m in zip(rows, methods, strict=True) if not m]
+        methods = [run_of(c, row) for row in rows]
+        missing = [row.label for row, m in zip(rows, methods, strict=True) if m is None]
+        if missing and not (about.get("where_run") and methods[0]):
             raise ImpossibleError(f"no run of {'; '.join(missing)}")
+        if not missing:
+            found.append((str(methods[0]), str(methods[1]), about.get("what", SCORE)))
     if not found:
         raise ImpossibleError("no run of the rows that it names")
     return found
@@ -183,6 +183,19 @@ def _best_lambdas(c: Comparison) -> tuple[list[Contrast], bool]:
     falls = all(b < a for a, b in pairwise(own[m] for own, m in zip(several, best, strict=True)))
     pairs = zip(best, several, strict=True)
     return [(m, other, SCORE) for m, own in pairs for other in own if other != m], falls
+
+
+def _ends_of_b(c: Comparison) -> list[Contrast]:
+    """The largest B against the smallest where nothing else differs: paraphrase, then the rest."""
+    families: dict[Method, dict[int, str]] = {}
+    for method, own in c.kinds.items():
+        if own.B is not None and own.surgery == PAPER_SURGERY:
+            families.setdefault(replace(own, B=None), {})[own.B] = method
+    ends = [(f[max(f)], f[min(f)]) for f in families.values() if len(f) > 1]
+    if not ends:
+        raise ImpossibleError("no two methods that differ in B only")
+    whats = sorted(c.tasks, key=lambda task: task != paper.PARAPHRASE)
+    return [(a, b, what) for a, b in ends for what in whats]
 
 
 def _times(c: Comparison, contrasts: Sequence[Contrast]) -> tuple[bool | None, str]:
@@ -228,10 +241,13 @@ def _judged(c: Comparison, about: Mapping[str, Any]) -> tuple[str, str, pd.DataF
 
     They are one family for Holm's adjustment: a claim is a question of its own.
     """
-    kind, note, table = about["kind"], "", c.table([], named=True)
+    kind, falls, note, table = about["kind"], True, "", c.table([], named=True)
     faster: bool | None = True
     try:
-        contrasts, falls = _best_lambdas(c) if kind == "best" else (_rows(c, about), True)
+        if kind == "best":
+            contrasts, falls = _best_lambdas(c)
+        else:
+            contrasts = _ends_of_b(c) if kind == "traded" else _rows(c, about)
         if about.get("faster"):
             faster, note = _times(c, contrasts)
         found = [c.difference(*contrast) for contrast in contrasts]
