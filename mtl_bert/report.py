@@ -1,6 +1,7 @@
 """What finished runs say, on a page that answers first: ``mtl-bert report DIR...``."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -96,24 +97,18 @@ def report(
             f"{where}; train something first: mtl-bert train hydra.run.dir=DIR/first"
         )
     chosen = [_chosen(path, frames) for path in run or ()]
-    try:
-        if to is not None:
-            written = publishing.write_frames(frames, out, to)
-            print(f"{len(frames.runs):,} runs; frames written to {', '.join(map(str, written))}")
-            return
-        from mtl_bert.analysis import page  # draws, which takes seconds to import
+    if to is not None:
+        written = publishing.write_frames(frames, out, to)
+        print(f"{len(frames.runs):,} runs; frames written to {', '.join(map(str, written))}")
+        return
+    from mtl_bert.analysis import page  # draws, which takes seconds to import
 
-        made = partial(page.report, baseline=baseline or None, margin=margin, chosen=chosen)
-        if publish:  # warnings name places of this machine, and were given already
-            frames = publishing.without_texts(frames)
-            publishing.publish_report(made(frames, with_views=False), frames.runs, out)
-        else:
-            publishing.write_report(made(frames), out, ("svg", "png") if figures else ())
-    except OSError as error:
-        raise UserError(
-            f"--out: expected a directory that can be written, found {error.strerror} at "
-            f"{error.filename or out}; write another --out DIR"
-        ) from error
+    made = partial(page.report, baseline=baseline or None, margin=margin, chosen=chosen)
+    if publish:  # warnings name places of this machine, and were given already
+        frames = replace(frames, texts=False, warnings=())
+        publishing.publish_report(made(frames, with_views=False), frames.runs, out)
+    else:
+        publishing.write_report(made(frames), out, ("svg", "png") if figures else ())
     count = len(frames.runs)
     first = out / (publishing.TEXT if publish else publishing.PAGE)
     print(f"{count:,} run{'' if count == 1 else 's'}; report written to {first}")
@@ -150,11 +145,6 @@ def _chosen(path: Path, frames: "Frames") -> str:
         f"--run: expected the directory of a finished run, found none at {path}; "
         "write a directory that holds results.json"
     )
-
-
-def _printable(text: str) -> str:
-    """A line whose foreign names cannot move the terminal's cursor."""
-    return "".join(sign if sign.isprintable() else "�" for sign in text)
 
 
 if __name__ == "__main__":

@@ -1,111 +1,82 @@
 """What a report says, apart from how it looks: paragraphs, tables and charts under headings."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mtl_bert.analysis.columns import Column, column, write
+from mtl_bert.analysis.columns import MISSING, Column, column, write
 
 Row = Mapping[Any, Any]
 """A row of a frame: column -> value."""
 
+TABLES = tomllib.loads(Path(__file__).with_name("tables.toml").read_text("utf-8"))
 GOOD, BAD, QUIET = "good", "bad", "quiet"
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A small drawing in a cell, on a line from 0 to 100.
+class Plot(NamedTuple):
+    """A small drawing in a cell, on a line from 0 to 100: points, and a tick at ``mark``.
 
-    Attributes:
-        kind: ``dots`` (a dot for each seed) or ``bar`` (an interval around 0 and a margin).
-        mean: where the mean stands.
-        points: of dots their places; of a bar the margin's ends and the interval's.
-        label: the same in words.
+    A difference also has the span of its interval, and the band of the margin around 0.
     """
 
-    kind: str
-    mean: float
-    points: tuple[float, ...]
     label: str
+    points: tuple[float, ...]
+    mark: float
+    span: tuple[float, ...] = ()
+    band: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cell:
     """A field of a table.
 
-    Attributes:
-        text: what stands in it.
-        order: what it is sorted by, where that is not the number that its text begins with.
-        tip: what more is said on demand.
-        link: where it leads.
-        strong: whether it stands out.
-        tone: good, bad or quiet.
-        plots: what is drawn before the text.
+    ``order`` is what it is sorted by, where that is not the number that its text begins with;
+    ``tip`` is said on demand, ``tone`` is good, bad or quiet.
     """
 
     text: str
     order: float | None = None
     tip: str = ""
     link: str = ""
-    strong: bool = False
     tone: str = ""
     plots: tuple[Plot, ...] = ()
 
-    def packed(self) -> str | list[Any]:
-        """The same for scripts: its text, or text, order, tip and tone."""
-        rest = [self.order, self.tip or None, self.tone or None]
-        while rest and rest[-1] is None:
-            rest.pop()
-        return [self.text, *rest] if rest else self.text
 
-
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph, a list below it, or commands with what each is for."""
 
-    words: str = ""
-    points: tuple[str, ...] = ()
-    commands: tuple[tuple[str, str], ...] = ()
+    words: str
+    points: Sequence[str] = ()
+    commands: Sequence[tuple[str, str]] = ()
     kind: str = "text"
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table.
+class Table(NamedTuple):
+    """A table: a cell for each row and column, and the frame with all digits for its file."""
 
-    Attributes:
-        name: of its file, and its anchor.
-        title: above it.
-        columns: their declarations; the first one names the row.
-        rows: a cell for each column.
-        frame: the same with all digits, for the file.
-        caption: how to read it.
-        notes: footnotes, numbered from 1.
-        folded: shown on demand only, where that can be.
-        board: the setting whose baseline can be chosen in it; nothing in other tables.
-    """
-
-    name: str
+    name: str  # of its file, and its anchor
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    frame: pd.DataFrame
+    columns: Sequence[Column]  # the first one names the row
+    rows: Sequence[Sequence[Cell]]
+    frame: Any
     caption: str = ""
-    notes: tuple[str, ...] = ()
-    folded: bool = False
-    board: str = ""
+    notes: Sequence[str] = ()  # numbered from 1
+    folded: bool = False  # shown on demand only, where that can be
+    told: bool = False  # in the Markdown too, which names the files of all others
+    shown: str = ""  # of the columns whose names have a space, the only one that is not hidden
     kind: str = "table"
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A chart as a Vega-Lite specification, whose title stands in it, and how to read it."""
+class Chart(NamedTuple):
+    """A Vega-Lite chart with its title in it; ``rows`` (CSV) take the place of its data."""
 
     name: str
-    words: str
     spec: dict[str, Any]
+    rows: str = ""
     kind: str = "chart"
 
     @property
@@ -117,157 +88,96 @@ class Chart:
 Block = Text | Table | Chart
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the report."""
+class Section(NamedTuple):
+    """A part of an article."""
 
     anchor: str
     title: str
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
 
 
-@dataclass(frozen=True)
-class Badge:
-    """What a reader must know before any number, and why."""
+class Article(NamedTuple):
+    """All that is said of one setting, of a series of settings, or of a run."""
 
-    text: str
-    tip: str
-
-
-@dataclass(frozen=True)
-class Article:
-    """All that is said of one setting, or of a series of settings.
-
-    Attributes:
-        anchor: its own.
-        short: its name in the list of articles.
-        title: what was compared on which data, in a sentence.
-        badges: what must be known about its numbers.
-        lead: the data, encoder and batches.
-        answer: the recommendation; nothing where none can be given.
-        first: what stands on the first screen.
-        sections: all the rest.
-    """
-
-    anchor: str
-    short: str
-    title: str
-    badges: tuple[Badge, ...]
-    lead: str
-    answer: str
-    first: tuple[Block, ...]
-    sections: tuple[Section, ...]
-
-    def blocks(self) -> list[Block]:
-        """All blocks, in order."""
-        return [*self.first, *(block for section in self.sections for block in section.blocks)]
+    anchor: str  # its own; of a run's view that of its setting, where the way back leads
+    short: str  # its name in the list of articles
+    title: str  # what was compared on which data, in a sentence
+    badges: Sequence[tuple[str, str]]  # what must be known before any number: a word, and why
+    lead: str  # the data, encoder and batches
+    answer: str  # the recommendation, if any
+    first: Sequence[Block]  # what stands on the first screen
+    sections: Sequence[Section] = ()
 
 
-@dataclass(frozen=True)
-class Page:
-    """The whole report.
+class Page(NamedTuple):
+    """The whole report: articles, what could not be read, and a view of each run."""
 
-    Attributes:
-        studies: the articles; the first one is what the page is about.
-        warnings: what could not be read.
-        boards: setting -> its leaderboard against every baseline, for scripts.
-        runs: each run's own view, for scripts.
-        kinds: the views' tables: their titles and columns.
-    """
-
-    studies: tuple[Article, ...]
-    warnings: tuple[str, ...] = ()
-    boards: Mapping[str, Any] = field(default_factory=dict)
-    runs: Sequence[Mapping[str, Any]] = ()
-    kinds: Mapping[str, Any] = field(default_factory=dict)
-
-    def blocks(self) -> list[Block]:
-        """All blocks, in order."""
-        return [block for study in self.studies for block in study.blocks()]
+    studies: Sequence[Article]
+    warnings: Sequence[str] = ()
+    views: Sequence[Article] = ()
 
 
-def own(name: str, title: str, about: str, form: str = "", unit: str = "") -> Column:
-    """A column that one table alone has."""
-    return Column(name, "float" if form else "str", form, unit, title, (), about)
+def blocks(articles: Iterable[Article]) -> Iterator[Block]:
+    """All blocks of some articles, in order."""
+    for article in articles:
+        yield from article.first
+        for section in article.sections:
+            yield from section.blocks
 
 
-def cell(row: Row, shown: Column, tips: Iterable[str] = ()) -> Cell:
-    """A value of a frame's row as its column writes it; NAME_sd in the row is its deviation.
-
-    Args:
-        row: of a frame.
-        shown: the column.
-        tips: other columns that are told on demand.
-    """
-    value = row.get(shown.name)
+def _cell(row: Row, shown: Column, tips: Sequence[str]) -> Cell:
+    """A value as its column writes it, ± NAME_sd unless that is told on demand."""
+    value, sd = row.get(shown.name), f"{shown.name}_sd"
     if isinstance(value, Cell):
         return value
     told = [f"{c.title}: {c.write(row.get(c.name))}" for c in map(column, tips)]
-    return Cell(shown.write(value, row.get(f"{shown.name}_sd")), tip="\n".join(told))
+    return Cell(shown.write(value, None if sd in tips else row.get(sd)), tip="\n".join(told))
 
 
 def table(
-    name: str,
-    title: str,
-    frame: pd.DataFrame,
-    columns: Sequence[str | Column],
-    *,
-    tips: Mapping[str, Sequence[str]] | None = None,
-    given: Mapping[str, Sequence[Cell]] | None = None,
-    **more: Any,
-) -> Table:
-    """A table of a frame's columns.
+    kind: str, frame: pd.DataFrame | list[Row], name: str = "", more: Sequence[Column] = (),
+    given: Mapping[str, Sequence[Cell]] = {}, **words: Any,
+) -> Table:  # fmt: skip
+    """A table of a frame's rows, as ``tables.toml`` declares its kind; without empty columns.
 
     Args:
-        name: see :class:`Table`, as for ``title`` and ``more``.
-        title: above it.
-        frame: a row for each row.
-        columns: what is shown, by name or as declared for this table.
-        tips: column -> others whose values are told on demand.
+        kind, frame, name: a name other than its kind's is for its file.
+        more: columns that depend on tasks or methods.
         given: column -> its cells, where they are made elsewhere.
-        more: caption, notes, folded, board.
+        words: what title and caption leave open.
     """
-    shown = tuple(column(c) if isinstance(c, str) else c for c in columns)
-    made = cells(frame.to_dict("records"), shown, tips or {}, given or {})
-    return Table(name, title, shown, tuple(map(tuple, made)), frame, **more)
-
-
-def cells(
-    rows: Iterable[Row],
-    columns: Sequence[Column],
-    tips: Mapping[str, Sequence[str]] = {},
-    given: Mapping[str, Sequence[Cell]] = {},
-) -> list[list[Cell]]:
-    """The cells of rows; see :func:`table`."""
-    return [
-        [
-            given[shown.name][place] if shown.name in given
-            else cell(row, shown, tips.get(shown.name, ()))
-            for shown in columns
-        ]
-        for place, row in enumerate(rows)
-    ]  # fmt: skip
+    about = {"titles": {}, "tips": {}, "caption": "", **TABLES[kind]}
+    places = [[column(c, about["titles"].get(c))] if c != "*" else more for c in about["columns"]]
+    columns = [c for place in places for c in place]
+    rows: Any = frame if isinstance(frame, list) else frame.to_dict("records")
+    for key, cells in given.items():
+        for row, cell in zip(rows, cells, strict=True):
+            row[key] = cell
+    made = [[_cell(row, c, about["tips"].get(c.name, ())) for c in columns] for row in rows]
+    kept = [n for n in range(len(columns)) if any(row[n].text != MISSING for row in made)]
+    shown, made = [columns[n] for n in kept], [[row[n] for n in kept] for row in made]
+    title, caption = (about[key].format(**words) for key in ("title", "caption"))
+    return Table(name or kind, title, shown, made, frame, caption,
+                 folded="folded" in about, told="told" in about)  # fmt: skip
 
 
 def dots(values: Sequence[float], low: float, high: float) -> tuple[Plot, ...]:
-    """A dot for each seed's value, and a line at their mean, between two ends."""
+    """A dot for each seed's value, and a tick at their mean, between two ends."""
     if len(values) == 0 or high <= low:
         return ()
-    places = [round(100 * (float(value) - low) / (high - low), 1) for value in values]
+    places = tuple(round(100 * (value - low) / (high - low), 1) for value in values)
     label = ", ".join(f"{value:.3f}" for value in values)
-    return (Plot("dots", round(sum(places) / len(places), 1), tuple(places), f"seeds: {label}"),)
+    return (Plot(f"seeds: {label}", places, round(sum(places) / len(places), 1)),)
 
 
 def bar(row: Row, reach: float, margin: float, label: str = "") -> tuple[Plot, ...]:
     """A difference with its interval over seeds, from -reach to reach with 0 in the middle."""
-    mean, low, high = (row[name] for name in ("difference", "low", "high"))
-    if any(pd.isna(value) for value in (mean, low, high)) or reach <= 0:
+    ends = [row[name] for name in ("difference", "low", "high")]
+    if any(map(pd.isna, ends)) or reach <= 0:
         return ()
-
-    def place(value: float) -> float:
-        return round(50 + 50 * max(-1.0, min(1.0, value / reach)), 1)
-
-    points = (place(-margin), place(margin), place(low), place(high))
-    ends = " to ".join(write(name, row[name]) for name in ("low", "high"))
-    label = f"{label}: {write('difference', mean)} ({ends})"
-    return (Plot("bar", place(mean), points, label),)
+    mean, low, high, *band = (
+        round(50 + 50 * max(-1.0, min(1.0, value / reach)), 1) for value in (*ends, -margin, margin)
+    )
+    said, *interval = (write("difference", value) for value in ends)
+    words = f"{label}: {said} ({' to '.join(interval)})"
+    return (Plot(words, (mean,), 50, (low, high), tuple(band)),)

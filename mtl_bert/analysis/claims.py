@@ -23,7 +23,7 @@ from mtl_bert.analysis.statistics import Floats
 
 LEAST_SEEDS = (1, 2, 3)  # a spread needs more than one
 _OWN = (
-    "seed", "epochs", "sampler", "B", "B_scale", "lambda", "freeze", "surgery", "experiment",
+    "seed", "epochs", "sampler", "B", "lambda", "freeze", "surgery", "experiment",
     "hydra", "logger",
 )  # fmt: skip
 """Settings that a command for a missing row says itself, or that no number depends on."""
@@ -55,9 +55,10 @@ def papers_minutes(comparison: Comparison, method: str) -> Floats | None:
     kind, phases = comparison.kinds[method], comparison.frames.phases
     phases = phases[phases["method"] == method]
     # Of annealed and vanilla sampling B is the number of steps, with a batch for every task.
-    each = {"arrp": min(kind.B or 0, max(SIZES.values())), "annealed": len(SIZES) * (kind.B or 0)}
-    drawn = (each | {"vanilla": each["annealed"]}).get(kind.sampler) or None
-    known = {"rr": len(SIZES) * min(SIZES.values())} | {f"full:{t}": n for t, n in SIZES.items()}
+    B, all_ = kind.B or 0, len(SIZES)
+    each = {"arrp": min(B, max(SIZES.values())), "annealed": all_ * B, "vanilla": all_ * B}
+    known = {"rr": all_ * min(SIZES.values())} | {f"full:{t}": n for t, n in SIZES.items()}
+    drawn = each.get(kind.sampler) or None
     there = [known.get(phase, None if phase.startswith("full:") else drawn)
              for phase in phases["phase"]]  # fmt: skip
     if not there or None in there or not (phases["examples"] > 0).all():
@@ -78,77 +79,67 @@ def table(comparison: Comparison, number: int) -> pd.DataFrame:
     c, first, rows = comparison, paper.row(number, "rr"), []
     rr = run_of(c, first)
     base = papers_minutes(c, rr) if rr else None
-    whats = [paper.PARAPHRASE] if number == 3 else [*c.tasks, SCORE]
     for row in paper.rows(number):
         method = run_of(c, row)
         minutes = c.of(method)["minutes"] if method else pd.Series(dtype=float)
-        full = papers_minutes(c, method) if method else None
-        timed = method and rr and c.same_device(method, rr)
-        beyond = 0.0
-        if number == 3:
-            beyond = c.of(rr)["minutes"].mean() if timed and rr else np.nan
         found: dict[str, Any] = {
             "experiment": row.experiment, "row": row.label, "method": method,
             "seeds": len(minutes), "notes": row.footnotes,
             "command": None if method else command(c, row),
+            "minutes.printed": row.minutes, "minutes": minutes.mean(), "minutes_sd": minutes.std(),
+            "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
+            "minutes_ratio": np.nan, "papers_ratio": np.nan,
         }  # fmt: skip
-        for what in whats:
+        for what in [paper.PARAPHRASE] if number == 3 else [*c.tasks, SCORE]:
             values = c.values[what][method] if method else pd.Series(dtype=float)
             printed = row.score if what == SCORE else row.tasks.get(what)
             found |= {f"{what}.printed": printed, what: values.mean(), f"{what}_sd": values.std()}
-        ratio = np.nan
-        if timed and full is not None and base is not None:
-            ratio = full.mean() / base.mean()
-        rows.append(found | {
-            "minutes.printed": row.minutes, "minutes": minutes.mean() - beyond,
-            "minutes_sd": minutes.std(),
-            "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
-            "minutes_ratio": c.time_ratio(method, rr) if method and rr else np.nan,
-            "papers_ratio": ratio,
-        })  # fmt: skip
+        timed = method and rr and c.same_device(method, rr)
+        if method and rr and timed:
+            full, found["minutes_ratio"] = papers_minutes(c, method), c.time_ratio(method, rr)
+            if full is not None and base is not None:
+                found["papers_ratio"] = full.mean() / base.mean()
+        if number == 3:
+            found["minutes"] -= c.of(rr)["minutes"].mean() if rr and timed else np.nan
+        rows.append(found)
     return pd.DataFrame(rows)
 
 
 def sizes(comparison: Comparison) -> pd.DataFrame:
     """Table 1: sizes, and the share that the first round-robin epoch used of each training set."""
-    rr = run_of(comparison, paper.row(2, "rr"))
-    epochs = comparison.frames.epochs
+    rr, epochs = run_of(comparison, paper.row(2, "rr")), comparison.frames.epochs
     first = epochs[(epochs["method"] == rr) & (epochs["epoch"] == 1)]
     used = first.groupby("task", observed=True)["fraction"].first()
     own = comparison.frames.scores.groupby("task", observed=True)[["train", "dev"]].first()
-    return pd.DataFrame([
-        {"task": task, "train.printed": size.train, "train": own["train"][task],
-         "dev.printed": size.dev, "dev": own["dev"][task], "fraction.printed": size.used / 100,
-         "fraction": used.get(task)}
-        for task in comparison.tasks for size in (paper.SIZES[task],)
-    ])  # fmt: skip
+    printed = pd.DataFrame(
+        {t: (n.train, n.dev, n.used / 100) for t, n in paper.SIZES.items()},
+        ["train.printed", "dev.printed", "fraction.printed"],
+    )
+    found = own.join(used).join(printed.T).loc[list(comparison.tasks)]
+    return found.rename_axis("task").reset_index()
 
 
-def command(comparison: Comparison, row: paper.PaperRow | None) -> str:
-    """The command for a row of the paper, or for the single-task models, in the same setting.
+def command(comparison: Comparison, row: paper.PaperRow) -> str:
+    """The command for a row of the paper in the same setting.
 
     Its words are those that made a run of the setting, less those that choose a method. Where none
     are recorded, it says where to find what it must set.
     """
     runs = comparison.frames.runs
-    choice = f"+experiment/table{row.table}={row.experiment}" if row else "sampler=single"
-    epochs = 1 if row and row.table == 3 else int(comparison.epochs)
+    epochs = 1 if row.table == 3 else int(comparison.epochs)
     seeds = ",".join(map(str, sorted({*runs["seed"], *LEAST_SEEDS})))
-    head = ["mtl-bert", "train", "-m", choice, f"seed={seeds}", f"epochs={epochs}"]
-    scales = set(runs.loc[runs["B"].notna(), "B_scale"])
-    if row and len(scales) == 1 and scales != {1.0}:
-        head.append(f"B_scale={scales.pop():g}")
-    recorded = runs[runs["overrides"].notna()]
-    if recorded.empty:
+    head = ["mtl-bert", "train", "-m", f"+experiment/table{row.table}={row.experiment}",
+            f"seed={seeds}", f"epochs={epochs}"]  # fmt: skip
+    recorded = runs[runs["overrides"].notna()].head(1).to_dict("records")
+    if not recorded:
         return f"{shlex.join(head)}  # and the settings that Provenance lists: none are recorded"
-    one = recorded.iloc[0]
-    words = [w for w in one["overrides"]
-             if re.split(r"[=./@]", w.lstrip("+~"), maxsplit=1)[0] not in _OWN]  # fmt: skip
-    if one["processes"] > 1:
+    words, processes = list(recorded[0]["overrides"]), recorded[0]["processes"]
+    if processes > 1:
         # A sweep's jobs have one process each, which sees what several saw together.
         own = ("batch_size", "trainer.devices", "trainer.num_nodes")
         words = [word for word in words if word.partition("=")[0] not in own]
-        words.append(f"batch_size={one['batch_size'] * one['processes']}")
+        words.append(f"batch_size={recorded[0]['batch_size'] * processes}")
+    words = [w for w in words if re.split(r"[=./@]", w.lstrip("+~"), maxsplit=1)[0] not in _OWN]
     # Where things lie is the reader's to say, and nobody else's business.
     return shlex.join([*head, *(re.sub(r"=/.*", "=DIR", word) for word in words)])
 
@@ -181,8 +172,7 @@ def _rows(c: Comparison, about: Mapping[str, Any]) -> list[Contrast]:
 def _best_lambdas(c: Comparison) -> tuple[list[Contrast], bool]:
     """The best λ of each B against every other, and whether it falls as B grows."""
     by_b: dict[int, dict[str, float]] = {}
-    for method in c.trained:
-        own = c.kinds[method]
+    for method, own in c.kinds.items():
         if own.B and replace(own, B=None, B_scale=1.0, lambda_=None) == Method("arrp"):
             by_b.setdefault(own.B, {})[method] = own.lambda_ or 0.0
     several = [methods for _, methods in sorted(by_b.items()) if len(methods) > 1]
@@ -198,8 +188,7 @@ def _best_lambdas(c: Comparison) -> tuple[list[Contrast], bool]:
 def _ends_of_b(c: Comparison) -> list[Contrast]:
     """The largest B against the smallest where nothing else differs: paraphrase, then the rest."""
     families: dict[Method, dict[int, str]] = {}
-    for method in c.trained:
-        own = c.kinds[method]
+    for method, own in c.kinds.items():
         if own.B is not None and own.surgery == PAPER_SURGERY:
             families.setdefault(replace(own, B=None), {})[own.B] = method
     ends = [(f[max(f)], f[min(f)]) for f in families.values() if len(f) > 1]
@@ -222,7 +211,7 @@ def _times(c: Comparison, contrasts: Sequence[Contrast]) -> tuple[bool | None, s
     if not timed:
         raise ImpossibleError("times on different devices")
     own, *theirs = (float(np.mean(each)) for each in minutes if each is not None)
-    ratios = sorted({min(own / each for each in theirs), max(own / each for each in theirs)})
+    ratios = sorted({own / max(theirs), own / min(theirs)})
     whose = "their" if len(others) > 1 else f"{others[0]}'s"
     elsewhere = " and ".join(method for method in others if method not in timed)
     known = f" (not known of {elsewhere}: another device)" if elsewhere else ""
@@ -236,59 +225,64 @@ def _outcome(
 ) -> tuple[bool, bool]:
     """Whether the differences of two methods are as claimed, and whether they speak against it."""
     d, sign, others = differences[0], signs[0], signs[1:] or [0]
-    low, high = (
-        min(d.seeds.interval.low, d.examples.low),
-        max(d.seeds.interval.high, d.examples.high),
-    )
+    (low, high), (examples_low, examples_high) = d.seeds.interval, d.examples
     return {
         "higher": (sign > 0, sign < 0),
         "lower": (sign < 0, sign > 0),
-        "close": (low > -margin, high < -margin),
-        "no_gain": (high < margin, sign > 0 and d.mean >= margin),
+        "close": (min(low, examples_low) > -margin, max(high, examples_high) < -margin),
+        "no_gain": (max(high, examples_high) < margin, sign > 0 and d.mean >= margin),
         "best": (sign > 0, False),
         "traded": (sign > 0 > min(others), sign < 0 or (max(others) > 0 <= min(others))),
     }[kind]
 
 
+def _judged(c: Comparison, about: Mapping[str, Any]) -> tuple[str, str, pd.DataFrame]:
+    """A claim's verdict, a note about times, and the differences that it rests on.
+
+    They are one family for Holm's adjustment: a claim is a question of its own.
+    """
+    kind, falls, note, table = about["kind"], True, "", c.table([], named=True)
+    faster: bool | None = True
+    try:
+        if kind == "best":
+            contrasts, falls = _best_lambdas(c)
+        else:
+            contrasts = _ends_of_b(c) if kind == "traded" else _rows(c, about)
+        if about.get("faster"):
+            faster, note = _times(c, contrasts)
+        found = [c.difference(*contrast) for contrast in contrasts]
+        table = c.table(found, named=True)
+        if unknown := [d.unknown for d in found if d.unknown]:
+            raise ImpossibleError(unknown[0])
+    except ImpossibleError as error:
+        return f"cannot be judged: {error}", note, table
+    judged = [(d, d.sign(p)) for d, p in zip(found, table["p_holm"], strict=True)]
+    outcomes = []
+    for _, pair in groupby(judged, key=lambda each: each[0][:2]):
+        each, signs = zip(*pair, strict=True)
+        outcomes.append(_outcome(kind, signs, each, c.margin))
+    so, against = all(yes for yes, _ in outcomes), any(no for _, no in outcomes)
+    if against or faster is False or (so and not falls):
+        return CONTRADICTED, note, table
+    return SUPPORTED if so and faster else UNDECIDED, note, table
+
+
 def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the paper claims and our runs say, and the differences that this rests on.
 
-    A claim is a question of its own: its contrasts are one family for Holm's adjustment. Returns:
+    Returns:
         claims: number, claim, verdict (supported, contradicted, undecided, or "cannot be judged:
             why"), note, printed (the paper's evidence), rule.
         evidence: the frame ``differences``, with the claim's number and the contrast in words.
     """
-    c, rows = comparison, []
-    tables = [c.table([], named=True).assign(claim=[], contrast=[])]
-    synthetic = "synthetic" in dict(c.about["badges"])
+    rows, tables = [], []
+    synthetic = "synthetic" in dict(comparison.about["badges"])
     for number, about in enumerate(CLAIMS, start=1):
-        kind, falls, note = about["kind"], True, ""
-        faster: bool | None = True
-        try:
-            if kind == "best":
-                contrasts, falls = _best_lambdas(c)
-            else:
-                contrasts = _ends_of_b(c) if kind == "traded" else _rows(c, about)
-            if about.get("faster"):
-                faster, note = _times(c, contrasts)
-            found = [c.difference(*contrast) for contrast in contrasts]
-            words = [f"{d.method} minus {d.minus}" + (f", {d.what}" if d.what != SCORE else "")
-                     for d in found]  # fmt: skip
-            table = c.table(found, named=True).assign(claim=number, contrast=words)
-            tables.append(table)
-            if unknown := [d.unknown for d in found if d.unknown]:
-                raise ImpossibleError(unknown[0])
-            judged = [(d, d.sign(p)) for d, p in zip(found, table["p_holm"], strict=True)]
-            outcomes = []
-            for _, pair in groupby(judged, key=lambda each: each[0][:2]):
-                each, signs = zip(*pair, strict=True)
-                outcomes.append(_outcome(kind, signs, each, c.margin))
-            so, against = all(yes for yes, _ in outcomes), any(no for _, no in outcomes)
-            against = against or faster is False or (so and not falls)
-            verdict = CONTRADICTED if against else SUPPORTED if so and faster else UNDECIDED
-        except ImpossibleError as error:
-            verdict = f"cannot be judged: {error}"
+        verdict, note, table = _judged(comparison, about)
         verdict += " (about made-up text, not about the paper's data)" if synthetic else ""
+        what = table["what"].map(lambda what: "" if what == SCORE else f", {what}")
+        words = table["method"].astype(str) + " minus " + table["minus"] + what
+        tables.append(table.assign(claim=number, contrast=words))
         rows.append({"claim": number, "text": about["text"], "verdict": verdict, "note": note,
                      "printed": about["evidence"], "rule": about["rule"]})  # fmt: skip
     return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)

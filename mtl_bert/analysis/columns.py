@@ -6,9 +6,8 @@
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,11 +16,11 @@ SHORT = ".3g"  # three digits wherever they stand; whole numbers from 1,000 on
 KEYS = ("run", "setting", "method", "seed")
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column: its name and type for pandas, and what readers see of it.
 
-    ``form`` is the format specification of its numbers, and nothing for words; ``frames`` have it.
+    ``form`` is the format specification of its numbers, and nothing for words; the words of
+    ``frames`` are those that have it.
     """
 
     name: str
@@ -29,7 +28,7 @@ class Column:
     form: str
     unit: str
     title: str
-    frames: tuple[str, ...]
+    frames: str
     about: str
 
     def write(self, value: Any, deviation: Any = None) -> str:
@@ -60,24 +59,19 @@ FRAMES = {
     "differences": "A row for each pair of methods and each task or the score: first minus second.",
 }
 """Each frame, and what its rows are."""
-
-
 with Path(__file__).with_name("columns.csv").open(encoding="utf-8", newline="") as _file:
-    COLUMNS: dict[str, Column] = {
-        name: Column(name, dtype, form, unit, title, tuple(frames.split()), about)
-        for name, dtype, form, unit, title, frames, about in list(csv.reader(_file))[1:]
-    }
+    COLUMNS = {row[0]: Column(*row) for row in list(csv.reader(_file))[1:]}
 """Every column by its name, which means the same in every frame."""
 
 
-def column(name: str, **changes: str) -> Column:
+def column(name: str, title: str = "") -> Column:
     """A column's declaration; of ``TASK.value`` or another with a task before it, the task's.
 
-    ``changes`` are of its title or form, for a table where it stands for something narrower.
+    ``title`` is for a table where it stands for something narrower.
     """
     task, _, last = name.rpartition(".")
-    found = COLUMNS.get(name) or replace(COLUMNS[last], name=name, title=task)
-    return replace(found, **changes) if changes else found  # type: ignore[arg-type]
+    found = COLUMNS.get(name) or COLUMNS[last]._replace(name=name, title=task)
+    return found._replace(title=title) if title else found
 
 
 def write(name: str, value: Any, deviation: Any = None) -> str:
@@ -87,7 +81,7 @@ def write(name: str, value: Any, deviation: Any = None) -> str:
 
 def names(frame: str) -> list[str]:
     """The columns of a frame, in order."""
-    return [name for name, column in COLUMNS.items() if frame in column.frames]
+    return [name for name, column in COLUMNS.items() if frame in column.frames.split()]
 
 
 def frame(name: str, records: Iterable[tuple[Any, ...]], keys: pd.DataFrame) -> pd.DataFrame:
@@ -117,5 +111,5 @@ def reference() -> str:
         lines += ["", f"## {name}", "", about, "", "| column | type | unit | what it is |",
                   "|---|---|---|---|"]  # fmt: skip
         lines += [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.about} |"
-                  for c in map(COLUMNS.__getitem__, names(name))]  # fmt: skip
+                  for c in map(column, names(name))]  # fmt: skip
     return "\n".join(lines)

@@ -7,9 +7,11 @@ has the same colour and shape in every chart of the same runs; dots are seeds, a
 answers the pointer. Where there is nothing to draw, there is None.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -21,7 +23,6 @@ from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
 from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
 from mtl_bert.analysis.methods import NAMES, UPDATE
-from mtl_bert.analysis.statistics import whole
 
 COLOURS = {
     "rr": (202, 100, 35), "annealed": (41, 100, 45), "vanilla": (164, 100, 31),
@@ -29,27 +30,17 @@ COLOURS = {
 }  # fmt: skip
 """Hue, saturation and lightness: Okabe and Ito's, which the colour-blind can tell apart."""
 DARK_YELLOW = (52, 100, 31)  # of other samplers: Okabe and Ito's own yellow is lost on white
-OTHER = "#A08A00"
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", OTHER, "#5B5B5B")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right",
           "triangle-left")  # fmt: skip
 GREY = "#888888"
-WIDTH, HEIGHT = 420, 270  # pixels
 FEW = 12  # tasks or pairs that a chart can show
 FARTHEST = {"d ≤ 0.5": 0.5, "0.5 < d ≤ 1": 1.0, "1 < d ≤ 2": 2.0, "d > 2": np.inf}
 """Groups of distances between true and predicted values, and their ends; not the paper's."""
 MANY = 3_000  # points that a chart should not hold one by one
-HALF = "unrelated gradients are in conflict in about half of the steps"
-CONFIG = {
-    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal",
-             "gridColor": "#e6e6e6", "labelLimit": 320},
-    "legend": {"labelFontSize": 11, "titleFontSize": 12, "labelLimit": 320, "symbolLimit": 60,
-               "symbolOpacity": 1},
-    "title": {"fontSize": 14, "subtitleFontSize": 11, "offset": 12},
-    "view": {"strokeOpacity": 0},
-}  # fmt: skip
+THEME = json.loads(Path(__file__).with_name("theme.json").read_text("utf-8"))
+"""Vega-Lite's configuration; texts have the colour of what they stand in, by day and night."""
+FREE = alt.Scale(zero=False)
 Looks = Mapping[str, tuple[str, str]]  # series -> colour and shape
-EMPTY: dict[str, tuple[str, str]] = {}
 Titles = Mapping[str, tuple[str, str]]  # what is drawn -> its title, and the column with its form
 
 
@@ -60,13 +51,17 @@ def _chart(frame: pd.DataFrame) -> Any:
     return alt.Chart(alt.Data(values=tuple(rows)))  # type: ignore[no-untyped-call]
 
 
+def _titled(chart: Any, title: str, *below: str) -> Any:
+    """The chart as it stands alone."""
+    heading = alt.TitleParams(title, subtitle=list(below))
+    return chart.properties(title=heading, background="transparent", config=THEME)
+
+
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
     """The chart with its title; below it what no reader may overlook, and notes."""
     flags = dict.fromkeys(flag for badges in frames.settings["badges"] for flag, _ in badges)
     about = [*frames.runs["data"].unique(), *frames.runs["encoder"].unique(), *flags]
-    below = [" · ".join(about), *filter(None, notes)]
-    heading = alt.TitleParams(title, subtitle=below, anchor="start", subtitleColor=GREY)
-    return chart.properties(title=heading, background="transparent", config=CONFIG)
+    return _titled(chart, title, " · ".join(about), *filter(None, notes))
 
 
 def _head(text: str) -> alt.TitleParams:
@@ -77,8 +72,7 @@ def _head(text: str) -> alt.TitleParams:
 def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A hue for each sampler, a shade from dark to light and a shape for each of its variants."""
     families: dict[tuple[int, int, int], list[str]] = {}
-    names = pd.Categorical(names).categories if isinstance(names, pd.Series) else names
-    for name in names:
+    for name in pd.Categorical(names).categories if isinstance(names, pd.Series) else names:
         known = [colour for key, colour in COLOURS.items() if name.startswith(NAMES[key])]
         families.setdefault(known[0] if known else DARK_YELLOW, []).append(name)
     return {
@@ -91,22 +85,23 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def _form(name: str) -> str:
     """A column's form in d3's words, whose g writes zeros at the end."""
-    return column(name).form.replace("g", "~r")
+    return column(name).form.replace("g", "~r") if name else ""
 
 
-def _tips(titles: Titles) -> list[alt.Tooltip]:
-    """What the pointer shows of numbers, and of words, which have no form."""
+def _tips(*names: str, **others: tuple[str, str]) -> list[alt.Tooltip]:
+    """What the pointer shows of columns, and of fields with a title and a column's form."""
+    titles = {name: (column(name).title, name) for name in names} | others
     return [
-        alt.Tooltip(f"{field}:Q", title=title, format=_form(form)) if form
-        else alt.Tooltip(f"{field}:N", title=title) for field, (title, form) in titles.items()
+        alt.Tooltip(f"{field}:Q", title=title, format=_form(like)) if _form(like)
+        else alt.Tooltip(f"{field}:N", title=title) for field, (title, like) in titles.items()
     ]  # fmt: skip
 
 
-def _marks(styles: Looks, shown: Iterable[str], title: str) -> tuple[alt.Color, alt.Shape]:
+def _marks(styles: Looks, shown: Iterable[str], **legend: Any) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape of the field series, with one legend of those that are shown."""
     names = [name for name in styles if name in set(shown)]
     scales = [alt.Scale(domain=names, range=[styles[name][n] for name in names]) for n in (0, 1)]
-    kind: dict[str, Any] = {"shorthand": "series:N", "legend": alt.Legend(title=title)}
+    kind: Any = {"shorthand": "series:N", "legend": alt.Legend(title="method", **legend)}
     return alt.Color(scale=scales[0], **kind), alt.Shape(scale=scales[1], **kind)
 
 
@@ -124,7 +119,7 @@ def _x(field: str, values: pd.Series, title: str, *, log: bool) -> alt.X:
 
 def _lines(
     frames: Frames, points: pd.DataFrame, styles: Looks, panels: Titles, x: tuple[str, str],
-    legend: str, heading: str, *notes: str, log: bool = False,
+    heading: str, *notes: str, log: bool = False,
 ) -> Any:  # fmt: skip
     """Lines through means, with the repetitions as dots, in a panel for each measure.
 
@@ -133,80 +128,97 @@ def _lines(
     """
     points = points.dropna(subset="y").astype({"x": float})
     parts = {name: own for name in panels if len(own := points[points["panel"] == name])}
-    colour, shape = _marks(styles, points["series"], legend)
+    colour, shape = _marks(styles, points["series"])
     chosen = alt.selection_point(fields=["series"], bind="legend")
     faded = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.1))
-    scale, charts = (1, 1) if len(parts) == 1 else (0.62, 0.7), []
+    width, height, charts = *((420, 270) if len(parts) == 1 else (260, 190)), []
+    about = {"series": ("method", ""), "x": x}
     for name, own in parts.items():
-        title, form = panels[name]
-        percent = alt.Axis(format="%") if _form(form).endswith("%") else alt.Axis()
-        y = alt.Y("mean(y):Q", title=title, scale=alt.Scale(zero=False), axis=percent)
+        title, like = panels[name]
+        percent = alt.Axis(format="%") if _form(like).endswith("%") else alt.Axis()
         same = own.groupby(["series", "x"])["y"]
         spread = zip(same.transform("mean"), same.transform("std"), strict=True)
-        own = own.assign(mean=[write(form, *each) for each in spread])
-        about = {"series": (legend, ""), "x": x}
-        tips = _tips({**about, "mean": (title, ""), "count()": ("n", "n")})
+        own = own.assign(mean=[write(like, *each) for each in spread])
         base = _chart(own).encode(x=_x("x", own["x"], x[0], log=log), color=colour)
-        means = base.encode(y=y, opacity=faded, tooltip=tips)
-        seeds = base.encode(y="y:Q", tooltip=_tips({**about, "y": ("a seed's", form)}))
+        means = base.encode(
+            y=alt.Y("mean(y):Q", title=title, scale=FREE, axis=percent), opacity=faded,
+            tooltip=_tips(**about, mean=(title, ""), **{"count()": ("n", "n")}),
+        )  # fmt: skip
+        seeds = base.encode(y="y:Q", tooltip=_tips(**about, y=("a seed's", like)))
         charts.append(alt.layer(
             means.mark_line(strokeWidth=1.6),
             seeds.mark_point(size=16, filled=True, opacity=0.5),
             means.mark_point(size=42, filled=True).encode(shape=shape),
-        ).properties(width=WIDTH * scale[0], height=HEIGHT * scale[1]))  # fmt: skip
+        ).properties(width=width, height=height))  # fmt: skip
     charts[0] = charts[0].add_params(chosen)
     whole = charts[0] if len(charts) == 1 else alt.concat(*charts, columns=2)
     return _finished(whole, frames, heading, *notes)
 
 
 def _heat(
-    cells: pd.DataFrame, title: str, form: str, scheme: str, ends: tuple[float, float],
-    more: Titles = EMPTY, x_title: str | None = None,
+    chart: Any, x: str, y: str, value: str, scheme: str, ends: tuple[float, float], *tips: str,
+    x_title: str | None = None,
 ) -> Any:  # fmt: skip
-    """A heat map of the fields x, y (in their order) and value, with the numbers written in.
+    """A heat map of two fields (in their order) and a column, with the numbers written in.
 
     ``ends`` are the values at the ends of Vega's ``scheme``, of a diverging one with the dark; the
-    pointer shows ``more``.
+    pointer shows more columns.
     """
     middle = sum(ends) / 2 if "red" in scheme else min(ends)
-    dark = f"abs(datum.value - {middle}) > {0.65 * max(abs(end - middle) for end in ends)}"
-    base = _chart(cells).encode(
-        x=alt.X("x:N", title=x_title, sort=None, axis=alt.Axis(labelAngle=-30, ticks=False)),
-        y=alt.Y("y:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
-        tooltip=_tips({"y": ("row", ""), "x": ("column", ""), "value": (title, form), **more}),
+    dark = f"abs(datum.{value} - {middle}) > {0.65 * max(abs(end - middle) for end in ends)}"
+    base = chart.encode(
+        x=alt.X(f"{x}:N", title=x_title, sort=None, axis=alt.Axis(labelAngle=-30, ticks=False)),
+        y=alt.Y(f"{y}:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
+        tooltip=_tips(**{y: ("row", ""), x: ("column", "")}) + _tips(value, *tips),
     )
-    kind: dict[str, Any] = {"scheme": scheme, "domain": sorted(ends), "reverse": ends[0] > ends[1]}
-    colour = alt.Color("value:Q", scale=alt.Scale(**kind), legend=None)
-    ink = alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222"))
+    kind: Any = {"scheme": scheme, "domain": sorted(ends), "reverse": ends[0] > ends[1]}
+    colour = alt.Color(f"{value}:Q", scale=alt.Scale(clamp=True, **kind), legend=None)
     text = base.mark_text(fontSize=10).encode(
-        text=alt.Text("value:Q", format=_form(form)), color=ink
+        text=alt.Text(f"{value}:Q", format=_form(value)),
+        color=alt.when(dark).then(alt.value("white")).otherwise(alt.value("#222222")),
     )
-    width, height = max(48 * cells["x"].nunique(), 130), max(20 * cells["y"].nunique(), 60)
     chart = alt.layer(base.mark_rect(stroke="white").encode(color=colour), text)
-    return chart.properties(title=_head(title), width=width, height=height)
+    sides = {"width": alt.Step(52), "height": alt.Step(22)}
+    return chart.properties(title=_head(column(value).title), **sides)
 
 
-def _bars(counts: Mapping[str, int], title: str, height: float) -> Any:
-    """Counts as bars that lie, with their numbers."""
-    scale = alt.Scale(domain=[0, 1.2 * max(1, *counts.values())], nice=False)
-    base = _chart(pd.DataFrame({"name": counts.keys(), "n": counts.values()})).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
-        x=alt.X("n:Q", title="examples", scale=scale, axis=alt.Axis(tickCount=4)),
-        tooltip=_tips({"name": ("what", ""), "n": ("examples", "n")}),
+def over_epochs(title: str, series: str, measures: Sequence[str]) -> Any:
+    """A run's lines over epochs, in a panel for each measure; whoever shows it brings the rows."""
+    rows = alt.Chart(alt.NamedData("rows")).properties(width=300, height=190)
+    base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
+        x=alt.X(
+            "epoch:Q",
+            axis=alt.Axis(tickMinStep=1, format="d"),
+            scale=alt.Scale(zero=False, nice=False),
+        ),
+        color=alt.Color(f"{series}:N", title=None, sort=None),
     )
-    text = base.mark_text(fontSize=10, color=GREY, align="left", dx=4)
-    numbers = text.encode(text=alt.Text("n:Q", format=_form("n")))
-    bars = alt.layer(base.mark_bar(color=SERIES[0]), numbers)
-    return bars.properties(title=_head(title), width=200, height=height)
+    panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
+                          tooltip=_tips(series, "epoch", name)) for name in measures]  # fmt: skip
+    return _titled(alt.concat(*panels, columns=2), title)
 
 
-def _few(found: pd.DataFrame, name: str, by: str) -> tuple[pd.DataFrame, str]:
-    """Rows of the tasks or pairs that a chart can show, the highest ones, and a note about it."""
-    means, note = found.groupby(name, observed=True)[by].mean(), ""
-    if len(means) > FEW:
-        found = found[found[name].isin(means.nlargest(FEW).index)]
-        note = f"the {FEW} of {len(means)} that are highest in {column(by).title}"
-    return found.assign(**{name: found[name].astype(str)}), note
+def by_part() -> Any:
+    """The cosine of a run's pairs in each part of the encoder; whoever shows it brings the rows."""
+    rows = alt.Chart(alt.NamedData("rows"))
+    chart = _heat(rows, "pair", "part", "cosine", "redblue", (-0.25, 0.25), "conflicting")
+    return _titled(chart, "Mean cosine by part of the encoder")
+
+
+def _bars(counts: pd.Series, title: str) -> Any:
+    """Counts as bars that lie, with their numbers."""
+    rows = counts.rename_axis("name").reset_index(name="examples").astype({"name": str})
+    scale = alt.Scale(domain=[0, 1.2 * max(1, int(counts.max()))], nice=False)
+    base = _chart(rows).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False)),
+        x=alt.X("examples:Q", title="examples", scale=scale, axis=alt.Axis(tickCount=4)),
+        tooltip=_tips("examples", name=("what", "")),
+    )
+    text = alt.Text("examples:Q", format=_form("examples"))
+    numbers = base.mark_text(fontSize=10, color=GREY, align="left", dx=4).encode(text=text)
+    return alt.layer(base.mark_bar(), numbers).properties(
+        title=_head(title), width=200, height=alt.Step(24)
+    )
 
 
 def tradeoff(source: Compared, setting: str = "A") -> Any | None:
@@ -223,29 +235,27 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     runs = c.frames.runs[c.frames.runs["method"].isin(shown)]
     runs = runs[["run", "minutes", "score"]].assign(series=runs["method"].astype(str))
     groups = runs.groupby("series")[["minutes", "score"]]
-    means = groups.mean().join(groups.std().add_suffix("_sd")).assign(n=groups.size())
+    means = groups.mean().join(groups.std().add_suffix("_sd")).assign(seeds=groups.size())
     means = means.loc[shown].reset_index()
     for name in ("minutes", "score"):
         mean, sd = means[name], means[f"{name}_sd"].fillna(0)
         means[f"{name}_low"], means[f"{name}_high"] = (mean - sd).clip(mean / 10), mean + sd
-    colour, shape = _marks(looks(c.frames.runs["method"]), shown, "method")
-    titles = {"score": ("score", "score"), "minutes": ("minutes per epoch", "minutes")}
-    spread = {f"{name}_sd": (f"± {title}", form) for name, (title, form) in titles.items()}
+    styles = looks(c.frames.runs["method"])
+    colour, shape = _marks(styles, shown, orient="bottom", columns=2, labelLimit=180)
     x = _x("minutes", runs["minutes"], "minutes per epoch", log=bool((runs["minutes"] > 0).all()))
     y = alt.Y("score:Q", title="dev score", scale=alt.Scale(zero=False, padding=10))
-    tips = _tips({"series": ("method", ""), **titles, **spread, "n": ("n", "n")})
+    tips = _tips("score", "minutes", "score_sd", "minutes_sd", "seeds", series=("method", ""))
     base = _chart(means).encode(x=x, y=y, color=colour, tooltip=tips)
     rules = base.mark_rule(opacity=0.6)
-    front = _chart(pareto(means))
-    steps = front.mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
-    seeds = _chart(runs).mark_point(size=16, filled=True, opacity=0.5)
+    steps = _chart(pareto(means)).mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
+    seeds = _chart(runs).encode(x=x, y=y, color=colour, tooltip=_tips("run", "score", "minutes"))
     chart = alt.layer(
         steps.encode(x=x, y=y),
         rules.encode(y="score_low:Q", y2="score_high:Q"),
         rules.encode(x="minutes_low:Q", x2="minutes_high:Q"),
-        seeds.encode(x=x, y=y, color=colour, tooltip=_tips({"run": ("run", ""), **titles})),
+        seeds.mark_point(size=16, filled=True, opacity=0.5),
         base.mark_point(size=90, filled=True, opacity=1).encode(shape=shape),
-    ).properties(width=WIDTH, height=HEIGHT * 1.2)
+    ).properties(width=360, height=290)
     elsewhere = len(c.trained) - len(shown)
     note = f"left out, as they ran on another device: {elsewhere} methods" if elsewhere else ""
     front_note = "dashed: nothing is both faster and better; bars: one standard deviation"
@@ -258,28 +268,25 @@ def pareto(found: pd.DataFrame) -> pd.DataFrame:
     return found[~(found["score"] <= found["score"].cummax().shift())]
 
 
-def _dev_sample(frames: Frames) -> str:
-    most = frames.runs["dev_sample"].min()
-    return "" if pd.isna(most) else f"scored on at most {most:,} dev examples of a task"
-
-
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
     """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
     c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
         return None
-    # Where a method's seeds saw different numbers of examples, they meet at the mean.
-    seen = scored.groupby(["method", "epoch"], observed=True)["examples_so_far"].transform("mean")
+    x, title, heading = scored["epoch"], "epoch", "Score over epochs"
+    if by == "examples":
+        # Where a method's seeds saw different numbers of examples, they meet at the mean.
+        seen = scored.groupby(["method", "epoch"], observed=True)["examples_so_far"]
+        x, title = seen.transform("mean"), "training examples seen, repeats included"
+        heading = "Score over examples seen"
     points = pd.DataFrame({
-        "panel": SCORE, "series": scored["method"].astype(str),
-        "x": scored["epoch"] if by == "epoch" else seen, "y": scored["epoch_score"],
+        "panel": SCORE, "series": scored["method"].astype(str), "x": x, "y": scored["epoch_score"],
     })  # fmt: skip
-    title = "epoch" if by == "epoch" else "training examples seen, repeats included"
-    heading = "Score over epochs" if by == "epoch" else "Score over examples seen"
+    most = c.frames.runs["dev_sample"].min()
+    note = "" if pd.isna(most) else f"scored on at most {most:,} dev examples of a task"
     return _lines(c.frames, points, looks(c.frames.runs["method"]), {SCORE: ("dev score", "score")},
-                  (title, "n"), "method", heading, _dev_sample(c.frames),
-                  log=by != "epoch")  # fmt: skip
+                  (title, "n"), heading, note, log=by == "examples")  # fmt: skip
 
 
 def _panels(frames: Frames) -> Titles:
@@ -310,8 +317,7 @@ def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
         for what in panels for y in c.values[what][method].dropna()
     ], columns=["panel", "series", "x", "y"])  # fmt: skip
     x_axis = (of, "lambda_" if of == "λ" else "drawn")
-    heading = f"The effect of {of}"
-    return _lines(c.frames, points, looks(curves), panels, x_axis, "method", heading,
+    return _lines(c.frames, points, looks(curves), panels, x_axis, f"The effect of {of}",
                   log=of == "B")  # fmt: skip
 
 
@@ -329,35 +335,27 @@ def imbalance(source: Source | Frames) -> Any | None:
     panels = _panels(own)
     panels = {SCORE: panels[SCORE], summaries.WORST: (summaries.WORST, "worst"), **panels}
     title = ("largest training set to each other", "imbalance")
-    return _lines(own, points, looks(points["series"].unique()), panels, title, "method",
+    return _lines(own, points, looks(points["series"].unique()), panels, title,
                   "Scores against the imbalance of sizes", log=True)  # fmt: skip
 
 
-def conflicts(source: Compared, setting: str = "A", by: str = "method") -> Any | None:
-    """How often pairs of tasks' gradients point against each other.
-
-    Args:
-        source: of the runs.
-        setting: its letter.
-        by: ``method``, or ``part`` of the encoder, which also shows the mean cosine.
-    """
+def conflicts(source: Compared, setting: str = "A") -> Any | None:
+    """How often pairs of tasks' gradients point against each other, by method."""
     c = compared(source, setting)
-    found, note = _few(summaries.pairs(c.frames, *({by} - {"method"})), "pair", "conflicting")
+    found, note = summaries.pairs(c.frames), ""
     if found.empty:
         return None
-    cells = found.groupby([by, "pair"], observed=True, sort=False)[["conflicting", "cosine"]].mean()
-    cells = cells.reset_index().rename(columns={"pair": "x", by: "y"}).astype({"y": str})
+    means = found.groupby("pair", observed=True)["conflicting"].mean()
+    if len(means) > FEW:
+        found = found[found["pair"].isin(means.nlargest(FEW).index)]
+        note = f"the {FEW} of {len(means)} that are highest in {column('conflicting').title}"
+    each = found.groupby(["method", "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
+    cells = each.mean().reset_index().astype({"method": str, "pair": str})
     half = max(0.1, float((cells["conflicting"] - 0.5).abs().max()))
-    reach = max(0.05, float(cells["cosine"].abs().max()))  # weaker cosines are near nothing
-    ends = {"conflicting": (0.5 + half, 0.5 - half), "cosine": (-reach, reach)}
-    charts = [
-        _heat(cells.assign(value=cells[name]), column(name).title, name, "redblue", ends[name],
-              {"cosine": ("mean cosine", "cosine")})
-        for name in (["conflicting"] if by == "method" else ["cosine", "conflicting"])
-    ]  # fmt: skip
-    chart = alt.hconcat(*charts).resolve_scale(color="independent")
-    heading = "Conflicts between tasks" if by == "method" else "Conflicts by part of the encoder"
-    return _finished(chart if len(charts) > 1 else charts[0], c.frames, heading, HALF, note)
+    ends = 0.5 + half, 0.5 - half
+    chart = _heat(_chart(cells), "pair", "method", "conflicting", "redblue", ends, "cosine")
+    chance = "unrelated gradients are in conflict in about half of the steps"
+    return _finished(chart, c.frames, "Conflicts between tasks", chance, note)
 
 
 def usage(source: Compared, setting: str = "A") -> Any | None:
@@ -367,10 +365,8 @@ def usage(source: Compared, setting: str = "A") -> Any | None:
     if found.empty:
         return None
     x, y = ("task", "method") if len(c.tasks) <= FEW else ("method", "task")
-    cells = found[[x, y, "fraction", "effective_epochs"]].astype({x: str, y: str})
-    cells = cells.rename(columns={x: "x", y: "y", "fraction": "value"})
-    more = {"effective_epochs": ("effective epochs, repeats included", "effective_epochs")}
-    chart = _heat(cells, "of the training set", "fraction", "greens", (0, 1), more)
+    cells = _chart(found[[x, y, "fraction", "effective_epochs"]].astype({x: str, y: str}))
+    chart = _heat(cells, x, y, "fraction", "greens", (0, 1), "effective_epochs")
     return _finished(chart, c.frames, "Data seen at least once")
 
 
@@ -388,16 +384,16 @@ def answers(source: Source | Frames, run: str, task: str) -> Any:
     row = own.scores[own.scores["task"] == task].iloc[0]
     found, names = frames.answers(run, task), row["classes"]
     if names is not None:
-        cells = confusion(found, names).stack().reset_index().set_axis(["y", "x", "value"], axis=1)
-        left = _heat(
-            cells, "share of the true class", "share", "blues", (0, 1), x_title="predicted"
-        )
-        counts = {name: (row["labels"] or {}).get(name, 0) for name in names}
-        right = _bars(counts, "training labels", max(20 * len(names), 60))
+        cells = confusion(found, names).stack().reset_index()
+        cells = _chart(cells.set_axis(["true", "predicted", "of_true"], axis=1))
+        left = _heat(cells, "predicted", "true", "of_true", "blues", (0, 1), x_title="predicted")
+        labels = pd.Series(row["labels"] or {}).reindex(names, fill_value=0)
+        right = _bars(labels, "training labels")
     elif row["scale"] is not None:
         left = _scatter(found, row["scale"])
-        groups = distance_groups((found["prediction"] - found["label"]).abs())
-        right = _bars(groups, "distance d = |predicted − true|", 100)
+        apart = (found["prediction"] - found["label"]).abs()
+        groups = pd.cut(apart, [-1, *FARTHEST.values()], labels=list(FARTHEST))
+        right = _bars(groups.value_counts(sort=False), "distance d = |predicted − true|")
     else:
         raise UnusableError(f"{task}: its answers are neither classes nor numbers on a scale")
     return _finished(alt.hconcat(left, right), own, f"{task}: answers of {run}")
@@ -417,24 +413,20 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 
-def distance_groups(distances: pd.Series) -> dict[str, int]:
-    """Examples by how far the prediction lies from the label."""
-    groups = pd.cut(distances, [-1, *FARTHEST.values()], labels=list(FARTHEST))
-    return {str(name): int(n) for name, n in groups.value_counts(sort=False).items()}
-
-
 def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
     """True against predicted values."""
-    r = whole("pearson", found["label"].to_numpy(), found["prediction"].to_numpy()[None])[0]
+    r = found["label"].corr(found["prediction"])
     title = f"Pearson r = {write('value', r)}, N = {write('n', len(found))}"
     if len(found) > MANY:
         found, title = found.sample(MANY, random_state=0), f"{title} ({MANY:,} drawn)"
-    shown = found[["id", "label", "prediction"]].set_axis(["id", "x", "y"], axis=1)
-    x = alt.X("x:Q", title="true", scale=alt.Scale(domain=list(ends)))
-    y = alt.Y("y:Q", title="predicted", scale=alt.Scale(zero=False))
-    dots = _chart(shown).mark_point(size=12, filled=True, opacity=0.4, color=SERIES[0])
-    tips = {"id": ("id", ""), "x": ("true", "value"), "y": ("predicted", "value")}
-    dots = dots.encode(x=x, y=y, tooltip=_tips(tips))
-    line = _chart(pd.DataFrame({"x": ends, "y": ends})).mark_line(strokeDash=[4, 3], color=GREY)
-    chart = alt.layer(line.encode(x=x, y=y), dots)
+    dots = _chart(found[["id", "label", "prediction"]]).encode(
+        x=alt.X("label:Q", title="true", scale=alt.Scale(domain=list(ends))),
+        y=alt.Y("prediction:Q", title="predicted", scale=FREE),
+        tooltip=_tips("id", "label", "prediction"),
+    )
+    line = _chart(pd.DataFrame({"label": ends, "prediction": ends}))
+    chart = alt.layer(
+        line.mark_line(strokeDash=[4, 3], color=GREY).encode(x="label:Q", y="prediction:Q"),
+        dots.mark_point(size=12, filled=True, opacity=0.4),
+    )
     return chart.properties(width=240, height=240, title=_head(title))

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -19,12 +19,11 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from mtl_bert.analysis import columns, paper
 from mtl_bert.analysis.methods import Method, method_of, setting_of
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
-from mtl_bert.utils.errors import UserError
+from mtl_bert.utils.errors import UserError, first_line
 
 MADE_UP = "Made-up text: these numbers say that the program works, never what a method is worth."
 ANOTHER = (
@@ -33,6 +32,7 @@ ANOTHER = (
 )
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
+UNSET = "None"
 KEYS = list(columns.KEYS)
 PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
 Source = str | Path | pd.DataFrame
@@ -45,10 +45,9 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """All frames of some runs.
+    """All frames of some runs; see their reference.
 
     Attributes:
-        runs, settings, scores, epochs, phases, conflicts, influences: see the reference of frames.
         methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.
@@ -67,18 +66,18 @@ class Frames:
 
     def only(self, runs: pd.DataFrame) -> "Frames":
         """The same of some rows of ``runs``, with the names that these have there."""
-        names = runs[["setting", "method"]].set_axis(runs["run"].astype(str))
+        names = runs.set_index(runs["run"].astype(str))[["setting", "method"]]
 
         def named(found: pd.DataFrame) -> pd.DataFrame:
             found = found[found["run"].isin(names.index)]
             own = found["run"].astype(str)
             return found.assign(**{
-                key: own.map(names[key]).astype(runs[key].dtype) for key in ("setting", "method")
+                str(key): own.map(names[key]).astype(runs[key].dtype) for key in names
             })  # fmt: skip
 
         chosen: dict[str, Any] = {name: named(getattr(self, name)) for name in PER_RUN}
         # Read again, the same runs may have another letter.
-        own = self.runs[self.runs["run"].isin(names.index)][["run", "setting"]].astype(str)
+        own = self.runs[self.runs["run"].isin(names.index)].astype({"run": str, "setting": str})
         letters = dict(zip(own["setting"], own["run"].map(names["setting"]), strict=True))
         now = self.settings["setting"].astype(str).map(letters)
         settings = self.settings.assign(setting=now).dropna(subset="setting")
@@ -116,11 +115,7 @@ class Frames:
 
 
 def read(*sources: Source | Frames) -> Frames:
-    """Read all runs below some directories, or those of a frame of runs.
-
-    Args:
-        sources: directories; or one frame of runs, some rows of ``runs`` perhaps, which stay as
-            they are; or what was read before.
+    """Read all runs below some directories, or those of a frame of runs, whose rows stay.
 
     Raises:
         UserError: a directory that is none.
@@ -164,30 +159,30 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
     for directory, name in places:
         try:
             run = _Run(so_far or RunFolder(directory).read_results(), directory)
-            rows = list(run.rows())
+            rows = [(frame, (len(runs), *map(_sane, row))) for frame, row in run.rows()]
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
             warnings.append(
                 f"{directory / RESULTS}: expected the results of a finished run, found something "
-                f"else ({_gist(e)}); left out"
+                f"else ({first_line(e)}); left out"
             )
             continue
         for frame, row in rows:
-            records[frame].append((len(runs), *row))
+            records[frame].append(row)
         runs[name if name not in runs else f"{name} ({len(runs)})"] = run
-    called = _method_names(run.method for run in runs.values())
+    # A short name for each method; the whole one where two would share the short one.
+    distinct = sorted({run.method for run in runs.values()}, key=Method.order)
+    shared = Counter(method.short() for method in distinct)
+    called = {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
     # The setting with most runs comes first.
     counts = Counter(run.setting for run in runs.values())
-    letters = {
-        key: chr(65 + n) if n < 26 else str(n + 1)
-        for n, key in enumerate(sorted(counts, key=lambda key: (-counts[key], key)))
-    }
-    own = {
-        "run": (list(runs), list(runs)),
-        "setting": ([letters[run.setting] for run in runs.values()], list(letters.values())),
-        "method": ([called[run.method] for run in runs.values()], list(called.values())),
-    }
+    ordered = sorted(counts, key=lambda key: (-counts[key], key))
+    letters = {key: chr(65 + n) if n < 26 else str(n + 1) for n, key in enumerate(ordered)}
     keys = pd.DataFrame({
-        **{key: pd.Categorical(*each) for key, each in own.items()},
+        "run": pd.Categorical(list(runs), list(runs)),
+        "setting": pd.Categorical([letters[run.setting] for run in runs.values()],
+                                  list(letters.values())),
+        "method": pd.Categorical([called[run.method] for run in runs.values()],
+                                 list(called.values())),
         "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
     })  # fmt: skip
     made: dict[str, Any] = {
@@ -201,13 +196,9 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
     return Frames(settings=settings, methods=methods, warnings=tuple(warnings), **made)
 
 
-def _gist(error: Exception) -> str:
-    """What an error says, in a line."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    text = " ".join(str(error).split())
-    return f"no {text}" if isinstance(error, KeyError) else text or type(error).__name__
+def _sane(value: Any) -> Any:
+    """The value; an OverflowError if it is a number that no frame can hold."""
+    return int(np.int64(value)) if type(value) is int else value
 
 
 class _Run:
@@ -218,9 +209,9 @@ class _Run:
         self.method, self.words = method_of(self.config), setting_of(results)
         self.setting = json.dumps(self.words, sort_keys=True)
         if other := set(results.tasks) ^ set(self.config["tasks"]):
-            raise KeyError(f"tasks.{min(other)}")
+            raise KeyError(f"no tasks.{min(other)}")
         self.method.short()  # fails here where its parts are no numbers or words
-        self.tasks = tuple(sorted(results.tasks, key=[*paper.TITLES, *results.tasks].index))
+        self.tasks = tuple(sorted(results.tasks, key=[*paper.METRICS, *results.tasks].index))
         self.range = {
             task: (float(own.get("low", 0)), float(own.get("high", 1)))
             for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
@@ -232,16 +223,20 @@ class _Run:
         # Tasks and metrics are the paper's, all of them and no other.
         self.papers_tasks = {t: s.metric for t, s in results.tasks.items()} == paper.METRICS
         self.badges = tuple(self._badges())
+        # Whether the paper's numbers are of the same experiment: its sizes, or data are partial.
+        self.like_the_paper = (
+            self.papers_tasks and not self.badges and results.encoder == paper.ENCODER
+            and self.config["group_by_length"] is None
+            and all((self.size(t), results.tasks[t].n) == each[:2]
+                    for t, each in paper.SIZES.items())
+        )  # fmt: skip
+
+    def size(self, task: str, split: str = "train") -> int | None:
+        """Usable examples of a task's split."""
+        return self.results.data.sizes.get(task, {}).get(split)
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Its rows, each with the name of its frame."""
-        for frame, row in self._rows():
-            for value in row:
-                if type(value) is int and not -(2**63) <= value < 2**63:
-                    raise ValueError(f"{str(value)[:20]}… is no number of anything")
-            yield frame, row
-
-    def _rows(self) -> Iterator[tuple[str, Row]]:
         yield "runs", self._run()
         yield "settings", self._about()
         yield from (("scores", self._score(task)) for task in self.tasks)
@@ -277,7 +272,7 @@ class _Run:
 
     def _used(self, utilisation: Mapping[str, Any], task: str) -> Row:
         """The columns train, examples, unique, fraction, repeats and effective_epochs."""
-        train = self.results.data.sizes.get(task, {}).get("train")
+        train = self.size(task)
         if (used := utilisation.get(task)) is None:
             return (train, *(None,) * 5)
         fraction, effective = (n / train if train else None for n in (used.unique, used.examples))
@@ -285,14 +280,9 @@ class _Run:
         return (train, used.examples, used.unique, fraction, repeats, effective)
 
     def _run(self) -> Row:
-        r, m, config = self.results, self.method, self.config
-        trainer, imbalance, length = (
-            config["trainer"],
-            config["data"].get("imbalance"),
-            config["group_by_length"],
-        )
-        worst = min(self.units, key=self.units.__getitem__)
-        flags = dict(self.badges)
+        r, m, config, flags = self.results, self.method, self.config, dict(self.badges)
+        trainer, worst = config["trainer"], min(self.units, key=self.units.__getitem__)
+        length, imbalance = config["group_by_length"], config["data"].get("imbalance")
         return (
             m.sampler, m.B, m.B_scale, m.drawn, m.lambda_, m.lambda_on, " ".join(m.frozen),
             m.surgery, m.rest, int(config["epochs"]), r.score, r.last.score,
@@ -306,21 +296,6 @@ class _Run:
             r.dev_sample, len(r.skipped), r.overflows, r.notes, r.versions, str(self.directory),
         )  # fmt: skip
 
-    @property
-    def like_the_paper(self) -> bool:
-        """Whether the paper's numbers are of the same experiment."""
-        r = self.results
-        return (
-            self.papers_tasks
-            and not self.badges
-            and r.encoder == paper.ENCODER
-            and self.config["group_by_length"] is None
-            and all(
-                (r.data.sizes[t].get("train"), r.tasks[t].n) == (size.train, size.dev)
-                for t, size in paper.SIZES.items()
-            )
-        )
-
     def _badges(self) -> Iterator[tuple[str, str]]:
         """What no reader may overlook: a word for it, and what it is about."""
         r, config = self.results, self.config["data"]
@@ -329,15 +304,13 @@ class _Run:
         cut = {k: config.get(k) for k in ("share", "limit", "dev_limit", "imbalance")}
         partial = [f"data.{k}={v}" for k, v in cut.items() if v not in (None, 1)]
         if self.papers_tasks:
-            train = {t: (r.data.sizes[t].get("train", 0), s.train) for t, s in paper.SIZES.items()}
-            dev = {t: (r.tasks[t].n, s.dev) for t, s in paper.SIZES.items()}
-            partial = [
-                f"{name} sets: {', '.join(less)}"
-                for name, sizes in {"training": train, "dev": dev}.items()
-                if (
-                    less := [f"{t} {n:,} of {all_:,}" for t, (n, all_) in sizes.items() if n < all_]
-                )
-            ]
+            sizes = {
+                "training": [(t, self.size(t) or 0, s.train) for t, s in paper.SIZES.items()],
+                "dev": [(t, r.tasks[t].n, s.dev) for t, s in paper.SIZES.items()],
+            }
+            less = {name: [f"{t} {n:,} of {full:,}" for t, n, full in each if n < full]
+                    for name, each in sizes.items()}  # fmt: skip
+            partial = [f"{name} sets: {', '.join(each)}" for name, each in less.items() if each]
         if partial:
             yield "partial", "; ".join(partial)
         if seen := [f"{task} ({', '.join(sets)})" for task, sets in r.data.seen.items() if sets]:
@@ -366,8 +339,8 @@ class _Run:
         train, *used = self._used(r.utilisation, task)
         return (
             task, own.metric, own.value, self.units[task], own.n, *self.range[task],
-            untrained and untrained.value, r.last.tasks[task].value, train,
-            r.data.sizes.get(task, {}).get("dev"), ", ".join(r.data.seen.get(task, ())),
+            untrained and untrained.value, r.last.tasks[task].value, train, self.size(task, "dev"),
+            ", ".join(r.data.seen.get(task, ())),
             *answer_form(head if isinstance(head, dict) else {}), r.data.train_labels.get(task),
             *used,
         )  # fmt: skip
@@ -381,13 +354,6 @@ def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     return None, (float(head["low"]), float(head["high"])) if kind == "Regression" else None
 
 
-def _method_names(methods: Iterable[Method]) -> dict[Method, str]:
-    """A short name for each, in order; the whole one where two would share the short one."""
-    distinct = sorted(set(methods), key=Method.order)
-    shared = Counter(method.short() for method in distinct)
-    return {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
-
-
 def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each setting, with what comes of all its runs and of the other settings."""
     found = settings.drop_duplicates("setting").sort_values("setting").reset_index(drop=True)
@@ -397,25 +363,19 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         usual = trained.loc[trained["setting"] == setting, "epochs"].mode()
         found.loc[place, "main_epochs"] = 1 if usual.empty else usual.max()
         found.loc[place, "runs"] = (counting["setting"] == setting).sum()
-    flat = pd.DataFrame([
-        {str(key): str(value) for key, value in each.items() if value is not None}
-        for words, tasks in zip(found["words"], found["tasks"], strict=True)
-        for each in pd.json_normalize(words | {"tasks": ", ".join(tasks)}).to_dict("records")
-    ])  # fmt: skip
-    # What repeats another says nothing new, as optimizer.lr after lr.
-    last = {key: str(key).rpartition(".")[2] for key in flat}
-    again = [k for k in flat if k != last[k] in flat and flat[k].equals(flat[last[k]])]
-    flat = flat.drop(columns=again)
-    titles = []
-    for row in flat.to_dict("records"):
-        lead = (row["data.name"], row["encoder"])
+    words = ({**each, "tasks": ", ".join(each["tasks"])} for each in found["words"])
+    rows = (pd.json_normalize(each).map(str) for each in words)
+    flat = pd.concat([pd.DataFrame(), *rows], ignore_index=True).fillna(UNSET)
+    titles, slugs = [], []
+    for letter, row in zip(found["setting"], flat.to_dict("records"), strict=True):
+        lead = [row["data.name"], row["encoder"]]
         same = flat[(flat["data.name"] == lead[0]) & (flat["encoder"] == lead[1])]
-        apart = [str(k) for k in flat if same[k].nunique(dropna=False) > 1 and pd.notna(row[k])]
-        # Sizes mostly follow from the rest.
+        apart = [str(key) for key in flat if same[key].nunique() > 1 and row[key] != UNSET]
+        # Sizes mostly follow from the rest; and optimizer.lr from lr.
         apart = [key for key in apart if not key.startswith("sizes.")] or apart
+        apart = [key for key in apart if key.rpartition(".")[2] not in apart or "." not in key]
         titles.append(", ".join([*lead, *(f"{k.removeprefix('sizes.')}={row[k]}" for k in apart)]))
-    slugs = [f"{setting.lower()}-{file_name(words['data']['name'])}"
-             for setting, words in zip(found["setting"], found["words"], strict=True)]  # fmt: skip
+        slugs.append(f"{letter.lower()}-{file_name(lead[0])}")
     return found.assign(title=pd.Series(titles, dtype=str), slug=pd.Series(slugs, dtype=str))
 
 
@@ -435,7 +395,7 @@ def _read_answers(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UnusableError(f"{path.name} is missing") from error
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UnusableError(f"{path.name} cannot be read ({_gist(error)})") from error
+        raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
     if absent := {"id", "text", *numbers} - set(rows):
         raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
     if rows.empty or not np.isfinite(rows["label"]).all():

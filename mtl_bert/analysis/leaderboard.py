@@ -6,7 +6,7 @@ examples (paired bootstrap). It is equivalent where both, as two one-sided tests
 margin. All other pairs are exploratory. With one common seed nothing is said.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple, Union
@@ -31,23 +31,15 @@ Compared = Union[Source, Frames, "Comparison"]
 
 
 class Difference(NamedTuple):
-    """One method minus another, in the score or a task's metric.
-
-    Attributes:
-        method, minus, what: their names; the task, or the score.
-        mean: over common seeds; of all seeds' means where fewer than two are common.
-        seeds: what the common seeds say.
-        examples: the 95 % interval over resampled dev examples; NaN where that is not possible.
-        examples_90: the 90 % interval, which two one-sided tests look at.
-    """
+    """One method minus another, in the score or a task's metric."""
 
     method: str
     minus: str
-    what: str
-    mean: float
-    seeds: Paired
-    examples: Interval
-    examples_90: Interval
+    what: str  # the task, or the score
+    mean: float  # over common seeds; of all seeds' means where fewer than two are common
+    seeds: Paired  # what the common seeds say
+    examples: Interval = Interval()  # 95 %, over resampled dev examples, where that is possible
+    examples_90: Interval = Interval()  # that two one-sided tests look at
 
     @property
     def unknown(self) -> str:
@@ -119,17 +111,17 @@ class Comparison:
             UserError: none.
         """
         wanted = name.casefold()
-        ranks = {
-            m: 0 if m.casefold() == wanted else 1 if self.kinds[m].sampler == wanted else 2
-            for m in self.methods
-            if wanted in m.casefold() or self.kinds[m].sampler == wanted
-        }
-        if not ranks:
-            raise UserError(
-                f"method: expected one of {'; '.join(self.methods)}, found {name!r}; "
-                f"write for example {self.methods[0]!r}"
-            )
-        return [m for m, rank in ranks.items() if rank == min(ranks.values())]
+        for found in (
+            [m for m in self.methods if m.casefold() == wanted],
+            [m for m in self.methods if self.kinds[m].sampler == wanted],
+            [m for m in self.methods if wanted in m.casefold()],
+        ):
+            if found:
+                return found
+        raise UserError(
+            f"method: expected one of {'; '.join(self.methods)}, found {name!r}; "
+            f"write for example {self.methods[0]!r}"
+        )
 
     @cached_property
     def values(self) -> dict[str, pd.DataFrame]:
@@ -153,31 +145,25 @@ class Comparison:
         }
 
     def _resample(self, task: str, stream: int) -> dict[tuple[str, int], Floats]:
-        """A task's metric of all methods whose files can be resampled together."""
+        """A task's metric of all runs whose answers can be resampled together."""
         scores = self.frames.scores[self.frames.scores["task"] == task]
         files: dict[tuple[str, int], Floats] = {}
         metric, standard = "", pd.DataFrame()
-        for method, rows in scores.groupby("method", observed=True):
-            own = {}
+        for row in scores.sort_values("method", kind="stable").to_dict("records"):
             try:
-                for row in rows.to_dict("records"):
-                    found = self.frames.answers(row["run"], task, texts=False)
-                    standard = found[["id", "label"]] if standard.empty else standard
-                    if len(found) < 2 or not found[["id", "label"]].equals(standard):
-                        raise UnusableError(f"{row['run']} has another dev set than the others")
-                    answers = found["prediction"].to_numpy()
-                    known = statistics.recognise(
-                        metric or row["metric"], found["label"].to_numpy(), answers, row["value"]
-                    )
-                    metric = metric or known
-                    if not known or known != metric:
-                        value = f"{row['metric']} of {write('value', row['value'])}"
-                        raise UnusableError(f"the file of {row['run']} does not give its {value}")
-                    own[str(method), int(row["seed"])] = answers
+                found = self.frames.answers(row["run"], task, texts=False)
+                standard = found[["id", "label"]] if standard.empty else standard
+                if len(found) < 2 or not found[["id", "label"]].equals(standard):
+                    raise UnusableError(f"{row['run']} has another dev set than the others")
+                labels, answers = (found[name].to_numpy() for name in ("label", "prediction"))
+                known = statistics.recognise(metric or row["metric"], labels, answers, row["value"])
+                metric = metric or known
+                if not known or known != metric:
+                    value = f"{row['metric']} of {write('value', row['value'])}"
+                    raise UnusableError(f"the file of {row['run']} does not give its {value}")
+                files[str(row["method"]), int(row["seed"])] = answers
             except UnusableError as error:
-                self.excluded.append(f"{method}, {task}: {error}")
-            else:
-                files |= own
+                self.excluded.append(f"{row['method']}, {task}: {error}")
         if not files:
             return {}
         labels, answers = standard["label"].to_numpy(), np.stack(list(files.values()))
@@ -192,26 +178,26 @@ class Comparison:
         known, means = self._resampled[what], []
         for name, values in zip((method, minus), ends, strict=True):
             used = self.values[what].index[common if common.any() else ~np.isnan(values)]
-            if all((name, seed) in known for seed in used):
-                means.append(np.mean([known[name, seed] for seed in used], axis=0))
-        both = len(means) == 2
-        examples = percentiles(means[0] - means[1]) if both else (Interval(), Interval())
-        return Difference(method, minus, what, mean, seeds, *examples)
-
-    def _frame(self, name: str, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-        keys = pd.DataFrame({"setting": [self.about["setting"]]})
-        return columns.frame(name, [(0, *row) for row in rows], keys)
+            if not all((name, seed) in known for seed in used):
+                return Difference(method, minus, what, mean, seeds)
+            means.append(np.mean([known[name, seed] for seed in used], axis=0))
+        return Difference(method, minus, what, mean, seeds, *percentiles(means[0] - means[1]))
 
     def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
         """The frame ``differences``; those named beforehand are a family for Holm's adjustment."""
         found = list(found)
         adjusted = statistics.holm([d.seeds.p if named else np.nan for d in found])
-        return self._frame("differences", [
-            (d.what, d.method, d.seeds.n, d.minus, d.mean, *d.seeds.interval, d.seeds.p, p,
+        return columns.frame("differences", [
+            (0, d.what, d.method, d.seeds.n, d.minus, d.mean, *d.seeds.interval, d.seeds.p, p,
              d.seeds.p_equivalent, *d.examples, d.verdict(self.margin, p if named else None),
              not named)
             for d, p in zip(found, adjusted, strict=True)
-        ])  # fmt: skip
+        ], pd.DataFrame({"setting": [self.about["setting"]]}))  # fmt: skip
+
+    def against(self, baseline: str) -> pd.DataFrame:
+        """The frame ``differences`` of every other method and a baseline, named beforehand."""
+        others = (m for m in self.methods if m != baseline)
+        return self.table((self.difference(m, baseline) for m in others), named=True)
 
     def baseline(self, name: str | None = None) -> str:
         """The method that others are held against: a name's; or round-robin, or the first."""
@@ -234,31 +220,32 @@ class Comparison:
 
         Also ``TASK.value`` and ``TASK.value_sd`` for each task.
         """
-        base, rows, scores = self.baseline(baseline), [], self.frames.scores
-        judged = [self.difference(m, base) for m in self.methods if m != base]
-        table = self.table(judged, named=True).set_index("method")
-        names = ["difference", "low", "high", "p_holm", "examples_low", "examples_high", "verdict"]
+        base = self.baseline(baseline)
+        runs = self.frames.runs.astype({"method": str}).groupby("method")
+        numbers = runs[["score", "minutes"]]
         units, values = (
-            scores.pivot_table(index="method", columns="task", values=name, observed=True)
+            self.frames.scores.astype({"method": str}).pivot_table(name, "method", "task")
             for name in ("unit", "value")
         )
         # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
-        changes = (values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False)
-        for method, own in self._runs.items():
-            against = (*(None,) * 6, "baseline") if method == base else table.loc[method, names]
-            rows.append((
-                method, own["score"].mean(), own["score"].std(), len(own),
-                units.loc[method].idxmin(), units.loc[method].min(), own["minutes"].mean(),
-                own["minutes"].std(), self.time_ratio(method, base), base, *against,
-                changes[method], "; ".join(sorted(set(own["device"]))),
-            ))  # fmt: skip
+        found = numbers.mean().join(numbers.std().add_suffix("_sd")).assign(
+            setting=self.about["setting"], seeds=runs.size(), baseline=base,
+            worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
+            time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
+            delta_m=(values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False),
+            device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
+        )  # fmt: skip
+        judged = self.against(base).astype({"method": str}).set_index("method")
+        found = found.join(judged[judged.columns.difference(found.columns)])
+        found.loc[base, "verdict"] = "baseline"
+        found = found.loc[self.methods].reset_index()[columns.names("leaderboard")]
         more: dict[str, Any] = {}
         for task in self.tasks:
             own = self.values[task][self.methods]
             more |= {f"{task}.value": own.mean().array, f"{task}.value_sd": own.std().array}
-        found = pd.concat([self._frame("leaderboard", rows), pd.DataFrame(more)], axis=1)
+        found = pd.concat([found, pd.DataFrame(more)], axis=1)
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def recommend(self) -> str:
@@ -288,10 +275,14 @@ class Comparison:
         if not rest:
             return f"Use {best}: its score is significantly higher than every other method's."
         names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
-        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         cheap = next((m for m in faster if m in rest), None)
         also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
-        return f"{lead}, but not significantly higher than {listed}{also}."
+        return f"{lead}, but not significantly higher than {listed(names)}{also}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:
@@ -304,14 +295,10 @@ def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Co
 def compare(
     source: Source | Frames, first: str, second: str, setting: str = "A", margin: float = MARGIN
 ) -> pd.DataFrame:
-    """The frame ``differences`` of methods: the score, then every task.
+    """The frame ``differences``, the first methods minus the second: the score, then every task.
 
-    Args:
-        source: a directory, a frame of runs, or frames.
-        first: a method's name, its sampler's, or a part of it; several methods may be meant.
-        second: what is subtracted, likewise.
-        setting: the letter of the runs' setting.
-        margin: within which methods count as equivalent.
+    A method is named by its own name, its sampler's or a part of it; several may be meant. Within
+    the margin they count as equivalent.
     """
     c = compared(source, setting, margin)
     pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]

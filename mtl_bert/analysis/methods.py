@@ -23,22 +23,16 @@ _PLACES = ("dir", "path")  # where things lie says nothing about what they are
 
 @dataclass(frozen=True, order=True)
 class Method:
-    """Everything that differs between methods; runs that differ in none of it are repetitions.
-
-    ``B`` times ``B_scale`` are the examples drawn, without ``B`` all there are. ``lambda_`` is the
-    penalty of samplers that have one, and ``lambda_on`` what it scales; with λ=1 that is nothing,
-    and called the loss. ``frozen`` has patterns of parameter names (Θ'), ``surgery`` is how
-    gradients are combined, in words, and ``rest`` further settings of the sampler.
-    """
+    """Everything that differs between methods; runs that differ in none of it are repetitions."""
 
     sampler: str
-    B: int | None = None
+    B: int | None = None  # without it all examples are drawn
     B_scale: float = 1.0
-    lambda_: float | None = None
-    frozen: tuple[str, ...] = ()
-    lambda_on: str = LOSS
-    surgery: str = PAPER_SURGERY
-    rest: str = ""
+    lambda_: float | None = None  # the penalty, of samplers that have one
+    frozen: tuple[str, ...] = ()  # patterns of parameter names (Θ')
+    lambda_on: str = LOSS  # what λ scales; with λ=1 that is nothing, and called the loss
+    surgery: str = PAPER_SURGERY  # how gradients are combined, in words
+    rest: str = ""  # further settings of the sampler
 
     @property
     def drawn(self) -> int | None:
@@ -62,11 +56,12 @@ class Method:
         if self.drawn is not None and without != "B":
             parts.append(f"B={self.drawn:,}")
         kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
-        more = {
-            f"freeze={kept}": self.frozen, f"λ on the {self.lambda_on}": self.lambda_on != LOSS,
-            self.surgery: self.surgery != PAPER_SURGERY, self.rest: True,
-        }  # fmt: skip
-        words = "; ".join(word for word, told in more.items() if word and told)
+        more = [
+            f"freeze={kept}" if self.frozen else "",
+            f"λ on the {self.lambda_on}" if self.lambda_on != LOSS else "",
+            self.surgery if self.surgery != PAPER_SURGERY else "", self.rest,
+        ]  # fmt: skip
+        words = "; ".join(filter(None, more))
         return " ".join(parts) + (f" ({words})" if words else "")
 
     @property

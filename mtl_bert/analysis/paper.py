@@ -7,17 +7,15 @@ so and nothing is mended.
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mtl_bert.analysis.methods import ALL_BUT_HEAD, PAPER_SURGERY, WITHOUT_SURGERY, Method
 
 ENCODER = "bert-base-uncased"
-SENTIMENT, PARAPHRASE, SIMILARITY = "sst", "qqp", "sts"
-TITLES = {SENTIMENT: "Sentiment", PARAPHRASE: "Paraphrase", SIMILARITY: "Similarity"}
-METRICS = {SENTIMENT: "accuracy", PARAPHRASE: "accuracy", SIMILARITY: "pearson"}
-EPOCHS = 10
+PARAPHRASE = "qqp"
+METRICS = {"sst": "accuracy", PARAPHRASE: "accuracy", "sts": "pearson"}
 
 
 class Size(NamedTuple):
@@ -30,25 +28,18 @@ class Size(NamedTuple):
 
 
 SIZES: Mapping[str, Size] = {
-    SIMILARITY: Size(6_040, 863, 1_725, 100.0),
-    SENTIMENT: Size(8_544, 1_101, 2_210, 70.7),
+    "sts": Size(6_040, 863, 1_725, 100.0),
+    "sst": Size(8_544, 1_101, 2_210, 70.7),
     PARAPHRASE: Size(283_010, 40_429, 80_859, 2.1),
 }
 
 
-@dataclass(frozen=True)
-class PaperRow:
-    """A published row.
+class PaperRow(NamedTuple):
+    """A published row: ``+experiment/tableN=NAME`` is our name for it.
 
-    Attributes:
-        table, label: the table's number, and what it calls the method.
-        experiment: our name for it: ``+experiment/tableN=NAME``.
-        recipe: the method that a run must be of to be this row; all of B is drawn.
-        tasks: the printed metrics.
-        score: the printed "Dev" of Tables 2 and 4.
-        minutes: per epoch, printed; in Table 3 those beyond round-robin's.
-        inferred: what of the row is not printed but inferred, and from what.
-        notes: where the print contradicts itself.
+    ``tasks``, ``score`` and ``minutes`` (per epoch; in Table 3 those beyond round-robin's) are as
+    printed. ``recipe`` is the method that a run must be of to be this row; all of B is drawn.
+    ``inferred`` says what is not printed, ``notes`` where the print contradicts itself.
     """
 
     table: int
@@ -72,22 +63,20 @@ class PaperRow:
 
 
 def _read(line: dict[str, str]) -> PaperRow:
-    numbers = {key: float(value) for key in ("B", "lambda", "score", "minutes", *TITLES)
-               if (value := line[key])}  # fmt: skip
     recipe = Method(
-        line["sampler"], int(numbers["B"]) if "B" in numbers else None,
-        lambda_=numbers.get("lambda"), frozen=ALL_BUT_HEAD if line["frozen"] == "yes" else (),
+        line["sampler"], int(line["B"]) if line["B"] else None,
+        lambda_=float(line["lambda"]) if line["lambda"] else None,
+        frozen=ALL_BUT_HEAD if line["frozen"] == "yes" else (),
         surgery="" if line["sampler"] in WITHOUT_SURGERY else PAPER_SURGERY,
     )  # fmt: skip
-    return PaperRow(
-        int(line["table"]), line["experiment"], line["label"], recipe,
-        {task: numbers[task] for task in TITLES if task in numbers}, numbers.get("score"),
-        numbers["minutes"], line["inferred"], line["notes"],
-    )  # fmt: skip
+    tasks = {task: float(line[task]) for task in METRICS if line[task]}
+    score = float(line["score"]) if line["score"] else None
+    return PaperRow(int(line["table"]), line["experiment"], line["label"], recipe, tasks, score,
+                    float(line["minutes"]), line["inferred"], line["notes"])  # fmt: skip
 
 
 with Path(__file__).with_name("paper.csv").open(encoding="utf-8", newline="") as _file:
-    ROWS: tuple[PaperRow, ...] = tuple(map(_read, csv.DictReader(_file)))
+    ROWS = tuple(map(_read, csv.DictReader(_file)))
 """Every row of Tables 2 to 4, in print's order."""
 
 

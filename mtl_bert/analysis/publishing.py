@@ -12,8 +12,8 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
+from contextlib import suppress
+from html import escape as html_escape
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -23,7 +23,7 @@ import pandas as pd
 import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mtl_bert.analysis.blocks import Chart, Page, Table
+from mtl_bert.analysis.blocks import Chart, Page, Table, blocks
 from mtl_bert.analysis.columns import FRAMES
 from mtl_bert.analysis.frames import LEFT_OUT, Frames
 from mtl_bert.runs.results import RunFolder
@@ -33,28 +33,22 @@ from mtl_bert.utils.files import replacing, write_text
 PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
     "index.html", "report.md", "tables", "figures", "runs.tar.xz",
 )  # fmt: skip
+KEPT = ("id", "text", "label", "prediction", "confidence")  # of answers, in an archive
 
 
 def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
     """Write everything below ``out``; the page last, when all that it names is there.
 
-    Args:
-        page: the report.
-        out: a directory.
-        pictures: kinds of files that figures are drawn as: svg, png.
+    ``pictures`` are the kinds of files that figures are drawn as: svg, png.
     """
     write_small(page, out, pictures)
     write_text(out / PAGE, html(page))
 
 
-def write_small(page: Page, out: Path, pictures: Sequence[str] = ("svg",)) -> set[Path]:
-    """Write what is small enough to be kept beside a program: the text, tables, figures.
-
-    Returns:
-        The tables' and figures' files.
-    """
+def write_small(page: Page, out: Path, pictures: Sequence[str]) -> set[Path]:
+    """Write the text, tables and figures; returns the tables' and figures' files."""
     written = set()
-    for block in page.blocks():
+    for block in blocks(page.studies):
         if isinstance(block, Table):
             path = out / TABLES / f"{block.name}.csv"
             write_text(path, csv_text(block.frame))
@@ -70,18 +64,9 @@ def write_small(page: Page, out: Path, pictures: Sequence[str] = ("svg",)) -> se
 
 
 def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
-    """Write a report's small files and its runs; what an older one left there goes.
-
-    Args:
-        page: the report of the runs, without their texts.
-        runs: the frame of those runs.
-        out: a directory of its own.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a report's small files, without texts, and its runs; what an older one left goes."""
     published_before = (out / ARCHIVE).exists()
-    written = write_small(page, out)
+    written = write_small(page, out, ("svg",))
     write_archive(runs, out / ARCHIVE)
     if published_before:
         for path in (*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")):
@@ -97,39 +82,32 @@ def picture(spec: dict[str, Any], kind: str) -> bytes:
 
 
 def write_archive(runs: pd.DataFrame, path: Path) -> None:
-    """Write the runs, the same bytes for the same runs; texts and this machine's paths stay here.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the runs, the same bytes for the same ones; without texts and this machine's paths."""
     with replacing(path) as temporary, tarfile.open(temporary, "w:xz") as archive:
         for name, text in _archived(runs.sort_values("run")):
-            content = text.encode()
             entry = tarfile.TarInfo(name)
-            entry.size = len(content)
+            entry.size = len(content := text.encode())
             archive.addfile(entry, io.BytesIO(content))
 
 
 def _archived(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Names and contents, like beside like, which packs best."""
-    places = list(zip(runs["run"].astype(str), map(Path, runs["directory"]), strict=True))
+    places = [(RunFolder(Path(name)), RunFolder(Path(directory)))
+              for name, directory in zip(runs["run"], runs["directory"], strict=True)]  # fmt: skip
     tasks: dict[str, None] = {}
-    for name, directory in places:
-        results = json.loads(RunFolder(directory).results.read_text("utf-8"))
+    for own, source in places:
+        results = json.loads(source.results.read_text("utf-8"))
         tasks |= dict.fromkeys(results["tasks"])
         text = json.dumps(without_places(results), indent=1, ensure_ascii=False)
-        yield RunFolder(Path(name)).results.as_posix(), text + "\n"
+        yield own.results.as_posix(), text + "\n"
     for task in tasks:
-        for name, directory in places:
-            source = RunFolder(directory).predictions(task)
-            try:
-                answers = pd.read_csv(source, dtype=str, keep_default_na=False)
-                answers["text"] = LEFT_OUT
-                kept = answers[["id", "text", "label", "prediction", "confidence"]]
-            except (OSError, ValueError, KeyError):
-                continue  # a report of the archive says so, as one of the run does
-            place = RunFolder(Path(name)).predictions(task).as_posix()
-            yield place, kept.to_csv(index=False, lineterminator="\n")
+        for own, source in places:
+            # A report of the archive says what is missing, as one of the run does.
+            with suppress(OSError, ValueError, KeyError):
+                answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
+                kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
+                text = kept.to_csv(index=False, lineterminator="\n")
+                yield own.predictions(task).as_posix(), text
 
 
 def without_places(node: Any) -> Any:
@@ -164,105 +142,52 @@ def csv_text(frame: pd.DataFrame) -> str:
     return str(safe.rename(columns=harmless).to_csv(index=False, lineterminator="\n"))
 
 
-@cache
-def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, which gives the page ``vegaEmbed``."""
-    return vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
-
-
 def html(page: Page) -> str:
     """The page; all texts are escaped, and it runs no script but its own."""
-    script, css = (_template(name) for name in ("page.js", "page.css"))
-    charts = {b.name: compact(b.spec) for b in page.blocks() if isinstance(b, Chart)}
-    data = {"boards": page.boards, "runs": page.runs, "kinds": page.kinds, "charts": charts}
-    hashes = " ".join(f"'sha256-{_digest(text)}'" for text in (bundle(), script))
-    rendered = _environment(autoescape=True).get_template("page.html.j2").render(
-        page=page, data=embedded(data), bundle=bundle(), script=script, css=css, hashes=hashes,
-    )  # fmt: skip
-    return rendered + "\n"
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def compact(node: Any) -> Any:
-    """Numbers to five digits, which no screen shows more of; without what Vega-Lite assumes."""
-    if isinstance(node, float):
-        return float(f"{node:.5g}")
-    if isinstance(node, dict):
-        return {key: compact(value) for key, value in node.items() if key != "$schema"}
-    if isinstance(node, list):
-        return [compact(value) for value in node]
-    return node
-
-
-def embedded(data: Any) -> str:
-    """JSON that cannot end the script element that it stands in."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    script, css = (files("mtl_bert.analysis").joinpath("templates", f"page.{x}").read_text("utf-8")
+                   for x in ("js", "css"))  # fmt: skip
+    # Vega, Vega-Lite and vega-embed, as one script that gives the page vegaEmbed.
+    vega = vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
+    digests = (hashlib.sha256(text.encode()).digest() for text in (vega, script))
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    specs = {b.name: b.spec for b in blocks([*page.studies, *page.views]) if isinstance(b, Chart)}
+    # Numbers to five digits: no screen shows more of them.
+    charts = json.loads(json.dumps(specs), parse_float=lambda n: float(f"{float(n):.5g}"))
+    return _render("page.html.j2", page=page, charts=charts, vega=vega, script=script,
+                   css=css, hashes=hashes)  # fmt: skip
 
 
 def markdown(page: Page, *, with_figures: bool = True) -> str:
-    """The whole report; figures are links to their files."""
-    plain = _environment(autoescape=False)
-    plain.filters |= {"inner": _inner, "escaped": _escaped}
-    found = plain.get_template("report.md.j2").render(page=page, with_figures=with_figures)
+    """The answers in short, and the names of the files that say more."""
+    found = _render("report.md.j2", page=page, with_figures=with_figures)
     return re.sub(r"\n{3,}", "\n\n", found).strip() + "\n"
 
 
-@cache
-def _template(name: str) -> str:
-    return files("mtl_bert.analysis").joinpath("templates", name).read_text("utf-8")
-
-
-@cache
-def _environment(*, autoescape: bool) -> Environment:
-    return Environment(
+def _render(template: str, **given: Any) -> str:
+    """A template filled in; in HTML every text is escaped, and JSON cannot end its element."""
+    jinja = Environment(
         loader=PackageLoader("mtl_bert.analysis", "templates"),
-        autoescape=autoescape,
+        autoescape="html" in template,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-
-
-def _escaped(text: str) -> str:
-    """Text that begins a line, where a few more signs mean something."""
-    return re.sub(r"^(?:([#+-])|(\d+)([.)]))", lambda m: rf"\{m[1]}" if m[1] else rf"{m[2]}\{m[3]}",
-                  _inner(text))  # fmt: skip
+    jinja.filters["inner"] = _inner
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return jinja.get_template(template).render(given)
 
 
 def _inner(text: str) -> str:
-    """Text as it is, in one line: nothing in it is Markdown or HTML."""
-    line = " ".join(text.split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text as it is, within a line: nothing in it is Markdown or HTML."""
+    line = html_escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_|\[\]~!])", r"\\\1", line)
-
-
-def without_texts(frames: Frames) -> Frames:
-    """Frames to publish: no texts, no places of this machine, no warnings that name some.
-
-    Raises:
-        UserError: two runs of one name, of which an archive has room for one.
-    """
-    names = set(frames.runs["run"].astype(str))
-    for name in sorted(names):
-        if re.search(r" \(\d+\)$", name) and (first := name.rpartition(" (")[0]) in names:
-            raise UserError(
-                f"--publish: expected runs of different names, found several of {first}; "
-                "rename one of the DIRs"
-            )
-    return replace(frames, texts=False, warnings=())
 
 
 def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
     """Write every frame as a csv or parquet file.
 
     Raises:
-        OSError: a file cannot be written.
         UserError: parquet without the package that writes it.
     """
     if kind == "parquet" and find_spec("pyarrow") is None:

@@ -43,51 +43,48 @@ def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return _ratio((x * y) @ weights - mean_x * mean_y, np.sqrt(np.maximum(spread, 0)), scale)
 
 
+def _ranks(values: Floats, counts: Floats) -> Floats:
+    """The rank of every example within each resample, less the mean rank; ties share it: [R, N]."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+    sizes = np.add.reduceat(counts[:, order], starts, axis=1)
+    mean = (counts.sum(-1, keepdims=True) + 1) / 2
+    return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group] - mean)
+
+
 def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """Pearson's r of the ranks within each resample; ties share their mean rank."""
-
-    def ranks(values: Floats) -> Floats:
-        """Of every example among those of each resample, less the mean rank: [R, N]."""
-        _, group = np.unique(values, return_inverse=True)
-        order = np.argsort(group, kind="stable")
-        starts = np.searchsorted(group[order], np.arange(group.max() + 1))
-        sizes = np.add.reduceat(counts[:, order], starts, axis=1)
-        mean = (counts.sum(-1, keepdims=True) + 1) / 2
-        return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group] - mean)
-
-    def product(a: Floats, b: Floats) -> Floats:
-        return np.asarray(np.einsum("rn,rn,rn->r", counts, a, b))
-
-    x, found = ranks(labels), []
-    for y in map(ranks, predictions):
-        found.append(_ratio(product(x, y), np.sqrt(product(x, x) * product(y, y))))
+    x, found = _ranks(labels, counts), []
+    for y in (_ranks(each, counts) for each in predictions):
+        xy, xx, yy = ((counts * a * b).sum(-1) for a, b in ((x, y), (x, x), (y, y)))
+        found.append(_ratio(xy, np.sqrt(xx * yy)))
     return np.array(found)
 
 
 def _by_class(labels: Floats, predictions: Floats, counts: Floats) -> tuple[Floats, ...]:
-    """Right answers, answers and labels of each class, in rising order: [M, R, C] each."""
+    """Of each class, in rising order: right answers, answers + labels, either alone: [M, R, C]."""
     classes = np.union1d(labels, predictions)
     true, told = labels[:, None] == classes, predictions[..., None] == classes
     right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
-    return right, told, np.broadcast_to(true, told.shape)
+    return right, told + true, told, true
 
 
 def f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """F1 of the highest class, as of two classes the second; 0 where it is undefined."""
-    right, told, true = _by_class(labels, predictions, counts)
-    return _ratio(2 * right, told + true)[..., -1]
+    right, both, _, _ = _by_class(labels, predictions, counts)
+    return _ratio(2 * right, both)[..., -1]
 
 
 def macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """Mean of the F1 of every class that there is."""
-    right, told, true = _by_class(labels, predictions, counts)
-    there = np.maximum((told + true > 0).sum(-1), 1)
-    return np.asarray(_ratio(2 * right, told + true).sum(-1) / there)
+    right, both, _, _ = _by_class(labels, predictions, counts)
+    return np.asarray(_ratio(2 * right, both).sum(-1) / np.maximum((both > 0).sum(-1), 1))
 
 
 def mcc(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     """Matthews' correlation of any number of classes; 0 where it is undefined."""
-    right, told, true = _by_class(labels, predictions, counts)
+    right, _, told, true = _by_class(labels, predictions, counts)
     n = counts.sum(-1)
     spread = (n**2 - (told**2).sum(-1)) * (n**2 - (true**2).sum(-1))
     above = n * right.sum(-1) - (told * true).sum(-1)
@@ -155,21 +152,13 @@ def percentiles(distribution: Floats) -> tuple[Interval, Interval]:
 
 
 class Paired(NamedTuple):
-    """What differences say that are paired by seed; NaN where there are too few.
+    """What differences say that are paired by seed; NaN where there are too few."""
 
-    Attributes:
-        n, mean: common seeds, and their mean difference.
-        interval: of the mean, by Student's t.
-        p: that the mean is 0, two-sided.
-        p_equivalent: that it is farther from 0 than the margin: the larger p of two one-sided tests
-            (TOST).
-    """
-
-    n: int
+    n: int  # common seeds
     mean: float
-    interval: Interval = Interval()
-    p: float = np.nan
-    p_equivalent: float = np.nan
+    interval: Interval = Interval()  # of the mean, by Student's t
+    p: float = np.nan  # that the mean is 0, two-sided
+    p_equivalent: float = np.nan  # that it is outside the margin: two one-sided tests (TOST)
 
 
 def paired(differences: Floats, margin: float) -> Paired:

@@ -71,11 +71,11 @@ def costs(frames: Frames) -> pd.DataFrame:
     """
     by = ["method", "phase"]
     sums = frames.phases.groupby(["run", *by], observed=True)[["examples", "seconds"]].sum()
-    sums = sums[sums["examples"] > 0].astype(float).reset_index()
-    per_1000 = 1000 * sums["seconds"] / sums["examples"]
-    epochs = frames.runs.set_index("run")["last_epoch"].reindex(sums["run"]).to_numpy(float)
-    each = sums[by].join(sums[["examples", "seconds"]].div(epochs, axis=0))
-    groups = each.assign(seconds_per_1000=per_1000).groupby(by, observed=True)
+    sums = sums[sums["examples"] > 0].astype(float).reset_index("run")
+    epochs = sums["run"].map(frames.runs.set_index("run")["last_epoch"]).astype(float)
+    each = sums[["examples", "seconds"]].div(epochs, axis=0)
+    each["seconds_per_1000"] = 1000 * sums["seconds"] / sums["examples"]
+    groups = each.groupby(by, observed=True)
     found = groups.mean().join(groups.std().add_suffix("_sd"))
     return found.assign(seeds=groups.size()).reset_index()
 
@@ -94,10 +94,10 @@ def imbalance(frames: Frames) -> pd.DataFrame:
             c = compared(frames, letter)
             runs = c.frames.runs
             worst = runs.pivot(index="seed", columns="method", values="worst")
-            values = {SCORE: c.values[SCORE], WORST: worst} | c.values
             rows += [
                 (series, letter, runs["imbalance"].iloc[0], name, seed, what, value)
-                for name, method in _along(c).items() for what, wide in values.items()
+                for name, method in _along(c).items()
+                for what, wide in {SCORE: c.values[SCORE], WORST: worst, **c.values}.items()
                 for seed, value in wide[method].dropna().items()
             ]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
@@ -119,24 +119,22 @@ def imbalance_answers(frames: Frames, margin: float) -> list[str]:
     for _, found in imbalance(frames).groupby("series"):
         scores = found[found["what"] == SCORE]
         least, most = scores["ratio"].min(), scores["ratio"].max()
-        wide = scores.pivot(index="seed", columns=["ratio", "method"], values="value")
+        wide: Any = scores.pivot(index="seed", columns=["method", "ratio"], values="value")
         c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
         own = _along(c)
         for arrp, other in product(own, own):
-            kinds = [c.kinds[own[name]].sampler == "arrp" for name in (arrp, other)]
-            if kinds != [True, False]:
+            if [c.kinds[own[name]].sampler == "arrp" for name in (arrp, other)] != [True, False]:
                 continue
             verdict = c.difference(own[arrp], own[other]).verdict(margin)
             text = f"{arrp} against {other}: {verdict} at {most:g} : 1"
-            if all(key in wide for key in product((least, most), (arrp, other))):
-                few, many = (wide[ratio][arrp] - wide[ratio][other] for ratio in (least, most))
-                change = paired((many - few).dropna().to_numpy(float), margin)
-                if change.n > 1:
-                    low, high = (write("low", end) for end in change.interval)
-                    text += (
-                        f"; from {least:g} : 1 the difference changed by "
-                        f"{write('difference', change.mean)} ({low} to {high}, "
-                        f"{'' if change.interval.sign else 'not '}significant)"
-                    )
+            ends = (wide[arrp] - wide[other]).reindex(columns=[least, most])
+            change = paired((ends[most] - ends[least]).dropna().to_numpy(float), margin)
+            if change.n > 1:
+                low, high = (write("low", end) for end in change.interval)
+                text += (
+                    f"; from {least:g} : 1 the difference changed by "
+                    f"{write('difference', change.mean)} ({low} to {high}, "
+                    f"{'' if change.interval.sign else 'not '}significant)"
+                )
             said.append(text)
     return sorted(said)

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
@@ -57,19 +56,16 @@ def run_labels(
         "group_by_length": settings.group_by_length, "imbalance": settings.data.imbalance,
     }  # fmt: skip
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    title, marks = " ".join([data.name, *tags]), [f"seed={settings.seed}"]
+    title, seed = " ".join([data.name, *tags]), f"seed={settings.seed}"
     # What the title leaves out (model, surgery, lr, ...) still tells groups apart.
     seedless = identity(settings.model_copy(update={"seed": 0}))
     return RunLabels(
-        directory,
-        name=f"{title} seed={settings.seed}",
+        directory, f"{title} {seed}", job_type=settings.sampler["name"],
         group=f"{title[:100]} {seedless[:6]}",  # the service allows 128 characters
-        job_type=settings.sampler["name"],
-        tags=[tag[:64] for tag in (*tags, *marks, *(["synthetic"] if data.synthetic else []))],
-        config=settings.config(),
-        steps=state["steps"] if state else None,
+        tags=[tag[:64] for tag in (*tags, seed, *(["synthetic"] if data.synthetic else []))],
+        config=settings.config(), steps=state["steps"] if state else None,
         wandb_id=state["wandb_id"] if state else None,
-    )
+    )  # fmt: skip
 
 
 def csv_logger(labels: RunLabels) -> Logger:
@@ -103,10 +99,9 @@ class TensorBoardFiles:
 
     def __call__(self, labels: RunLabels) -> Logger:
         """Open the files of a run."""
+        place = RunFolder(labels.directory).tensorboard
         purge = None if labels.steps is None else labels.steps + 1
-        return TensorBoardLogger(
-            RunFolder(labels.directory).tensorboard, name="", version="", purge_step=purge
-        )
+        return TensorBoardLogger(place, name="", version="", purge_step=purge)
 
 
 @dataclass(frozen=True)
@@ -131,8 +126,7 @@ class WandbRuns:
         settings: dict[str, Any] = {
             "project": self.project, "name": labels.name, "group": labels.group,
             "job_type": labels.job_type, "tags": list(labels.tags), "config": labels.config,
-            "dir": str(labels.directory), "reinit": "finish_previous",
-            "settings": wandb.Settings(
+            "dir": str(labels.directory), "reinit": "finish_previous", "settings": wandb.Settings(
                 init_timeout=SECONDS, silent=True, x_transaction_log_flush_interval=FLUSH
             ),
         }  # fmt: skip
@@ -171,8 +165,7 @@ def open_loggers(
 
     Closing a W&B run lets the next job of a multirun start its own.
     """
-    loggers: list[Logger] = []
-    status = "failed"
+    loggers, status = list[Logger](), "failed"
     try:
         loggers.extend(maker(labels) for maker in (csv_logger, *factories))
         yield loggers
@@ -187,10 +180,7 @@ def open_loggers(
 class WandbCallback(Callback):
     """Keeps W&B up to date about the best epoch, so that a killed run has it too.
 
-    Args:
-        logger: of the W&B run.
-        directory: the run's, with the best epoch's predictions.
-        results: of the run so far.
+    ``results`` gives the run's so far, and ``directory`` has the best epoch's predictions.
     """
 
     def __init__(
@@ -233,7 +223,7 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     import wandb
     from PIL import Image
 
-    from mtl_bert.analysis import figures, page, publishing
+    from mtl_bert.analysis import figures, publishing, run_view
     from mtl_bert.analysis.frames import UnusableError, of_results
 
     frames, shown = of_results(results, directory), dict[str, Any]()
@@ -242,14 +232,14 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
         task = score["task"]
         try:
             spec = figures.answers(frames, score["run"], task).to_dict()
-            wrong = page.mistakes(frames, score, page.WORST)
+            wrong = run_view.mistakes(frames, score, run_view.WORST)
         except UnusableError:
             continue
         what = "confusion" if score["classes"] is not None else "scatter"
         image = Image.open(io.BytesIO(publishing.picture(spec, "png")))
         shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=about)
-        if wrong:
-            table = pd.DataFrame(wrong).drop(columns=["label", "prediction", "confidence"])
+        if len(wrong):
+            table = wrong.drop(columns=["run", "label", "prediction", "confidence"])
             table = table.rename(columns={"right": "label", "told": "prediction"})
             shown[f"answers/mistakes/{task}"] = wandb.Table(dataframe=table.assign(subject=about))
     return shown

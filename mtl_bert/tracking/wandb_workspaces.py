@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import wandb
@@ -21,10 +21,6 @@ from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import write_text
 
 TIMEOUT = 20  # seconds to wait for the W&B service
-AXES = {
-    "progress/epoch": "epochs", "progress/seconds": "seconds of training",
-    "progress/examples": "examples", "trainer/global_step": "steps",
-}  # fmt: skip
 CURVES = ("Dev scores", "Losses", "Conflicts", "Utilisation", "Time")
 PANELS = pd.read_csv(Path(__file__).with_name("panels.csv"))
 Panels = list[Any]
@@ -53,11 +49,7 @@ class Subject:
 
 
 def run_id(directory: Path) -> str:
-    """The id of the W&B run that a run's directory holds, the newest where it was resumed.
-
-    Raises:
-        UserError: it holds none.
-    """
+    """The id of the W&B run that a run's directory holds, the newest where it was resumed."""
     found = sorted(directory.glob("wandb/*run-*/run-*.wandb"))
     if not found:
         raise UserError(
@@ -79,8 +71,7 @@ def panels(*sections: str) -> Panels:
             made.append(wr.ParallelCoordinatesPlot(title=title, columns=columns))
         else:
             which: dict[str, Any] = {"metric_regex": metric} if "+" in metric else {"y": [metric]}
-            which |= json.loads(row["options"]) | {"title_x": AXES[x]}
-            made.append(wr.LinePlot(title=title, x=x, **which))
+            made.append(wr.LinePlot(title=title, x=x, **which, **json.loads(row["options"])))
     return made
 
 
@@ -89,63 +80,43 @@ def _kept(name: str) -> wr.Config | wr.SummaryMetric:
     return wr.SummaryMetric(name) if name in ("score", "minutes_per_epoch") else wr.Config(name)
 
 
-def answers(subject: Subject) -> Panels:
-    """Figures of the best epoch's answers, and the worst of them."""
-    images = wr.MediaBrowser(title="answers on the dev sets", media_keys=subject.images)
-    tables = (f"answers/mistakes/{task}" for task in subject.tasks)
-    return [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in tables)]
-
-
-class Dashboards(NamedTuple):
-    """All that there is."""
-
-    run: ws.Workspace
-    sweep: ws.Workspace
-
-
-def dashboards(subject: Subject) -> Dashboards:
-    """Build them; nothing is asked or sent."""
-    shown = ("score", *subject.scores, "best_epoch", "minutes_per_epoch")
+def dashboards(subject: Subject) -> dict[str, ws.Workspace]:
+    """Build those of a run and of a sweep; nothing is asked or sent."""
     pinned = ["config:sampler.value.name", "config:lambda.value", "config:B.value"]
-    pinned += [f"summary:{name}" for name in shown]
+    pinned += [f"summary:{name}" for name in ("score", *subject.scores, "best_epoch",
+                                              "minutes_per_epoch")]  # fmt: skip
 
     def workspace(name: str, sections: Mapping[str, Panels], **runs: Any) -> ws.Workspace:
         """A workspace of open sections; ``runs`` filters, groups and orders its table of runs."""
         return ws.Workspace(
-            entity=subject.entity,
-            project=subject.project,
-            name=name,
+            entity=subject.entity, project=subject.project, name=f"mtl_bert: {name}",
             sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
             settings=ws.WorkspaceSettings(x_axis="trainer/global_step"),
             runset_settings=ws.RunsetSettings(pinned_columns=pinned, **runs),
             auto_generate_panels=False,
-        )
+        )  # fmt: skip
 
+    images = wr.MediaBrowser(title="answers on the dev sets", media_keys=subject.images)
+    tables = (f"answers/mistakes/{task}" for task in subject.tasks)
+    answers = [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in tables)]
+    how: Any = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    bars = [wr.BarPlot(title=name, metrics=[name], **how)
+            for name in ("dev/score", *subject.scores)]  # fmt: skip
+    sections = {"Scores": bars, "Choices": panels("Choices"), "Curves": panels("Dev scores"),
+                "Conflicts": panels("Conflicts"),
+                "Utilisation and time": panels("Utilisation", "Time")}  # fmt: skip
     run = workspace(
-        f"mtl_bert: run {subject.run}" if subject.run else "mtl_bert: runs",
-        {name: panels(name) for name in CURVES} | {"Answers": answers(subject)},
+        f"run {subject.run}" if subject.run else "runs",
+        {name: panels(name) for name in CURVES} | {"Answers": answers},
         filters=expr.And(expr.Metric("ID") == subject.run) if subject.run else "",
         order=[expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)],
     )
     sweep = workspace(
-        "mtl_bert: sweep over lambda, B and sampler",
-        {
-            "Scores": [
-                wr.BarPlot(
-                    title=name, metrics=[name], groupby_aggfunc="mean", groupby_rangefunc="stddev"
-                )
-                for name in ("dev/score", *subject.scores)
-            ],
-            "Choices": panels("Choices"),
-            "Curves": panels("Dev scores"),
-            "Conflicts": panels("Conflicts"),
-            "Utilisation and time": panels("Utilisation", "Time"),
-            "Answers": answers(subject),
-        },
+        "sweep over lambda, B and sampler", sections | {"Answers": answers},
         groupby=[expr.Metric("Group")],  # repetitions of a setting together
         order=[expr.Ordering(expr.Summary("score"), ascending=False)],
-    )
-    return Dashboards(run, sweep)
+    )  # fmt: skip
+    return {"run": run, "sweep": sweep}
 
 
 class NoAccountError(UserError):
@@ -171,7 +142,7 @@ def create(subject: Subject) -> list[str]:
         raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     try:
         api.create_project(subject.project, str(entity))  # no harm where there is one
-        saved = [one.save() for one in made]  # type: ignore[no-untyped-call]
+        saved = [one.save() for one in made.values()]  # type: ignore[no-untyped-call]
     except OSError as error:  # all that the requests library raises is one
         raise NoAccountError(f"no W&B service ({first_line(error)})") from error
     except (wandb.Error, ValueError) as error:
@@ -183,21 +154,11 @@ def create(subject: Subject) -> list[str]:
     return [str(one.url) for one in saved]
 
 
-def write(made: Dashboards, out: Path) -> list[Path]:
-    """Write what would be created, a JSON file each.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
-    paths = {out / f"{name}.json": specification(one) for name, one in made._asdict().items()}
-    try:
-        for path, content in paths.items():
-            write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"--out: expected a directory that can be written, found {error.strerror} at "
-            f"{error.filename or out}; write another --out DIR"
-        ) from error
+def write(made: Mapping[str, ws.Workspace], out: Path) -> list[Path]:
+    """Write what would be created, a JSON file each."""
+    paths = {out / f"{name}.json": specification(one) for name, one in made.items()}
+    for path, content in paths.items():
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return list(paths)
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,26 @@ class Written:
         return (self.out / "index.html").read_text("utf-8")
 
     @property
-    def data(self) -> dict[str, Any]:
+    def charts(self) -> dict[str, Any]:
+        """Name -> specification, of the page's charts."""
         found = re.search(r'id="data">(.*?)</script>', self.page, re.DOTALL)
         assert found
         made: dict[str, Any] = json.loads(found[1])
         return made
+
+    @property
+    def views(self) -> list[str]:
+        """Each run's view, as a part of a page."""
+        return re.findall(
+            r'<script type="text/html" id="run=\d+">(.*?)</script>', self.page, re.DOTALL
+        )
+
+
+def rows_of(table: str) -> list[list[str]]:
+    """The texts of a table's cells."""
+    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    cells = [re.findall(r"<t[dh]\b[^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
+    return [[unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", "", cell)) for cell in row] for row in cells]
 
 
 def reported(root: Path, *options: str, out: str = "report") -> Written:

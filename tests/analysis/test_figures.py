@@ -28,7 +28,6 @@ DRAWN: dict[str, Callable[[Any], Any]] = {
     "lambda": figures.effect,
     "B": lambda frames: figures.effect(frames, of="B"),
     "conflicts": figures.conflicts,
-    "layers": lambda frames: figures.conflicts(frames, by="part"),
     "usage": figures.usage,
     "classes": lambda frames: figures.answers(frames, "rr1", "sst"),
     "numbers": lambda frames: figures.answers(frames, "rr1", "sts"),
@@ -157,9 +156,13 @@ def test_confusion_counts_each_class() -> None:
         figures.confusion(found, ["a", "b"])
 
 
-def test_distance_groups_hold_every_example() -> None:
-    found = figures.distance_groups(pd.Series([0, 0.5, 0.6, 1, 2, 2.1, 9]))
-    assert list(found.values()) == [2, 2, 1, 2]
+def test_every_distance_is_in_its_group(frames: Frames) -> None:
+    spec = DRAWN["numbers"](frames).to_dict()
+    bars = {row["name"]: row["examples"] for row in values(spec) if "examples" in row}
+    own = frames.answers("rr1", "sts")
+    apart = [abs(a - b) for a, b in zip(own["label"], own["prediction"], strict=True)]
+    ends = {"d ≤ 0.5": (-1, 0.5), "0.5 < d ≤ 1": (0.5, 1), "1 < d ≤ 2": (1, 2), "d > 2": (2, 9)}
+    assert bars == {name: sum(a < d <= b for d in apart) for name, (a, b) in ends.items()}
 
 
 def test_where_there_is_nothing_to_draw_there_is_none(tmp_path: Path) -> None:

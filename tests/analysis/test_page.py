@@ -2,15 +2,19 @@
 
 import base64
 import hashlib
+import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mtl_bert.analysis import page, paper
 from mtl_bert.analysis.frames import read
 from mtl_bert.analysis.leaderboard import Comparison
-from tests.analysis.conftest import ATTRIBUTE, HOSTILE, Seen, Written, reported
+from mtl_bert.analysis.run_view import WORST, mistakes
+from tests.analysis.conftest import ATTRIBUTE, HOSTILE, Seen, Written, reported, rows_of
 from tests.analysis.factory import HEADS, METRICS, RANGES, Made, changed, made_of, make_run
 
 
@@ -72,16 +76,19 @@ def test_only_the_page_s_own_scripts_may_run_and_nothing_may_load(
 
 
 def test_texts_of_others_are_texts_in_the_page(written: Written, seen: Seen) -> None:
-    assert len([tag for tag, _ in seen.elements if tag == "script"]) == 3
-    assert not [a for _, a in seen.elements if "onmouseover" in a]
+    scripts = [a.get("type") for tag, a in seen.elements if tag == "script"]
+    assert scripts == ["text/html"] * len(written.views) + ["application/json", None, None]
+    views = [Seen(view) for view in written.views]
+    for part in (seen, *views):
+        assert not [a for _, a in part.elements if "onmouseover" in a]
+        assert not [tag for tag, _ in part.elements if tag == "b"]
+    assert not [tag for view in views for tag, _ in view.elements if tag == "script"]
     assert any(HOSTILE in text for text in seen.texts)
     assert any(ATTRIBUTE in text for text in seen.texts)
     assert HOSTILE not in written.page
     # A film of the 3th kind, <b>bold</b> & moving.
-    assert not [tag for tag, _ in seen.elements if tag == "b" and "bold" in tag]
     assert any("<b>bold</b> & moving" in text for text in seen.texts)
-    names = [run["name"] for run in written.data["runs"]]
-    assert f"real{HOSTILE}" in names
+    assert any(f"real{HOSTILE}" in view.texts for view in views)
 
 
 def test_texts_of_others_are_texts_in_markdown(written: Written) -> None:
@@ -100,60 +107,82 @@ def test_what_was_left_out_is_said_without_moving_the_cursor(written: Written) -
 
 def test_every_chart_of_the_page_is_in_its_data(written: Written, seen: Seen) -> None:
     charts = {a["data-chart"] for _, a in seen.elements if "data-chart" in a}
-    assert charts == set(written.data["charts"])
+    of_views = {name for view in written.views for name in re.findall('data-chart="(.*?)"', view)}
+    assert charts | of_views == set(written.charts)
     assert len(charts) > 8
-    for spec in written.data["charts"].values():
-        assert "synthetic" in str(spec["title"]) or "contaminated" in str(spec["title"])
+    for name in charts:
+        title = str(written.charts[str(name)]["title"])
+        assert "synthetic" in title or "contaminated" in title
 
 
-def test_another_baseline_has_the_cells_of_its_own_leaderboard(written: Written) -> None:
-    board = written.data["boards"]["A"]
+def test_every_method_may_be_the_baseline(written: Written) -> None:
     compared = Comparison(read(written.root), "A")
-    assert board["methods"] == compared.methods
+    start = written.page.index("data-board")
+    head, *rows = rows_of(written.page[start : written.page.index("</figure>", start)])
+    shown = re.findall(r"data-choice( hidden)?>", written.page[start:])[: len(compared.methods)]
+    assert shown == ["" if m == compared.baseline() else " hidden" for m in compared.methods]
     for base in (compared.methods[2], compared.methods[-1]):
-        rows = compared.leaderboard(base).to_dict("records")
-        cells = dict(
-            zip(board["methods"], board["cells"][board["methods"].index(base)], strict=True)
-        )
-        assert {row["method"]: page.versus(row).packed() for row in rows} == cells
+        place = head.index(f"against {base}")
+        wanted = {row["method"]: page.versus(row).text
+                  for row in compared.against(base).to_dict("records")}  # fmt: skip
+        assert {row[0]: row[place] for row in rows} == wanted | {base: "baseline"}
+
+
+def table_of(view: str, kind: str) -> list[list[str]]:
+    start = view.index(f'<figcaption id="view-{kind}">')
+    return rows_of(view[start : view.index("</figure>", start)])
 
 
 def test_a_run_s_view_has_its_numbers(written: Written) -> None:
-    frames, data = read(written.root), written.data
-    assert [view["name"] for view in data["runs"]] == frames.runs["run"].to_list()
-    view = next(view for view in data["runs"] if view["name"] == "demo/quarrel")
-    titles = [chart["title"] for chart in view["charts"]]
-    assert titles == ["Losses and dev metrics", "Conflicts over the epochs",
-                      "Each task in the update", "Mean cosine by part of the encoder"]  # fmt: skip
+    frames = read(written.root)
+    names = [Seen(view).texts for view in written.views]
+    assert [run in texts for run, texts in zip(frames.runs["run"], names, strict=True)]
+    view = next(view for view in written.views if "<h1>demo/quarrel</h1>" in view)
     own = frames.scores[frames.scores["run"] == "demo/quarrel"]
     scores = dict(zip(own["task"], own["value"], strict=True))
-    shown = {row[0]: float(row[2].replace("−", "-")) for row in view["tables"]["scores"]}
+    shown = {row[0]: float(row[2].replace("−", "-")) for row in table_of(view, "scores")[1:]}
     assert shown == pytest.approx(scores, abs=5e-4)
-    points = {
-        (p, view["charts"][0]["names"][s], x): y for p, s, x, y in view["charts"][0]["points"]
-    }
-    last = frames.epochs[(frames.epochs["run"] == "demo/quarrel") & (frames.epochs["epoch"] == 3)]
-    for row in last.to_dict("records"):
-        assert points[1, row["task"], 3] == pytest.approx(row["value"], rel=1e-3)
-    texts = [row[1] for row in view["tables"]["answers"] if row[0] == "sst"]
-    assert len(texts) == page.WORST
+    charts = dict(re.findall(r'data-chart="view-(\w+)" data-rows="(.*?)"', view, re.DOTALL))
+    assert list(charts) == ["course", "pairs_course", "parts_course", "layers"]
+    points = pd.read_csv(io.StringIO(charts["course"])).set_index(["epoch", "task"])
+    for row in frames.epochs[frames.epochs["run"] == "demo/quarrel"].to_dict("records"):
+        assert points["value"][row["epoch"], row["task"]] == pytest.approx(row["value"], rel=1e-3)
+        assert points["value"][row["epoch"], "score"] == pytest.approx(row["epoch_score"], rel=1e-3)
+    texts = [row[1] for row in table_of(view, "answers") if row[0] == "sst"]
+    assert len(texts) == WORST
     assert all("bold" in text for text in texts)
-    untrained = next(view for view in data["runs"] if view["name"] == "demo/random-seed1")
-    assert "Nothing was trained" in untrained["words"][0]
+    untrained = next(view for view in written.views if "<h1>demo/random-seed1</h1>" in view)
+    assert "Nothing was trained" in untrained
 
 
 def test_mistakes_are_the_worst_first(written: Written) -> None:
     frames = read(written.root)
     own = frames.scores[frames.scores["run"] == "demo/rr-2"].set_index("task", drop=False)
     for task, by in (("sst", "confidence"), ("sts", "error")):
-        rows = page.mistakes(frames, own.loc[task].to_dict(), 10_000)
+        found = mistakes(frames, own.loc[task].to_dict(), 10_000)
         answers = frames.answers("demo/rr-2", task)
         wrong = answers[answers["label"] != answers["prediction"]]
-        assert len(rows) == len(wrong)
-        sure = [row["sure"] for row in rows]
-        assert sure == sorted(sure, reverse=True)
+        assert len(found) == len(wrong)
+        assert found["sure"].is_monotonic_decreasing
         error = (wrong["label"] - wrong["prediction"]).abs()
-        assert sure[0] == (wrong["confidence"] if by == "confidence" else error).max()
+        worst = (wrong["confidence"] if by == "confidence" else error).max()
+        assert found["sure"].iloc[0] == worst
+    hidden = replace(frames, texts=False)
+    few = mistakes(hidden, own.loc["qqp"].to_dict(), 10_000)
+    assert len(few) == WORST
+    assert not {"text", "text2"} & set(few)
+
+
+def test_the_markdown_answers_and_is_short(written: Written) -> None:
+    text = (written.out / "report.md").read_text("utf-8")
+    first = Comparison(read(written.root), "A")
+    answer = first.recommend().split(" (")[0]
+    assert text.index("# ") < text.index(answer) < text.index("| method |")
+    assert len(text.splitlines()) < 120
+    named = re.findall(r"\]\((tables/.*?\.csv)\)", text)
+    assert {written.out / name for name in named} | {
+        written.out / "tables" / f"a-demo-{told}.csv" for told in ("leaderboard", "claims")
+    } >= {path for path in (written.out / "tables").iterdir() if path.name.startswith("a-")}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_answers_are_kept_to_the_last_digit(runs: Path, published: Path, tmp_pat
 
 def test_the_markdown_links_figures_that_there_are(published: Path) -> None:
     text = (published / "report.md").read_text("utf-8")
-    linked = {line.split("](")[1].rstrip(")") for line in text.splitlines() if line[:2] == "!["}
+    linked = set(re.findall(r"\]\((figures/.*?\.svg)\)", text))
     figures = {p.relative_to(published).as_posix() for p in (published / "figures").iterdir()}
     assert linked == figures
     assert len(figures) > 5
@@ -127,15 +128,17 @@ def test_nothing_is_published_beside_texts_or_under_one_name(
     assert "a directory without a whole report" in refused(
         capsys, str(runs), "--publish", "--out", str(tmp_path)
     )
-    for place in ("a", "b"):
-        make_run(tmp_path / place / "runs" / "same", MADE)
-    places = [str(tmp_path / place / "runs") for place in ("a", "b")]
-    message = refused(capsys, *places, "--publish", "--out", str(tmp_path / "out"))
-    assert message == (
-        "--publish: expected runs of different names, found several of runs/same; "
-        "rename one of the DIRs\n"
-    )
-    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_one_name_are_published_beside_each_other(tmp_path: Path) -> None:
+    for seed, place in enumerate(("a", "b")):
+        make_run(tmp_path / place / "runs" / "same", replace(MADE, seed=seed))
+    out = tmp_path / "out"
+    report.main([*(str(tmp_path / place / "runs") for place in ("a", "b")),
+                 "--publish", "--out", str(out)])  # fmt: skip
+    found = read(unpacked(out / "runs.tar.xz", tmp_path / "again")).runs
+    assert list(found["run"]) == ["runs/same", "runs/same (1)"]
+    assert list(found["seed"]) == [0, 1]
 
 
 def test_what_is_wrong_is_said_in_a_line(

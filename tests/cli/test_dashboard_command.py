@@ -97,7 +97,7 @@ def test_a_run_brings_its_id_project_and_tasks(command: Command, tmp_path: Path)
     ("arguments", "told"),
     [
         (("--run", "nowhere"), "found no config.yaml in nowhere"),
-        (("--out", "taken/out"), "--out: expected a directory that can be written"),
+        (("--out", "taken/out"), "taken/out: expected a place that can be used"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(
