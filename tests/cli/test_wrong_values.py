@@ -60,7 +60,10 @@ WRONG = [
         "tasks.sst.metric: expected one that fits|for 5 classes, the head has 2|mend",
     ),
     ("tasks.sst.loss._target_=torch.nn.Nope", "can be imported|found torch.nn.Nope|mend"),
-    ("tasks.sst.sources.demo.train=abc", "task sst: expected whole numbers|found 'abc'|mend"),
+    (
+        "tasks.sst.sources.demo.train=abc",
+        "task sst: sources.demo.train: expected|a whole number|found 'abc'|mend",
+    ),
     ("optimizer.nope=1", "expected a known setting|found optimizer.nope"),
     ("+optimizer.nope=1", "optimizer: expected settings that it takes|'nope'|mend optimizer"),
     ("optimizer.eps=-1", "optimizer: expected settings that it takes|epsilon value: -1|mend"),
@@ -135,10 +138,10 @@ def test_data_that_cannot_be_used(
     content, message = FILES[case]
     data = tmp_path_factory.mktemp("data")
     if content is not None:
-        (data / "ids-sst-train.csv").write_bytes(content)
+        (data / "ids-sst-dev.csv").write_bytes(content)
     outcome = command("train", "task=[sst]", "data=cs224n", f"data.dir={data}")
     refused(outcome.code, outcome.err, message)
-    assert str(data / "ids-sst-train.csv") in outcome.err
+    assert str(data / "ids-sst-dev.csv") in outcome.err
     assert tree(tmp_path) == []
 
 
