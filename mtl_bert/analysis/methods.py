@@ -74,10 +74,18 @@ class Method:
 def method_of(config: dict[str, Any]) -> Method:
     """The method of a resolved configuration."""
     sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
+    freeze_sets = config["freeze_sets"]
     words = [setting_words(config["surgery"].get(k)) for k in ("method", "scope", "reduction")]
     if config["surgery"].get("normalise", "none") != "none":
         words.append(f"normalise={config['surgery']['normalise']}")
     rest = {k: v for k, v in sampler.items() if k not in _OWN_FIELDS and v is not None}
+    # A value for each phase is told in words.
+    if isinstance(B, list):
+        rest["B"], B = B if config["B_scale"] == 1 else [B, config["B_scale"]], None
+    if isinstance(lambda_, list):
+        rest["λ"], lambda_ = lambda_, None
+    if isinstance(frozen, list) and any(isinstance(f, list) or f in freeze_sets for f in frozen):
+        rest["freeze"], frozen = frozen, []
     if not (target := str(sampler.get("_target_", ""))).startswith("mtl_bert.sampling.") and target:
         rest["_target_"] = target
     return Method(
@@ -85,7 +93,7 @@ def method_of(config: dict[str, Any]) -> Method:
         B=None if B is None else index(B),
         B_scale=1.0 if B is None else float(config["B_scale"]),
         lambda_=None if lambda_ is None else float(lambda_),
-        frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
+        frozen=tuple(freeze_sets[frozen] if isinstance(frozen, str) else frozen),
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
         surgery="" if sampler["name"] in WITHOUT_SURGERY else ", ".join(words),
         rest=", ".join(f"{key}={setting_words(value)}" for key, value in sorted(rest.items())),

@@ -246,6 +246,32 @@ def test_a_method_that_looks_at_epochs_goes_on_in_the_middle_of_one(tmp_path: Pa
     assert memory["last sst"] / memory["older sst"] != memory["last sts"] / memory["older sts"]
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        ("sampler=two_stage", "sampler.then=unimax"),
+        ("sampler=dev_gap", "++sampler.single={sst: 0.9, sts: 0.2}", "++tasks.sst.balance=classes"),
+    ],
+    ids=["stages", "history"],
+)
+def test_what_begins_anew_or_looks_back_goes_on(tmp_path: Path, told: tuple[str, ...]) -> None:
+    """Two stages have an optimizer and a schedule each; a history decides the later plans."""
+    told += ("epochs=3",)
+    assert carry_out(tmp_path / "whole", *told) == 0
+    whole = left_by(tmp_path / "whole")
+    for number in (2, 8):
+        assert carry_out(tmp_path / "run", *told, hook=at_step(number)) == KILLED
+    assert carry_out(tmp_path / "run", *told) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+    epochs, history = whole["results"]["epochs"], whole["last"]["history"]
+    assert [{task: seen[0] for task, seen in of.items()} for of in history] == [
+        {task: score["value"] for task, score in epoch["tasks"].items()} for epoch in epochs
+    ]
+    if "sampler=dev_gap" in told:
+        counts = [set(epoch["classes"]["sst"].values()) for epoch in epochs]
+        assert all(max(found) - min(found) <= 1 for found in counts)
+
+
 def send(*signals: int) -> Callable[..., None]:
     def sender(*_: Any) -> None:
         for number in signals:
