@@ -26,7 +26,7 @@ from mtl_bert.config.settings import Settings, described
 from mtl_bert.runs.factories import make, make_sampler, make_surgery, make_tasks
 from mtl_bert.runs.results import CONFIG
 from mtl_bert.utils.errors import UserError
-from tests.cli.driving import Command, program, tree
+from tests.cli.driving import Command, python_m, tree
 
 VALUES = (
     "", "null", "3", "-1", "abc", "true", "[1]", "{a: 1}", "${nope}",
@@ -308,7 +308,7 @@ def test_a_user_s_own_file_comes_before_the_built_in_one(command: Command) -> No
 def test_streams_that_cannot_take_it_all(tmp_path: Path) -> None:
     """An ASCII terminal, a reader that has enough, bytes that are no text: no traceback."""
     ascii_only = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    shown = program("train", "--help", cwd=tmp_path, **ascii_only)
+    shown = python_m("train", "--help", cwd=tmp_path, **ascii_only)
     assert (shown.code, shown.err) == (0, "")
     assert "\\u03bb" in shown.out  # λ
     start = [sys.executable, "-m", "mtl_bert"]

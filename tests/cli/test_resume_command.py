@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mtl_bert.__main__ import main
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from mtl_bert.training.resume import check_changes
@@ -22,18 +23,24 @@ from tests.training.test_interruption import KILLED, at_step, call_at, die, left
 LONG = (*SMALL, "sampler=arrp", "B=24", "epochs=2", "trainer.save_steps=2")
 
 
-@pytest.fixture
-def stopped(tmp_path: Path, command: Command) -> Path:
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was asked to stop in its second epoch."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
 
     def work() -> None:
         at_step(10, send(signal.SIGTERM))()
-        outcome = command("train", *LONG, "hydra.run.dir=run")
-        raise SystemExit(outcome.code)
+        main(["train", *LONG, f"hydra.run.dir={run}"])
 
     assert in_a_fork(work) == 75
-    assert not (tmp_path / "run" / "results.json").exists()
-    return tmp_path / "run"
+    assert not (run / "results.json").exists()
+    return run
+
+
+@pytest.fixture
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """A copy of it to go on with."""
+    return shutil.copytree(stopped_once, tmp_path / "run")
 
 
 def test_it_goes_on_with_the_settings_that_it_had(stopped: Path, command: Command) -> None:
