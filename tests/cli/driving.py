@@ -52,7 +52,7 @@ def python_m(module: str, *arguments: str, cwd: Path, **environment: str) -> Out
         env=_environment(cwd) | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
@@ -73,7 +73,7 @@ class Started:
 
     def end(self) -> Outcome:
         """Wait until it has ended."""
-        self.process.join(120)
+        self.process.join(300)
         if self.process.exitcode is None:
             self.process.kill()
         return Outcome(
@@ -84,6 +84,8 @@ class Started:
 def start(module: str, *arguments: str, cwd: Path, **environment: str) -> Started:
     """Start ``mtl-bert MODULE`` in a process of its own."""
     out, err = (cwd.with_name(f"{cwd.name}.{name}") for name in ("out", "err"))
+    for path in (out, err):
+        path.write_bytes(b"")
     environment = _environment(cwd) | environment
 
     def work() -> None:
@@ -91,7 +93,7 @@ def start(module: str, *arguments: str, cwd: Path, **environment: str) -> Starte
         os.environ.clear()
         os.environ.update(environment)
         for stream, path in ((sys.stdout, out), (sys.stderr, err)):
-            with path.open("wb") as file:
+            with path.open("ab") as file:
                 os.dup2(file.fileno(), stream.fileno())
         try:
             main([module, *arguments])

@@ -179,7 +179,7 @@ def test_a_sweep_that_is_killed_goes_on(
         assert weights(run) == alone[seed]
 
 
-def _wait(until: Callable[[], bool], seconds: float = 60) -> None:
+def _wait(until: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end

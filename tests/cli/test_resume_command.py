@@ -14,7 +14,7 @@ from mtl_bert.__main__ import main
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from mtl_bert.training.resume import check_changes
-from tests.cli.driving import SMALL, Command, results_in
+from tests.cli.driving import SMALL, Command, program, results_in
 from tests.cli.test_wrong_values import refused
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -318,11 +318,11 @@ def test_a_signal_from_outside(tmp_path: Path) -> None:
         text=True,
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("stopped by SIGTERM after ")
@@ -331,12 +331,12 @@ def test_a_signal_from_outside(tmp_path: Path) -> None:
     assert saved["steps"] > 0
 
 
-def test_two_processes_from_one_command(command: Command, tmp_path: Path) -> None:
+def test_two_processes_from_one_command(tmp_path: Path) -> None:
     """What both refuse is one line here."""
     two = [*SMALL, "trainer.devices=2", "batch_size=4", "hydra.run.dir=run"]
-    outcome = command("train", *two, "freeze=[nope]")
+    outcome = program("train", *two, "freeze=[nope]", cwd=tmp_path)
     refused(outcome.code, outcome.err, "freeze: expected patterns|found 'nope'|write")
-    outcome = command("train", *two)
+    outcome = program("train", *two, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("run written to") == 1
     assert results_in(tmp_path / "run").epochs[0].tasks["sst"].n == 40
