@@ -1,4 +1,6 @@
-"""Composing the program's configuration in a test's own process."""
+"""What a command line comes to, composed as Hydra composes it, without a process of its own."""
+
+from functools import cache
 
 from hydra import compose, initialize_config_dir
 
@@ -11,7 +13,8 @@ def surgery_words(name: str) -> tuple[str, ...]:
     return (f"surgery={name}", *(("surgery.method.main=sst",) if name == "pcd" else ()))
 
 
+@cache
 def settings_of(*overrides: str) -> Settings:
-    """The checked settings of a command line."""
+    """The checked settings of a command line, which says where files are by absolute paths."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return read_settings(compose("train", list(overrides)))

@@ -50,10 +50,11 @@ def settings(*overrides: str) -> Settings:
 
 def carry_out(directory: Path, *overrides: str, hook: Callable[[], None] = lambda: None) -> int:
     """Run in another process, which ``hook`` prepares to come to grief."""
+    chosen = settings(*overrides)
 
     def work() -> None:
         hook()
-        running.run(settings(*overrides), directory)
+        running.run(chosen, directory)
 
     return in_a_fork(work)
 
