@@ -6,7 +6,7 @@ ARGS   ?=
 BENCH  ?= surgery own_loop processes throughput diagnoses startup memory scaling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo frontier evidence browser bench gpu build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo frontier evidence study2 browser bench gpu build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -86,6 +86,12 @@ evidence: setup  ## The comparison on real text: make evidence DIR=FOLDER ENCODE
 	files, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" "$(or $(ENCODER),$(error ENCODER: \
 	expected the folder of an encoder, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" \
 	runs/evidence $(BESIDE) $(ARGS)
+
+study2: setup  ## The second study, as experiments/study2.md says: make study2 DIR=FOLDER ENCODER=FOLDER JOBS=2
+	$(BIN)/python experiments/study2.py "$(or $(DIR),$(error DIR: expected the folder of the course's \
+	files, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" "$(or $(ENCODER),$(error ENCODER: \
+	expected the folder of an encoder, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" \
+	runs/study2 --jobs $(JOBS) $(ARGS)
 
 browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'

@@ -249,8 +249,11 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     rules = base.mark_rule(opacity=0.6)
     steps = _chart(pareto(means)).mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
     seeds = _chart(runs).encode(x=x, y=y, color=colour, tooltip=_tips("run", "score", "minutes"))
+    static = means[[c.kinds[method].static for method in means["series"]]]
+    to_beat = _chart(pareto(static)).mark_line(interpolate="step-after", strokeDash=[1, 3])
     chart = alt.layer(
         steps.encode(x=x, y=y),
+        *([to_beat.encode(x=x, y=y)] if len(static) > 1 else []),
         rules.encode(y="score_low:Q", y2="score_high:Q"),
         rules.encode(x="minutes_low:Q", x2="minutes_high:Q"),
         seeds.mark_point(size=16, filled=True, opacity=0.5),
@@ -259,7 +262,8 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     elsewhere = len(c.trained) - len(shown)
     note = f"left out, as they ran on another device: {elsewhere} methods" if elsewhere else ""
     front_note = "dashed: nothing is both faster and better; bars: one standard deviation"
-    return _finished(chart, c.frames, "Score against training time", front_note, note)
+    dotted = "dotted: the same of static mixtures without surgery" if len(static) > 1 else ""
+    return _finished(chart, c.frames, "Score against training time", front_note, dotted, note)
 
 
 def pareto(found: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,8 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
+STATIC = ("fixed", "temperature", "vanilla")
+
 _OWN_FIELDS = {"_target_", "name", "lambda_on"}
 LOSS, UPDATE = "loss", "update"
 _PLACES = ("dir", "path")  # where things lie says nothing about what they are
@@ -38,6 +40,11 @@ class Method:
     def drawn(self) -> int | None:
         """Examples that B really draws."""
         return None if self.B is None else round(self.B * self.B_scale)
+
+    @property
+    def static(self) -> bool:
+        """Whether it is a static mixture without surgery: a point of the line to beat."""
+        return self.sampler in STATIC and self.surgery.startswith("Sum,")
 
     def order(self) -> tuple[Any, ...]:
         """What methods are sorted by: sampler, what is frozen, B, λ."""

@@ -86,6 +86,9 @@ class DataSettings(_Settings):
     """Training examples of each task at most."""
     dev_limit: _PerTask = _setting(None, "1000 or '{TASK: 1000}'", expected=_PER_TASK)
     """Dev examples of each task at most."""
+    select: Annotated[Positive, Field(lt=1)] | None = _setting(None, "0.5")
+    """Share of each dev set that chooses the best epoch; the others are what results are measured
+    on. null: the same examples do both, as in the paper, which flatters the best epoch."""
     imbalance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = _setting(
         None, "30"
     )
