@@ -1,4 +1,4 @@
-"""Full model finetuning: every task alone, one after another (Ricci, Table 2; docs/paper.md, 9)."""
+"""Full model finetuning: every task alone, one after another (docs/explanation/paper.md, 9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

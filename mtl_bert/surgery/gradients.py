@@ -332,7 +332,7 @@ class Surgery:
             implementation's reading, heads included; with ``shared`` (Yu et al.) only those
             that every represented task reaches, and a head takes its own gradient.
         reduction: of parameters that every represented task reaches, ``sum`` or ``mean`` over
-            tasks; the others always take the sum (docs/paper.md, 8).
+            tasks; the others always take the sum (docs/explanation/paper.md, 8).
     """
 
     method: Method

@@ -150,7 +150,8 @@ class Task:
     def evaluate(self, answers: Tensor, labels: Tensor) -> tuple[float, str | None]:
         """The metric of answers on labels [B], and a remark where it is undefined.
 
-        An undefined metric (Pearson's r of constant predictions) counts as 0 (docs/paper.md, 13).
+        An undefined metric (Pearson's r of constant predictions) counts as 0
+        (docs/explanation/paper.md, 13).
         """
         value = measure(self.metric, answers, labels)
         if math.isfinite(value):
@@ -159,5 +160,5 @@ class Task:
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:
-    """The mean over tasks of the metrics, each mapped to 0..1 (docs/paper.md, the score)."""
+    """The mean over tasks of the metrics, each mapped to 0..1 (see docs/explanation/paper.md)."""
     return sum(task.score.unit(values[task.name]) for task in tasks) / len(tasks)
