@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,15 @@ FOREIGN = {"cd", "source", "tar", "mkdir", "git", "hf", "ls", "cat", "tensorboar
 
 PLAN_ONLY = ("plan.sizes=", "plan.out=")
 RUNS = ("resume=", "trust=")  # name runs that only a reader has
+
+HERE = ("trainer.accelerator=cpu", "trainer.threads=1", "trainer.enable_progress_bar=false")
+"""How a test trains, whatever the machine."""
+
+
+def replaced(words: Iterable[str], others: Sequence[str]) -> list[str]:
+    """A command's words, with other values for some of them."""
+    keys = {other.partition("=")[0] for other in others}
+    return [*(word for word in words if word.partition("=")[0] not in keys), *others]
 
 
 def commands(code: str) -> Iterator[list[str]]:
@@ -81,7 +90,8 @@ def _settings(name: str, words: tuple[str, ...]) -> None:
     if read.help or read.hydra_help:
         return
     with command_line._looking_into([]):
-        given = [w for w in read.overrides if not w.startswith(RUNS)]
+        # hydra/sweeper=optuna pins an old Optuna: tried in an environment of its own.
+        given = [w for w in read.overrides if not w.startswith((*RUNS, "hydra/sw", "hydra.sw"))]
         if read.config_dir:  # a reader's own: other pages' blocks have tried such files
             given = [w for w in given if not w.startswith("task=")]
         choices = [values(word) if read.multirun else [word] for word in given]

@@ -8,6 +8,7 @@ page says, whatever the numbers; of the others every option, setting, target and
 import io
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from itertools import product
@@ -22,7 +23,6 @@ from tests.cli.driving import Command
 from tests.docs import shell
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, Block, blocks, without_blocks
 
-SMALL = ("trainer.accelerator=cpu", "trainer.threads=1", "trainer.enable_progress_bar=false")
 IDS = [str(path.relative_to(ROOT)) for path in PAGES]
 TEXTS = [path.read_text("utf-8") for path in PAGES]
 WITH_BLOCKS = [
@@ -37,12 +37,16 @@ def test_a_page_works_from_top_to_bottom(
     page: list[Block], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names: dict[str, Any] = {"__name__": "documentation"}
+    modules = {Path(block.title).stem for block in page if (block.title or "").endswith(".py")}
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])  # as a script has it
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     printed = ""
     small: list[str] = []
     whole_train = mtl_bert.train
     monkeypatch.setattr(
-        mtl_bert, "train", lambda *words, **how: whole_train(*_with(words, small), **how)
+        mtl_bert, "train", lambda *words, **how: whole_train(*shell.replaced(words, small), **how)
     )
     for block in page:
         where = f"line {block.line}"
@@ -123,7 +127,7 @@ def _run(block: Block, command: Command) -> Iterator[str]:
         if words[0] == "mtl-bert":
             jobs = [words[2:]]
             if words[1] == "train":
-                jobs = _jobs([*_with(words[2:], [*SMALL, *(block.run or ())])])
+                jobs = _jobs([*shell.replaced(words[2:], [*shell.HERE, *(block.run or ())])])
             for job in jobs:
                 done = command(words[1], *job)
                 assert done.code in (0, None), f"line {block.line}: {done.err}"
@@ -144,13 +148,6 @@ def _jobs(words: list[str]) -> list[list[str]]:
     values = [shell.values(word) for word in words if word != "-m"]
     jobs = map(list, product(*values))
     return [[*job, f"hydra.run.dir=runs/sweep/{number}"] for number, job in enumerate(jobs)]
-
-
-def _with(words: Any, others: Any) -> Iterator[str]:
-    """A command's words, with other values for some of them."""
-    keys = {other.partition("=")[0] for other in others}
-    yield from (word for word in words if word.partition("=")[0] not in keys)
-    yield from others
 
 
 def _lines(text: str) -> set[str]:
