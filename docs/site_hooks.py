@@ -8,16 +8,19 @@ them as well (tests/docs/test_reference_pages.py).
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from mtl_bert.__main__ import app
-from mtl_bert.config.reference import help_text
+from mtl_bert.config.compose import CONF
 from mtl_bert.runs.results import schema
 
-ROOT = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)\s#]+)(?=[)#])")
 ROLE = re.compile(r":(?:class|func|meth|mod|data):<code>~?(?:[\w.]*\.)?(\w+)</code>")
 TEXT = {".py", ".sh", ".yaml", ".cff", ".ipynb"}
@@ -28,19 +31,20 @@ def commands() -> str:
     """``reference/commands.md``: every command's help, as the terminal shows it."""
     root: Any = typer.main.get_command(app)
     parts = [
-        "# Commands\n\nEvery command explains itself with `--help`. `mtl-bert --install-completion` has "
-        "the shell complete them; `python -m mtl_bert` is the same as `mtl-bert`.\n\n"
-        "An error is one line (what was expected, what was found, where, what to write instead) and "
-        "exit code 2. A run that was stopped ends with 75, and goes on when it is started again.\n"
+        "# Commands\n\nEvery command explains itself with `--help`. The shell completes them after "
+        "`mtl-bert --install-completion`; `python -m mtl_bert` is the same as `mtl-bert`.\n\n"
+        "An error is one line (what was expected, what was found, where, what to write instead) "
+        "and exit code 2. A run that was stopped ends with 75 and goes on when started again.\n"
     ]
     for words, command, context in _commands(root, typer.Context(root, info_name="mtl-bert")):
-        if words == ["train"]:
-            shown = "mtl-bert train KEY=VALUE ...\n\n" + help_text()
-        elif words == ["plan"]:
-            shown = "mtl-bert plan KEY=VALUE ...\n\nThe settings of train, plan.sizes and plan.out."
-        else:
-            shown = command.get_help(context)
-        parts.append(f"## mtl-bert {' '.join(words)}\n\n```text\n{shown.rstrip()}\n```\n")
+        about, shown = "", command.get_help(context)
+        file = CONF / "hydra" / "help" / f"{words[0]}.yaml"
+        if file.is_file():  # Hydra's commands
+            said = yaml.safe_load(file.read_text("utf-8"))
+            about = "Its `KEY=VALUE` are the [settings](settings.md).\n\n"
+            shown = f"{said['header'].rstrip()}\n\n{said['footer']}"
+        title = " ".join(words)
+        parts.append(f"## mtl-bert {title}\n\n{about}```text\n{shown.rstrip()}\n```\n")
     return "\n".join(parts)
 
 
@@ -56,8 +60,8 @@ def results() -> str:
     whole = json.loads(schema())
     lines = [
         "# results.json", "",
-        "What a run reached, and how. The [JSON schema](../results.schema.json) is made from the same "
-        "declarations; fields are added in later versions, and none changes its meaning.",
+        "What a run reached, and how. The [JSON schema](../results.schema.json) is made from the "
+        "same declarations; later versions add fields, and none changes its meaning.",
     ]  # fmt: skip
     for name, node in ((whole.get("title", "Results"), whole), *whole.get("$defs", {}).items()):
         if "properties" not in node:
@@ -88,25 +92,35 @@ GENERATED = {"reference/commands.md": commands, "reference/results.md": results}
 def linked(text: str, place: Path) -> set[Path]:
     """The repository's files outside ``docs`` that a page links to."""
     found = {(place.parent / link).resolve() for link in LINK.findall(text)}
-    return {
-        p for p in found if p.exists() and p.is_relative_to(ROOT) and ROOT / "docs" not in p.parents
-    }
+    return {p for p in found if p.exists() and p.is_relative_to(ROOT) and DOCS not in p.parents}
 
 
+@cache
 def outside() -> dict[Path, str]:
     """Every such file -> where the site has it; pages among them link to more."""
     found: dict[Path, str] = {}
-    waiting = {*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"}
+    waiting = {*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"}
     while waiting:
         page = waiting.pop()
         text = page.read_text("utf-8") if page.suffix == ".md" else ""
-        if ROOT / "docs" not in page.parents:
+        if DOCS not in page.parents:
             if page.is_dir():
                 continue
             name = page.relative_to(ROOT).as_posix()
             found[page] = f"{name}.md" if page.suffix in TEXT else name
         waiting |= linked(text, page) - {*found}
     return found
+
+
+def shown(path: Path) -> str:
+    """A file of code as a page; of a notebook its cells."""
+    text = path.read_text("utf-8").rstrip()
+    if path.suffix != ".ipynb":
+        language = {".py": "python", ".sh": "bash"}.get(path.suffix, "yaml")
+        return f"# {path.name}\n\n````{language}\n{text}\n````\n"
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    parts = [f"```python\n{words}\n```" if kind == "code" else words for kind, words in cells]
+    return "\n\n".join(parts) + "\n"
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -117,9 +131,7 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, name, content=make()))
     for path, name in outside().items():
         if path.suffix in TEXT:
-            language = {".py": "python", ".sh": "bash", ".ipynb": "json"}.get(path.suffix, "yaml")
-            content = f"# {path.name}\n\n````{language}\n{path.read_text('utf-8').rstrip()}\n````\n"
-            files.append(File.generated(config, name, content=content))
+            files.append(File.generated(config, name, content=shown(path)))
         else:
             files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
@@ -127,22 +139,16 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let links that leave ``docs`` lead to the site's copy; those to folders become plain text."""
-    here = page.file.src_uri
-    inside = (ROOT / "docs" / here).exists() or here in GENERATED
-    place = (
-        ROOT / "docs" / here
-        if inside
-        else ROOT / here.removesuffix(".md" if here.count(".") > 1 else "")
-    )
-    names = outside()
+    here, names = page.file.src_uri, outside()
+    place = {name: path for path, name in names.items()}.get(here, DOCS / here)
     up = "../" * here.count("/")
 
     def moved(match: re.Match[str]) -> str:
         target = (place.parent / match[1]).resolve()
         if target in names:
             return up + names[target]
-        if target.is_relative_to(ROOT / "docs"):
-            return up + target.relative_to(ROOT / "docs").as_posix()
+        if target.is_relative_to(DOCS):
+            return up + target.relative_to(DOCS).as_posix()
         return match[1]
 
     markdown = re.sub(
