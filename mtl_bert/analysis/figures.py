@@ -212,6 +212,8 @@ def _few(found: pd.DataFrame, name: str, by: str) -> tuple[pd.DataFrame, str]:
 def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     """Score against training time, with the Pareto front: nothing is both faster and better.
 
+    ``source`` is directories, a frame of runs or a comparison; ``setting`` the letter of theirs.
+
     Times compare on one device only, so methods of another than most are left out.
     """
     c = compared(source, setting)
@@ -264,7 +266,7 @@ def _dev_sample(frames: Frames) -> str:
 
 
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
-    """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
+    """Score after each scored epoch of a ``source``'s ``setting``, ``by`` epoch or examples seen."""
     c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
@@ -290,7 +292,7 @@ def _panels(frames: Frames) -> Titles:
 
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
-    """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
+    """What λ or B (``of``) does in a ``source``'s ``setting``; methods alike but for it are joined."""
     c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:

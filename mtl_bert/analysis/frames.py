@@ -66,7 +66,7 @@ class Frames:
     texts: bool = True
 
     def only(self, runs: pd.DataFrame) -> "Frames":
-        """The same of some rows of ``runs``, with the names that these have there."""
+        """All frames of some rows of ``runs``, with the names that these have there."""
         names = runs[["setting", "method"]].set_axis(runs["run"].astype(str))
 
         def named(found: pd.DataFrame) -> pd.DataFrame:

@@ -52,6 +52,6 @@ class Full:
 
 
 class Single(Full):
-    """The same plan for independent models, one encoder per task, each on its own data."""
+    """``Full``'s plan for independent models: one encoder per task, each on its own data."""
 
     phase: ClassVar[str] = "single"

@@ -114,7 +114,7 @@ class Binary(_Classes):
     _expected: ClassVar[str] = "what 0 and 1 are called"
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """1 where the logit is positive, else 0: [B]."""
+        """Predict 1 where the logit is positive, else 0: [B]."""
         return (outputs > 0).long()
 
     def probabilities(self, outputs: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class TaskError(UserError):
 
 @dataclass(frozen=True)
 class MetricRange:
-    """The range of a metric, which the score maps to 0..1."""
+    """The range of a metric, from ``low`` to ``high``, which the score maps to 0..1."""
 
     low: float = 0.0
     high: float = 1.0
@@ -102,7 +102,7 @@ class Task:
         texts(f"tasks.{self.name}.known_as", self.known_as)
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
-        """Those of a model card's data sets whose name holds a word of ``known_as``.
+        """Find those of a model card's ``data_sets`` whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """
@@ -160,5 +160,5 @@ class Task:
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:
-    """The mean over tasks of the metrics, each mapped to 0..1 (see docs/explanation/paper.md)."""
+    """The mean over ``tasks`` of their metrics' ``values``, each mapped to 0..1."""
     return sum(task.score.unit(values[task.name]) for task in tasks) / len(tasks)

@@ -2,21 +2,26 @@
 
 import ast
 import importlib.util
+import io
 import re
 import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import click
+import hydra
 import typer
+from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mtl_bert.__main__ import app
-from mtl_bert.config import command_line
-from mtl_bert.config.compose import new_settings, read_job_settings
+from mtl_bert.__main__ import app, main
+from mtl_bert.config.command_line import readable
+from mtl_bert.config.compose import CONF, read_job_settings
 from tests.docs.pages import ROOT
 
 FOREIGN = {"cd", "source", "tar", "mkdir", "git", "hf", "ls", "cat", "tensorboard", "python3",
@@ -25,6 +30,7 @@ FOREIGN = {"cd", "source", "tar", "mkdir", "git", "hf", "ls", "cat", "tensorboar
 
 PLAN_ONLY = ("plan.sizes=", "plan.out=")
 RUNS = ("resume=", "trust=")  # name runs that only a reader has
+ELSEWHERE = ("hydra/sweeper=", "hydra.sweeper.")  # Optuna's: it pins old versions, so is not here
 
 HERE = ("trainer.accelerator=cpu", "trainer.threads=1", "trainer.enable_progress_bar=false")
 """How a test trains, whatever the machine."""
@@ -68,7 +74,7 @@ def check(words: Sequence[str]) -> None:
 
 def _ours(words: list[str]) -> None:
     if words and words[0] in ("train", "plan"):
-        return _settings(words[0], tuple(words[1:]))
+        return _settings(tuple(words[1:]))
     known: Any = typer.main.get_command(app)
     if not words or words[0].startswith("-"):
         return None
@@ -84,32 +90,33 @@ def _ours(words: list[str]) -> None:
 
 
 @cache
-def _settings(name: str, words: tuple[str, ...]) -> None:
-    """Compose and check settings; of a sweep each value, beside the first of all others."""
-    read = command_line._read([w for w in words if w != "..."])
-    if read.help or read.hydra_help:
+def _unused(job: tuple[str, ...]) -> set[str]:
+    """Compose and check the settings of a run; what its sampler does not use."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return set(read_job_settings(hydra.compose("train", readable(job)))[1])
+
+
+def _settings(words: tuple[str, ...]) -> None:
+    """Compose and check settings; of a sweep each value in some job."""
+    flags = [w for w in words if w.startswith("-")]
+    if "--help" in flags:
         return
-    with command_line._looking_into([]):
-        # hydra/sweeper=optuna pins an old Optuna: tried in an environment of its own.
-        given = [w for w in read.overrides if not w.startswith((*RUNS, "hydra/sw", "hydra.sw"))]
-        if read.config_dir:  # a reader's own: other pages' blocks have tried such files
-            given = [w for w in given if not w.startswith("task=")]
-        choices = [values(word) if read.multirun else [word] for word in given]
-        firsts = [first for first, *_ in choices]
-        jobs = [firsts] + [
-            [*firsts[:n], value, *firsts[n + 1 :]]
-            for n, found in enumerate(choices)
-            for value in found[1:]
-        ]
-        unused: list[set[str]] = []
-        for job in jobs:
-            # As train.main: plan's own settings are not a run's.
-            composed = command_line.compose(name, job)
-            if read.multirun:
-                unused.append(set(read_job_settings(composed.config)[1]))
-            else:
-                new_settings(composed.config)
-        assert not unused or not set.intersection(*unused), f"no job uses {unused[0]}"
+    if "--config-dir" in flags:
+        place = words[words.index("--config-dir") + 1]
+        if Path(place).is_dir():  # the page has had readers write it
+            with redirect_stdout(io.StringIO()):
+                main(["train", *words, "--cfg", "job"])
+            return
+        words = tuple(w for w in words if w != place and not w.startswith("task="))
+    left_out = (*PLAN_ONLY, *RUNS, *ELSEWHERE, "-")
+    given = [w for w in words if not w.startswith(left_out)]
+    several = "-m" in flags
+    choices = [values(word) if several else [word] for word in given]
+    most = max(map(len, choices), default=1)
+    jobs = [[found[min(n, len(found) - 1)] for found in choices] for n in range(most)]
+    unused = [_unused(tuple(job)) for job in jobs]
+    assert several or not unused[0], f"{unused[0]} has no use there"
+    assert not set.intersection(*unused), f"no job uses {unused[0]}"
 
 
 def values(word: str) -> list[str]:
@@ -144,7 +151,7 @@ def _python(words: list[str]) -> None:
     if words[0] == "-m":
         assert importlib.util.find_spec(words[1]) is not None, words[1]
         if words[1] == "mtl_bert.train":
-            _settings("train", tuple(words[2:]))
+            _settings(tuple(words[2:]))
     elif words[0] != "-c":
         assert (ROOT / words[0]).is_file(), words[0]
 

@@ -25,7 +25,7 @@ class StepStats:
     losses: Tensor
 
     def only(self, kept: Tensor) -> "StepStats":
-        """The same for the tasks whose entry in ``kept`` [K] is true."""
+        """Leave out the tasks whose entry in ``kept`` [K] is false."""
         tasks = tuple(task for task, keep in zip(self.tasks, kept.tolist(), strict=True) if keep)
         return StepStats(tasks, self.gram[kept][:, kept], self.losses[kept])
 
