@@ -266,7 +266,7 @@ def _dev_sample(frames: Frames) -> str:
 
 
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
-    """Score after each scored epoch of a ``source``'s ``setting``, ``by`` epoch or examples seen."""
+    """Score after each scored epoch, ``by`` epoch or examples, in a ``setting`` of ``source``."""
     c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
@@ -292,7 +292,7 @@ def _panels(frames: Frames) -> Titles:
 
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
-    """What λ or B (``of``) does in a ``source``'s ``setting``; methods alike but for it are joined."""
+    """What λ or B (``of``) does in a ``setting`` of ``source``; like methods are joined."""
     c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:

@@ -103,7 +103,7 @@ class SweepCallback(Callback):
             done = sum(self._folder.state(name) == State.DONE for name in names)
             same = f", {len(names)} different runs" if len(names) < len(jobs) else ""
             log.info(
-                "sweep of %d jobs%s in %s, %d done already; to see how it goes: "
+                "sweep of %d jobs%s in %s, %d already done; its progress: "
                 "mtl-bert sweep status %s",
                 *(len(jobs), same, self._folder.path, done, self._folder.path),
             )
@@ -129,7 +129,7 @@ class SweepCallback(Callback):
         failed = [name for name in names if states[name] == State.FAILED]
         for name in failed:
             log.info("failed: %s: %s", name, self._folder.failure(name))
-        log.info("%sthe same command tries again what is not done", f"{reason}; " if reason else "")
+        log.info("%srun the same command to try the rest again", f"{reason}; " if reason else "")
         sys.exit(REFUSED if failed else EXIT_CODE)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

@@ -76,7 +76,7 @@ def _train(settings: Settings, directory: Path) -> None:
         opened = processes.from_first(lambda: _open(folder, settings, stack))
         if opened is None:
             if first:
-                log.info("finished already; nothing is done")
+                log.info("already finished: nothing to do")
                 print_summary(folder.read_results(), directory)
             return
         old, state = opened
@@ -97,7 +97,7 @@ def _train(settings: Settings, directory: Path) -> None:
             loggers = stack.enter_context(open_loggers(logger_factories, labels))
             log.info("run in %s", directory)
             if state is not None:
-                log.info("going on from epoch %d, step %d", *state["position"])
+                log.info("resuming from epoch %d, step %d", *state["position"])
         if state is not None:
             run_state = RunState.model_validate_json(state["run_state"])
             processes.from_first(lambda: recorder.resume(run_state))
