@@ -62,7 +62,7 @@ def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
         )
 
 
-DEMO = ("data.scale=0.001", "epochs=1", "B=24", "batch_size=8",
+DEMO = ("data.scale=0.001", "epochs=1", "B=24", "batch_size=8", "trainer.baseline=false",
         *(f"tasks.{task}.sources.demo.dev=30" for task in ("sst", "qqp", "sts")))  # fmt: skip
 COURSE = ("epochs=2", "B=8", "trainer.precision=32-true")
 
