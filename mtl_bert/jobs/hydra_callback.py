@@ -103,8 +103,7 @@ class SweepCallback(Callback):
             done = sum(self._folder.state(name) == State.DONE for name in names)
             same = f", {len(names)} different runs" if len(names) < len(jobs) else ""
             log.info(
-                "sweep of %d jobs%s in %s, %d already done; its progress: "
-                "mtl-bert sweep status %s",
+                "sweep of %d jobs%s in %s, %d already done; its progress: mtl-bert sweep status %s",
                 *(len(jobs), same, self._folder.path, done, self._folder.path),
             )
 
