@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from mtl_bert.surgery import Uncertainty as Uncertainty
     from mtl_bert.utils.errors import UserError as UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "mtl_bert.sampling": "ARRP Annealed Epoch Full Phase RoundRobin Sampler Step Vanilla",

@@ -224,6 +224,8 @@ def _bars(counts: pd.Series, title: str) -> Any:
 def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     """Score against training time, with the Pareto front: nothing is both faster and better.
 
+    ``source`` is directories, a frame of runs or a comparison; ``setting`` the letter of theirs.
+
     Times compare on one device only, so methods of another than most are left out.
     """
     c = compared(source, setting)
@@ -273,7 +275,7 @@ def pareto(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
-    """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
+    """Score after each scored epoch, ``by`` epoch or examples, in a ``setting`` of ``source``."""
     c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
@@ -301,7 +303,7 @@ def _panels(frames: Frames) -> Titles:
 
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
-    """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
+    """What λ or B (``of``) does in a ``setting`` of ``source``; like methods are joined."""
     c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:

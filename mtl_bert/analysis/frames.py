@@ -65,7 +65,7 @@ class Frames:
     texts: bool = True
 
     def only(self, runs: pd.DataFrame) -> "Frames":
-        """The same of some rows of ``runs``, with the names that these have there."""
+        """All frames of some rows of ``runs``, with the names that these have there."""
         names = runs.set_index(runs["run"].astype(str))[["setting", "method"]]
 
         def named(found: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One encoder, pooled, with a linear head for each task (docs/paper.md, 11).
+"""One encoder, pooled, with a linear head for each task (docs/explanation/paper.md, 11).
 
 Shapes: B examples, D features.
 """

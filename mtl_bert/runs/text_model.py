@@ -90,7 +90,7 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
         encoder_per_task=per_task,
     ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
-        log.info("%s has its own ways with positions or attention: batches are padded", source.name)
+        log.info("%s may not give the same without padding: batches are padded", source.name)
     tokenize = Tokenize(tokenizer, _max_length(settings, tokenizer, model), cross_encode)
     return TextModel(model, tokenize, AUTOCAST.get(precision))
 

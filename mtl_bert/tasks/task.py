@@ -20,7 +20,7 @@ from mtl_bert.utils.errors import UserError, first_line
 
 @dataclass(frozen=True)
 class MetricRange:
-    """The range of a metric, which the score maps to 0..1."""
+    """The range of a metric, from ``low`` to ``high``, which the score maps to 0..1."""
 
     low: float = 0.0
     high: float = 1.0
@@ -107,7 +107,7 @@ class Task:
             )
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
-        """Those of a model card's data sets whose name holds a word of ``known_as``.
+        """Find those of a model card's ``data_sets`` whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """
@@ -148,13 +148,17 @@ class Task:
         return reading(self.head, self.metric)
 
     def evaluate(self, answers: Tensor, labels: Tensor) -> tuple[float, str | None]:
-        """The metric of answers on labels [B]; 0 and a remark if undefined (docs/paper.md, 13)."""
+        """The metric of ``answers`` on ``labels`` [B], and a remark where it is undefined.
+
+        An undefined metric (Pearson's r of constant predictions) counts as 0
+        (docs/explanation/paper.md, 13).
+        """
         if math.isfinite(value := measure(self.metric, answers, labels)):
             return value, None
         return 0.0, f"{self.metric_name} of {self.name} is undefined here and counts as 0"
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:
-    """The mean over tasks of the metrics, each mapped to 0..1 (docs/paper.md, the score)."""
+    """The mean over ``tasks`` of their metrics' ``values``, each mapped to 0..1."""
     ends = [(values[task.name], task.score.low, task.score.high) for task in tasks]
     return sum((value - low) / (high - low) for value, low, high in ends) / len(tasks)

@@ -55,7 +55,7 @@ def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Pa
         return Passes(True, "trainer.passes=one")
     if on_gpu(trainer.accelerator):
         return Passes(True, "as is faster on GPUs", chosen=True)
-    count = f"a batch has {tokens:.0f} tokens on average, one is faster up to {MOST_TOKENS}"
+    count = f"{tokens:.0f} tokens per batch on average; one pass is faster up to {MOST_TOKENS}"
     return Passes(model.packs and tokens <= MOST_TOKENS, count, chosen=True)
 
 

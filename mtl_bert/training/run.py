@@ -76,7 +76,7 @@ def _train(settings: Settings, directory: Path) -> None:
         opened = processes.from_first(lambda: _open(folder, settings, stack))
         if opened is None:
             if first:
-                log.info("finished already; nothing is done")
+                log.info("already finished: nothing to do")
                 print_summary(folder.read_results(), directory)
             return
         old, state = opened
@@ -110,7 +110,7 @@ def _train(settings: Settings, directory: Path) -> None:
         if first:
             log.info("run in %s", directory)
             if state is not None:
-                log.info("going on from epoch %d, step %d", *state["position"])
+                log.info("resuming from epoch %d, step %d", *state["position"])
             for note in notes_on(settings, parts):
                 log.info("%s", note)
             recorder.device = provenance.device_name(trainer.strategy.root_device)

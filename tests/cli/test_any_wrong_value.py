@@ -266,8 +266,8 @@ def test_the_grammar_s_errors_name_the_setting_and_how_to_write_it(text: str) ->
 
 
 def test_the_documented_weights() -> None:
-    """Word for word what the README's table says is taken, without a plus."""
-    table = (CONF.parent / "README.md").read_text("utf-8")
+    """Word for word what the table of methods says is taken, without a plus."""
+    table = (CONF.parent / "docs/how-to/choose-surgery.md").read_text("utf-8")
     said = re.search(r"\| `fixed` \|[^|]*\| `('surgery.method.task_weights=[^`]*)`", table)
     assert said is not None
     words = ["surgery=fixed", *shlex.split(said[1])]

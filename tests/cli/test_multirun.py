@@ -42,7 +42,7 @@ def test_every_combination_is_a_run_of_its_own(command: Command, tmp_path: Path)
     grid = ("sampler=rr,arrp", "lambda=0.3,0.5", "B=8", "seed=1")
     ended = command("train", "-m", *SMALL, *grid)
     assert ended.code == 0, ended.err
-    assert "sweep of 4 jobs, 3 different runs in runs/sweep, 0 done already" in ended.err
+    assert "sweep of 4 jobs, 3 different runs in runs/sweep, 0 already done" in ended.err
     assert ended.err.count("sampler=rr does not use lambda: left out") == 2
     assert len(re.findall(r"job \d is the same run as job \d", ended.err)) == 1
     runs = {path.parent for path in (tmp_path / "runs").rglob("results.json")}
@@ -69,8 +69,8 @@ def test_every_combination_is_a_run_of_its_own(command: Command, tmp_path: Path)
     before = {run: (run / "results.json").stat().st_mtime_ns for run in runs}
     again = command("train", "-m", *SMALL, "sampler=rr,arrp", "lambda=0.5", "B=8", "seed=1,2")
     assert again.code == 0, again.err
-    assert "sweep of 4 jobs in runs/sweep, 2 done already" in again.err
-    assert again.err.count("is done already (score") == 2
+    assert "sweep of 4 jobs in runs/sweep, 2 already done" in again.err
+    assert again.err.count("is already done (score") == 2
     assert {run: (run / "results.json").stat().st_mtime_ns for run in runs} == before
     assert len(list((tmp_path / "runs").rglob("results.json"))) == 5
 
@@ -175,7 +175,7 @@ def test_a_sweep_that_is_killed_goes_on(
     for seed in (1, 2):
         (run,) = folder.glob(f"rr-seed{seed}-*")
         log = (run / "train.log").read_text("utf-8")
-        assert ("going on from epoch" in log) == (seed <= jobs)
+        assert ("resuming from epoch" in log) == (seed <= jobs)
         assert weights(run) == alone[seed]
 
 

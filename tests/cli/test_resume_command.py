@@ -46,7 +46,7 @@ def stopped(stopped_once: Path, tmp_path: Path) -> Path:
 def test_it_goes_on_with_the_settings_that_it_had(stopped: Path, command: Command) -> None:
     outcome = command("train", f"resume={stopped}")
     assert outcome.code == 0, outcome.err
-    assert "going on from epoch 2" in (stopped / "train.log").read_text("utf-8")
+    assert "resuming from epoch 2" in (stopped / "train.log").read_text("utf-8")
     results = results_in(stopped)
     assert (results.last_epoch, results.config["B"]) == (2, 24)
 
@@ -114,7 +114,7 @@ def test_a_command_that_has_finished_is_answered_with_its_results(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     same = [*SMALL, "epochs=2", "B=16", "hydra.run.dir=run", "trainer.num_workers=2"]
     outcome = command("train", *(["resume=run"] if resume else same))
-    assert (outcome.code, outcome.err) == (0, "finished already; nothing is done\n")
+    assert (outcome.code, outcome.err) == (0, "already finished: nothing to do\n")
     assert f"{results_in(trained).score:.3f}" in outcome.out
     assert "run written to" in outcome.out
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before

@@ -1,4 +1,4 @@
-"""What W&B has of a run: all that docs/metrics.md promises, also of one that was killed."""
+"""What W&B has of a run: all that docs/reference/metrics.md promises, also of a killed one."""
 
 import csv
 import itertools
