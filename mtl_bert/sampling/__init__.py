@@ -5,7 +5,7 @@ from mtl_bert.sampling.arrp import ARRP
 from mtl_bert.sampling.dev_gap import DevGap
 from mtl_bert.sampling.downsample import Downsample
 from mtl_bert.sampling.epoch import Epoch, Phase, Sampler, Step
-from mtl_bert.sampling.fixed import Fixed
+from mtl_bert.sampling.fixed import FixedMixture
 from mtl_bert.sampling.full import Full, Single
 from mtl_bert.sampling.history import History, Seen
 from mtl_bert.sampling.round_robin import RoundRobin
@@ -23,7 +23,7 @@ __all__ = [
     "DevGap",
     "Downsample",
     "Epoch",
-    "Fixed",
+    "FixedMixture",
     "Full",
     "History",
     "Phase",

@@ -249,8 +249,8 @@ def _data_record(
     dev: Mapping[str, Encoded],
     select: Mapping[str, Encoded],
 ) -> DataRecord:
-    found = (("train", train), ("dev", dev), ("select", select))
-    splits = {split: part for split, part in found if part}
+    given = {"train": train, "dev": dev, "select": select}
+    splits = {split: part for split, part in given.items() if part}
     parts = [(part.origin, part) for encoded in splits.values() for part in encoded.values()]
     return DataRecord(
         name=corpus.name,

@@ -15,7 +15,7 @@ from mtl_bert.sampling import (
     Annealed,
     Downsample,
     Epoch,
-    Fixed,
+    FixedMixture,
     RoundRobin,
     Sampler,
     Temperature,
@@ -98,7 +98,7 @@ def test_unimax_repeats_the_small_tasks_as_often_as_allowed_and_no_more() -> Non
 
 
 def test_fixed_draws_as_it_is_told() -> None:
-    plan = Fixed(1, 20_000, 1, probabilities={"b": 0.2, "a": 0.7, "c": 0.1})(
+    plan = FixedMixture(1, 20_000, 1, probabilities={"b": 0.2, "a": 0.7, "c": 0.1})(
         {"a": 50, "b": 400, "c": 3000}, 1, 1, 1
     )
     drawn = [len(rows_used(plan.steps, task)) for task in "abc"]
@@ -106,16 +106,22 @@ def test_fixed_draws_as_it_is_told() -> None:
 
 
 def test_a_task_with_probability_zero_is_left_out() -> None:
-    plan = Fixed(2, probabilities={"a": 1, "b": 0})({"a": 9, "b": 9}, 1, 1, 1)
+    plan = FixedMixture(2, probabilities={"a": 1, "b": 0})({"a": 9, "b": 9}, 1, 1, 1)
     assert {task for step in plan.steps for task in step.rows} == {"a"}
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Fixed(8), "sampler.probabilities: expected a probability for every task"),
-        (lambda: Fixed(8, probabilities={"a": 1, "b": 3}), "write sampler.probabilities='{a: 0.25"),
-        (lambda: Fixed(8, probabilities={"a": -1, "b": 2}), "sampler.probabilities.a: expected"),
+        (lambda: FixedMixture(8), "sampler.probabilities: expected a probability for every task"),
+        (
+            lambda: FixedMixture(8, probabilities={"a": 1, "b": 3}),
+            "write sampler.probabilities='{a: 0.25",
+        ),
+        (
+            lambda: FixedMixture(8, probabilities={"a": -1, "b": 2}),
+            "sampler.probabilities.a: expected",
+        ),
         (lambda: Temperature(8, temperature=0), "sampler.temperature: expected"),
         (lambda: Temperature(8, temperature=math.nan), "sampler.temperature: expected"),
         (lambda: Temperature(8, cap=0), "sampler.cap: expected"),
@@ -143,7 +149,10 @@ def test_settings_that_cannot_be_are_refused(make: Callable[[], Any], said: str)
 @pytest.mark.parametrize(
     ("sampler", "said"),
     [
-        (Fixed(8, probabilities={"a": 1.0}), "sampler.probabilities: expected one for each of a"),
+        (
+            FixedMixture(8, probabilities={"a": 1.0}),
+            "sampler.probabilities: expected one for each of a",
+        ),
         (Tiers(8, tiers=[["a"], ["b"]]), "sampler.tiers: expected each of a, b, c once"),
         (Tiers(8, tiers=[["c"], ["b", "a"]]), "sampler.tiers: expected tiers from small to large"),
         (Tiers(8, tiers=[["a"], ["b", "c"]], B=[1, 2]), "B: expected one value, or one for each"),
@@ -294,7 +303,7 @@ ALL: list[Sampler] = [
     Annealed(8, batch_sizes={"sts": 3}),
     Temperature(8, batch_sizes={"sts": 3}),
     UniMax(8, batch_sizes={"sts": 3}),
-    Fixed(8, probabilities={"sts": 0.3, "sst": 0.3, "qqp": 0.4}, batch_sizes={"sts": 3}),
+    FixedMixture(8, probabilities={"sts": 0.3, "sst": 0.3, "qqp": 0.4}, batch_sizes={"sts": 3}),
     RoundRobin(8, batch_sizes={"sts": 3}),
     ARRP(8, 300, batch_sizes={"sts": 3}),
     Tiers(8, B=300, batch_sizes={"sts": 3}),
