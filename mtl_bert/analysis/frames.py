@@ -45,9 +45,13 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """All frames of some runs; see their reference.
+    """All frames of some runs; docs/reference/frames.md has their columns.
 
     Attributes:
+        runs, settings, scores: a row for each run, each setting that runs share, and each task of
+            a run.
+        epochs, phases, conflicts, influences: a row for each epoch, each phase of one, each pair of
+            tasks in a phase, and each task in a phase.
         methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.

@@ -297,8 +297,11 @@ def compare(
 ) -> pd.DataFrame:
     """The frame ``differences``, the first methods minus the second: the score, then every task.
 
-    A method is named by its own name, its sampler's or a part of it; several may be meant. Within
-    the margin they count as equivalent.
+    Args:
+        source: folders of runs, or the frames of some.
+        first, second: methods by name, by sampler or by a part of it; each may mean several.
+        setting: the letter of what the runs have in common.
+        margin: within which two methods count as equivalent.
     """
     c = compared(source, setting, margin)
     pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]

@@ -7,7 +7,7 @@ from typing import Any
 from mtl_bert.sampling.annealed import Annealed
 from mtl_bert.sampling.downsample import Downsample
 from mtl_bert.sampling.epoch import Epoch, Phase, Sampler, Sizes, Step
-from mtl_bert.sampling.fixed import FixedMixture
+from mtl_bert.sampling.fixed_mixture import FixedMixture
 from mtl_bert.sampling.round_robin import RoundRobin
 from mtl_bert.sampling.temperature import Temperature
 from mtl_bert.sampling.unimax import UniMax

@@ -364,6 +364,10 @@ class Surgery:
     def weights(self, step: StepStats, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Weights [K] float64 of the gradients within the scope, and of those outside of it.
 
+        Args:
+            step: what the method may know.
+            generator: of what it draws.
+
         Raises:
             LossError: ``normalise`` would divide by a negative loss.
         """

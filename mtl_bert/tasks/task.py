@@ -35,10 +35,15 @@ class MetricRange:
 
 @dataclass(frozen=True)
 class Submission:
-    """The files that hold a task's predictions for a leaderboard."""
+    """The files that hold a task's predictions for a leaderboard.
 
-    file: str | None = None  # the first part of their name; the task's name if left out
-    column: str = "Prediction"  # the header of the column of predictions
+    Attributes:
+        file: the first part of their name; the task's name if left out.
+        column: the header of the column of predictions.
+    """
+
+    file: str | None = None
+    column: str = "Prediction"
 
     def __post_init__(self) -> None:
         name = "x" if self.file is None else self.file

@@ -22,7 +22,11 @@ FRAGMENT = re.compile(
 INNER = ("AveragedRows", "GradientMatrix", "LocalRows")
 """Parts of the surgeon, given out for what is built like it; see its own tests."""
 
-EXCEPTIONS = (mtl_bert.UserError, surgery.FreezeError, tasks.TaskError)  # take what Exception takes
+EXCEPTIONS = (
+    mtl_bert.UserError,
+    surgery.FreezeError,
+    surgery.LossError,
+)  # take what Exception takes
 
 
 def public() -> Iterator[tuple[str, Any]]:
