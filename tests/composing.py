@@ -1,5 +1,6 @@
 """What a command line comes to, composed as Hydra composes it, without a process of its own."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from hydra import compose, initialize_config_dir
@@ -11,6 +12,17 @@ from mtl_bert.config.settings import Settings
 def surgery_words(name: str) -> tuple[str, ...]:
     """How a command line chooses a surgery, with what it cannot do without."""
     return (f"surgery={name}", *(("surgery.method.main=sst",) if name == "pcd" else ()))
+
+
+def sampler_words(name: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    """How a command line chooses a sampler, with what it cannot do without."""
+    each = ", ".join(f"{task}: {1 / len(tasks):.3f}" for task in tasks)
+    needed = {
+        "dev_gap": (f"++sampler.single={{{each}}}",),
+        "fixed": (f"++sampler.probabilities={{{each}}}",),
+        "two_stage": ("epochs=2",),
+    }
+    return (f"sampler={name}", *needed.get(name, ()))
 
 
 @cache

@@ -12,7 +12,7 @@ from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError
 from tests.composing import settings_of
 
-FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
+FILES = sorted((CONF / "experiment").glob("table*/*.yaml"))
 NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]
 LONGEST = 8  # lines that a delta may have
 
@@ -84,3 +84,26 @@ def test_the_demo_draws_the_papers_share() -> None:
     assert (settings.B, settings.drawn) == (24000, 1920)
     with pytest.raises(ConfigError, match=r"^B_scale: expected no value without B, found"):
         settings_of("+experiment/table4=rr", *scaled)
+
+
+OTHERS = [
+    str(path.relative_to(CONF / "experiment").with_suffix(""))
+    for path in sorted((CONF / "experiment").glob("*/*.yaml"))
+    if path not in FILES
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_experiment_says_what_it_is_and_how_it_is_run(name: str) -> None:
+    group, _, row = name.partition("/")
+    lines = (CONF / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()
+    claim = " ".join(line for line in lines if line.startswith("#"))
+    assert f"+experiment/{group}={row}" in claim or "python experiments/" in claim
+    settings_of(chosen(name), "data=demo", "model=tiny")
+
+
+def test_the_static_frontier_adds_gradients_up() -> None:
+    names = [name for name in OTHERS if name.startswith("frontier/")]
+    found = [settings_of(chosen(name)) for name in names]
+    assert [s.sampler["temperature"] for s in found] == [1, 2, 5, float("inf")]
+    assert all(method_of(settings.plain()).static for settings in found)

@@ -211,12 +211,12 @@ class Settings(_Settings):
     lr: Number = _setting(1e-5, "3e-5")
     """Learning rate."""
     lambda_: Number | Annotated[list[Number], Field(min_length=1)] | None = _setting(
-        None, "0.5", alias="lambda", expected="a number ≥ 0, with tiers a list of them, or null"
+        None, "0.5", alias="lambda", expected="a number ≥ 0 or null"
     )
     """The penalty λ on arrp's fine-tuning phase, or on the phases after the first with tiers (a
     list has one for each)."""
     B: Count | Annotated[list[Count | None], Field(min_length=1)] | None = _setting(
-        None, "24000", expected="a whole number ≥ 1, with tiers a list of them, or null"
+        None, "24000", expected="a whole number ≥ 1 or null"
     )
     """Examples per epoch: of arrp's fine-tuning phase (null: all that are left), with tiers of each
     phase after the first (a list has one for each), of each task with rr (null: the smallest
