@@ -75,7 +75,8 @@ class Pretrained:
     settings: dict[str, Any] = field(default_factory=dict)  # changed in the encoder's own
 
     def __post_init__(self) -> None:
-        if self.local and not (self.path and (Path(self.path) / "config.json").is_file()):
+        there = self.path and (not self.local or (Path(self.path) / "config.json").is_file())
+        if not there:
             found = "nothing" if self.path is None else f"no config.json in {self.path}"
             raise ModelError(
                 f"model.path: expected the directory of a transformers encoder, found {found}; "

@@ -103,6 +103,11 @@ def _max_length(
     limit = min(value for value in limits if value is not None and value > 0)
     least = tokenizer.num_special_tokens_to_add(pair=True) + 2  # a token of each text
     wanted = settings.model.max_length or limit
+    if limit < least:
+        raise ConfigError(
+            f"model.path: expected an encoder with positions for at least {least} tokens, two of "
+            f"them of texts, found {limit}; write another, or model=tiny"
+        )
     if not least <= wanted <= limit:
         raise ConfigError(
             f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,8 @@ def _open(
     finished = 0
     if folder.results.exists():
         try:
-            finished = folder.read_results().config["epochs"]
-        except ValueError as error:
+            finished = index(folder.read_results().config["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
             raise ConfigError(
                 f"{folder.results}: expected the results of a run, found something else "
                 f"({first_line(error)}); write hydra.run.dir=ANOTHER"
