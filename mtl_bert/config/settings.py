@@ -108,6 +108,12 @@ class ModelSettings(_Settings):
     """Directory of an encoder, or its name on the Hugging Face hub."""
     pairs: Literal["joint", "alone"] = _setting("joint", "alone")
     """Encode the two texts of a pair as one sequence (joint) or each by itself (alone)."""
+    pooling: Literal["auto", "pooler", "cls", "mean", "max", "last"] = _setting("auto", "mean")
+    """What a text's vector is: the pooler's output, the first token's state, the tokens' mean or
+    maximum, or the last token's state. auto: as the encoder was trained, if its directory says so
+    for sentence-transformers; else its pooler, if trained; else the mean."""
+    layers: Count | None = _setting(None, "2")
+    """Layers of the encoder that are used, the first ones. null: all."""
     dropout: Annotated[Number, Field(lt=1)] = _setting(0.1, "0.1")
     """Dropout probability on the encoder's pooled output."""
     max_length: Count | None = _setting(None, "128")

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from mtl_bert.model.pooling import FORMULAS, write_sentence_transformers
 from mtl_bert.runs.opened import Run
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
@@ -47,7 +47,11 @@ def _write(
 ) -> None:
     place.mkdir(exist_ok=True)
     encoder.save_pretrained(place)
-    loaded.tokenize.tokenizer.save_pretrained(place)
+    tokenizer, pooling = loaded.tokenize.tokenizer, loaded.model.pooling.kind
+    tokenizer.padding_side = "right"  # as ours, and as "features" below has it
+    tokenizer.save_pretrained(place)
+    if pooling != "pooler":
+        write_sentence_transformers(place, pooling, loaded.model.features)
     heads = {
         f"{task.name}.{part}": tensor.contiguous()
         for task in tasks
@@ -58,7 +62,7 @@ def _write(
     scores = (results if opened.checkpoint == "best" else results.last).tasks
     about = {
         "format": FORMAT,
-        "features": "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]",
+        "features": FORMULAS[pooling],
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {
@@ -95,12 +99,6 @@ def _hub_data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
     source = opened.settings.data.source["name"]
     paths = [task.sources.get(source, {}).get("path") for task in tasks]
     return list(dict.fromkeys(path for path in paths if path and not Path(path).exists()))
-
-
-@torch.inference_mode()
-def _has_pooler(encoder: PreTrainedModel) -> bool:
-    output = encoder(input_ids=torch.zeros(1, 1, dtype=torch.int64))
-    return getattr(output, "pooler_output", None) is not None
 
 
 def _head(task: Task, cross_encode: bool) -> dict[str, Any]:

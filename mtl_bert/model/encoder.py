@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from huggingface_hub import ModelCard, constants, try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -174,6 +175,8 @@ class Pretrained:
         assert isinstance(encoder, PreTrainedModel)
         if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
             raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")
+        if any(name.startswith("pooler.") for name in report["missing_keys"]):
+            setattr(encoder, "pooler", None)  # noqa: B010 - nobody has trained it
         return encoder
 
     def trained_on(self) -> list[str]:
@@ -208,6 +211,26 @@ class Pretrained:
             f"model.path: expected a transformers encoder with its tokenizer, found {self.path}, "
             f"which does not load ({reason}); write another model.path"
         )
+
+
+def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:
+    """Cut an encoder down to its first layers; ALBERT then uses its one layer fewer times.
+
+    Raises:
+        ModelError: it has fewer, or does not say how many it has.
+    """
+    config, total = encoder.config, getattr(encoder.config, "num_hidden_layers", None)
+    if not isinstance(total, int) or count > total:
+        raise ModelError(
+            f"model.layers: expected at most {total or 'as many layers as there are'}, found "
+            f"{count}; write {f'model.layers={total}' if total else 'model.layers=null'}"
+        )
+    for part in list(encoder.modules()):
+        if isinstance(part, nn.ModuleList) and len(part) == total:
+            del part[count:]
+    if kinds := getattr(config, "layer_types", None):
+        config.layer_types = kinds[:count]
+    config.num_hidden_layers = count
 
 
 def data_sets_of(path: str) -> list[str]:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.model.encoder import EncoderSource, ModelError
+from mtl_bert.model.encoder import EncoderSource, ModelError, keep_first_layers
 from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
+from mtl_bert.model.pooling import choose
 from mtl_bert.tasks import Task
 
 LARGE_TABLE = 4096  # rows; a batch touches most of a smaller one
@@ -29,9 +30,13 @@ class MultiTaskModel(nn.Module):
             (u, v, |u − v|) as in Reimers and Gurevych 2019, section 3.
         dropout: on the pooled output.
         encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
+        pooling: how a sequence's states become one vector; auto is what the encoder was trained
+            with, and a pooler that is not used is left out.
+        layers: of the encoder, the first ones, that are used; None means all.
 
     Attributes:
         features: D, the numbers in a state of the encoder.
+        pooling: the way, and why.
         packs: whether sequences go through the encoder end to end, without padding.
     """
 
@@ -43,6 +48,8 @@ class MultiTaskModel(nn.Module):
         cross_encode: bool = True,
         dropout: float = 0.1,
         encoder_per_task: bool = False,
+        pooling: str = "auto",
+        layers: int | None = None,
     ) -> None:
         super().__init__()
         self.tasks = {task.name: task for task in tasks}
@@ -55,6 +62,11 @@ class MultiTaskModel(nn.Module):
                 f"model: expected an encoder with a config.hidden_size, found {source.name} "
                 f"({type(encoder).__name__}) without; write another model.path"
             )
+        if layers is not None:
+            keep_first_layers(encoder, layers)
+        self.pooling = choose(pooling, encoder, getattr(source, "path", None))
+        if self.pooling.kind != "pooler" and hasattr(encoder, "pooler"):
+            encoder.pooler = nn.Identity()
         if encoder_per_task:  # all start from the same weights, pretrained or random
             self.encoders = nn.ModuleDict({task.name: copy.deepcopy(encoder) for task in tasks})
         else:
@@ -123,9 +135,10 @@ class MultiTaskModel(nn.Module):
         own = hasattr(self, "encoders")
         return cast(PreTrainedModel, self.encoders[task] if own else self.encoder)
 
-    def pooled(self, task: str, batch: Batch) -> Tensor:
-        """One vector for each sequence: [S, D]."""
-        return (pooled_packed if self.packs else pooled_padded)(self.encoder_of(task), batch)
+    def pooled(self, task: str, batch: Batch, kind: str | None = None) -> Tensor:
+        """One vector for each sequence, pooled as the model does or in another way: [S, D]."""
+        way = pooled_packed if self.packs else pooled_padded
+        return way(self.encoder_of(task), batch, kind or self.pooling.kind)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast the model, and with it what the tasks' losses hold."""

@@ -9,7 +9,7 @@ Shapes: S sequences, N tokens over all of them, T tokens of the longest, H heads
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from mtl_bert.data.batch import Batch
+from mtl_bert.model.pooling import POOLINGS
 
 ATTENTION = "packed"
 
@@ -87,9 +88,9 @@ def pack(encoder: PreTrainedModel) -> bool:
     encoder.train(False)
     with torch.inference_mode():
         try:  # one that fails with padding, too, is told of by the probe
-            expected = pooled_padded(encoder, batch)
+            expected = pooled_padded(encoder, batch, "mean")
             encoder.set_attn_implementation(ATTENTION)
-            same = torch.allclose(pooled_packed(encoder, batch), expected, atol=TOLERANCE)
+            same = torch.allclose(pooled_packed(encoder, batch, "mean"), expected, atol=TOLERANCE)
         except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
             same = False
     if not same:
@@ -98,23 +99,27 @@ def pack(encoder: PreTrainedModel) -> bool:
     return same
 
 
-def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+def pooled_packed(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tensor:
     """One vector for each sequence of a batch, by an encoder that packs: [S, D]."""
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": types[None]}
-    hidden = encoder(
+    mask = batch.mask
+    (hidden,) = encoder(
         input_ids=batch.input_ids[None],
         position_ids=(batch.positions % batch.max_seqlen + position_table(encoder)[0])[None],
         packed=batch,
-        mask=batch.mask[:, None, None],
+        mask=mask[:, None, None],
         **segments,
     ).last_hidden_state
-    firsts = hidden[0].index_select(0, batch.cu_seqlens[:-1])
-    pooler = getattr(encoder, "pooler", None)
-    return torch.as_tensor(firsts if pooler is None else pooler(firsts[:, None]))
+    if pooling == "pooler":
+        firsts = hidden.index_select(0, batch.cu_seqlens[:-1])
+        return torch.as_tensor(cast(nn.Module, encoder.pooler)(firsts[:, None]))
+    rows = hidden.new_zeros(mask.numel(), hidden.shape[-1])
+    states = rows.index_copy(0, batch.positions, hidden).view(*mask.shape, -1)
+    return POOLINGS[pooling](states, mask)
 
 
-def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+def pooled_padded(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
@@ -129,10 +134,9 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
         attention_mask=attention_mask,
         **segments,
     )
-    pooled = getattr(output, "pooler_output", None)
-    if pooled is None:  # an encoder without a pooler: the first token's vector
-        pooled = output.last_hidden_state[:, 0]
-    return torch.as_tensor(pooled)
+    if pooling == "pooler":
+        return torch.as_tensor(output.pooler_output)
+    return POOLINGS[pooling](output.last_hidden_state, mask)
 
 
 def _is_packable(encoder: PreTrainedModel) -> bool:

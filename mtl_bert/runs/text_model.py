@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.settings import ConfigError, ModelSettings, Settings
 from mtl_bert.data import Table
 from mtl_bert.data.batch import collate
 from mtl_bert.data.table import Encoded
@@ -37,11 +37,13 @@ class TextModel:
         model: the encoder and the heads.
         tokenize: turns tables into the encoder's tokens.
         half: the half-precision type that it computes in, or None.
+        name: the encoder's, and what is not as it was saved.
     """
 
     model: MultiTaskModel
     tokenize: Tokenize
     half: torch.dtype | None = None
+    name: str = ""
 
     def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
         """Say how many texts of each task were cut."""
@@ -103,11 +105,20 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
         cross_encode=cross_encode,
         dropout=settings.model.dropout,
         encoder_per_task=per_task,
+        pooling=settings.model.pooling,
+        layers=settings.model.layers,
     ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
     tokenize = Tokenize(tokenizer, _max_length(settings, tokenizer, model), cross_encode)
-    return TextModel(model, tokenize, AUTOCAST.get(precision))
+    return TextModel(model, tokenize, AUTOCAST.get(precision), _name(settings.model, source.name))
+
+
+def _name(wanted: ModelSettings, encoder: str) -> str:
+    others = {"pooling", "layers"}
+    changes = wanted.model_dump(include=others, exclude_defaults=True)
+    said = ", ".join(f"{key}={value}" for key, value in changes.items())
+    return f"{encoder} ({said})" if said else encoder
 
 
 def load_text_model(settings: Settings, load_into: Callable[[nn.Module], None]) -> TextModel:

@@ -151,7 +151,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev)
-    return Assembly(corpus, module, datamodule, encoder_source.name, data)
+    return Assembly(corpus, module, datamodule, text_model.name, data)
 
 
 def make_trainer(

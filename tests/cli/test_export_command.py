@@ -12,8 +12,10 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
+from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.model.encoder import data_sets_of
 from mtl_bert.runs.factories import make_tasks
+from mtl_bert.runs.opened import Run
 from tests.cli.driving import Command, train_here, tree
 
 PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors"]
@@ -22,7 +24,6 @@ PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mtl_bert.inference.transformers_export import export
-    from mtl_bert.runs.opened import Run
 
     out = tmp_path_factory.mktemp("exported") / "model"
     export(Run.open(trained), out)
@@ -85,7 +86,6 @@ def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
 def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     """Had its texts been real, the card would have named them in a form that is understood."""
     from mtl_bert.inference.transformers_export import export
-    from mtl_bert.runs.opened import Run
 
     train_here(tmp_path / "run", "sampler=rr")
     opened = Run.open(tmp_path / "run")
@@ -110,6 +110,21 @@ def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:
     for row in predictions(tmp_path / "run", "sts")[:5]:
         outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
         assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+def test_texts_pooled_otherwise(pooling: str, command: Command, tmp_path: Path) -> None:
+    results = train_here(tmp_path / "run", f"model.pooling={pooling}", "sampler=rr")
+    assert results.encoder == f"tiny (pooling={pooling})"
+    assert command("export", "run", "out").code == 0
+    for row in predictions(tmp_path / "run", "sst")[:5]:
+        outputs = answers_of_the_card(tmp_path / "out", "sst", row["text"])
+        assert outputs.softmax(-1).max().item() == pytest.approx(float(row["confidence"]), abs=1e-5)
+    again = MultiTaskModel(
+        make_tasks(Run.open(tmp_path / "run").settings),
+        Pretrained(str(tmp_path / "out"), local=True),
+    )
+    assert again.pooling.kind == pooling
 
 
 def test_an_encoder_per_task_is_a_directory_per_task(command: Command, tmp_path: Path) -> None:
