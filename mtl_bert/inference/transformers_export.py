@@ -4,16 +4,20 @@
 ``heads.json`` says how features are made and outputs are read.
 """
 
+import copy
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedModel
 
+from mtl_bert.model.lora import SHARED, merge
+from mtl_bert.model.pals import FILE, TaskAdapters
 from mtl_bert.model.pooling import FORMULAS, write_sentence_transformers
 from mtl_bert.runs.opened import Run
 from mtl_bert.runs.text_model import TextModel
@@ -34,10 +38,12 @@ def export(opened: Run, out: Path) -> None:
     ready = replace(opened, settings=settings).predictor  # others call the encoder as it comes
     model = ready.model.cpu()
     with creating(out) as place:
-        if hasattr(model, "encoders"):
-            for name, encoder in model.encoders.items():
-                assert isinstance(encoder, PreTrainedModel)
-                _write(place / name, encoder, [model.tasks[name]], ready, opened)
+        if hasattr(model, "encoders") or model.adapter.kind == "lora_per_task":
+            for name, task in model.tasks.items():
+                encoder = model.encoder_of(name)
+                if not hasattr(model, "encoders"):  # LoRA, of which each takes its own
+                    encoder = copy.deepcopy(encoder)
+                _write(place / name, encoder, [task], ready, opened)
         else:
             _write(place, model.encoder, list(model.tasks.values()), ready, opened)
 
@@ -46,6 +52,9 @@ def _write(
     place: Path, encoder: PreTrainedModel, tasks: Sequence[Task], loaded: TextModel, opened: Run
 ) -> None:
     place.mkdir(exist_ok=True)
+    adapter = loaded.model.adapter
+    if adapter.is_lora:
+        merge(encoder, tasks[0].name if adapter.kind == "lora_per_task" else SHARED)
     encoder.save_pretrained(place)
     tokenizer, pooling = loaded.tokenize.tokenizer, loaded.model.pooling.kind
     tokenizer.padding_side = "right"  # as ours, and as "features" below has it
@@ -60,8 +69,13 @@ def _write(
     save_file(heads, place / "heads.safetensors")
     results = opened.results
     scores = (results if opened.checkpoint == "best" else results.last).tasks
+    switched = loaded.model.switched
+    if isinstance(switched, TaskAdapters):
+        own = {task.name: switched.modules[task.name] for task in tasks}
+        save_file(nn.ModuleDict(own).state_dict(), place / FILE)
     about = {
         "format": FORMAT,
+        "adapter": asdict(switched.shape) if isinstance(switched, TaskAdapters) else None,
         "features": FORMULAS[pooling],
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},

@@ -179,7 +179,7 @@ def _together(
     with computing(there[0].device, precision), live:
         for _ in range(min(work.parts, 2)):
             before = live.now
-            with matrix.one_pass(model.encoder, *model.sizes(batches)):
+            with matrix.one_pass(model.trunk, *model.sizes(batches)):
                 outputs = model.together(batches)
                 losses = {t: task_loss(model, t, batches[t], outputs[t]) for t in batches}
                 activations = live.now - before

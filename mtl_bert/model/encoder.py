@@ -213,6 +213,13 @@ class Pretrained:
         )
 
 
+def stacks_of(encoder: PreTrainedModel) -> list[nn.ModuleList]:
+    """An encoder's lists of layers: one as a rule, and none in ALBERT, which has but one layer."""
+    total = getattr(encoder.config, "num_hidden_layers", None)
+    lists = (part for part in encoder.modules() if isinstance(part, nn.ModuleList))
+    return [part for part in lists if len(part) == total]
+
+
 def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:
     """Cut an encoder down to its first layers; ALBERT then uses its one layer fewer times.
 
@@ -225,9 +232,8 @@ def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:
             f"model.layers: expected at most {total or 'as many layers as there are'}, found "
             f"{count}; write {f'model.layers={total}' if total else 'model.layers=null'}"
         )
-    for part in list(encoder.modules()):
-        if isinstance(part, nn.ModuleList) and len(part) == total:
-            del part[count:]
+    for layers in stacks_of(encoder):
+        del layers[count:]
     if kinds := getattr(config, "layer_types", None):
         config.layer_types = kinds[:count]
     config.num_hidden_layers = count

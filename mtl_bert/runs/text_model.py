@@ -16,6 +16,7 @@ from mtl_bert.data.table import Encoded
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, MultiTaskModel
+from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.packing import position_table
 from mtl_bert.runs.factories import make, make_sampler, make_tasks
 from mtl_bert.sampling import Single
@@ -98,15 +99,23 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
     tokenizer = source.tokenizer()
     cross_encode = settings.model.pairs == "joint"
     per_task = isinstance(make_sampler(settings), Single)
+    wanted = settings.model
+    layers = None if wanted.adapter_layers is None else tuple(wanted.adapter_layers)
+    adapter = Adapter(
+        wanted.adapter, wanted.adapter_size, wanted.adapter_heads, layers, wanted.lora_alpha
+    )
     torch.manual_seed(settings.seed)
     model = MultiTaskModel(
         tasks,
         source,
         cross_encode=cross_encode,
-        dropout=settings.model.dropout,
+        dropout=wanted.dropout,
         encoder_per_task=per_task,
-        pooling=settings.model.pooling,
-        layers=settings.model.layers,
+        pooling=wanted.pooling,
+        layers=wanted.layers,
+        adapter=adapter,
+        freeze_encoder=wanted.freeze_encoder,
+        gradient_checkpointing=wanted.gradient_checkpointing,
     ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
         log.info("%s has its own ways with positions or attention: batches are padded", source.name)
@@ -115,8 +124,8 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
 
 
 def _name(wanted: ModelSettings, encoder: str) -> str:
-    others = {"pooling", "layers"}
-    changes = wanted.model_dump(include=others, exclude_defaults=True)
+    usual = {"source", "path", "pairs", "dropout", "max_length", "gradient_checkpointing"}
+    changes = wanted.model_dump(exclude=usual, exclude_defaults=True)
     said = ", ".join(f"{key}={value}" for key, value in changes.items())
     return f"{encoder} ({said})" if said else encoder
 

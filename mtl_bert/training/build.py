@@ -244,7 +244,7 @@ def check_trainable(
     """
     frozen = frozen_names(patterns, names).union(fixed)
     for task in tasks:
-        own = ("encoder.", f"encoders.{task}.", f"heads.{task}.")
+        own = ("encoder.", f"encoders.{task}.", f"adapters.{task}.", f"heads.{task}.")
         reached = [name for name in names if name.startswith(own)]
         if all(name in frozen for name in reached):
             raise FreezeError(

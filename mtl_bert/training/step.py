@@ -58,7 +58,7 @@ def take_step(
         for found in _at_once(step, one_pass):
             batches = {task: part.batch for task, part in found.items()}
             through = (
-                surgeon.one_pass(model.encoder, *model.sizes(batches))
+                surgeon.one_pass(model.trunk, *model.sizes(batches))
                 if len(batches) > 1
                 else nullcontext()
             )

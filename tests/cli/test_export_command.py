@@ -127,6 +127,21 @@ def test_texts_pooled_otherwise(pooling: str, command: Command, tmp_path: Path) 
     assert again.pooling.kind == pooling
 
 
+@pytest.mark.parametrize(
+    "how", ["pals", "low_rank model.pooling=mean", "pals sampler=single", "pals model.pairs=alone"]
+)
+def test_layers_of_each_task_come_with_it(how: str, command: Command, tmp_path: Path) -> None:
+    sampler = () if "sampler" in how else ("sampler=rr",)
+    train_here(tmp_path / "run", *sampler, *f"model.adapter={how}".split(), "lr=0.01")
+    assert command("export", "run", "out").code == 0
+    for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
+        out = tmp_path / "out" / task if "single" in how else tmp_path / "out"
+        for row in predictions(tmp_path / "run", task)[:5]:
+            outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
+            answer = outputs.argmax().item() if task == "sst" else outputs.item()
+            assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
 def test_an_encoder_per_task_is_a_directory_per_task(command: Command, tmp_path: Path) -> None:
     train_here(tmp_path / "run", "sampler=single")
     (tmp_path / "out").mkdir()  # empty: it may be filled

@@ -1,0 +1,81 @@
+"""Low-rank changes to an encoder's weights, for all tasks together or for each: LoRA, by ``peft``.
+
+Hu et al. 2021, https://arxiv.org/abs/2106.09685: a weight W becomes W + (α / r) B A, of rank r, where
+B begins as zero, so that the encoder begins as it came.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from mtl_bert.data.batch import Batch
+from mtl_bert.model.encoder import ModelError
+
+SHARED = "shared"
+
+
+def put_lora(
+    encoder: PreTrainedModel,
+    names: Iterable[str],
+    rank: int,
+    alpha: int,
+    layers: Sequence[int] | None = None,
+) -> None:
+    """Give an encoder's projections low-rank changes, some for each name.
+
+    They go on the layers that ``peft`` knows as the usual ones of the encoder's kind (queries and
+    values of BERT), and of other kinds on all linear ones.
+
+    Raises:
+        ModelError: peft is missing, or cannot do it with this encoder.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+        from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
+    except ImportError as error:
+        raise ModelError(
+            f"model.adapter: expected peft for LoRA, found none ({error}); write "
+            "pip install 'mtl-bert[lora]', or model.adapter=pals"
+        ) from None
+    targets = USUAL.get(encoder.config.model_type, "all-linear")
+    how: dict[str, Any] = {"layers_to_transform": None if layers is None else list(layers)}
+    try:
+        for name in names:
+            config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, **how)
+            inject_adapter_in_model(config, encoder, name)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"model.adapter: expected an encoder that peft knows, found {type(encoder).__name__} "
+            f"({str(error).splitlines()[0]}); write model.adapter=pals"
+        ) from error
+
+
+def lora_layers(encoder: nn.Module) -> dict[str, Any]:
+    """The layers of an encoder that have low-rank changes, by name; none where peft is missing."""
+    return {name: part for name, part in encoder.named_modules() if hasattr(part, "lora_A")}
+
+
+class LoraPerTask:
+    """Low-rank changes for each task, of which one task's are in the encoder at a time."""
+
+    def __init__(self, encoders: Iterable[PreTrainedModel]) -> None:
+        self._layers = [part for encoder in encoders for part in lora_layers(encoder).values()]
+
+    def take(self, batches: Mapping[str, Batch], packs: bool = False) -> None:
+        """Say which task goes through the encoder next."""
+        (task,) = batches
+        for layer in self._layers:
+            if layer.active_adapters != [task]:
+                trained = {p: p.requires_grad for p in layer.parameters()}
+                layer.set_adapter(task)  # which freezes the others
+                for parameter, wanted in trained.items():
+                    parameter.requires_grad_(wanted)
+
+
+def merge(encoder: nn.Module, name: str) -> None:
+    """Add some changes to the weights, and leave the encoder as one without any."""
+    for place, layer in lora_layers(encoder).items():
+        layer.merge(adapter_names=[name])
+        encoder.set_submodule(place, layer.get_base_layer())
