@@ -9,9 +9,10 @@ from mtl_bert.analysis import paper
 from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.run_key import identity
+from mtl_bert.runs.factories import make_sampler
 from tests.composing import settings_of
 
-FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
+FILES = sorted((CONF / "experiment").glob("table*/*.yaml"))
 NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]
 LONGEST = 8  # lines that a delta may have
 
@@ -82,3 +83,14 @@ def test_the_demo_draws_the_papers_share() -> None:
     settings = settings_of("+experiment/table4=arrp_f0_lambda05", *scaled)
     assert (settings.B, settings.drawn) == (24000, 1920)
     assert settings_of("+experiment/table4=rr", *scaled).drawn is None
+
+
+@pytest.mark.parametrize("kind", ["shared", "pals", "low_rank"])
+def test_pals_have_the_schedule_of_their_authors(kind: str) -> None:
+    settings = settings_of(f"+experiment/pals={kind}", "model=bert_base", "data=cs224n")
+    assert settings.model.adapter == {"shared": "none"}.get(kind, kind)
+    assert (settings.lr, settings.batch_size, settings.epochs) == (2e-5, 32, 25)
+    sizes = {"large": 283_003, "small": 6_040, "smaller": 1_000}
+    epoch = make_sampler(settings)(sizes, 1, 25, 1)
+    assert len(epoch.steps) == 300 * 3
+    assert {tuple(len(rows) for rows in step.rows.values()) for step in epoch.steps} == {(32,)}

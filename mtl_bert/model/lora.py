@@ -14,37 +14,41 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.model.encoder import ModelError
 
 SHARED = "shared"
+BESIDES = {"camembert": ["query", "value"], "distilbert": ["q_lin", "v_lin"], "mpnet": ["q", "v"], "albert": ["query", "value"]}
+"""Queries and values of kinds that ``peft`` has no names for."""
 
 
 def put_lora(
     encoder: PreTrainedModel,
-    names: Iterable[str],
+    names: Sequence[str],
     rank: int,
     alpha: int,
     layers: Sequence[int] | None = None,
 ) -> None:
     """Give an encoder's projections low-rank changes, some for each name.
 
-    They go on the layers that ``peft`` knows as the usual ones of the encoder's kind (queries and
-    values of BERT), and of other kinds on all linear ones.
+    They go on the queries and values of BERT and its kin and of what ``peft`` knows besides, and on
+    all linear layers of other encoders.
 
     Raises:
         ModelError: peft is missing, or cannot do it with this encoder.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig, LoraModel
         from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
     except ImportError as error:
         raise ModelError(
             f"model.adapter: expected peft for LoRA, found none ({error}); write "
             "pip install 'mtl-bert[lora]', or model.adapter=pals"
         ) from None
-    targets = USUAL.get(encoder.config.model_type, "all-linear")
+    targets = {**BESIDES, **USUAL}.get(encoder.config.model_type, "all-linear")
     how: dict[str, Any] = {"layers_to_transform": None if layers is None else list(layers)}
     try:
-        for name in names:
-            config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, **how)
-            inject_adapter_in_model(config, encoder, name)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, **how)
+        tuner = LoraModel(encoder, config, names[0])  # which changes the encoder itself
+        for name in names[1:]:
+            tuner.peft_config[name] = config
+            tuner.inject_adapter(encoder, name)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"model.adapter: expected an encoder that peft knows, found {type(encoder).__name__} "

@@ -104,6 +104,7 @@ class MultiTaskModel(nn.Module):
                     f"{type(encoder).__name__}; write model.gradient_checkpointing=false"
                 )
             if recomputes:
+                encoder.config.use_cache = False  # of decoders, but transformers warns of it
                 old = getattr(encoder, "gradient_checkpointing_enable")  # noqa: B009 - before 5.20
                 getattr(encoder, "activation_checkpointing_enable", old)({"use_reentrant": False})
         if isinstance(self.switched, TaskAdapters):
