@@ -13,8 +13,10 @@ from huggingface_hub import ModelCard, constants, try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
     AutoConfig,
     AutoModel,
+    AutoModelForTextEncoding,
     AutoTokenizer,
     BertConfig,
     BertModel,
@@ -163,15 +165,17 @@ class Pretrained:
             setattr(config, name, value)
         if "/" in str(config._attn_implementation):
             raise self._refusal("its attention is code from the hub")
+        texts = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING  # T5's encoder alone, for example
+        loader: Any = AutoModelForTextEncoding if texts else AutoModel
         if torch.get_default_device().type == "meta":
             try:
-                shapes = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)  # type: ignore[no-untyped-call]
+                shapes = loader.from_config(config, trust_remote_code=False, dtype=torch.float32)
             except ValueError as error:
                 raise self._refusal(first_line(error)) from error
             assert isinstance(shapes, PreTrainedModel)
             return shapes
         how = {"config": config, "dtype": torch.float32, "output_loading_info": True}
-        encoder, report = self._load(AutoModel, **how)
+        encoder, report = self._load(loader, **how)
         assert isinstance(encoder, PreTrainedModel)
         if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
             raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")

@@ -14,7 +14,12 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.model.encoder import ModelError
 
 SHARED = "shared"
-BESIDES = {"camembert": ["query", "value"], "distilbert": ["q_lin", "v_lin"], "mpnet": ["q", "v"], "albert": ["query", "value"]}
+BESIDES = {
+    "camembert": ["query", "value"],
+    "distilbert": ["q_lin", "v_lin"],
+    "mpnet": ["q", "v"],
+    "albert": ["query", "value"],
+}
 """Queries and values of kinds that ``peft`` has no names for."""
 
 

@@ -22,8 +22,10 @@ from mtl_bert.model.pooling import POOLINGS
 
 ATTENTION = "packed"
 
-PACKABLE = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
-"""Kinds of encoders with absolute positions and full attention, each tried against padding."""
+PACKABLE = frozenset(
+    {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
+)
+"""Kinds of encoders that look at positions and at nothing else of the order, tried with padding."""
 
 TOLERANCE = 2e-5  # of outputs around 1, in float32
 SAMPLE = (7, 3, 5)  # tokens of the sequences that an encoder is tried with
@@ -40,6 +42,7 @@ def packed_attention(
     mask: Tensor,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
     """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
@@ -61,6 +64,11 @@ def packed_attention(
         rows = part.new_zeros(S * T, H * D)
         rows = rows.index_copy(0, packed.positions, part[0].transpose(0, 1).reshape(N, H * D))
         return rows.view(S, T, H, D).transpose(1, 2)
+
+    if sliding_window is not None and sliding_window < T:
+        places = torch.arange(T, device=query.device)
+        near = (places[:, None] - places).abs() < sliding_window
+        mask = mask & (near | ~mask.transpose(2, 3))  # padding may look at all, lest at nothing
 
     attended = scaled_dot_product_attention(
         spread(query), spread(key), spread(value), mask, dropout_p=dropout, scale=scaling
@@ -125,7 +133,8 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tenso
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     mask = batch.mask
     attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
-    if mask.is_cuda and _is_packable(encoder) and encoder.config._attn_implementation == "sdpa":
+    known = _is_packable(encoder) and not hasattr(encoder.config, "sliding_window")
+    if mask.is_cuda and known and encoder.config._attn_implementation == "sdpa":
         # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
         padded = mask.numel() > len(batch.input_ids)
         attention_mask = mask[:, None, None] if padded else None

@@ -178,7 +178,9 @@ class TaskAdapters:
         self.parts = [
             Part(task, len(batch.input_ids), partial(_attend_packed, batch, batch.mask))
             if packs
-            else Part(task, batch.sequences, partial(_attend, pad(batch.mask, (0, T - batch.max_seqlen))))
+            else Part(
+                task, batch.sequences, partial(_attend, pad(batch.mask, (0, T - batch.max_seqlen)))
+            )
             for task, batch in batches.items()
         ]
 

@@ -54,7 +54,9 @@ def test_it_is_what_the_formula_says(encoder: str, kind: str, packs: bool) -> No
         plain = make_model(encoder)
         plain.encoder = changed_by_hand(model, SHARED if kind == "lora" else task, encoder)  # type: ignore[assignment]
         found.append(model.pooled(task, batch))
-        torch.testing.assert_close(found[-1], plain.eval().pooled(task, batch), rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(
+            found[-1], plain.eval().pooled(task, batch), rtol=1e-9, atol=1e-10
+        )
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[0], found[1]) == (kind == "lora")
 

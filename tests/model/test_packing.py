@@ -22,6 +22,8 @@ from transformers import (
     ElectraConfig,
     ElectraModel,
     MPNetConfig,
+    ModernBertConfig,
+    ModernBertModel,
     MPNetModel,
     PreTrainedModel,
     RobertaConfig,
@@ -56,6 +58,13 @@ DISTIL: dict[str, Any] = {
     "max_position_embeddings": LONGEST,
 }  # fmt: skip
 
+MODERN: dict[str, Any] = {
+    **SIZES, "num_hidden_layers": 3, "local_attention": 8, "global_attn_every_n_layers": 3,
+    "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "initializer_range": 0.2,
+    "attention_dropout": 0.0,
+}  # fmt: skip
+"""The second layer and the third look at neighbours of each token only."""
+
 ENCODERS = {
     "bert": lambda: BertModel(BertConfig(**SIZES)),
     "roberta": lambda: RobertaModel(RobertaConfig(**SIZES)),
@@ -63,6 +72,7 @@ ENCODERS = {
     "camembert": lambda: CamembertModel(CamembertConfig(**SIZES)),
     "electra": lambda: ElectraModel(ElectraConfig(**SIZES, embedding_size=8)),
     "distilbert": lambda: DistilBertModel(DistilBertConfig(**DISTIL)),
+    "modernbert": lambda: ModernBertModel(ModernBertConfig(**MODERN)),
 }
 
 
