@@ -1,7 +1,7 @@
 """Low-rank changes to an encoder's weights, for all tasks together or for each: LoRA, by ``peft``.
 
-Hu et al. 2021, https://arxiv.org/abs/2106.09685: a weight W becomes W + (α / r) B A, of rank r, where
-B begins as zero, so that the encoder begins as it came.
+Hu et al. 2021, https://arxiv.org/abs/2106.09685: a weight W becomes W + (α / r) B A, of rank r,
+where B begins as zero, so that the encoder begins as it came.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

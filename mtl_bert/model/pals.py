@@ -1,8 +1,8 @@
 """Projected attention layers, and their low-rank kin: a small part of every layer for each task.
 
-Stickland and Murray 2019, "BERT and PALs", https://arxiv.org/abs/1902.02671, section 3.2, equations 4
-to 7, with the sizes of their code. A layer's output LN(a + FFN(a)), where a = LN(h + Attention(h)),
-becomes LN(a + FFN(a) + TS(h)), and TS is the task's own.
+Stickland and Murray 2019, "BERT and PALs", https://arxiv.org/abs/1902.02671, section 3, with the
+sizes of their code. A layer's output LN(a + FFN(a)), where a = LN(h + Attention(h)), becomes
+LN(a + FFN(a) + TS(h)), and TS is the task's own.
 
 Shapes: S sequences, T tokens of the longest, N tokens over all, H heads, D features, s of a task's
 inner states.

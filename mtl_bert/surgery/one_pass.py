@@ -31,6 +31,7 @@ class Segment(NamedTuple):
     part: slice  # of N
     rows: LocalRows
     places: Mapping[int, int]  # of trained parameters in a row, by ``id``
+    alone: bool = False  # no other task has a gradient of the layer's parameters
 
     def put(self, parameter: Tensor | None, entry: Tensor) -> None:
         """Add to the task's gradient of a parameter, if that is trained."""
@@ -41,6 +42,8 @@ class Segment(NamedTuple):
         """Add gᵀ x, of [N, out] and [N, in], to the task's gradient of a weight, likewise."""
         if id(weight) in self.places:
             g, x = g[self.part], x[self.part]
+            if self.alone:  # memory for all tasks' products would be K times what is needed
+                return self.put(weight, (g.t() @ x).to(weight.dtype))
             self.rows.put_product(self.task, self.places[id(weight)], g, x, weight)
 
 
@@ -112,7 +115,7 @@ class Trunk:
                 x = x.expand(B, *x.shape[1:])  # positions, say, that all examples share
             own = 0 if rule is _Embedding else len(getattr(layer, "normalized_shape", "1"))
             task: Any = getattr(layer, "only_task", None)
-            alone = [Segment(task, slice(None), rows, self._places)]
+            alone = [Segment(task, slice(None), rows, self._places, alone=True)]
             found = alone if task is not None else segments(x.shape[: x.dim() - own])
             # BERT asks its pooler of packed sequences, for example, whose answer nobody looks at.
             # If somebody does, the gradient that autograd then has is found in ``add_together``.

@@ -1,5 +1,6 @@
 """LoRA against the formula, in all ways through the encoder, and merged."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def changed_by_hand(model: MultiTaskModel, name: str, kind: str = "bert") -> nn.
     """The encoder as it came, W + α / r · B A in the place of queries' and values' W."""
     plain = make_model(kind).encoder.double().eval()
     weights = dict(model.encoder.named_parameters())
-    for place, layer in lora_layers(model.encoder).items():
+    for place in lora_layers(model.encoder):
         assert place.endswith((".query", ".value", ".q_lin", ".v_lin"))
         A, B = (weights[f"{place}.lora_{m}.{name}.weight"] for m in "AB")
         with torch.no_grad():
@@ -107,8 +108,6 @@ def test_layers_can_be_chosen() -> None:
 
 
 def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModelError) as refusal:
         make_model("bert", adapter=Adapter("lora"))

@@ -4,20 +4,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, PreTrainedModel
 
 from mtl_bert.config.settings import TrainerSettings
-from mtl_bert.data.batch import Batch
 from mtl_bert.model import ModelError, MultiTaskModel
 from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.pals import Shape, TaskAdapters, last_norms
 from mtl_bert.training.passes import passes
 from tests.factories import assert_tells
-from tests.model.test_packing import ENCODERS, SIZES, make_batch, make_encoder
+from tests.model.test_packing import ENCODERS, SIZES, make_batch
 from tests.model.test_together import make_model, ragged, rows
 
 PALS = {"pals": Adapter("pals", size=6, heads=2), "low_rank": Adapter("low_rank", size=5)}
