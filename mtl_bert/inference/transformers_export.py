@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
 from torch import nn
-from transformers import MODEL_MAPPING, PreTrainedModel
+from transformers import PreTrainedModel
 
 from mtl_bert.model.lora import SHARED, merge
 from mtl_bert.model.pals import FILE, TaskAdapters
@@ -77,9 +77,9 @@ def _write(
         "format": FORMAT,
         "adapter": asdict(switched.shape) if isinstance(switched, TaskAdapters) else None,
         "features": FORMULAS[pooling],
-        "loader": "AutoModel"
-        if MODEL_MAPPING[type(encoder.config)] is type(encoder)
-        else "AutoModelForTextEncoding",  # T5's encoder
+        "loader": "AutoModelForTextEncoding"  # T5's encoder without its decoder
+        if type(encoder).__name__.endswith("EncoderModel")
+        else "AutoModel",
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {

@@ -46,10 +46,12 @@ def put_lora(
             f"model.adapter: expected peft for LoRA, found none ({error}); write "
             "pip install 'mtl-bert[lora]', or model.adapter=pals"
         ) from None
-    targets = {**BESIDES, **USUAL}.get(encoder.config.model_type, "all-linear")
-    how: dict[str, Any] = {"layers_to_transform": None if layers is None else list(layers)}
+    how: dict[str, Any] = {
+        "target_modules": {**BESIDES, **USUAL}.get(encoder.config.model_type, "all-linear"),
+        "layers_to_transform": None if layers is None else list(layers),
+    }
     try:
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, **how)
+        config = LoraConfig(r=rank, lora_alpha=alpha, **how)
         tuner = LoraModel(encoder, config, names[0])  # which changes the encoder itself
         for name in names[1:]:
             tuner.peft_config[name] = config

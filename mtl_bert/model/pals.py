@@ -187,7 +187,7 @@ class TaskAdapters:
     def of(self, place: int, states: Tensor) -> Tensor:
         """TS(h) of every task's part of a layer's input h: [_, _, D]."""
         dimension = 1 if self.packs else 0
-        split = states.split([part.size for part in self.parts], dimension)
+        split = torch.split(states, [part.size for part in self.parts], dimension)
         answers = [
             self.modules[part.task](place, own, part.attend)
             for part, own in zip(self.parts, split, strict=True)
@@ -236,17 +236,20 @@ def last_norms(encoder: PreTrainedModel) -> list[tuple[nn.Module, nn.Module]]:
     return found
 
 
-def _attend(mask: Tensor, *states: Tensor, dropout: float = 0.0) -> Tensor:
-    """Attention of queries to those keys and values that a mask [S, T] leaves."""
-    attended = scaled_dot_product_attention(
-        *states, attn_mask=mask[:, None, None], dropout_p=dropout
-    )
+def _attend(
+    mask: Tensor, query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0
+) -> Tensor:
+    """Attention to what a mask [S, T] leaves."""
+    wide = mask[:, None, None]
+    attended = scaled_dot_product_attention(query, key, value, wide, dropout_p=dropout)
     return attended.transpose(1, 2)
 
 
-def _attend_packed(batch: Batch, mask: Tensor, *states: Tensor, dropout: float = 0.0) -> Tensor:
-    more: Any = {"packed": batch, "mask": mask[:, None, None], "dropout": dropout}
-    return packed_attention(nn.Identity(), *states, None, **more)[0]
+def _attend_packed(
+    batch: Batch, mask: Tensor, query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0
+) -> Tensor:
+    how: Any = {"packed": batch, "mask": mask[:, None, None], "dropout": dropout}
+    return packed_attention(nn.Identity(), query, key, value, None, **how)[0]
 
 
 FILE = "adapters.safetensors"

@@ -43,8 +43,9 @@ class Segment(NamedTuple):
         if id(weight) in self.places:
             g, x = g[self.part], x[self.part]
             if self.alone:  # memory for all tasks' products would be K times what is needed
-                return self.put(weight, (g.t() @ x).to(weight.dtype))
-            self.rows.put_product(self.task, self.places[id(weight)], g, x, weight)
+                self.put(weight, (g.t() @ x).to(weight.dtype))
+            else:
+                self.rows.put_product(self.task, self.places[id(weight)], g, x, weight)
 
 
 class Trunk:

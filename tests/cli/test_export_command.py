@@ -17,6 +17,7 @@ from mtl_bert.model.encoder import data_sets_of
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.runs.opened import Run
 from tests.cli.driving import Command, train_here, tree
+from tests.model.test_families import saved
 
 PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors"]
 
@@ -140,6 +141,30 @@ def test_layers_of_each_task_come_with_it(how: str, command: Command, tmp_path: 
             outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
             answer = outputs.argmax().item() if task == "sst" else outputs.item()
             assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lora", "lora_per_task"])
+def test_lora_is_merged(kind: str, command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    train_here(tmp_path / "run", "sampler=rr", f"model.adapter={kind}", "lr=0.01")
+    assert command("export", "run", "out").code == 0
+    for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
+        out = tmp_path / "out" / task if kind == "lora_per_task" else tmp_path / "out"
+        assert not any("lora" in name for name in load_file(out / "model.safetensors"))
+        for row in predictions(tmp_path / "run", task)[:5]:
+            outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
+            answer = outputs.argmax().item() if task == "sst" else outputs.item()
+            assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_the_encoder_of_t5_comes_without_a_decoder(command: Command, tmp_path: Path) -> None:
+    saved(tmp_path / "encoder", "T5EncoderModel")
+    path = f"model.path={tmp_path / 'encoder'}"
+    train_here(tmp_path / "run", "sampler=rr", "model=local", path, "lr=0.01")
+    assert command("export", "run", "out").code == 0
+    for row in predictions(tmp_path / "run", "sts")[:5]:
+        outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
+        assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
 
 
 def test_an_encoder_per_task_is_a_directory_per_task(command: Command, tmp_path: Path) -> None:
