@@ -93,12 +93,13 @@ class MultiTaskModel(nn.Module):
     def _put_on(self, adapter: Adapter, frozen: bool | None, recomputes: bool) -> None:
         """After the heads are made, so that these are the same whatever stands below them."""
         encoders = list({id(e): e for e in map(self.encoder_of, self.tasks)}.values())
+        frozen = adapter.is_lora if frozen is None else frozen
+        came = {id(p) for e in encoders for p in e.parameters() if p.requires_grad and not frozen}
         self.adapter, self.switched = adapter, put_on(encoders, [*self.tasks], adapter)
         for encoder in encoders:
             for name, parameter in encoder.named_parameters():
-                frozen_here = adapter.is_lora if frozen is None else frozen
-                parameter.requires_grad_(".lora_" in name or not frozen_here)
-            if recomputes and not encoder.supports_gradient_checkpointing:
+                parameter.requires_grad_(".lora_" in name or id(parameter) in came)
+            if recomputes and not getattr(encoder, "supports_gradient_checkpointing", False):
                 raise ModelError(
                     "model.gradient_checkpointing: expected an encoder that allows it, found "
                     f"{type(encoder).__name__}; write model.gradient_checkpointing=false"

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.data.batch import collate
-from mtl_bert.model import Pretrained
+from mtl_bert.model import ModelError, Pretrained
 from mtl_bert.model.probe import probe
 from mtl_bert.runs.text_model import TextModel, make_text_model
 from mtl_bert.training.step import task_loss
@@ -105,6 +105,43 @@ def test_each_is_loaded_tried_and_trained(kind: str, tmp_path: Path) -> None:
         sum(found[1].values(), torch.zeros(())).backward()
         without = [n for n, p in made.model.encoder.named_parameters() if p.grad is None]
         assert not without
+
+
+@pytest.mark.parametrize("kind", ["AlbertModel", "MPNetModel"])
+def test_an_encoder_that_keeps_all_says_so(kind: str, tmp_path: Path) -> None:
+    saved(tmp_path / "encoder", kind)
+    with pytest.raises(ModelError) as refusal:
+        loaded(tmp_path / "encoder", "model.gradient_checkpointing=true")
+    assert_tells(refusal.value, "model.gradient_checkpointing", kind)
+
+
+@pytest.mark.parametrize("kind", [k for k in ENCODERS if k not in ("AlbertModel", "MPNetModel")])
+def test_the_others_can_compute_their_layers_again(kind: str, tmp_path: Path) -> None:
+    saved(tmp_path / "encoder", kind)
+    found = []
+    for recomputes in ("false", "true"):
+        made = loaded(tmp_path / "encoder", f"model.gradient_checkpointing={recomputes}")
+        torch.manual_seed(0)  # of dropout
+        losses(made)["pair"].backward()
+        found.append({n: p.grad for n, p in made.model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        assert torch.equal(gradient, found[1][name]), name
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_each_takes_lora(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    saved(tmp_path / "encoder", kind)
+    made = loaded(tmp_path / "encoder", "model.adapter=lora")
+    sum(losses(made).values(), torch.zeros(())).backward()
+    trained = {n: p for n, p in made.model.encoder.named_parameters() if p.requires_grad}
+    assert all(".lora_" in name for name in trained)
+    layers = 1 if kind == "AlbertModel" else made.model.encoder.config.num_hidden_layers
+    assert len(trained) >= 2 * layers
+    for name, parameter in trained.items():  # A has no gradient while B is zero
+        assert parameter.grad is not None, name
+        assert ".lora_A." in name or parameter.grad.count_nonzero() > 0, name
 
 
 @pytest.mark.parametrize("kind", ["BertModel", "T5EncoderModel"])
