@@ -22,7 +22,7 @@ from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from benchmarks.throughput import MINILM, Cut, ours, settings_of
 from mtl_bert.training import step_log
 from mtl_bert.training.build import assemble
-from mtl_bert.training.meters import ConflictMeter
+from mtl_bert.training.meters import EpochSums
 
 
 def without(work: Work) -> Work:
@@ -31,7 +31,7 @@ def without(work: Work) -> Work:
     def blind() -> None:
         with (
             patch.object(step_log, "diagnose", lambda *_: None),
-            patch.object(ConflictMeter, "add", lambda *_: None),
+            patch.object(EpochSums, "add", lambda *_: None),
         ):
             work()
 

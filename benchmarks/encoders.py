@@ -2,17 +2,17 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAccuracy
-from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
+from transformers import BertConfig, BertModel
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.model import MultiTaskModel
+from mtl_bert.model import MultiTaskModel, Tiny
 from mtl_bert.tasks import Binary, Task
 
 SIZES = {
@@ -29,28 +29,15 @@ MEAN_TOKENS = (25, 30, 28)  # of SST, QQP pairs and STS pairs
 
 
 @dataclass(frozen=True)
-class RandomEncoder:
-    """An encoder of some size, from torch's generator.
+class RandomEncoder(Tiny):
+    """An encoder of some size, from torch's generator; no tokenizer fits it, and none is needed."""
 
-    Attributes:
-        config: its sizes.
-        name: what results call it.
-    """
-
-    config: BertConfig
+    config: BertConfig = field(default_factory=BertConfig)
     name: str = "random"
-
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """None is needed: batches are made of numbers."""
-        raise NotImplementedError
 
     def encoder(self) -> BertModel:
         """A new encoder."""
         return BertModel(copy.deepcopy(self.config))  # packing writes into a model's configuration
-
-    def trained_on(self) -> list[str]:
-        """Nothing."""
-        return []
 
 
 def model(size: str, K: int, **settings: Any) -> MultiTaskModel:
@@ -60,7 +47,7 @@ def model(size: str, K: int, **settings: Any) -> MultiTaskModel:
         Task(f"task{k}", False, Binary(), nn.BCEWithLogitsLoss(), "accuracy", BinaryAccuracy)
         for k in range(K)
     ]
-    return MultiTaskModel(tasks, RandomEncoder(SIZES[size]), **settings)
+    return MultiTaskModel(tasks, RandomEncoder(config=SIZES[size]), **settings)
 
 
 def batches(K: int, examples: int, seed: int) -> dict[str, Batch]:

@@ -26,7 +26,7 @@ def main() -> None:
             print(SAID, flush=True)
             time.sleep(SECONDS)
 
-        MultiTaskModule.on_train_batch_end = tell  # type: ignore[method-assign,assignment]
+        MultiTaskModule.on_train_batch_end = tell  # type: ignore[method-assign]
         return carry_out(composed)
 
     train._carry_out = hooked

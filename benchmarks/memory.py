@@ -22,8 +22,7 @@ from benchmarks.encoders import SIZES, losses, model
 from benchmarks.measure import MEBI, machine, peak_of, resident
 from benchmarks.rows import PAPER
 from mtl_bert.data.batch import Batch
-from mtl_bert.memory.estimate import Estimate, computing, estimate
-from mtl_bert.memory.forecast import HELD
+from mtl_bert.memory.estimate import HELD, Estimate, computing, estimate
 from mtl_bert.sampling.usage import Work
 from mtl_bert.surgery import GradientMatrix
 

@@ -48,7 +48,7 @@ def _scores(opened: "Run") -> "Scores":
     from mtl_bert.training.build import assemble, make_trainer
 
     parts = assemble(opened.settings, splits=["dev"])
-    opened.load_into(parts.module)
+    opened.load_into(parts.module.model)
     trainer = make_trainer(opened.settings, opened.path)
     trainer.validate(parts.module, parts.datamodule, verbose=False)
     assert parts.module.evaluation is not None

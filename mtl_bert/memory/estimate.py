@@ -1,34 +1,42 @@
 """Estimate the most memory that a training step and a validation take, without any weights.
 
-The step is taken on fake tensors, operator by operator: for each task forward,
-where autograd keeps activations, and backward, where they go and the task's row of gradients comes;
-then the rows are combined and the optimizer takes its step. Fake tensors have shapes and types, go
-through the same operators and the same autograd as real ones, and have no memory. Not counted: the
-program itself and its data, what kernels need inside, and what an allocator holds without using it.
+The step is taken on fake tensors, operator by operator. They have shapes and types, go through the
+same operators and the same autograd as real ones, and have no memory. Not counted: the program
+itself and its data, what kernels need inside, and what an allocator holds without using it.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mtl_bert.data.batch import Batch
+from mtl_bert.config.settings import Settings
+from mtl_bert.data import Table
+from mtl_bert.data.batch import Batch, collate
+from mtl_bert.machine.hardware import on_gpu, resolved, usable_memory
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.runs.factories import make, make_tasks
+from mtl_bert.runs.text_model import AUTOCAST, make_text_model
+from mtl_bert.sampling.usage import Work
 from mtl_bert.surgery import GradientMatrix
 from mtl_bert.surgery.freezing import frozen_names
-from mtl_bert.training.step import task_loss
+from mtl_bert.training.build import mean_tokens
+from mtl_bert.training.passes import passes
+from mtl_bert.training.step import in_one_pass, losses_of
+from mtl_bert.utils.errors import first_line
 
-if TYPE_CHECKING:
-    from mtl_bert.sampling.usage import Work
-
-HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+MEBI = 2**20
+HELD = 1.25  # of a step's tensors on CPUs: glibc's malloc keeps freed memory (benchmarks/README.md)
+LOOKED_AT = 1000  # texts of a task, those with most characters: to encode all takes far longer
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Estimate:
 
 def estimate(
     model: MultiTaskModel,
-    works: "Sequence[Work]",
+    works: Sequence[Work],
     batch_of: Callable[[str, int], Batch],
     optimizer: Callable[[Iterable[Parameter]], Optimizer],
     *,
@@ -65,13 +73,17 @@ def estimate(
         batch_of: a task and a number -> so many of its longest examples.
         optimizer: parameters -> optimizer.
         eval_batch_size: examples of a validation's batch.
-        precision: as ``trainer.precision``.
         processes: how many average their rows, which then wait in a buffer.
-        one_pass: all tasks of a step go through the encoder together.
     """
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    sparse = processes == 1 and next(iter(parameters.values())).device.type == "cpu"
-    tables = _set_sparse(model, sparse)  # as training does
+    device = next(iter(parameters.values())).device
+    model.set_sparse_gradients(processes == 1 and device.type == "cpu")  # as training does
+    tables = {}
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Embedding) and part.sparse:
+            # Which rows are the padding's and get no gradient fake tensors cannot tell: all count.
+            part.padding_idx = None
+            tables[f"{name}.weight"] = part.weight
     trained: set[str] = set()
     steps = []
     for work in works:
@@ -81,12 +93,11 @@ def estimate(
         free = [name for name in parameters if name not in frozen]
         trained |= {name for name in free for task in work.examples if model.reaches(task, name)}
         steps.append(rows_of_a_step(model, work, batch_of, precision, processes, one_pass))
-    update = optimizer_step(
-        optimizer(parameters.values()), [parameters[n] for n in sorted(trained)]
-    )
+    updated = [parameters[name] for name in sorted(trained)]
+    state, scratch, known = optimizer_step(optimizer(parameters.values()), updated)
     combined = size(table for name, table in tables.items() if name in trained)
     fixed = size([*model.parameters(), *model.buffers()])
-    held = fixed + update.state + combined
+    held = fixed + state + combined
     kept = max((step.kept for step in steps), default=0)  # the combined gradient stays
     heaviest = max(steps, key=lambda step: step.activations, default=None)
     asked = (
@@ -94,20 +105,20 @@ def estimate(
     )
     return Estimate(
         parameters=fixed,
-        optimizer=update.state,
-        optimizer_known=update.known,
+        optimizer=state,
+        optimizer_known=known,
         gradients=max((step.rows for step in steps), default=0),
         combined=combined,
         activations=heaviest.activations if heaviest else 0,
         largest=heaviest.largest if heaviest else {},
-        step=held + max([kept + update.scratch, *(step.peak for step in steps)]),
+        step=held + max([kept + scratch, *(step.peak for step in steps)]),
         validation=held + kept + max(asked),
     )
 
 
 def computing(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a step of such a precision computes."""
-    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
+    return torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST)
 
 
 class StepRows(NamedTuple):
@@ -122,7 +133,7 @@ class StepRows(NamedTuple):
 
 def rows_of_a_step(
     model: MultiTaskModel,
-    work: "Work",
+    work: Work,
     batch_of: Callable[[str, int], Batch],
     precision: str,
     processes: int = 1,
@@ -130,70 +141,46 @@ def rows_of_a_step(
 ) -> StepRows:
     """Take every task of a step forward and backward, counting; frozen is what is in such a step.
 
-    Several processes copy each row into a buffer, which holds all rows of the step.
+    Several processes copy each row into a buffer of all; the rows of one pass are about as large.
     """
     there = [*model.parameters(), *model.buffers()]
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrix = GradientMatrix([p for p in model.parameters() if p.requires_grad])
     batches = {task: batch_of(task, count) for task, count in work.examples.items()}
-    if one_pass and len(batches) > 1:
-        return _together(model, work, batches, precision)
+    together = one_pass and len(batches) > 1
     live, rows = LiveBytes(there), dict[str, list[Tensor]]()
-    sizes, activations = dict[str, int](), dict[str, int]()
+    sizes, activations = dict[tuple[str, ...], int](), dict[tuple[str, ...], int]()
     model.train()
     with computing(there[0].device, precision), live:
-        for task, batch in batches.items():
+        for tasks in [tuple(batches)] if together else [(task,) for task in batches]:
+            some = {task: batches[task] for task in tasks}
             for _ in range(min(work.parts, 2)):  # a third takes no more than the second
                 before = live.now
-                loss = task_loss(model, task, batch)
-                activations[task] = live.now - before
-                found = torch.autograd.grad(loss, parameters, allow_unused=True)
-                row = [gradient for gradient in found if gradient is not None]
-                sizes[task] = size(row)
-                if task in rows:
-                    row = [a + b for a, b in zip(rows[task], row, strict=True)]
-                if processes == 1:
-                    rows[task] = row
-                del loss, found, row
+                with in_one_pass(matrix, model, some):
+                    losses = losses_of(model, some)
+                    activations[tasks] = live.now - before
+                    if together:
+                        matrix.add_together(losses, dict.fromkeys(tasks, 1.0))
+                    else:
+                        matrix.add(*losses.popitem())
+                del losses
+                found = [[e for e in row if e is not None] for row in matrix.take().rows]
+                sizes[tasks] = size(entry for row in found for entry in row)
+                if not together and tasks[0] in rows:
+                    found = [[a + b for a, b in zip(rows[tasks[0]], found[0], strict=True)]]
+                if together or processes == 1:
+                    rows |= zip(tasks, found, strict=True)
+                del found
         # Touched rows of embeddings are made unique, and then brought to those of all tasks.
         touched = size(entry for row in rows.values() for entry in row if entry.is_sparse)
         combining = live.now + 2 * touched
-    together = sum(sizes.values())
-    largest = max(activations, key=lambda task: activations[task])
+    buffered, total = processes > 1 and not together, sum(sizes.values())
+    largest = max(activations, key=lambda tasks: activations[tasks])
     return StepRows(
-        rows=together,
-        kept=max(sizes.values()) if processes == 1 else together,
+        rows=total,
+        kept=total if buffered else max(sizes.values()),
         activations=activations[largest],
-        largest={largest: work.examples[largest]},
-        peak=max(live.peak, combining) if processes == 1 else live.peak + together,
-    )
-
-
-def _together(
-    model: MultiTaskModel, work: "Work", batches: dict[str, Batch], precision: str
-) -> StepRows:
-    """The same for one pass, whose rows stay; several processes' buffer is about as large."""
-    there = [*model.parameters(), *model.buffers()]
-    matrix = GradientMatrix([p for p in model.parameters() if p.requires_grad])
-    live, activations, taken = LiveBytes(there), 0, list[list[Tensor]]()
-    model.train()
-    with computing(there[0].device, precision), live:
-        for _ in range(min(work.parts, 2)):
-            before = live.now
-            with matrix.one_pass(model.trunk, *model.sizes(batches)):
-                outputs = model.together(batches)
-                losses = {t: task_loss(model, t, batches[t], outputs[t]) for t in batches}
-                activations = live.now - before
-                matrix.add_together(losses, dict.fromkeys(losses, 1.0))
-            del outputs, losses
-            taken.append([e for row in matrix.take().rows for e in row if e is not None])
-        touched = size(entry for rows in taken for entry in rows if entry.is_sparse)
-        combining = live.now + 2 * touched
-    return StepRows(
-        rows=size(taken[0]),
-        kept=size(taken[0]),
-        activations=activations,
-        largest=dict(work.examples),
-        peak=max(live.peak, combining),
+        largest={task: work.examples[task] for task in largest},
+        peak=live.peak + total if buffered else max(live.peak, combining),
     )
 
 
@@ -207,16 +194,13 @@ def prediction_peak(model: MultiTaskModel, task: str, batch: Batch, precision: s
     return live.peak
 
 
-class OptimizerStep(NamedTuple):
-    """What an optimizer takes, in bytes."""
+def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> tuple[int, int, bool]:
+    """Take an optimizer's first step, in which some parameters have gradients, counting.
 
-    state: int  # what it keeps
-    scratch: int  # what a step needs besides
-    known: bool = True  # its own step was followed; else the state is taken to be AdamW's
-
-
-def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> OptimizerStep:
-    """Take an optimizer's first step, in which some parameters have gradients, counting."""
+    Returns:
+        Bytes of its state, those that a step needs besides, and whether its own step was followed;
+        else the state is taken to be AdamW's.
+    """
     for parameter in trained:
         parameter.grad = torch.empty_like(parameter)
     groups = (group["params"] for group in optimizer.param_groups)
@@ -230,23 +214,9 @@ def optimizer_step(optimizer: Optimizer, trained: Sequence[Parameter]) -> Optimi
     for parameter in trained:
         parameter.grad = None
     if not known:
-        return OptimizerStep(2 * size(trained), 0, known=False)
+        return 2 * size(trained), 0, known
     state = size(value for of in optimizer.state.values() for value in of.values())
-    return OptimizerStep(state, max(0, live.peak - state))
-
-
-def _set_sparse(model: MultiTaskModel, sparse: bool) -> dict[str, Parameter]:
-    """Have gradients come as in training; the embeddings' tables for which they are sparse.
-
-    Which rows are the padding's, which get no gradient, fake tensors cannot tell: all count.
-    """
-    model.set_sparse_gradients(sparse)
-    tables: dict[str, Parameter] = {}
-    for name, part in model.named_modules():
-        if isinstance(part, nn.Embedding) and part.sparse:
-            part.padding_idx = None
-            tables[f"{name}.weight"] = model.get_parameter(f"{name}.weight")
-    return tables
+    return state, max(0, live.peak - state), known
 
 
 def _storages(tensors: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
@@ -265,14 +235,9 @@ def size(tensors: Iterable[Any]) -> int:
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors that were made under it and are still alive.
+    """Counts the bytes of the tensors that were made under it: now, and most at once.
 
-    Args:
-        known: tensors that existed before and do not count.
-
-    Attributes:
-        now: bytes alive at this moment.
-        peak: the most bytes that were alive at once.
+    Those that are ``known``, as they existed before, do not count.
     """
 
     def __init__(self, known: Iterable[Any]) -> None:
@@ -296,3 +261,78 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _freed(self, key: int, count: int) -> None:
         self._seen.discard(key)
         self.now -= count
+
+
+def forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
+    """What a run takes of memory, or why that is not known, in lines for people."""
+    try:
+        return _forecast(resolved(settings), tables, works)
+    except Exception as error:  # encoders are anybody's, and what is asked for is the plan
+        return [f"memory not estimated: {first_line(error)}"]
+
+
+def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[Work]) -> list[str]:
+    wanted, source = settings.trainer, make(settings.model.source, "model.source")
+    device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
+    with torch.device("meta"):
+        text_model = make_text_model(settings, make_tasks(settings), source)
+    model, tokenize = text_model.model, text_model.tokenize
+    longest = {}
+    for task, table in tables.items():
+        characters = [-sum(map(len, texts)) for texts in table.texts]
+        longest[task] = tokenize(table.take(np.argsort(characters, kind="stable")[:LOOKED_AT]))
+    lengths = {task: np.diff(encoded.offsets) for task, encoded in longest.items()}
+    # Spread over a training set, so that the mean is about the one that a run will find.
+    some = {
+        task: tokenize(table.take(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)))
+        for task, table in tables.items()
+    }
+    one_pass = passes(wanted, model, settings.batch_size * mean_tokens(some)).one
+
+    def batch_of(task: str, count: int) -> Batch:
+        """The example with the longest sequence, so many times."""
+        row, label_type = lengths[task].argmax(), model.tasks[task].head.label_type
+        rows = np.full(count, row // longest[task].per_example)
+        return collate(longest[task], rows, label_type).to(device)
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device=device)
+        found = estimate(
+            model,
+            works,
+            batch_of,
+            make(settings.optimizer, "optimizer"),
+            eval_batch_size=wanted.eval_batch_size,
+            precision=wanted.precision,
+            processes=settings.processes,
+            one_pass=one_pass,
+        )
+    each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
+    texts = ", ".join(f"{task} {tokens.max()}" for task, tokens in lengths.items())
+    guessed = "" if found.optimizer_known else ", if like AdamW's"
+    rows = max((len(work.examples) for work in works), default=0)
+    largest = " and ".join(
+        f"{count} of {task}, {lengths[task].max()} tokens each"
+        for task, count in found.largest.items()
+    )
+    name, installed = "CPU", usable_memory()
+    held = [("as malloc holds it", HELD * found.step, "about")]
+    if device.type != "cpu":
+        name, held = torch.cuda.get_device_name(device), []
+        installed = torch.cuda.get_device_properties(device).total_memory
+    items = [
+        ("parameters", found.parameters, ""),
+        (f"optimizer state{guessed}", found.optimizer, ""),
+        ("task gradients", found.gradients, f"{rows} rows" if rows != 1 else "1 row"),
+        ("combined gradient", found.combined, "tables of embeddings; the rest is in a row"),
+        ("activations", found.activations, largest or "nothing is trained"),
+        ("in a step, at most", found.step, "not all of the above is there at once"),
+        *held,
+        ("in a validation", found.validation, f"{wanted.eval_batch_size} examples"),
+        ("there is", installed, "the program and its data take some of it, too"),
+    ]
+    return [
+        f"memory, estimated in MiB: {name}, {wanted.precision}{each}; "
+        f"tokens of the longest texts: {texts} (of the {LOOKED_AT:,} with most characters)",
+        *(f"  {item:<28}{count / MEBI:>12,.1f}  {more}".rstrip() for item, count, more in items),
+    ]

@@ -1,10 +1,9 @@
 """What a run will see in each epoch, and take of memory, without training."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +27,8 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     """The plans of a run.
 
     Args:
-        settings: the run's.
         sizes: training examples of each task, or None to count them in the data.
-        by_length: look at all texts, so that with ``group_by_length`` also which examples share a
-            batch is as it will be trained.
+        by_length: group examples as ``group_by_length`` will, which means to encode all texts.
 
     Raises:
         UserError: sizes that are wrong, or data that cannot be had.
@@ -62,14 +59,9 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
     if by_length:
         from mtl_bert.training.build import assemble  # torch takes seconds to import
 
-        datamodule = assemble(settings, splits=["train"]).datamodule
-        return Preview(settings, sizes, corpus, datamodule.plan)
-    sampler = make_sampler(settings)
-
-    def drawn(epoch: int) -> Epoch:
-        return sampler(sizes, epoch, settings.epochs, settings.seed)
-
-    return Preview(settings, sizes, corpus, drawn)
+        return Preview(settings, sizes, corpus, assemble(settings, ["train"]).datamodule.plan)
+    plan, epochs, seed = make_sampler(settings), settings.epochs, settings.seed
+    return Preview(settings, sizes, corpus, lambda number: plan(sizes, number, epochs, seed))
 
 
 @dataclass(frozen=True)
@@ -93,28 +85,19 @@ class Preview:
         """What each phase uses of each task: columns as the attributes of ``Usage``."""
         from pandas import DataFrame
 
-        lines = [line for _, lines, _ in self._summary[0] for line in lines]
+        lines = [line for _, lines in self._summary[0] for line in lines]
         return DataFrame(lines, columns=list(Usage._fields))
 
     def memory(self) -> list[str]:
-        """What the run takes of memory, or why that is not known, in lines for people."""
+        """What the run takes of memory, or why that is not known."""
         if self.corpus is None:
             return ["memory not estimated: with plan.sizes neither texts nor encoder are looked at"]
-        from mtl_bert.memory.forecast import forecast  # torch takes seconds to import
+        from mtl_bert.memory.estimate import forecast  # torch takes seconds to import
 
         return forecast(self.settings, self.corpus.train, self._summary[1].works())
 
     def write(self, path: Path) -> None:
-        """Write each step as a line of JSON: {"epoch", "step", "phase", "rows": {task: [...]}}.
-
-        Raises:
-            ConfigError: a place that cannot be written.
-        """
-        if path.is_dir():
-            raise ConfigError(
-                f"plan.out: expected a file's name, found the directory {path}; "
-                f"write plan.out={path}/plan.jsonl"
-            )
+        """Write each step as a line of JSON: {"epoch", "step", "phase", "rows": {task: [...]}}."""
         try:
             with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
                 for epoch in self:
@@ -138,42 +121,35 @@ class Preview:
         title = f"sampler={settings.sampler['name']}, batch_size={settings.step_size}, {origin}"
         if (steps := settings.group_by_length) is not None:
             title += f", group_by_length={steps} (examples of like length share a batch)"
-        return _shown(self._summary[0], title)
+        table = Table(title=title, title_justify="left", caption_justify="left")
+        for name in ("epoch", "phase", "steps", "task", "examples", "unique", "% of training set"):
+            table.add_column(name, justify="left" if name in ("phase", "task") else "right")
+        told: dict[str, list[int]] = {}
+        for epoch, lines in self._summary[0]:
+            for line, before in zip(lines, [None, *lines], strict=False):
+                lead = (str(line.epoch), line.phase, f"{line.steps:,}")
+                if before is not None and before.phase == line.phase:
+                    lead = ("", "", "")
+                used = (f"{line.examples:,}", f"{line.unique:,}", f"{100 * line.share:.1f}")
+                table.add_row(*lead, line.task, *used)
+            if not lines:
+                table.add_row(str(epoch.number), "nothing is trained", "0")
+            table.add_section()
+            for note in epoch.notes:
+                told.setdefault(note, []).append(epoch.number)
+        said = [f"epochs {_ranged(numbers)}: {note}" for note, numbers in told.items()]
+        table.caption = "\n".join(said) or None
+        return table
 
     @cached_property
-    def _summary(self) -> tuple[list["_Line"], Largest]:
-        """Number, use and notes of each epoch; the most that goes through the model at once."""
+    def _summary(self) -> tuple[list[tuple[Epoch, list[Usage]]], Largest]:
+        """Each epoch, without its steps, and its use; the most that goes through at once."""
         accumulate = self.settings.trainer.accumulate_grad_batches
         largest, found = Largest(self.settings.processes, accumulate), []
         for epoch in self:
             largest.see(epoch)
-            found.append((epoch.number, usage(epoch, self.sizes), epoch.notes))
+            found.append((replace(epoch, steps=()), usage(epoch, self.sizes)))
         return found, largest
-
-
-_Line = tuple[int, list[Usage], tuple[str, ...]]
-
-
-def _shown(epochs: Sequence[_Line], title: str) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    for heading in ("epoch", "phase", "steps", "task", "examples", "unique", "% of training set"):
-        table.add_column(heading, justify="left" if heading in ("phase", "task") else "right")
-    told: dict[str, list[int]] = {}
-    for number, lines, notes in epochs:
-        for _, group in groupby(lines, key=lambda line: line.phase):
-            lead: tuple[str, ...] = ()
-            for line in group:
-                lead = ("", "", "") if lead else (str(number), line.phase, f"{line.steps:,}")
-                used = (f"{line.examples:,}", f"{line.unique:,}", f"{100 * line.share:.1f}")
-                table.add_row(*lead, line.task, *used)
-        if not lines:
-            table.add_row(str(number), "nothing is trained", "0")
-        table.add_section()
-        for note in notes:
-            told.setdefault(note, []).append(number)
-    said = [f"epochs {_ranged(numbers)}: {note}" for note, numbers in told.items()]
-    table.caption = "\n".join(said) or None
-    return table
 
 
 def _ranged(numbers: list[int]) -> str:

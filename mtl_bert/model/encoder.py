@@ -1,87 +1,49 @@
 """Where an encoder and its tokenizer come from, and what the encoder was trained on."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+import transformers
 from huggingface_hub import ModelCard, constants, try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import (
-    MODEL_FOR_TEXT_ENCODING_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForTextEncoding,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    BertTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from mtl_bert.utils.errors import UserError, first_line
-from mtl_bert.utils.hub import HubError, require_hub
+from mtl_bert.utils.hub import require_hub
 
 log = logging.getLogger(__name__)
 
 
 class ModelError(UserError):
-    """An encoder that cannot be loaded: one line that says what was expected, found, and to do."""
-
-
-class EncoderSource(Protocol):
-    """Something that gives a tokenizer and, as often as asked, a fresh encoder."""
-
-    @property
-    def name(self) -> str:
-        """The name under which results list the encoder."""
-
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The encoder's tokenizer."""
-
-    def encoder(self) -> PreTrainedModel:
-        """A new encoder in float32; random weights come from torch's generator.
-
-        Where torch's default device is meta, no weights are read: tensors have only shapes there.
-        """
-
-    def trained_on(self) -> list[str]:
-        """The data sets that the encoder was trained on, as far as its model card says."""
+    """An encoder that cannot be loaded or used."""
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A small BERT with random weights and a small vocabulary, for demonstrations and tests.
+    """A small BERT with random weights and a small vocabulary, for demonstrations and tests."""
 
-    Attributes:
-        settings: fields of transformers' ``BertConfig`` that differ from its defaults.
-        name: the name under which results list the encoder.
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # of ``BertConfig``, if not its defaults
     name: str = "tiny"
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """WordPiece over the vocabulary that ships with the package."""
         lines = (files("mtl_bert.model") / "tiny" / "vocab.txt").read_text("utf-8").splitlines()
         vocabulary = {token: number for number, token in enumerate(lines)}
-        return BertTokenizer(
+        return transformers.BertTokenizer(
             vocab=vocabulary,
             do_lower_case=True,
             model_max_length=self._config(len(lines)).max_position_embeddings,
         )
 
     def encoder(self) -> PreTrainedModel:
-        """A new encoder with random weights."""
+        """A new encoder with random weights, which come from torch's generator."""
         try:
-            return BertModel(self._config(len(self.tokenizer())))
+            return transformers.BertModel(self._config(len(self.tokenizer())))
         except ValueError as error:
             raise self._refusal(str(error)) from error
 
@@ -105,35 +67,16 @@ class Tiny:
         )
 
 
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 @dataclass(frozen=True)
 class Pretrained:
-    """A pretrained transformers encoder, from a directory or a model hub.
+    """A pretrained transformers encoder, from a directory or a model hub."""
 
-    Attributes:
-        path: a directory, or a model's name on the hub; None where none was given.
-        local: whether the path must be a directory.
-        settings: changes to the encoder's own configuration (its dropout, say).
-    """
-
-    path: str | None
-    local: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    path: str | None  # a directory, or a model's name on the hub; None where none was given
+    local: bool = False  # whether the path must be a directory
+    settings: dict[str, Any] = field(default_factory=dict)  # changed in the encoder's own
 
     def __post_init__(self) -> None:
-        if not self.local:
-            return
-        if self.path is None or not (Path(self.path) / "config.json").is_file():
+        if self.local and not (self.path and (Path(self.path) / "config.json").is_file()):
             found = "nothing" if self.path is None else f"no config.json in {self.path}"
             raise ModelError(
                 f"model.path: expected the directory of a transformers encoder, found {found}; "
@@ -149,13 +92,15 @@ class Pretrained:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer beside the encoder."""
-        tokenizer = self._load(AutoTokenizer)
-        assert isinstance(tokenizer, PreTrainedTokenizerBase)
+        tokenizer: PreTrainedTokenizerBase = self._load(transformers.AutoTokenizer)
         return tokenizer
 
     def encoder(self) -> PreTrainedModel:
-        """The pretrained encoder, in float32 whatever it was saved in."""
-        config = self._load(AutoConfig)
+        """The pretrained encoder, in float32 whatever it was saved in.
+
+        Where torch's default device is meta, no weights are read: tensors have only shapes there.
+        """
+        config = self._load(transformers.AutoConfig)
         for name, value in self.settings.items():
             if not hasattr(config, name):
                 raise ModelError(
@@ -165,18 +110,20 @@ class Pretrained:
             setattr(config, name, value)
         if "/" in str(config._attn_implementation):
             raise self._refusal("its attention is code from the hub")
-        texts = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING  # T5's encoder alone, for example
-        loader: Any = AutoModelForTextEncoding if texts else AutoModel
+        loader: Any = transformers.AutoModel
+        if type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:  # T5's encoder alone
+            loader = transformers.AutoModelForTextEncoding
         if torch.get_default_device().type == "meta":
             try:
-                shapes = loader.from_config(config, trust_remote_code=False, dtype=torch.float32)
+                shapes: PreTrainedModel = loader.from_config(
+                    config, trust_remote_code=False, dtype=torch.float32
+                )
             except ValueError as error:
                 raise self._refusal(first_line(error)) from error
-            assert isinstance(shapes, PreTrainedModel)
             return shapes
         how = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+        encoder: PreTrainedModel
         encoder, report = self._load(loader, **how)
-        assert isinstance(encoder, PreTrainedModel)
         if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
             raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")
         if any(name.startswith("pooler.") for name in report["missing_keys"]):
@@ -189,12 +136,17 @@ class Pretrained:
 
     def _load(self, loader: Any, **settings: Any) -> Any:
         """Load from disk if it is there; ask the hub only otherwise, and only if it answers."""
+        shows: Any = transformers.utils.logging
+        shown = shows.is_progress_bar_enabled()
+        shows.disable_progress_bar()  # reading takes a second; a bar would break into the log
         try:
-            with _no_bars():  # reading takes a second; a bar would only break into the log
-                return self._open(loader, local_files_only=True, **settings)
+            return self._open(loader, local_files_only=True, **settings)
         except ModelError:
             if Path(str(self.path)).is_dir():
                 raise
+        finally:
+            if shown:
+                shows.enable_progress_bar()
         require_hub(f"model {self.path}", "write model=tiny, or model=local model.path=DIR")
         return self._open(loader, **settings)
 
@@ -243,37 +195,32 @@ def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:
     config.num_hidden_layers = count
 
 
-def data_sets_of(path: str) -> list[str]:
-    """The data sets that the model card of an encoder names; none where no card can be read.
+EncoderSource = Tiny | Pretrained
+"""What gives a tokenizer and, as often as asked, a fresh encoder."""
 
-    Args:
-        path: a directory, whose card is the ``README.md`` in it, or a model's name on the hub.
-    """
+
+def data_sets_of(path: str) -> list[str]:
+    """The data sets that the model card of an encoder names; none where no card can be read."""
     try:
         text = _card(path)
         if not text.lstrip().startswith("---"):  # no metadata, of which the library would warn
             return []
         card = ModelCard(text).data  # trained_on: our own cards' names for any data
-        named = [getattr(card, key, None) or [] for key in ("datasets", "trained_on")]
-    except Exception as error:
-        # Cards are written by hand, and their readers have no error in common.
+    except Exception as error:  # cards are written by hand, and may be wrong in any way
         message = "%s: no model card that says what the encoder was trained on (%s)"
         log.info(message, path, first_line(error))
         return []
+    named = [getattr(card, key, None) or [] for key in ("datasets", "trained_on")]
     flat = [n for names in named for n in (names if isinstance(names, list) else [names])]
     return [str(name) for name in flat if not isinstance(name, dict | list)]
 
 
 def _card(path: str) -> str:
     """The card's text; the hub is asked only for what is neither a directory nor in the cache."""
-    card = Path(path) / constants.REPOCARD_NAME
-    if Path(path).is_dir():
-        return card.read_text("utf-8-sig") if card.is_file() else ""
-    cached = try_to_load_from_cache(path, constants.REPOCARD_NAME)
-    if isinstance(cached, str):
-        return Path(cached).read_text("utf-8-sig")
-    try:
-        require_hub(f"model card of {path}", "nothing depends on it")
-    except HubError:
-        return ""
-    return str(ModelCard.load(path))
+    card: Any = Path(path) / constants.REPOCARD_NAME
+    if not Path(path).is_dir():
+        card = try_to_load_from_cache(path, constants.REPOCARD_NAME)
+        if not isinstance(card, str):
+            require_hub(f"model card of {path}", "nothing depends on it")
+            return str(ModelCard.load(path))
+    return Path(card).read_text("utf-8-sig") if Path(card).is_file() else ""

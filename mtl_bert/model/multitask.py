@@ -26,11 +26,8 @@ class MultiTaskModel(nn.Module):
     """The model that is trained; its parameters are named ``encoder.…`` and ``heads.TASK.…``.
 
     Args:
-        tasks: each gets a head.
-        source: gives the encoder.
         cross_encode: a pair is one sequence; else each text is encoded alone and the head sees
             (u, v, |u − v|) as in Reimers and Gurevych 2019, section 3.
-        dropout: on the pooled output.
         encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
         pooling: how a sequence's states become one vector; auto is what the encoder was trained
             with, and a pooler that is not used is left out.
@@ -61,11 +58,9 @@ class MultiTaskModel(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.tasks = {task.name: task for task in tasks}
-        self.packs = False
+        self.tasks, self.packs = {task.name: task for task in tasks}, False
         encoder = source.encoder()
-        self.encoder_config = getattr(encoder, "config", None)
-        features = getattr(self.encoder_config, "hidden_size", None)
+        features = getattr(getattr(encoder, "config", None), "hidden_size", None)
         if not isinstance(features, int):
             raise ModelError(
                 f"model: expected an encoder with a config.hidden_size, found {source.name} "
@@ -80,12 +75,10 @@ class MultiTaskModel(nn.Module):
             self.encoders = nn.ModuleDict({task.name: copy.deepcopy(encoder) for task in tasks})
         else:
             self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
-        self.features = features
-        self.heads = nn.ModuleDict()
+        self.dropout, self.features, self.heads = nn.Dropout(dropout), features, nn.ModuleDict()
         for task in tasks:
             parts = 3 if task.pair and not cross_encode else 1
-            self.heads[task.name] = nn.Linear(parts * self.features, task.head.outputs)
+            self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
         self._put_on(adapter or Adapter(), freeze_encoder, gradient_checkpointing)
         # Pretrained encoders come in evaluation mode; left so, they would train without dropout.
         self.train()
@@ -126,7 +119,7 @@ class MultiTaskModel(nn.Module):
         return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
 
     def pooled_together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
-        """One vector for each sequence of several tasks, in one pass: [S, D] for each task."""
+        """One vector for each sequence of each task, in one pass: [S, D] each."""
         pooled = self._pooled(batches, Batch.joined(list(batches.values())))
         parts = torch.split(pooled, [batch.sequences for batch in batches.values()])
         return dict(zip(batches, parts, strict=True))
@@ -142,11 +135,9 @@ class MultiTaskModel(nn.Module):
         if batch.per_example == 2:
             u, v = pooled[0::2], pooled[1::2]
             pooled = torch.cat([u, v, (u - v).abs()], dim=-1)
-        features = self.dropout(pooled)
+        head, features = self.heads[task], self.dropout(pooled)
         with torch.autocast(features.device.type, enabled=False):
-            return self.tasks[task].head.shape(
-                self.heads[task](features.to(self.heads[task].weight.dtype))
-            )
+            return self.tasks[task].head.shape(head(features.to(head.weight.dtype)))
 
     def reaches(self, task: str, name: str) -> bool:
         """Whether a task's loss can depend on the parameter of that name."""
@@ -159,9 +150,7 @@ class MultiTaskModel(nn.Module):
         """Leave padding out from now on, if the encoder allows it; say whether it does."""
         if isinstance(self.switched, TaskAdapters):
             self.switched.parts = ()  # the encoder is tried by itself
-        self.packs = all(
-            pack(encoder) for encoder in {self.encoder_of(task) for task in self.tasks}
-        )
+        self.packs = all(map(pack, {self.encoder_of(task) for task in self.tasks}))
         return self.packs
 
     def set_sparse_gradients(self, sparse: bool) -> None:

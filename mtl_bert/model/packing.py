@@ -22,11 +22,10 @@ from mtl_bert.model.pooling import POOLINGS
 
 ATTENTION = "packed"
 
+# Kinds of encoders that look at positions and at nothing else of the order, tried with padding.
 PACKABLE = frozenset(
     {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
 )
-"""Kinds of encoders that look at positions and at nothing else of the order, tried with padding."""
-
 TOLERANCE = 2e-5  # of outputs around 1, in float32
 SAMPLE = (7, 3, 5)  # tokens of the sequences that an encoder is tried with
 
@@ -45,17 +44,12 @@ def packed_attention(
     sliding_window: int | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Attention within each sequence: of [1, H, N, D] each to [1, N, H, D].
+    """Attention within each sequence, as transformers calls it: of [1, H, N, D] to [1, N, H, D].
 
     Args:
-        module: the attention layer.
         query, key, value: projections of the tokens, all sequences in one row.
-        attention_mask: not used; transformers passes None.
         packed: the batch, which knows where each token stands in the padded form.
         mask: True at the tokens of the padded form: [S, 1, 1, T].
-        dropout: probability on the attention weights.
-        scaling: factor of the products of queries and keys.
-        rest: arguments of other kinds of attention.
     """
     H, N, D = query.shape[1:]
     S, T = len(mask), packed.max_seqlen
@@ -86,7 +80,7 @@ def pack(encoder: PreTrainedModel) -> bool:
     An encoder of an unknown kind stays as it is, and so does one whose packed outputs differ from
     its padded ones on a small sample.
     """
-    if not _is_packable(encoder):
+    if getattr(encoder.config, "model_type", None) not in PACKABLE:
         return False
     if next(encoder.parameters()).is_meta:  # no numbers to try it with
         encoder.set_attn_implementation(ATTENTION)
@@ -133,8 +127,8 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tenso
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     mask = batch.mask
     attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
-    known = _is_packable(encoder) and not hasattr(encoder.config, "sliding_window")
-    if mask.is_cuda and known and encoder.config._attn_implementation == "sdpa":
+    usual = getattr(encoder.config, "model_type", None) in PACKABLE - {"modernbert"}
+    if mask.is_cuda and usual and encoder.config._attn_implementation == "sdpa":
         # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
         padded = mask.numel() > len(batch.input_ids)
         attention_mask = mask[:, None, None] if padded else None
@@ -146,10 +140,6 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tenso
     if pooling == "pooler":
         return torch.as_tensor(output.pooler_output)
     return POOLINGS[pooling](output.last_hidden_state, mask)
-
-
-def _is_packable(encoder: PreTrainedModel) -> bool:
-    return getattr(encoder.config, "model_type", None) in PACKABLE
 
 
 def _padding(encoder: PreTrainedModel) -> int:

@@ -44,10 +44,9 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
         """Sequences of so many words, the last of them given, between the special tokens."""
         inside = [[*islice(cycle(words), count - 1), last] for count, last in texts]
         tokens = [[*nothing[:first], *some, *nothing[first:]] for some in inside]
-        types = "token_type_ids" in tokenizer.model_input_names
-        flat = np.concatenate(tokens)
-        lengths, rows = np.array([*map(len, tokens)]), np.arange(len(tokens))
-        return Batch.of(lengths, flat, np.zeros_like(flat) if types else None, None, rows)
+        lengths, flat = np.array([*map(len, tokens)]), np.concatenate(tokens)
+        types = np.zeros_like(flat) if "token_type_ids" in tokenizer.model_input_names else None
+        return Batch.of(lengths, flat, types, None, np.arange(len(tokens)))
 
     def pooled(batch: Batch) -> Tensor:
         states = model.pooled(task, batch, reading)

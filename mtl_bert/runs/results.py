@@ -270,6 +270,8 @@ class Results(Record):
 class RunState(Record):
     """What a checkpoint knows of the run so far, besides the state of training."""
 
+    model_config = ConfigDict(frozen=False)
+
     epochs: list[EpochRecord] = []
     best: Scores | None = None
     untrained: Scores | None = None

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
 from mtl_bert.data import Corpus
@@ -26,53 +23,38 @@ from mtl_bert.data.token_cache import GIBI, Cache, directory
 from mtl_bert.data.tokenize import Tokens
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
+from mtl_bert.model import MultiTaskModel
 from mtl_bert.model.probe import probe
-from mtl_bert.runs.factories import (
-    make,
-    make_sampler,
-    make_selections,
-    make_surgery,
-    make_tasks,
-    read_corpus,
-)
+from mtl_bert.runs import factories
 from mtl_bert.runs.results import DataRecord
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.surgery import Surgeon
 from mtl_bert.surgery.freezing import FreezeError, frozen_names
 from mtl_bert.tasks import Task
-from mtl_bert.training.datamodule import PlanDataModule, Validating
+from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.module import MultiTaskModule
 from mtl_bert.training.out_of_memory import OutOfMemory
 from mtl_bert.training.passes import passes
 from mtl_bert.training.step_log import StepLog
+from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.logging import bar_wanted
 
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
 # A run whose first step is skipped has had no update when its schedule goes on.
-warnings.filterwarnings(
-    "ignore", message="Detected call of `lr_scheduler.step", category=UserWarning
-)
+warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of a run.
+    """The parts of a run."""
 
-    Attributes:
-        corpus: the dev sets' texts; those of the training sets are needed as tokens only.
-        module: the model and how a step changes it.
-        datamodule: the plan and the tokens.
-        encoder: the encoder's name.
-        data: what results say about the data.
-    """
-
-    corpus: Corpus
-    module: MultiTaskModule
-    datamodule: PlanDataModule
-    encoder: str
-    data: DataRecord
+    corpus: Corpus  # the dev sets' texts; those of the training sets are needed as tokens only
+    module: MultiTaskModule  # the model and how a step changes it
+    datamodule: PlanDataModule  # the plan and the tokens
+    encoder: str  # its name
+    data: DataRecord  # what results say about the data
 
 
 def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> Assembly:
@@ -81,30 +63,26 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     Raises:
         ConfigError, DataError, ModelError, HubError, FreezeError, TaskError: one line each.
     """
-    tasks = make_tasks(settings)
+    tasks, trainer = factories.make_tasks(settings), settings.trainer
     for task in tasks:
-        task.try_out(torch.float64 if settings.trainer.precision == "64-true" else torch.float32)
-    sampler, surgery = make_sampler(settings), make_surgery(settings)
-    optimizer, scheduler = (
-        make(settings.optimizer, "optimizer"),
-        make(settings.scheduler, "scheduler"),
-    )
-    encoder_source, source = (
-        make(settings.model.source, "model.source"),
-        make(settings.data.source, "data.source"),
-    )
+        task.try_out(torch.float64 if trainer.precision == "64-true" else torch.float32)
+    sampler, surgery = factories.make_sampler(settings), factories.make_surgery(settings)
+    optimizer = factories.make(settings.optimizer, "optimizer")
+    scheduler = factories.make(settings.scheduler, "scheduler")
+    encoder_source = factories.make(settings.model.source, "model.source")
+    source = factories.make(settings.data.source, "data.source")
     sources = {task.name: source_of(task, source) for task in tasks}
     text_model = make_text_model(settings, tasks, encoder_source)
     model = text_model.model
     probe(model, text_model.tokenize, encoder_source.name)
-    selections, trainer = make_selections(settings), settings.trainer
+    selections = factories.make_selections(settings)
     cache = Cache(directory(), trainer.cache_gib * GIBI) if trainer.cache else None
     tokenize = replace(text_model.tokenize, bar=bar_wanted(trainer.enable_progress_bar))
     tokens = Tokens(tokenize, cache, settings.data.max_bad_share)
     train = {}
     if "train" in splits:
         train = selections["train"].of(tokens.of("train", tasks, sources))
-    whole = read_corpus(settings, tasks, ["dev"])
+    whole = factories.read_corpus(settings, tasks, ["dev"])
     dev = selections["dev"].of(tokens.of("dev", tasks, sources, whole.dev))
     corpus = whole.cut(**selections)
     tokens.report()
@@ -117,37 +95,32 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         {task.name: task.head.label_type for task in tasks},
         epochs=settings.epochs,
         seed=settings.seed,
+        validate_every=trainer.check_val_every_n_epoch,
+        dev_sample=trainer.dev_sample,
+        eval_batch_size=trainer.eval_batch_size,
         group_by_length=settings.group_by_length,
-        accumulate_grad_batches=settings.trainer.accumulate_grad_batches,
-        dev_sample=settings.trainer.dev_sample,
-        eval_batch_size=settings.trainer.eval_batch_size,
-        num_workers=settings.trainer.num_workers,
+        accumulate_grad_batches=trainer.accumulate_grad_batches,
+        num_workers=trainer.num_workers,
     )
-    steps = 0
+    steps = datamodule.total_steps if train else 0
     if train:
-        steps = datamodule.total_steps
-        _check_freezing(settings.frozen, datamodule, model)
+        check_freezing(settings.frozen, datamodule, model)
         _check_optimizer(optimizer, scheduler, model, steps)
     module = MultiTaskModule(
         model,
         Surgeon(
             model,
             surgery,
-            gradient_clip_val=settings.trainer.gradient_clip_val,
-            scaler=_fp16_scaler(settings.trainer),
+            gradient_clip_val=trainer.gradient_clip_val,
+            scaler=_fp16_scaler(trainer),
             reach=model.reaches,
         ),
         optimizer,
         lambda made: scheduler(made, steps),
-        StepLog(settings.trainer.skip_limit, settings.trainer.layers_every),
-        OutOfMemory(
-            settings.batch_size,
-            settings.trainer.accumulate_grad_batches,
-            settings.trainer.eval_batch_size,
-        ),
-        passes=passes(settings.trainer, model, settings.batch_size * mean_tokens(train)),
+        StepLog(trainer.skip_limit, trainer.layers_every),
+        OutOfMemory(settings.batch_size, trainer.accumulate_grad_batches, trainer.eval_batch_size),
+        passes=passes(trainer, model, settings.batch_size * mean_tokens(train)),
         seed=settings.seed,
-        log_every=settings.trainer.log_every_n_steps,
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev)
@@ -169,9 +142,8 @@ def make_trainer(
     """
     wanted = settings.trainer
     assert wanted.precision != "auto"  # hardware.resolved has chosen one
-    plugins: list[Any] = []
-    if cluster := environment(settings.processes):
-        plugins.append(cluster)
+    cluster = environment(settings.processes)
+    plugins: list[Any] = [] if cluster is None else [cluster]
     if wanted.precision == "16-mixed":
         device = "cuda" if on_gpu(wanted.accelerator) else "cpu"
         # The module scales losses itself: all tasks' alike, and before surgery.
@@ -188,7 +160,7 @@ def make_trainer(
             max_epochs=settings.epochs if epochs is None else epochs,
             default_root_dir=directory,
             logger=list(loggers),
-            callbacks=[Validating(wanted.check_val_every_n_epoch, settings.epochs), *callbacks],
+            callbacks=list(callbacks),
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -198,12 +170,11 @@ def make_trainer(
             use_distributed_sampler=False,
         )
     except (MisconfigurationException, ValueError) as error:
-        first = str(error).splitlines()[0]
         raise ConfigError(
             f"trainer: expected a device and precision of this machine, found "
-            f"accelerator={wanted.accelerator} devices={wanted.devices} "
-            f"precision={wanted.precision} "
-            f"({first}); write trainer.accelerator=auto trainer.precision=32-true"
+            f"accelerator={wanted.accelerator} devices={wanted.devices} precision="
+            f"{wanted.precision} ({first_line(error)}); "
+            "write trainer.accelerator=auto trainer.precision=32-true"
         ) from error
 
 
@@ -225,41 +196,28 @@ def _fp16_scaler(wanted: TrainerSettings) -> torch.amp.GradScaler | None:
     return torch.amp.GradScaler("cuda" if on_gpu(wanted.accelerator) else "cpu")
 
 
-def _check_freezing(patterns: Sequence[str], datamodule: PlanDataModule, model: nn.Module) -> None:
+def check_freezing(
+    patterns: Sequence[str], datamodule: PlanDataModule, model: MultiTaskModel
+) -> None:
+    """Raise FreezeError if patterns, and what came frozen, leave a task nothing to train."""
     names = [name for name, _ in model.named_parameters()]
     fixed = {name for name, p in model.named_parameters() if not p.requires_grad}
     some_task = next(iter(datamodule.sizes))
     # Misspelt patterns are refused even where this plan has no phase that freezes.
     frozen_names([pattern.replace("{task}", some_task) for pattern in patterns], names)
     for phase, steps in datamodule.plan(1).phases():
-        check_trainable(phase.frozen, names, steps[0].rows, fixed)
+        frozen = frozen_names(phase.frozen, names) | fixed
+        for task in steps[0].rows:
+            reached = [name for name in names if model.reaches(task, name)]
+            if frozen.issuperset(reached):
+                raise FreezeError(
+                    f"freeze: expected something left to train for {task}, found all "
+                    f"{len(reached)} of its parameters frozen by {list(phase.frozen)}; write "
+                    "freeze=all_but_head to keep the head"
+                )
 
 
-def check_trainable(
-    patterns: Sequence[str], names: Sequence[str], tasks: Iterable[str], fixed: Iterable[str] = ()
-) -> None:
-    """Raise FreezeError if ``patterns``, and what came frozen, leave a task nothing to train.
-
-    A task reaches the shared encoder, or its own, and its own head.
-    """
-    frozen = frozen_names(patterns, names).union(fixed)
-    for task in tasks:
-        own = ("encoder.", f"encoders.{task}.", f"adapters.{task}.", f"heads.{task}.")
-        reached = [name for name in names if name.startswith(own)]
-        if all(name in frozen for name in reached):
-            raise FreezeError(
-                f"freeze: expected something left to train for {task}, found all "
-                f"{len(reached)} of its parameters frozen by {list(patterns)}; write "
-                "freeze=all_but_head to keep the head"
-            )
-
-
-def _check_optimizer(
-    optimizer: Callable[[Any], Optimizer],
-    scheduler: Callable[[Optimizer, int], LRScheduler],
-    model: nn.Module,
-    steps: int,
-) -> None:
+def _check_optimizer(optimizer: Any, scheduler: Any, model: MultiTaskModel, steps: int) -> None:
     """Make both once: most of what they refuse, they refuse when they see parameters."""
     try:
         made = optimizer(model.parameters())
@@ -271,10 +229,8 @@ def _check_optimizer(
     try:
         scheduler(made, steps)
     except TypeError as error:
-        raise ConfigError(
-            f"scheduler: expected name and warmup_ratio, found something else ({error}); "
-            "leave it out"
-        ) from error
+        found = f"found something else ({error}); leave it out"
+        raise ConfigError(f"scheduler: expected name and warmup_ratio, {found}") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -286,23 +242,14 @@ def _data_record(
     train: Mapping[str, Encoded],
     dev: Mapping[str, Encoded],
 ) -> DataRecord:
-    splits = {"train": train, "dev": dev}
+    splits = {split: part for split, part in (("train", train), ("dev", dev)) if part}
+    parts = [(part.origin, part) for encoded in splits.values() for part in encoded.values()]
     return DataRecord(
         name=corpus.name,
         synthetic=corpus.synthetic,
-        sizes={
-            task: {split: len(parts[task]) for split, parts in splits.items() if parts}
-            for task in dev
-        },
-        skipped={
-            part.origin: len(part.skipped)
-            for parts in splits.values()
-            for part in parts.values()
-            if part.skipped
-        },
-        truncated={
-            task: sum(part[task].truncated for part in (train, dev) if part) for task in dev
-        },
+        sizes={task: {split: len(of[task]) for split, of in splits.items()} for task in dev},
+        skipped={origin: len(part.skipped) for origin, part in parts if part.skipped},
+        truncated={task: sum(of[task].truncated for of in splits.values()) for task in dev},
         train_labels={
             task.name: _count_labels(train[task.name], task.head.names)
             for task in tasks

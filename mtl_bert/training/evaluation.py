@@ -3,8 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.data.table import Table
-from mtl_bert.runs.results import Scores, TaskScore
+from mtl_bert.runs.results import RunFolder, Scores, TaskScore
 from mtl_bert.tasks import Task, score
 from mtl_bert.tasks.trial import read
+from mtl_bert.training.step_log import DivergedError
 from mtl_bert.utils.files import replacing
 
 
@@ -33,42 +33,6 @@ class Answers(NamedTuple):
     read: Tensor
 
 
-class Predictions:
-    """Collects predictions until all are there."""
-
-    def __init__(self, tasks: Sequence[str]) -> None:
-        self._batches: dict[str, list[tuple[Tensor, ...]]] = {t: [] for t in tasks}
-        self._finite: list[Tensor] = []
-
-    def add(self, task: Task, batch: Batch, outputs: Tensor) -> None:
-        """Note what the model says about a batch: the outputs of the task's head."""
-        assert batch.labels is not None
-        head, asked = task.head, read(task.head, task.reads, outputs)
-        noted = head.predict(outputs), batch.labels, head.confidence(outputs), asked, batch.rows
-        self._batches[task.name].append(noted)
-        self._finite.append(outputs.isfinite().all())
-
-    def gather(self, processes: int) -> tuple[bool, dict[str, Answers]]:
-        """Of all processes: whether every output was finite, and each task's answers."""
-        own = (
-            all(torch.stack(self._finite).tolist()) if self._finite else True,
-            {
-                task: [torch.cat(column).cpu() for column in zip(*batches, strict=True)]
-                for task, batches in self._batches.items()
-            },
-        )
-        shares = [own] * processes
-        if processes > 1:
-            dist.all_gather_object(shares, own)
-        gathered = {}
-        for task in self._batches:
-            columns = zip(*(parts[task] for _, parts in shares if parts[task]), strict=True)
-            *answers, rows = map(torch.cat, columns)
-            order = rows.argsort()  # batches are sorted by length
-            gathered[task] = Answers(*(column[order] for column in answers))
-        return all(finite for finite, _ in shares), gathered
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """The model's answers after an epoch, their scores, and metrics that were undefined."""
@@ -77,35 +41,75 @@ class Evaluation:
     answers: Mapping[str, Answers]
     remarks: tuple[str, ...]
 
-
-def evaluate(epoch: int, tasks: Sequence[Task], answers: Mapping[str, Answers]) -> Evaluation:
-    """Score every task's predictions against its labels."""
-    results, remarks = {}, []
-    for task in tasks:
-        labels = answers[task.name].labels
-        value, remark = task.evaluate(answers[task.name].read, labels)
-        results[task.name] = TaskScore(metric=task.metric_name, value=value, n=len(labels))
-        if remark:
-            remarks.append(remark)
-    total = score(tasks, {name: result.value for name, result in results.items()})
-    return Evaluation(Scores(epoch=epoch, score=total, tasks=results), answers, tuple(remarks))
+    def columns(self) -> dict[str, dict[str, Tensor]]:
+        """The predictions of each task, and the confidence in them, as a checkpoint keeps them."""
+        names, answers = ("predictions", "confidence"), self.answers.items()
+        return {name: {task: getattr(of, name).double() for task, of in answers} for name in names}
 
 
-def write_predictions(path: Path, table: Table, predictions: Tensor, confidence: Tensor) -> None:
-    """Write a labelled dev set with its predictions.
+class Predictions:
+    """Collects predictions until all are there, and scores them."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = tasks
+        self._batches: dict[str, list[tuple[Tensor, ...]]] = {task.name: [] for task in tasks}
+
+    def add(self, task: Task, batch: Batch, outputs: Tensor) -> None:
+        """Note what the model says about a batch: the outputs of the task's head."""
+        assert batch.labels is not None
+        head, asked = task.head, read(task.head, task.reads, outputs)
+        answers = head.predict(outputs), batch.labels, head.confidence(outputs), asked
+        finite = outputs.isfinite().reshape(len(outputs), -1).all(1)
+        self._batches[task.name].append((*answers, finite, batch.rows))
+
+    def evaluate(self, epoch: int, processes: int) -> Evaluation:
+        """Score all processes' predictions; DivergedError if some are not finite."""
+        own = {
+            task: [torch.cat(column).cpu() for column in zip(*batches, strict=True)]
+            for task, batches in self._batches.items()
+        }
+        shares = [own] * processes
+        if processes > 1:
+            dist.all_gather_object(shares, own)
+        answers, scores, remarks = dict[str, Answers](), dict[str, TaskScore](), []
+        for task in self._tasks:
+            columns = zip(*(share[task.name] for share in shares if share[task.name]), strict=True)
+            *found, finite, rows = map(torch.cat, columns)
+            if not finite.all():
+                raise DivergedError(
+                    f"epoch {epoch}: expected finite predictions, found others; "
+                    "a lower lr usually helps"
+                )
+            order = rows.argsort()  # batches are sorted by length
+            of_task = answers[task.name] = Answers(*(column[order] for column in found))
+            value, remark = task.evaluate(of_task.read, of_task.labels)
+            n = len(of_task.labels)
+            scores[task.name] = TaskScore(metric=task.metric_name, value=value, n=n)
+            remarks += [remark] if remark else []
+        total = score(self._tasks, {name: of_task.value for name, of_task in scores.items()})
+        return Evaluation(Scores(epoch=epoch, score=total, tasks=scores), answers, tuple(remarks))
+
+
+def write_predictions(
+    folder: RunFolder, dev: Mapping[str, Table], columns: Mapping[str, Any]
+) -> None:
+    """Write the labelled dev sets with ``Evaluation.columns``, unless those are of a sample.
 
     Columns: id, the text or both of a pair, label, prediction, and the confidence in it (empty
     where there is none).
     """
-    assert table.labels is not None
-    texts = dict(zip(("text", "text2"), zip(*table.texts, strict=True), strict=False))
-    # Digits enough for the metric to be computed again from the file.
-    columns = {
-        "id": table.ids,
-        **texts,
-        "label": [f"{label:.15g}" for label in table.labels],
-        "prediction": [f"{prediction:.9g}" for prediction in predictions.tolist()],
-        "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence.tolist()],
-    }
-    with replacing(path) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")
+    predictions, confidence = columns["predictions"], columns["confidence"]
+    if any(len(predictions[task]) < len(table) for task, table in dev.items()):
+        return
+    for task, table in dev.items():
+        assert table.labels is not None
+        # Digits enough for the metric to be computed again from the file.
+        frame = {
+            "id": table.ids,
+            **dict(zip(("text", "text2"), zip(*table.texts, strict=True), strict=False)),
+            "label": [f"{label:.15g}" for label in table.labels],
+            "prediction": [f"{prediction:.9g}" for prediction in predictions[task].tolist()],
+            "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence[task].tolist()],
+        }
+        with replacing(folder.predictions(task)) as temporary:
+            pd.DataFrame(frame).to_csv(temporary, index=False, lineterminator="\n")

@@ -1,6 +1,6 @@
 """The Lightning shell around a step: it takes steps, logs them, and keeps what resuming needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import Surgeon
-from mtl_bert.training.divergence import DivergedError
-from mtl_bert.training.evaluation import Evaluation, Predictions, evaluate
+from mtl_bert.training.datamodule import PlanDataModule
+from mtl_bert.training.evaluation import Evaluation, Predictions
 from mtl_bert.training.meters import layer_groups
 from mtl_bert.training.out_of_memory import OutOfMemory
 from mtl_bert.training.passes import Passes
@@ -27,24 +27,12 @@ from mtl_bert.training.step_log import StepLog
 class MultiTaskModule(LightningModule):
     """Manual optimization of a multi-task model along a plan.
 
-    Args:
-        model: what is trained; its ``state_dict`` is the checkpoint's.
-        surgeon: combines the tasks' gradients and updates the model.
-        optimizer: parameters -> optimizer, one for all phases.
-        schedule: optimizer -> its learning-rate schedule, stepped once per step.
-        log: of the steps' outcomes.
-        out_of_memory: says what to lower where memory does not suffice.
-        passes: how steps with several tasks go through the encoder.
-        seed: of everything random in a step.
-        log_every: steps between two readings of the training losses.
-
     Attributes:
         position: how far training has come.
         steps: taken or skipped since the run began.
         loaded_epoch: the epoch that loaded weights come from, where nothing is trained.
         stop: whether somebody asked this process to stop.
         stopping: whether somebody asked any process.
-        axes: where training stands, for each row of metrics.
     """
 
     def __init__(
@@ -58,7 +46,6 @@ class MultiTaskModule(LightningModule):
         *,
         passes: Passes,
         seed: int,
-        log_every: int = 50,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -66,17 +53,17 @@ class MultiTaskModule(LightningModule):
         self.evaluation: Evaluation | None = None
         self.position, self.steps, self.loaded_epoch = Position(), 0, 0
         self.stop, self.stopping = StopRequest(), False
-        self.axes: Callable[[], Mapping[str, float]] = dict
         self._optimizer, self._schedule, self._out_of_memory = optimizer, schedule, out_of_memory
-        self.passes, self._seed, self._log_every = passes, seed, log_every
+        self.passes, self._seed = passes, seed
         self._layers = layer_groups([name for name, _ in model.named_parameters()])
         self._resumed: dict[str, Any] | None = None
-        self._predictions = Predictions([])
+        self._predictions: Predictions
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all that is trained; both of ARRP's phases share its moments."""
         optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
-        return [optimizer], [{"scheduler": self._schedule(optimizer), "interval": "step"}]
+        self._scheduler = self._schedule(optimizer)
+        return optimizer
 
     # What a checkpoint keeps of training, and how training goes on from it.
 
@@ -86,9 +73,9 @@ class MultiTaskModule(LightningModule):
             "position": tuple(position),
             "steps": self.steps,
             "one_pass": self.passes.one,
-            "state_dict": self.state_dict(),
+            "state_dict": self.model.state_dict(),
             "optimizer": self.trainer.optimizers[0].state_dict(),
-            "scheduler": self._scheduler().state_dict(),
+            "scheduler": self._scheduler.state_dict(),
             "surgeon": self.surgeon.state_dict(),
             "log": self.step_log.state(within=position.step > 0),
         }
@@ -98,7 +85,7 @@ class MultiTaskModule(LightningModule):
         self._resumed = state
         self.position, self.steps = Position(*state["position"]), state["steps"]
         self.passes.resume(state["one_pass"])
-        self.load_state_dict(state["state_dict"])
+        self.model.load_state_dict(state["state_dict"])
         self.surgeon.load_state_dict(state["surgeon"])
         self.step_log.resume(state["log"])
 
@@ -107,15 +94,17 @@ class MultiTaskModule(LightningModule):
         self.stop.listen_again()
         if self._resumed is not None:
             self.trainer.optimizers[0].load_state_dict(self._resumed["optimizer"])
-            self._scheduler().load_state_dict(self._resumed["scheduler"])
+            self._scheduler.load_state_dict(self._resumed["scheduler"])
         # On a GPU the rows' number would have to be waited for, and zeros cost next to nothing.
         alone_on_cpu = self.trainer.world_size == 1 and self.device.type == "cpu"
         self.model.set_sparse_gradients(alone_on_cpu)
 
     def on_train_epoch_start(self) -> None:
-        """Forget the losses and the answers of the epoch before."""
-        self.step_log.begin_epoch(self._resumed and self._resumed["log"])
+        """Forget the epoch before; Lightning counts from where a run was resumed, the plan not."""
+        self.step_log.begin_epoch()
         self._resumed = self.evaluation = None
+        datamodule: PlanDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.trainer.limit_val_batches = float(datamodule.is_scored(datamodule.epoch))
 
     def training_step(self, step: PlanStep[Batch], index: int) -> None:
         """Take one step of the plan."""
@@ -136,37 +125,21 @@ class MultiTaskModule(LightningModule):
             )
         self.stopping = self.surgeon.stop_requested
         self.step_log.add(step, result)
-        self._scheduler().step()
+        self._scheduler.step()
         self.position, self.steps = Position(step.epoch, step.number + 1), self.steps + 1
         self.step_log.check(step)
-        if self.steps % self._log_every == 0:
-            self._log_losses()
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         """Stop where somebody asked to; callbacks have saved by now."""
         if self.stopping:
             raise Interrupted
-
-    def _scheduler(self) -> LRScheduler:
-        scheduler = self.lr_schedulers()
-        assert isinstance(scheduler, LRScheduler)
-        return scheduler
-
-    def _log_losses(self) -> None:
-        losses = self.step_log.losses.recent()
-        metrics = {f"train/loss/{task}": value for task, value in losses.items()}
-        metrics |= self.step_log.conflicts.recent()
-        metrics["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
-        metrics |= self.axes()
-        for logger in self.loggers:
-            logger.log_metrics(metrics, step=self.steps)
 
     # Validation: collect every prediction, score them together.
 
     def on_validation_epoch_start(self) -> None:
         """Forget the predictions of the evaluation before."""
         self.stop.listen_again()
-        self._predictions = Predictions(list(self.model.tasks))
+        self._predictions = Predictions(list(self.model.tasks.values()))
 
     def validation_step(self, step: PlanStep[Batch], index: int) -> None:
         """Predict one batch of dev examples."""
@@ -176,9 +149,7 @@ class MultiTaskModule(LightningModule):
                 outputs = self.model(task, batch)
                 self._predictions.add(self.model.tasks[task], batch, outputs)
 
-    def on_validation_batch_end(
-        self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
+    def on_validation_batch_end(self, *_: Any) -> None:
         """Stop where somebody asked to; of several processes none may leave the others alone."""
         if self.stop and self.trainer.world_size == 1:
             raise Interrupted
@@ -187,20 +158,4 @@ class MultiTaskModule(LightningModule):
         """Score the dev sets; ``evaluation`` holds the answer until the next."""
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         epoch = self.position.epoch if fitting else self.loaded_epoch
-        finite, gathered = self._predictions.gather(self.trainer.world_size)
-        if not finite:
-            raise DivergedError(
-                f"epoch {epoch}: expected finite predictions, found others; "
-                "a lower lr usually helps"
-            )
-        self.evaluation = evaluate(epoch, list(self.model.tasks.values()), gathered)
-
-    # A checkpoint's state_dict is the model's own, so that others can load it by name.
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's state."""
-        return self.model.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load the model's state."""
-        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+        self.evaluation = self._predictions.evaluate(epoch, self.trainer.world_size)

@@ -12,14 +12,7 @@ NAMES = (
 
 
 def schedule(optimizer: Optimizer, steps: int, *, name: str, warmup_ratio: float) -> LRScheduler:
-    """Make a schedule for a run of so many steps.
-
-    Args:
-        optimizer: whose rate is scheduled.
-        steps: optimizer steps of the whole run.
-        name: as ``transformers.get_scheduler`` calls it.
-        warmup_ratio: share of the steps over which the rate rises from 0.
-    """
+    """Make a schedule for a run of so many steps; over a share of them the rate rises from 0."""
     if name not in NAMES:
         raise ValueError(
             f"scheduler.name: expected one of {', '.join(NAMES)}, found {name!r}; "

@@ -19,16 +19,10 @@ class OutOfMemoryError(UserError):
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """The settings that decide how much goes through the model at once.
+    """The settings that decide how much goes through the model at once."""
 
-    Attributes:
-        batch_size: of each task, in each process.
-        accumulate: parts, of ``batch_size`` each, of a step's batch.
-        eval_batch_size: of a validation's batch.
-    """
-
-    batch_size: int
-    accumulate: int
+    batch_size: int  # of each task, in each process
+    accumulate: int  # parts, of batch_size each, of a step's batch
     eval_batch_size: int
 
     def in_step(
@@ -38,22 +32,21 @@ class OutOfMemory:
         size = _half(self.batch_size)
         parts = self.accumulate * self.batch_size // size
         advice = f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
-        lead = f"batch_size={self.batch_size}"
-        together = one_pass and len(step.parts) > 1
-        if together:
+        if together := one_pass and len(step.parts) > 1:
             advice = "trainer.passes=per_task, which trains the same but for dropout's masks"
-        return _explained(lead, f"a step of {step.phase.name}", step, advice, together=together)
+        lead = f"batch_size={self.batch_size}: expected room for a step of {step.phase.name}"
+        return _explained(lead, step, advice, together=together)
 
     def in_validation(self, step: PlanStep[Batch]) -> AbstractContextManager[None]:
         """The same in a validation."""
-        size = self.eval_batch_size
-        advice = f"trainer.eval_batch_size={_half(size)}, which scores the same"
-        return _explained(f"trainer.eval_batch_size={size}", "a validation", step, advice)
+        lead = f"trainer.eval_batch_size={self.eval_batch_size}: expected room for a validation"
+        advice = f"trainer.eval_batch_size={_half(self.eval_batch_size)}, which scores the same"
+        return _explained(lead, step, advice)
 
 
 @contextmanager
 def _explained(
-    lead: str, what: str, step: PlanStep[Batch], advice: str, *, together: bool = False
+    lead: str, step: PlanStep[Batch], advice: str, *, together: bool = False
 ) -> Iterator[None]:
     try:
         yield
@@ -61,20 +54,16 @@ def _explained(
         shortage = _shortage(error)
         if shortage is None:
             raise
-        count, longest, task = max(
-            (len(batch), batch.max_seqlen, task)
-            for task, parts in step.parts.items()
-            for batch, _ in parts
-        )
-        of = task
+        all_parts = [(task, batch) for task, parts in step.parts.items() for batch, _ in parts]
+        count, longest, of = max((len(batch), batch.max_seqlen, task) for task, batch in all_parts)
         if together:
-            longest = max(batch.max_seqlen for parts in step.parts.values() for batch, _ in parts)
+            longest = max(batch.max_seqlen for _, batch in all_parts)
             of = f"each of {len(step.parts)} tasks"
         elif count == 1:  # smaller batches there are none
             advice = f"model.max_length={max(8, longest // 2)} hydra.run.dir=ANOTHER"
         raise OutOfMemoryError(
-            f"{lead}: expected room for {what} ({count} of {of} at once, the longest of "
-            f"{longest} tokens), found {shortage}; write {advice}"
+            f"{lead} ({count} of {of} at once, the longest of {longest} tokens), "
+            f"found {shortage}; write {advice}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from mtl_bert.config.settings import TrainerSettings
 from mtl_bert.machine.hardware import on_gpu
@@ -10,30 +11,21 @@ from mtl_bert.model import MultiTaskModel
 from mtl_bert.model.packing import sample
 from mtl_bert.surgery import GradientMatrix
 from mtl_bert.surgery.one_pass import obstacle
+from mtl_bert.surgery.rows import Row
 
+# Tokens of a task's batch up to which one pass was measured to be faster on CPUs: the activations
+# of all tasks are still in the cache. On a GPU, which waits for launches, it was at every size.
 MOST_TOKENS = 160
-"""Tokens of a task's batch up to which one pass was measured to be faster on CPUs.
-
-Beyond, the activations of all tasks together leave the cache. On a GPU, which waits for launches,
-one pass was faster at every size (benchmarks/README.md).
-"""
-
 TOLERANCE = 1e-3  # of a gradient's length; what is not one pass's to give is far off
 
 
 @dataclass
 class Passes:
-    """How steps with several tasks go through the encoder.
+    """How steps with several tasks go through the encoder."""
 
-    Attributes:
-        one: all tasks together; else one after another.
-        why: in words.
-        chosen: by the program, as the settings leave it open.
-    """
-
-    one: bool
+    one: bool  # all tasks together; else one after another
     why: str
-    chosen: bool = False
+    chosen: bool = False  # by the program, as the settings leave it open
 
     def resume(self, one: bool) -> None:
         """Keep to the way that a run went so far, where the program may choose."""
@@ -48,12 +40,8 @@ class Passes:
 def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Passes:
     """Choose by what is the same in every run of one command: never by a stopwatch.
 
-    Dropout draws other masks in one pass than in several, so the choice decides numbers.
-
-    Args:
-        trainer: the settings.
-        model: the model, as it is trained.
-        tokens: of a task's batch, in the mean over tasks.
+    Dropout draws other masks in one pass than in several, so the choice decides numbers. A task's
+    batch has so many ``tokens``, in the mean over tasks.
     """
     if trainer.passes == "per_task":
         return Passes(False, "trainer.passes=per_task")
@@ -95,11 +83,12 @@ def _same_rows(model: MultiTaskModel) -> bool:
         return False
     finally:
         model.train(training)
-    for row, other in zip(each, one, strict=True):
-        if [entry is None for entry in row] != [entry is None for entry in other]:
-            return False
-        pairs = [(a, b) for a, b in zip(row, other, strict=True) if a is not None and b is not None]
-        length = torch.stack([a.norm() for a, _ in pairs]).norm()
-        if any((a - b).norm() > TOLERANCE * length for a, b in pairs):
-            return False
-    return True
+
+    def flat(row: Row) -> Tensor:
+        return torch.cat([entry.flatten() for entry in row if entry is not None])
+
+    return all(
+        [entry is None for entry in row] == [entry is None for entry in other]
+        and (flat(row) - flat(other)).norm() <= TOLERANCE * flat(row).norm()
+        for row, other in zip(each, one, strict=True)
+    )

@@ -1,7 +1,6 @@
 """Resuming a run: which settings may have changed since it began, and which may not."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,27 +21,29 @@ MAY_CHANGE = (
     "trainer.passes",  # dropout then draws other masks, as whoever writes it wants
 )  # fmt: skip
 
-MISSING = "nothing"
 
-
-def restore(
-    parts: Assembly, old: Settings, new: Settings, state: Mapping[str, Any], directory: Path
-) -> None:
-    """Bring freshly built parts to where the checkpoint of the run in ``directory`` left them.
+def restore(parts: Assembly, old: Settings, new: Settings, state: Mapping[str, Any]) -> RunState:
+    """Bring freshly built parts to where the run's checkpoint left them.
 
     Raises:
         ConfigError: training sets or a number of epochs with which the run cannot go on.
     """
-    position, sizes = Position(*state["position"]), parts.datamodule.sizes
+    position, run = Position(*state["position"]), RunState.model_validate_json(state["run_state"])
     if parts.datamodule.digest() != state["data"]:
         raise ConfigError(
-            f"data: expected the training sets with which the run in {directory} began, found "
-            "others; write hydra.run.dir=ANOTHER for another run"
+            "data: expected the training sets with which the run began, found others; "
+            "write hydra.run.dir=ANOTHER for another run"
         )
-    _check_epochs(old, new, position, state["steps"], sizes)
-    _check_scored(RunState.model_validate_json(state["run_state"]), new.epochs)
+    _check_epochs(old, new, position, state["steps"], parts.datamodule.sizes)
+    # An epoch that was trained without scoring the dev sets cannot be the last.
+    if run.epochs and run.epochs[-1].epoch == new.epochs and run.epochs[-1].score is None:
+        raise ConfigError(
+            f"epochs: expected one after which the dev sets are scored, found {new.epochs}, which "
+            f"was trained with trainer.check_val_every_n_epoch; write epochs={new.epochs + 1}"
+        )
     parts.module.resume(dict(state))
     parts.datamodule.start = position
+    return run
 
 
 def check_changes(old: Settings, new: Settings) -> None:
@@ -54,7 +55,7 @@ def check_changes(old: Settings, new: Settings) -> None:
     # What an object is called says most, and its class least.
     keys = {**settings[0], **settings[1]}
     for key in sorted(keys, key=lambda key: (not key.endswith(".name"), "_target_" in key)):
-        before, after = (each.get(key, MISSING) for each in settings)
+        before, after = (each.get(key, "nothing") for each in settings)
         if before != after and not matches(key, free):
             raise ConfigError(
                 f"{key}: expected {before!r}, with which the run began, found {after!r}; "
@@ -68,34 +69,25 @@ def _check_epochs(
     """Refuse another number of epochs if what was trained so far depends on their number."""
     if old.epochs == new.epochs:
         return
-    lead = f"epochs: expected {old.epochs}, with which the run began"
     begun = position.epoch if position.step else position.epoch - 1
     if new.epochs < begun:
         raise ConfigError(
             f"epochs: expected at least {begun}, which the run has begun, found {new.epochs}; "
             f"write epochs={old.epochs}"
         )
-    sampler = make_sampler(new)
-    for epoch in range(1, begun + 1):
-        before, after = (_steps(sampler(sizes, epoch, s.epochs, s.seed)) for s in (old, new))
-        if before != after:
-            raise ConfigError(
-                f"{lead}, as sampler={new.sampler['name']} draws by their number, found "
-                f"{new.epochs}; write epochs={old.epochs}"
-            )
-    if _rates(old, sampler, sizes, steps) != _rates(new, sampler, sizes, steps):
+    sampler, reason = make_sampler(new), ""
+    plans = (
+        [sampler(sizes, epoch, s.epochs, s.seed) for s in (old, new)]
+        for epoch in range(1, begun + 1)
+    )
+    if any(_steps(before) != _steps(after) for before, after in plans):
+        reason = f"sampler={new.sampler['name']} draws by their number"
+    elif _rates(old, sampler, sizes, steps) != _rates(new, sampler, sizes, steps):
+        reason = f"scheduler={new.scheduler['name']} goes by their number"
+    if reason:
         raise ConfigError(
-            f"{lead}, as scheduler={new.scheduler['name']} goes by their number, found "
+            f"epochs: expected {old.epochs}, with which the run began, as {reason}, found "
             f"{new.epochs}; write epochs={old.epochs}"
-        )
-
-
-def _check_scored(run: RunState, epochs: int) -> None:
-    """Refuse to end a run with an epoch that it has trained without scoring the dev sets."""
-    if run.epochs and run.epochs[-1].epoch == epochs and run.epochs[-1].score is None:
-        raise ConfigError(
-            f"epochs: expected one after which the dev sets are scored, found {epochs}, which was "
-            f"trained with trainer.check_val_every_n_epoch; write epochs={epochs + 1}"
         )
 
 
@@ -110,7 +102,6 @@ def _rates(settings: Settings, sampler: Sampler, sizes: Sizes, steps: int) -> li
         for epoch in range(1, settings.epochs + 1)
     )
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    schedule = make(settings.scheduler, "scheduler")(optimizer, total)
-    assert isinstance(schedule, LambdaLR)
+    schedule: LambdaLR = make(settings.scheduler, "scheduler")(optimizer, total)
     (factor,) = schedule.lr_lambdas
     return [float(factor(step)) for step in range(steps + 1)]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 
 from mtl_bert.config.command_line import assignment
 from mtl_bert.config.compose import settings_yaml
@@ -21,16 +22,14 @@ from mtl_bert.machine.hardware import in_words, resolved
 from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint, provenance
 from mtl_bert.runs.factories import make
-from mtl_bert.runs.results import RunFolder, RunState
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.runs.summary import print_summary
 from mtl_bert.tracking.loggers import WandbCallback, open_loggers, run_labels, wandb_logger
 from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.callbacks.checkpointing import Checkpointing
 from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
-from mtl_bert.training.evaluation import Evaluation
 from mtl_bert.utils.errors import UserError, first_line, told
 from mtl_bert.utils.files import place_for, remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
@@ -84,47 +83,35 @@ def _train(settings: Settings, directory: Path) -> None:
         parts = assemble(settings)
         logger_factories = [make(node, f"logger.{name}") for name, node in settings.logger.items()]
         make_trainer(settings, directory)  # refuses a device that is not there
-        if state is not None:
-            resume.restore(parts, old, settings, state, directory)
+        run_state = None if state is None else resume.restore(parts, old, settings, state)
         # From here on things are written.
         processes.from_first(lambda: write_text(folder.config, settings_yaml(settings)))
 
         recorder = Recorder(folder, settings, parts)
-        loggers = []
+        if run_state is not None:
+            processes.from_first(lambda: recorder.resume(run_state))
+        module, datamodule = parts.module, parts.datamodule
+        epochs_left = settings.epochs - datamodule.start.epoch + 1
+        loggers: list[Logger] = []
+        callbacks: list[Callback] = []
+        wandb = []
         if first:
             stack.enter_context(messages_kept_in(folder.log))
             labels = run_labels(settings, parts.data, directory, state)
             loggers = stack.enter_context(open_loggers(logger_factories, labels))
+            if (wandb_run := wandb_logger(loggers)) is not None:
+                recorder.wandb_id = str(wandb_run.experiment.id)
+                wandb = [WandbCallback(wandb_run, directory, recorder.results)]
+            callbacks = [recorder, RunProgress(recorder), *wandb]
+            if trainer_settings.profile:
+                callbacks.append(StepProfile(folder.profile, datamodule.plan))
+        trainer = make_trainer(settings, directory, loggers, callbacks, epochs=epochs_left)
+        if first:
             log.info("run in %s", directory)
             if state is not None:
                 log.info("going on from epoch %d, step %d", *state["position"])
-        if state is not None:
-            run_state = RunState.model_validate_json(state["run_state"])
-            processes.from_first(lambda: recorder.resume(run_state))
-        if first:
-            for note in notes_on(settings, parts, trained=True):
+            for note in notes_on(settings, parts):
                 log.info("%s", note)
-
-        module, datamodule = parts.module, parts.datamodule
-        wandb_run = wandb_logger(loggers)
-        checkpointing = Checkpointing(
-            recorder,
-            wandb_id=None if wandb_run is None else str(wandb_run.experiment.id),
-            every_steps=trainer_settings.save_steps,
-            every_minutes=trainer_settings.save_minutes,
-        )
-        progress = RunProgress(
-            recorder,
-            epochs=settings.epochs,
-            validate_every=trainer_settings.check_val_every_n_epoch,
-            bar=trainer_settings.enable_progress_bar,
-        )
-        profiles = [StepProfile(folder.profile)] if trainer_settings.profile else []
-        wandb = [] if wandb_run is None else [WandbCallback(wandb_run, directory, recorder.results)]
-        callbacks = [recorder, checkpointing, progress, *profiles, *wandb] if first else []
-        epochs_left = settings.epochs - datamodule.start.epoch + 1
-        trainer = make_trainer(settings, directory, loggers, callbacks, epochs=epochs_left)
-        if first:
             recorder.device = provenance.device_name(trainer.strategy.root_device)
             log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
             log.info("pooling: %s", module.model.pooling)
@@ -135,7 +122,7 @@ def _train(settings: Settings, directory: Path) -> None:
             if state is None and (trainer_settings.baseline or not trains):
                 trainer.validate(module, datamodule, verbose=False)
                 assert module.evaluation is not None
-                recorder.untrained = module.evaluation.scores
+                recorder.state.untrained = module.evaluation.scores
                 if first and not trains:
                     recorder.keep_best(module.evaluation)
             if trains and epochs_left > 0:
@@ -161,9 +148,6 @@ def _open(
     """The run's settings so far, and the checkpoint to go on from; None if it has finished.
 
     No checkpoint begins anew, also after a stop before the first.
-
-    Raises:
-        ConfigError: somebody is working on the run, or these settings do not go on with it.
     """
     folder.refuse_links()
     stack.enter_context(_claimed(folder))
@@ -274,26 +258,19 @@ def _final_evaluation(
 
     The module has the best epoch's weights afterwards.
     """
-    module = parts.module
-
-    def evaluate(epoch: int) -> Evaluation:
+    module, path, evaluations = parts.module, folder.checkpoint("best"), []
+    so_far = processes.from_first(recorder.results)
+    for epoch in dict.fromkeys((so_far.last_epoch, so_far.best_epoch)):
         if processes.in_any(bool(module.stop)):
             raise Interrupted
+        if epoch != so_far.last_epoch:
+            weights = processes.from_first(
+                lambda: checkpoint.read(path, recorder.key)["state_dict"]
+            )
+            module.model.load_state_dict(weights)
         module.loaded_epoch = epoch
         trainer.validate(module, parts.datamodule, verbose=False)
         assert module.evaluation is not None
-        return module.evaluation
-
-    def epochs() -> tuple[int, int]:
-        assert recorder.best is not None
-        return recorder.best.epoch, recorder.epochs[-1].epoch
-
-    best_epoch, last_epoch = processes.from_first(epochs)
-    best = last = evaluate(last_epoch)
-    if best_epoch != last_epoch:
-        path, key = folder.checkpoint("best"), recorder.key
-        weights = processes.from_first(lambda: checkpoint.read(path, key)["state_dict"])
-        module.load_state_dict(weights)
-        best = evaluate(best_epoch)
+        evaluations.append(module.evaluation)
     if trainer.is_global_zero:
-        recorder.finish(best, last)
+        recorder.finish(evaluations[-1], evaluations[0])

@@ -9,7 +9,7 @@ the middle of an epoch with no generator to save.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.profiler import record_function
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.sampling.loader import Part, PlanStep
-from mtl_bert.surgery import StepResult, Surgeon
+from mtl_bert.surgery import GradientMatrix, StepResult, Surgeon
 
 
 def take_step(
@@ -38,34 +38,20 @@ def take_step(
     """Take one step of the plan: forward and backward passes, surgery, one update.
 
     Args:
-        model: the encoder with the tasks' heads.
-        surgeon: of the model's parameters.
-        optimizer: of the same parameters.
         step: its phase, and its batches on the model's device.
-        seed: the run's.
-        rank: this process's number.
         one_pass: all tasks go through the encoder together, not one after another: the same
             gradients to rounding, but dropout draws other masks.
         parts: names of parameters whose Gram matrices are wanted by themselves (an encoder's
             layers), by any name.
-
-    Returns:
-        Losses, Gram matrix and weights; or which tasks made the step impossible.
     """
     seed_dropout(seed, step.epoch, step.number, rank)
     order = order_generator(seed, step.epoch, step.number)
     with surgeon.step(optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts):
         for found in _at_once(step, one_pass):
             batches = {task: part.batch for task, part in found.items()}
-            through = (
-                surgeon.one_pass(model.trunk, *model.sizes(batches))
-                if len(batches) > 1
-                else nullcontext()
-            )
-            with through:
+            with in_one_pass(surgeon, model, batches):
                 with record_function(f"forward {', '.join(batches)}"):
-                    outputs = model.together(batches) if len(batches) > 1 else {}
-                    losses = {t: task_loss(model, t, batches[t], outputs.get(t)) for t in batches}
+                    losses = losses_of(model, batches)
                 surgeon.backward(losses, share={task: part.share for task, part in found.items()})
     return surgeon.last
 
@@ -79,16 +65,25 @@ def _at_once(step: PlanStep[Batch], one_pass: bool) -> Iterator[dict[str, Part[B
         yield {task: part for task, part in zip(step.parts, parts, strict=True) if part}
 
 
+def in_one_pass(
+    of: Surgeon | GradientMatrix, model: MultiTaskModel, batches: Mapping[str, Batch]
+) -> AbstractContextManager[None]:
+    """Where there are several tasks, take them through the encoder at once."""
+    return of.one_pass(model.trunk, *model.sizes(batches)) if len(batches) > 1 else nullcontext()
+
+
+def losses_of(model: MultiTaskModel, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
+    """Each task's loss, in one pass through the model."""
+    outputs = model.together(batches) if len(batches) > 1 else {}
+    return {task: task_loss(model, task, batches[task], outputs.get(task)) for task in batches}
+
+
 def task_loss(
     model: MultiTaskModel, task: str, batch: Batch, outputs: Tensor | None = None
 ) -> Tensor:
     """The mean loss of a task's examples, in full precision whatever surrounds it.
 
-    Args:
-        model: the model.
-        task: the task.
-        batch: its examples.
-        outputs: of the task's head, where the batch has been through the model.
+    ``outputs`` are those of the task's head, where the batch has been through the model.
     """
     outputs = model(task, batch) if outputs is None else outputs
     labels = batch.labels

@@ -1,5 +1,6 @@
-"""What the steps of a run came to: losses, conflicts between tasks, steps that were skipped."""
+"""What the steps of a run came to: losses, conflicts, steps that were skipped; divergence."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,18 @@ from mtl_bert.runs.results import SkippedStep
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import StepResult
 from mtl_bert.surgery.diagnostics import diagnose
-from mtl_bert.training.divergence import SkippedSteps
-from mtl_bert.training.meters import ConflictMeter, LossMeter
+from mtl_bert.training.meters import EpochSums
+from mtl_bert.utils.errors import UserError
+
+log = logging.getLogger(__name__)
 
 UNREAD = {"cpu": 1}
 UNREAD_ELSEWHERE = 16
 """Steps without surgery whose outcome is read at once, so that a GPU is rarely waited for."""
+
+
+class DivergedError(UserError):
+    """Losses, gradients or predictions that stay not finite."""
 
 
 class StepLog:
@@ -31,33 +38,28 @@ class StepLog:
     """
 
     def __init__(self, skip_limit: int, layers_every: int | None = None) -> None:
-        self._losses, self._conflicts = LossMeter(), ConflictMeter()
-        self._skipped, self._layers_every = SkippedSteps(skip_limit), layers_every
+        self._epoch, self._resumed = EpochSums(), EpochSums()
+        self._skipped: list[SkippedStep] = []
+        self._limit, self._in_a_row, self._diverged = skip_limit, 0, False
         self._unread: list[tuple[PlanStep[Batch], StepResult]] = []
-        self.overflows = 0
+        self._layers_every, self.overflows = layers_every, 0
 
     @property
-    def losses(self) -> LossMeter:
-        """The tasks' losses over the epoch and since the last reading."""
+    def epoch(self) -> EpochSums:
+        """What the epoch's steps came to so far."""
         self.settle()
-        return self._losses
-
-    @property
-    def conflicts(self) -> ConflictMeter:
-        """What the tasks did to each other over the epoch and since the last reading."""
-        self.settle()
-        return self._conflicts
+        return self._epoch
 
     @property
     def skipped(self) -> list[SkippedStep]:
         """The steps whose losses or gradients were not finite."""
         self.settle()
-        return self._skipped.steps
+        return self._skipped
 
     def layers_due(self) -> bool:
         """Whether the next step is one to look at the conflicts in each layer."""
         every = self._layers_every
-        return every is not None and self._conflicts.several % every == 0
+        return every is not None and self._epoch.several % every == 0
 
     def add(self, step: PlanStep[Batch], result: StepResult) -> None:
         """Note a step; of a step without surgery the outcome may be read later."""
@@ -69,66 +71,61 @@ class StepLog:
     def settle(self) -> None:
         """Read the outcomes that are still on the device, in one transfer."""
         unread, self._unread = self._unread, []
-        if not unread:
-            return
         alone = [result for step, result in unread if not step.phase.surgery]
         read = torch.stack([result.numbers for result in alone]).cpu() if alone else ()
         for result, numbers in zip(alone, read, strict=True):
             result.numbers = numbers
         for step, result in unread:
-            if result.skipped:
+            if result.overflowed:  # fp16's own affair: the next step has a smaller scale
+                self.overflows += 1
+            elif result.skipped:
                 self._skip(step, result)
-                continue
-            self._take(result.losses)
-            if step.phase.surgery:
-                assert result.weighing is not None
-                found = diagnose(result, result.weighing, result.summed)
-                self._conflicts.add(step.phase.name, found, result.grams)
             else:
-                (task,), norm = result.tasks, float(result.gram.sqrt())
-                self._conflicts.add_alone(step.phase.name, task, norm)
+                self._take(step.phase.name, result, several=step.phase.surgery)
 
     def check(self, step: PlanStep[Batch]) -> None:
         """Raise DivergedError once too many steps in a row were skipped."""
-        self._skipped.check(step.epoch, step.number)
+        if self._diverged:
+            raise DivergedError(
+                f"epoch {step.epoch}, step {step.number}: expected finite losses and gradients, "
+                f"found none in {self._limit} steps in a row, last of "
+                f"{', '.join(self._skipped[-1].rows)}; a lower lr usually helps"
+            )
 
-    def begin_epoch(self, state: dict[str, Any] | None = None) -> None:
-        """Forget the losses and conflicts of the epoch before.
-
-        Args:
-            state: of the log of a run that goes on in the middle of the epoch.
-        """
+    def begin_epoch(self) -> None:
+        """Forget the losses and conflicts of the epoch before."""
         self.settle()
-        self._losses = LossMeter(state and state["losses"])
-        self._conflicts = ConflictMeter(state and state["conflicts"])
+        self._epoch, self._resumed = self._resumed, EpochSums()
 
     def state(self, *, within: bool) -> dict[str, Any]:
-        """What another log needs to go on.
-
-        Args:
-            within: the run stands within an epoch, not before one.
-        """
+        """What another log needs to go on, within an epoch or before one."""
         self.settle()
         return {
-            "losses": (self._losses if within else LossMeter()).state(),
-            "conflicts": (self._conflicts if within else ConflictMeter()).state(),
-            "skipped": [step.model_dump() for step in self._skipped.steps],
+            "epoch": (self._epoch if within else EpochSums()).model_dump(),
+            "skipped": [step.model_dump() for step in self._skipped],
             "overflows": self.overflows,
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with the skipped steps of a ``state``; ``begin_epoch`` takes the rest."""
-        self._skipped.steps = [SkippedStep(**step) for step in state["skipped"]]
-        self.overflows = state["overflows"]
+        """Go on from a ``state`` when an epoch begins."""
+        self._resumed, self.overflows = EpochSums(**state["epoch"]), state["overflows"]
+        self._skipped = [SkippedStep(**step) for step in state["skipped"]]
 
-    def _take(self, losses: Mapping[str, float]) -> None:
-        for task, loss in losses.items():
-            self._losses.add(task, loss)
-        self._skipped.taken()
+    def _take(self, phase: str, result: StepResult, *, several: bool) -> None:
+        self._in_a_row = 0
+        self._epoch.add_losses(result.losses)
+        if several:
+            assert result.weighing is not None
+            found = diagnose(result, result.weighing, result.summed)
+            self._epoch.add(phase, found, result.grams)
+        else:
+            self._epoch.add_alone(phase, result.tasks[0], float(result.gram.sqrt()))
 
     def _skip(self, step: PlanStep[Batch], result: StepResult) -> None:
-        if result.overflowed:  # fp16's own affair: the next step has a smaller scale
-            self.overflows += 1
-            return
+        """Note a step that left weights and optimizer as they were."""
         rows = {task: step.plan.rows[task].tolist() for task in result.skipped}
-        self._skipped.skipped(step.epoch, step.number, rows)
+        self._skipped.append(SkippedStep(epoch=step.epoch, step=step.number, rows=rows))
+        self._in_a_row += 1
+        self._diverged |= self._in_a_row == self._limit
+        why = f"the loss or gradient of {', '.join(rows)} is not finite"
+        log.warning("epoch %d, step %d skipped: %s (rows %s)", step.epoch, step.number, why, rows)

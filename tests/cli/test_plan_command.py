@@ -199,8 +199,8 @@ def test_a_wrong_order_leaves_no_half_file(command: Command, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        (".", "plan.out: expected a file's name, found the directory"),
-        ("taken/plan.jsonl", "plan.out: taken: expected a place that can be used, found"),
+        (".", "expected a place that can be used, found 'Not a file'"),
+        ("taken/plan.jsonl", "taken: expected a place that can be used, found"),
     ],
 )
 def test_a_place_that_cannot_be_written(
@@ -209,7 +209,8 @@ def test_a_place_that_cannot_be_written(
     (tmp_path / "taken").write_text("a file, not a directory")
     outcome = command("plan", "epochs=1", "plan.sizes={sst: 3, sts: 5}", f"plan.out={out}")
     assert outcome.code == 2
-    assert outcome.err.startswith(message)
+    assert outcome.err.startswith("plan.out: ")
+    assert message in outcome.err
 
 
 def test_a_note_is_made_once_for_all_epochs(command: Command, tmp_path: Path) -> None:

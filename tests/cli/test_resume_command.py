@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mtl_bert.config.settings import ConfigError
-from mtl_bert.training.callbacks.checkpointing import Checkpointing
+from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.resume import check_changes
 from tests.cli.driving import SMALL, Command, results_in
 from tests.cli.test_wrong_values import refused
@@ -233,7 +233,7 @@ def test_a_run_does_not_end_with_an_epoch_that_was_not_scored(
     ]
 
     def work() -> None:
-        call_at(Checkpointing, "on_train_epoch_end", 2, die, after=True)
+        call_at(Recorder, "on_train_epoch_end", 2, die, after=True)
         command("train", *chosen)
 
     assert in_a_fork(work) == KILLED

@@ -13,12 +13,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-import mtl_bert.training.module as module_of_steps
 from mtl_bert.config.compose import read_settings
 from mtl_bert.config.run_key import run_name
 from mtl_bert.runs.factories import make_tasks, read_corpus
 from mtl_bert.runs.results import Results, schema
-from mtl_bert.training.evaluation import Evaluation
+from mtl_bert.training.evaluation import Evaluation, Predictions
 from tests.cli.driving import SAMPLERS, SURGERIES, results_in, train_here, tree
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
@@ -171,14 +170,14 @@ def test_the_best_epoch_is_kept_and_its_metrics_follow_from_its_predictions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Epoch 2 of 3 is made the best, whatever this model does with this data.
-    real = module_of_steps.evaluate
+    real = Predictions.evaluate
 
-    def evaluate(epoch: int, *rest: object) -> Evaluation:
-        evaluation = real(epoch, *rest)
+    def evaluate(self: Predictions, epoch: int, *rest: object) -> Evaluation:
+        evaluation = real(self, epoch, *rest)
         scores = evaluation.scores.model_copy(update={"score": (0.0, 0.3, 0.9, 0.5)[epoch]})
         return replace(evaluation, scores=scores)
 
-    monkeypatch.setattr(module_of_steps, "evaluate", evaluate)
+    monkeypatch.setattr(Predictions, "evaluate", evaluate)
     results = train_here(tmp_path, "sampler=rr", "epochs=3", "lr=0.01")
     assert (results.best_epoch, results.last_epoch) == (2, 3)
     assert (results.score, results.last.score) == (0.9, 0.5)
@@ -203,14 +202,14 @@ def test_an_epoch_whose_dev_sets_are_not_scored_has_all_but_scores(
 ) -> None:
     caplog.set_level(logging.INFO)
     # Epoch 1 would be the best; it is not looked at.
-    real = module_of_steps.evaluate
+    real = Predictions.evaluate
 
-    def evaluate(epoch: int, *rest: object) -> Evaluation:
-        evaluation = real(epoch, *rest)
+    def evaluate(self: Predictions, epoch: int, *rest: object) -> Evaluation:
+        evaluation = real(self, epoch, *rest)
         scores = evaluation.scores.model_copy(update={"score": 1 - epoch / 10})
         return replace(evaluation, scores=scores)
 
-    monkeypatch.setattr(module_of_steps, "evaluate", evaluate)
+    monkeypatch.setattr(Predictions, "evaluate", evaluate)
     results = train_here(tmp_path, "sampler=rr", "epochs=5", "trainer.check_val_every_n_epoch=2")
     raw = json.loads((tmp_path / "results.json").read_text("utf-8"))
     jsonschema.validate(raw, json.loads(SCHEMA.read_text("utf-8")))

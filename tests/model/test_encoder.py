@@ -8,6 +8,7 @@ import time
 import huggingface_hub
 import pytest
 import torch
+import transformers
 from transformers import BertModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -230,29 +231,28 @@ class TestHub:
         """A download that was broken off after the tokenizer is taken up again."""
         asked, loads = [], []
 
-        def loader(name, cached, result):
-            class Loader:
-                @staticmethod
-                def from_pretrained(path, *, local_files_only=False, **settings):
-                    loads.append((name, local_files_only))
-                    if local_files_only and not cached:
-                        raise OSError("not among the cached files")
-                    return (result, {"missing_keys": set()}) if name == "model" else result
+        def loads_from(name, cached, result):
+            def from_pretrained(path, *, local_files_only=False, **settings):
+                loads.append((name, local_files_only))
+                if local_files_only and not cached:
+                    raise OSError("not among the cached files")
+                return (result, {"missing_keys": set()}) if name == "Model" else result
 
-            return Loader
+            kind = getattr(transformers, f"Auto{name}")
+            monkeypatch.setattr(kind, "from_pretrained", from_pretrained)
 
         encoder = TINY.encoder()
+        loads_from("Tokenizer", True, TINY.tokenizer())
+        loads_from("Config", True, encoder.config)
+        loads_from("Model", False, encoder)
         module = mtl_bert.model.encoder
-        monkeypatch.setattr(module, "AutoTokenizer", loader("tokenizer", True, TINY.tokenizer()))
-        monkeypatch.setattr(module, "AutoConfig", loader("config", True, encoder.config))
-        monkeypatch.setattr(module, "AutoModel", loader("model", False, encoder))
         monkeypatch.setattr(module, "require_hub", lambda what, instead: asked.append(what))
         source = Pretrained("somebody/some-bert")
         source.tokenizer()
         assert asked == []
         assert source.encoder() is encoder
         assert asked == ["model somebody/some-bert"]
-        assert loads == [("tokenizer", True), ("config", True), ("model", True), ("model", False)]
+        assert loads == [("Tokenizer", True), ("Config", True), ("Model", True), ("Model", False)]
 
 
 EVIL = """

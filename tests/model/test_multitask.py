@@ -165,7 +165,7 @@ def test_segments_reach_the_encoder():
 def test_an_encoder_without_a_pooler_takes_the_mean_of_the_tokens(distil, joint):
     model = make_model(distil, cross_encode=joint)
     tokenizer = distil.tokenizer()
-    assert model.encoder_config.hidden_size == D
+    assert model.features == D
     for task in TASKS:
         texts = texts_for(task, 4)
         batch = make_batch(texts, joint=joint, tokenizer=tokenizer)

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from mtl_bert.training.build import assemble, make_trainer
-from mtl_bert.training.step_log import StepLog
+from mtl_bert.training.meters import EpochSums
 from tests.composing import settings_of
 
 SAMPLERS = {
@@ -35,15 +35,15 @@ Losses = list[dict[str, float]]
 def losses(place: Path, *overrides: str) -> Losses:
     """Every step's losses by task."""
     noted: Losses = []
-    take = StepLog._take
+    add = EpochSums.add_losses
 
-    def noting(self: StepLog, losses: Mapping[str, float]) -> None:
+    def noting(self: EpochSums, losses: Mapping[str, float]) -> None:
         noted.append(dict(losses))
-        take(self, losses)
+        add(self, losses)
 
     settings = settings_of(*SHORT, *overrides)
     parts = assemble(settings)
-    with patch.object(StepLog, "_take", noting):
+    with patch.object(EpochSums, "add_losses", noting):
         make_trainer(settings, place, [], []).fit(parts.module, parts.datamodule)
         parts.module.step_log.settle()  # of steps that a GPU has not been asked about
     return noted

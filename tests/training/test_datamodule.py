@@ -12,7 +12,6 @@ from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.sampling import RoundRobin
-from mtl_bert.training import datamodule
 from mtl_bert.training.datamodule import PlanDataModule
 from tests.factories import TINY, make_table, make_task, random_texts
 
@@ -22,13 +21,8 @@ def digest_of(train: dict[str, Encoded]) -> str:
     return PlanDataModule(RoundRobin(8), train, {}, types, epochs=1, seed=1).digest()
 
 
-@pytest.mark.parametrize("piece", [1, 7, 2**20])
 @pytest.mark.parametrize("labelled", [True, False])
-def test_the_digest_is_of_the_numbers_as_int32(
-    piece: int, labelled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Checkpoints of earlier versions hold this one."""
-    monkeypatch.setattr(datamodule, "PIECE", piece)
+def test_the_digest_is_of_the_tokens_their_places_and_the_labels(labelled: bool) -> None:
     tokenizer = TINY.tokenizer()
     texts = random_texts(tokenizer, 9, 2, longest=9)
     calls = [tokenizer(*row, truncation=True, max_length=12)["input_ids"] for row in texts]
@@ -36,7 +30,7 @@ def test_the_digest_is_of_the_numbers_as_int32(
     expected = hashlib.blake2b(digest_size=16)
     for task in ("a", "b"):
         expected.update(task.encode())
-        expected.update(np.concatenate(calls).astype(np.int32).tobytes())
+        expected.update(np.concatenate(calls).astype(np.uint16).tobytes())
         expected.update(np.cumsum([0, *map(len, calls)]).astype(np.int64).tobytes())
         expected.update(b"" if labels is None else np.array(labels, np.float64).tobytes())
     encoded = Tokenize(tokenizer, 12)(make_table(texts, labels))

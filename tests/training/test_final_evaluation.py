@@ -13,9 +13,9 @@ import torch
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.runs.opened import Run
 from mtl_bert.training import run as running
-from mtl_bert.training.callbacks import checkpointing, recorder
-from mtl_bert.training.divergence import DivergedError
+from mtl_bert.training.callbacks import recorder
 from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.step_log import DivergedError
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together
 from tests.training.test_interruption import (
@@ -109,7 +109,7 @@ def test_a_sample_as_large_as_the_dev_sets_is_none(
     "hook",
     [
         lambda: call_at(recorder.Recorder, "keep_best", 2, die, after=True),
-        lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 4, die, after=True),
+        lambda: call_at(recorder.Recorder, "on_train_epoch_end", 4, die, after=True),
         # The untrained model and each of the four epochs have two batches, and so have the last's.
         lambda: call_at(MultiTaskModule, "validation_step", 12, die, after=False),
         lambda: call_at(MultiTaskModule, "validation_step", 14, die, after=True),

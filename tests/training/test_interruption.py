@@ -15,7 +15,7 @@ from mtl_bert.config.settings import Settings
 from mtl_bert.machine.signals import AT_ONCE, EXIT_CODE, SIGNALS
 from mtl_bert.training import run as running
 from mtl_bert.training import step as step_file
-from mtl_bert.training.callbacks import checkpointing, recorder
+from mtl_bert.training.callbacks import recorder
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -233,7 +233,7 @@ def test_what_is_put_on_an_encoder_goes_on_to_the_bit(
         *(between_renames(number) for number in (1, 5)),
         lambda: call_at(MultiTaskModule, "validation_step", 6, die, after=False),
         lambda: call_at(recorder.Recorder, "keep_best", 1, die, after=True),
-        lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 1, die, after=True),
+        lambda: call_at(recorder.Recorder, "on_train_epoch_end", 1, die, after=True),
         lambda: call_at(recorder.Recorder, "results", 1, die, after=True),
     ],
     ids=[
@@ -299,17 +299,17 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         (at_step(24, send(signal.SIGTERM)), EXIT_CODE, (4, 1)),
         (at_step(23, send(signal.SIGTERM)), EXIT_CODE, (3, 8)),
         (
-            lambda: call_at(recorder.Recorder, "on_train_epoch_end", 3, die, after=False),
+            lambda: call_at(recorder.Recorder, "record_epoch", 3, die, after=False),
+            KILLED,
+            (3, 8),
+        ),
+        (
+            lambda: call_at(recorder.Recorder, "record_epoch", 3, die, after=True),
             KILLED,
             (3, 8),
         ),
         (
             lambda: call_at(recorder.Recorder, "on_train_epoch_end", 3, die, after=True),
-            KILLED,
-            (3, 8),
-        ),
-        (
-            lambda: call_at(checkpointing.Checkpointing, "on_train_epoch_end", 3, die, after=True),
             KILLED,
             (4, 0),
         ),
@@ -402,7 +402,7 @@ def test_a_run_that_diverges_leaves_the_weights_before_it_did(tmp_path: Path) ->
             nonlocal now
             now = self.steps
             if now == 10:
-                torch.save(self.state_dict(), tmp_path / "before.pt")
+                torch.save(self.model.state_dict(), tmp_path / "before.pt")
             take(self, step, index)
 
         step_file.task_loss = loss

@@ -11,7 +11,7 @@ from mtl_bert.surgery.diagnostics import diagnose
 from mtl_bert.surgery.methods.base import StepStats, weights_of
 from mtl_bert.training import step_log
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.meters import ConflictMeter, layer_groups
+from mtl_bert.training.meters import EpochSums, layer_groups
 from tests.composing import settings_of
 
 SMALL = (
@@ -30,8 +30,8 @@ def step(*rows: list[float], tasks: str = "ab"):  # type: ignore[no-untyped-def]
     return diagnose(seen, weights_of(Sum(), seen))
 
 
-def filled() -> ConflictMeter:
-    meter = ConflictMeter()
+def filled() -> EpochSums:
+    meter = EpochSums()
     meter.add("joint", step([1.0, 0.0], [0.0, 2.0]))
     layers = {"layer 0": torch.tensor([[1.0, -1.0], [-1.0, 4.0]])}
     meter.add("joint", step([1.0, 0.0], [-3.0, 0.0]), layers)
@@ -42,8 +42,7 @@ def filled() -> ConflictMeter:
 
 
 def test_means_by_phase() -> None:
-    joint = filled().of("joint")
-    assert joint is not None
+    joint = filled().phases["joint"].conflicts()
     assert (joint.steps, joint.several) == (3, 2)
     assert joint.conflicting == 0.5  # of the two steps that had two tasks
     assert joint.removed == 0
@@ -53,20 +52,18 @@ def test_means_by_phase() -> None:
     assert joint.tasks["b"].norm == pytest.approx((2 + 3 + 2) / 3)
     # 1/5, then −1 · −2/4 = −1/2.
     assert joint.tasks["a"].share == pytest.approx((0.2 - 0.5) / 2)
-    alone = filled().of("alone")
-    assert alone is not None
+    alone = filled().phases["alone"].conflicts()
     assert (alone.pairs, alone.tasks["b"].norm, alone.tasks["b"].share) == ({}, 7.0, 1.0)
-    assert filled().of("other") is None
 
 
 def test_layers_by_phase() -> None:
-    layers = filled().layers("joint")
-    assert layers["layer 0"]["a/b"].cosine == -0.5
-    assert filled().layers("alone") == {}
+    phases = filled().phases
+    assert phases["joint"].pairs_by_layer()["layer 0"]["a/b"].cosine == -0.5
+    assert phases["alone"].pairs_by_layer() == {}
 
 
 def test_the_share_of_the_epoch_so_far() -> None:
-    assert ConflictMeter().share() is None
+    assert EpochSums().share() is None
     assert filled().share() == 0.5
 
 
@@ -86,15 +83,25 @@ def test_metrics_since_the_last_reading() -> None:
 
 
 def test_a_meter_goes_on_from_another() -> None:
-    state = json.loads(json.dumps(filled().state()))
-    other = ConflictMeter(state)
-    assert other.of("joint") == filled().of("joint")
-    assert other.layers("joint") == filled().layers("joint")
+    state = json.loads(json.dumps(filled().model_dump()))
+    other = EpochSums(**state)
+    assert other == filled()
     assert other.recent() == filled().recent()
     other.add_alone("alone", "b", 9.0)
-    later = other.of("alone")
-    assert later is not None
-    assert later.tasks["b"].norm == 8.0
+    assert other.phases["alone"].conflicts().tasks["b"].norm == 8.0
+
+
+def test_losses_over_the_epoch_and_since_the_last_reading() -> None:
+    meter = EpochSums()
+    for value in (1.0, 3.0):
+        meter.add_losses({"a": value})
+    assert meter.recent() == {"train/loss/a": 2.0}
+    meter.add_losses({"a": 8.0, "b": 5.0})
+    other = EpochSums(**meter.model_dump())
+    for each in (meter, other):
+        assert each.recent() == {"train/loss/a": 8.0, "train/loss/b": 5.0}
+        assert each.recent() == {}
+        assert each.losses() == {"a": 4.0, "b": 5.0}
 
 
 def test_the_parts_of_an_encoder_by_name() -> None:
@@ -127,25 +134,24 @@ def test_looking_changes_no_bit_and_sees_every_joint_step(tmp_path: Path) -> Non
     looking = trained(tmp_path, "trainer.layers_every=1").module
     for name, value in plain.state_dict().items():
         assert torch.equal(looking.state_dict()[name], value), name
-    joint, alone = (looking.step_log.conflicts.of(phase) for phase in ("rr", "finetune"))
-    assert joint is not None
-    assert alone is not None
+    phases = looking.step_log.epoch.phases
+    joint, alone = (phases[phase].conflicts() for phase in ("rr", "finetune"))
     assert (joint.steps, alone.steps) == (4, 5)
     assert set(joint.pairs) == {"sst/qqp", "sst/sts", "qqp/sts"}
     assert sum(part.share for part in joint.tasks.values()) == pytest.approx(1)
     assert set(alone.tasks) == {"qqp"}
-    layers = looking.step_log.conflicts.layers("rr")
+    layers = phases["rr"].pairs_by_layer()
     assert list(layers) == ["embeddings", "layer 0", "pooler"]
     assert all(pair.steps == 4 for pairs in layers.values() for pair in pairs.values())
-    assert plain.step_log.conflicts.layers("rr") == {}
+    assert plain.step_log.epoch.phases["rr"].layers == {}
 
 
 def test_not_looking_at_all_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looking = trained(tmp_path).module
     monkeypatch.setattr(step_log, "diagnose", lambda *_: None)
-    monkeypatch.setattr(ConflictMeter, "add", lambda *_: None)
+    monkeypatch.setattr(EpochSums, "add", lambda *_: None)
     blind = trained(tmp_path).module
-    assert (looking.step_log.conflicts.several, blind.step_log.conflicts.several) == (4, 0)
+    assert (looking.step_log.epoch.several, blind.step_log.epoch.several) == (4, 0)
     for name, value in blind.state_dict().items():
         assert torch.equal(looking.state_dict()[name], value), name
 
@@ -155,6 +161,6 @@ def test_joint_steps_are_counted_from_the_first_of_each_epoch(
     every: int, steps: int, tmp_path: Path
 ) -> None:
     # Four joint steps and five of one task in each epoch; what is left is the second's.
-    found = trained(tmp_path, f"trainer.layers_every={every}", "epochs=2").module.step_log.conflicts
-    layers = found.layers("rr")
+    found = trained(tmp_path, f"trainer.layers_every={every}", "epochs=2").module.step_log.epoch
+    layers = found.phases["rr"].pairs_by_layer()
     assert {pair.steps for pairs in layers.values() for pair in pairs.values()} == {steps}

@@ -11,8 +11,8 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.runs.factories import make
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.module import MultiTaskModule
+from mtl_bert.training.step_log import DivergedError
 from tests.composing import settings_of
 
 SMALL = (
@@ -87,7 +87,7 @@ def test_bf16_keeps_losses_and_surgery_in_float32(tmp_path: Path) -> None:
     parts = assemble(settings)
     make_trainer(settings, tmp_path, [], []).fit(parts.module, parts.datamodule)
     assert all(p.dtype == torch.float32 for p in parts.module.model.parameters())
-    losses = parts.module.step_log.losses.epoch()
+    losses = parts.module.step_log.epoch.losses()
     assert set(losses) == {"sst", "qqp", "sts"}
     assert losses["sst"] == pytest.approx(np.log(5), rel=0.5)
 

@@ -51,8 +51,8 @@ def test_fp16_comes_close_to_fp32(
     full = fit(tmp_path, f"surgery={surgery}", "model.dropout=0")
     assert half.module.steps == full.module.steps == 10
     assert half.module.step_log.overflows == 0
-    for task, loss in full.module.step_log.losses.epoch().items():
-        assert half.module.step_log.losses.epoch()[task] == pytest.approx(loss, rel=0.02)
+    for task, loss in full.module.step_log.epoch.losses().items():
+        assert half.module.step_log.epoch.losses()[task] == pytest.approx(loss, rel=0.02)
     assert all(p.dtype == torch.float32 for p in half.module.model.parameters())
 
 

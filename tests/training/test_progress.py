@@ -29,7 +29,7 @@ from mtl_bert.training.callbacks.progress import (
     Stage,
     drawn,
 )
-from mtl_bert.training.step_log import StepLog
+from mtl_bert.training.meters import EpochSums
 from mtl_bert.utils.logging import bar_wanted, plain_messages
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -370,7 +370,7 @@ def test_a_log_gets_a_line_a_minute_and_losses_are_read_for_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a GPU each reading waits for it."""
-    now, real = 0.0, StepLog.losses
+    now, real = 0.0, EpochSums.losses
     readers: list[str] = []
 
     def later() -> float:
@@ -378,12 +378,12 @@ def test_a_log_gets_a_line_a_minute_and_losses_are_read_for_it_alone(
         now += 7.0
         return now
 
-    def losses(step_log: StepLog) -> Any:
+    def losses(sums: EpochSums) -> Any:
         readers.append(sys._getframe(1).f_code.co_name)
-        return real.fget(step_log)  # type: ignore[attr-defined]
+        return real(sums)
 
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=later))
-    monkeypatch.setattr(StepLog, "losses", property(losses))
+    monkeypatch.setattr(EpochSums, "losses", losses)
     with caplog.at_level(logging.INFO):
         running.run(settings_of(*WATCHED, "trainer.log_every_n_steps=1000"), tmp_path / "run")
     shown = [message for message in caplog.messages if "whole run" in message]

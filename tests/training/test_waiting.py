@@ -11,7 +11,7 @@ from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
 from mtl_bert.surgery.update import skipped_if
 from mtl_bert.training import step_log
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.divergence import DivergedError
+from mtl_bert.training.step_log import DivergedError
 from tests.composing import settings_of
 from tests.training.spoiling import spoil
 
@@ -106,7 +106,7 @@ def test_reading_late_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     now, late = (trained(tmp_path, monkeypatch, unread).module for unread in (1, 16))
     for name, value in now.state_dict().items():
         assert torch.equal(late.state_dict()[name], value), name
-    assert late.step_log.losses.epoch() == now.step_log.losses.epoch()
+    assert late.step_log.epoch.losses() == now.step_log.epoch.losses()
     assert late.step_log.skipped == now.step_log.skipped
     assert len(now.step_log.skipped) == 3
 

@@ -4,8 +4,8 @@ import errno
 import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +14,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, record_function
 
-from mtl_bert.data.batch import Batch
-from mtl_bert.sampling.loader import PlanStep
-from mtl_bert.training.datamodule import datamodule_of
+from mtl_bert.sampling import Epoch
 from mtl_bert.utils.files import write_text
 
 log = logging.getLogger(__name__)
@@ -27,28 +25,22 @@ PARTS = ("data", "forward", "backward", "surgery", "optimizer")
 
 
 class StepProfile(Callback):
-    """Records some steps of each phase of the first epoch that is trained.
+    """Records some steps of each phase of the first epoch that is trained, into a directory."""
 
-    Args:
-        directory: where the profile goes.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, plan: Callable[[int], Epoch]) -> None:
+        self._directory, self._plan = directory, plan
         self._summaries: list[str] = []
         self._phase = ""
         self._profile: profile | None = None  # one a phase: with two windows torch 2.13 crashed
         self._waiting = ExitStack()  # open while a step waits for data
 
-    def on_train_batch_start(
-        self, trainer: Trainer, module: Any, batch: PlanStep[Batch], batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, _: Any, batch: Any, *more: Any) -> None:
         """Begin with the first step of a phase."""
         self._waiting.close()
         if trainer.current_epoch == 0 and batch.plan.rows and batch.phase.name != self._phase:
             self._phase = batch.phase.name
-            ahead = datamodule_of(trainer).plan(batch.epoch).steps[batch.number :]
-            steps = sum(1 for _ in takewhile(lambda step: step.phase == batch.phase, ahead))
+            ahead = self._plan(batch.epoch).steps[batch.number :]
+            steps = sum(step.phase == batch.phase for step in ahead)
             self._profile = self._begun(steps, batch.epoch)
             self._profile.start()
 
@@ -59,10 +51,6 @@ class StepProfile(Callback):
             self._waiting.enter_context(record_function("data"))
             if self._profile.current_action == ProfilerAction.NONE:
                 self._end(self._profile)
-
-    def on_validation_start(self, *_: Any) -> None:
-        """A validation is no waiting."""
-        self._waiting.close()
 
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Say where it is."""
@@ -110,12 +98,7 @@ class StepProfile(Callback):
 
 
 def summary(averages: Any, title: str) -> str:
-    """The parts of a step in lines, then torch's own table of the operators that take longest.
-
-    Args:
-        averages: ``key_averages()`` of a profile whose steps are labelled by part.
-        title: of the whole.
-    """
+    """The parts of a step in lines, then torch's own table of the operators that take longest."""
     (steps,) = (event for event in averages if event.key.startswith("ProfilerStep"))
     whole, spent = steps.cpu_time_total, {e.key: e.cpu_time_total for e in averages}
     lines, rest = [f"{title}; {whole / steps.count / 1000:.2f} ms a step"], whole

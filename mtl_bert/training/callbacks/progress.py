@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TextIO
 
@@ -20,7 +20,8 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.runs.results import EpochRecord, Scores
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.callbacks.recorder import Recorder
-from mtl_bert.training.callbacks.time_left import DEV_SETS, Schedule, work_ahead
+from mtl_bert.training.callbacks.time_left import Schedule
+from mtl_bert.training.datamodule import DEV_SETS
 from mtl_bert.utils.logging import bar_wanted, in_notebook
 from mtl_bert.utils.screen import Screen
 
@@ -61,11 +62,9 @@ class EpochSummary:
     def table(self) -> Table:
         """The epoch as a row for each task and one for the score, and the rest below."""
         record, scores, before = self.record, self.record.scores, self.before
-        table = Table(
-            box=SIMPLE_HEAD, show_edge=False, pad_edge=False,
-            title=f"epoch {record.epoch}/{self.epochs}", title_justify="left",
-            caption="  ".join(self.remarks()), caption_justify="left",
-        )  # fmt: skip
+        title, below = f"epoch {record.epoch}/{self.epochs}", "  ".join(self.remarks())
+        table = Table(title=title, caption=below, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.title_justify = table.caption_justify = "left"
         for name in ("task", "dev metric", "", "change", "loss", "examples", "epochs so far"):
             table.add_column(name, justify="left" if name in ("task", "dev metric") else "right")
 
@@ -84,20 +83,19 @@ class EpochSummary:
             table.add_row("score", "", *moved(scores.score, before.score if before else None))
         return table
 
-    def remarks(self) -> Iterator[str]:
+    def remarks(self) -> list[str]:
         """What is no task's own: the times, the conflicts, the time left."""
-        record = self.record
-        if self.best:
-            yield "best so far"
-        times = {phase.name: phase.seconds for phase in record.phases}
-        if record.scores is not None:
-            times[DEV_SETS] = record.validation_seconds
-        yield ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
-        yield from _conflicts(self.conflict_share)
-        if self.left:
-            yield self.left
-        if record.synthetic:
-            yield "(synthetic text)"
+        times = {phase.name: phase.seconds for phase in self.record.phases}
+        if self.record.scores is not None:
+            times[DEV_SETS] = self.record.validation_seconds
+        remarks = [
+            "best so far" if self.best else "",
+            ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items()),
+            *_conflicts(self.conflict_share),
+            self.left,
+            "(synthetic text)" if self.record.synthetic else "",
+        ]
+        return [remark for remark in remarks if remark]
 
 
 def _losses(losses: dict[str, float]) -> list[str]:
@@ -205,21 +203,13 @@ def drawn(stages: Sequence[Stage], numbers: Sequence[str]) -> Table:
 
 
 class RunProgress(Callback):
-    """Shows where the run stands; among the callbacks it comes after the recorder.
+    """Shows where the run stands; among the callbacks it comes after the recorder."""
 
-    Args:
-        recorder: knows the run so far.
-        epochs: of the whole run.
-        validate_every: epochs from one scoring of the dev sets to the next.
-        bar: true draws bars, false logs lines, None draws where a person looks on.
-    """
-
-    def __init__(
-        self, recorder: Recorder, *, epochs: int, validate_every: int, bar: bool | None = None
-    ) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         bars = NotebookBars if in_notebook() else Bars
-        self._display = bars() if bar_wanted(bar) else LogLines()
-        self._recorder, self._epochs, self._validate_every = recorder, epochs, validate_every
+        wanted = bar_wanted(recorder.settings.trainer.enable_progress_bar)
+        self._display = bars() if wanted else LogLines()
+        self._recorder, self._epochs = recorder, recorder.settings.epochs
         self._module, self._datamodule = recorder.parts.module, recorder.parts.datamodule
         self._schedule = Schedule({})
         self._phases: dict[str, tuple[int, int]] = {}  # of the epoch: first step, steps
@@ -227,7 +217,7 @@ class RunProgress(Callback):
 
     def on_train_start(self, *_: Any) -> None:
         """Look ahead."""
-        self._schedule.ahead = work_ahead(self._datamodule, self._epochs, self._validate_every)
+        self._schedule.ahead = self._datamodule.work_ahead()
         self._lap()
 
     def on_train_epoch_start(self, *_: Any) -> None:
@@ -237,9 +227,7 @@ class RunProgress(Callback):
             self._phases[phase.name] = first, len(steps)
             first += len(steps)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, module: Any, batch: PlanStep[Batch], batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, _: Any, __: Any, batch: PlanStep[Batch], *more: Any) -> None:
         """Show which step begins."""
         if batch.plan.rows and self._due():
             phase = batch.phase.name
@@ -248,11 +236,9 @@ class RunProgress(Callback):
             left = self._schedule.left({phase: (total - done) * batch.plan.examples})
             title = f"epoch {batch.epoch}/{self._epochs}  {phase}"
             numbers = [] if rate is None else [f"{rate:,.0f} examples/s"]
-            self._show(trainer, Stage(title, done, total, str(left)), numbers)
+            self._show(Stage(title, done, total, str(left)), numbers)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, module: Any, outputs: Any, batch: PlanStep[Batch], *_: Any
-    ) -> None:
+    def on_train_batch_end(self, _: Any, __: Any, outputs: Any, batch: Any, *more: Any) -> None:
         """Measure the step, with all that it was waited for."""
         if batch.plan.rows:
             self._schedule.did(batch.phase.name, batch.plan.examples, self._lap())
@@ -262,34 +248,34 @@ class RunProgress(Callback):
     ) -> None:
         """Show how far the dev sets are."""
         if self._due():
-            title = "final scores" if self._recorder.epochs else "untrained model"
+            title = "final scores" if self._recorder.state.epochs else "untrained model"
             if trainer.state.fn == TrainerFn.FITTING:
                 title = f"epoch {self._module.position.epoch}/{self._epochs}"
             total = int(sum(trainer.num_val_batches))
-            self._show(trainer, Stage(f"{title}  {DEV_SETS}", batch_idx, total), [])
+            self._show(Stage(f"{title}  {DEV_SETS}", batch_idx, total), [])
 
     def on_validation_batch_end(
-        self, trainer: Trainer, module: Any, outputs: Any, batch: PlanStep[Batch], *_: Any
+        self, _: Any, __: Any, outputs: Any, batch: Any, *more: Any
     ) -> None:
         """Measure it; the other processes score as many examples each."""
-        examples = batch.plan.examples * trainer.world_size
+        examples = batch.plan.examples * self._module.trainer.world_size
         self._schedule.did(DEV_SETS, examples, self._lap())
 
     def on_train_epoch_end(self, *_: Any) -> None:
         """Sum up; the epoch is recorded and the checkpoint written by now."""
-        recorder = self._recorder
         if self._module.evaluation is not None:
             self._schedule.did(DEV_SETS, 0, self._lap())
-        *earlier, record = recorder.epochs
-        used, sizes = recorder.utilisation().items(), self._datamodule.sizes
+        state, sizes = self._recorder.state, self._datamodule.sizes
+        *earlier, record = state.epochs
+        used = self._recorder.utilisation().items()
         self._display.sum_up(
             EpochSummary(
                 record,
                 self._epochs,
                 before=next((each.scores for each in reversed(earlier) if each.scores), None),
-                best=recorder.best is not None and recorder.best.epoch == record.epoch,
+                best=state.best is not None and state.best.epoch == record.epoch,
                 passes={task: of.examples / sizes[task] for task, of in used},
-                conflict_share=self._module.step_log.conflicts.share(),
+                conflict_share=self._module.step_log.epoch.share(),
                 left=str(self._schedule.left()),
             )
         )
@@ -298,19 +284,16 @@ class RunProgress(Callback):
         """Leave the screen to what comes next."""
         self._display.close()
 
-    def on_exception(self, *_: Any) -> None:
-        """Leave the screen to what is said about it."""
-        self._display.close()
+    on_exception = teardown
 
-    def _show(self, trainer: Trainer, stage: Stage, numbers: list[str]) -> None:
+    def _show(self, stage: Stage, numbers: list[str]) -> None:
         """Show a stage, in training with the whole run and what was measured of the epoch."""
         stages = [stage]
-        if trainer.state.fn == TrainerFn.FITTING:
-            log, left = self._module.step_log, str(self._schedule.left())
-            total = self._datamodule.total_steps
+        if self._module.trainer.state.fn == TrainerFn.FITTING:
+            left, total = str(self._schedule.left()), self._datamodule.total_steps
             stages.append(Stage("whole run", self._module.steps, total, left))
-            # A GPU is waited for here: not in every step.
-            numbers += _conflicts(log.conflicts.share()) + _losses(log.losses.epoch())
+            sums = self._module.step_log.epoch  # a GPU is waited for: not in every step
+            numbers += _conflicts(sums.share()) + _losses(sums.losses())
         self._display.show(stages, numbers)
         self._shown = time.monotonic()
 

@@ -1,19 +1,21 @@
-"""Records a run: its epochs, phases and times, the best epoch, predictions, and its results."""
+"""Records a run: its epochs, phases and times, the best epoch, checkpoints, and its results."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
-from torch import Tensor, cuda
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import cuda
 
 from mtl_bert.config.run_key import key_of
 from mtl_bert.config.settings import Settings
 from mtl_bert.data.batch import Batch
+from mtl_bert.machine.signals import Interrupted
 from mtl_bert.runs import checkpoint, provenance
+from mtl_bert.runs.checkpoint import Position
 from mtl_bert.runs.results import (
     EpochRecord,
     PhaseRecord,
@@ -23,86 +25,70 @@ from mtl_bert.runs.results import (
     Scores,
     Utilisation,
 )
-from mtl_bert.sampling import Epoch, Step
+from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import rows_used
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import Assembly
 from mtl_bert.training.evaluation import Evaluation, write_predictions
+from mtl_bert.training.meters import Tally
+from mtl_bert.training.step_log import DivergedError
 from mtl_bert.utils.files import write_text
 
 
 class Recorder(Callback):
-    """Writes ``metrics.jsonl``, the best checkpoint and dev predictions into a run's folder.
-
-    Args:
-        folder: of the run.
-        settings: the run's.
-        parts: that are trained.
+    """Writes ``metrics.jsonl``, checkpoints and dev predictions into a run's folder.
 
     Attributes:
-        epochs: what is known of each epoch so far.
-        best: the best epoch's scores.
-        untrained: the scores before training, if somebody measured them.
-        remarks: what a reader of the results has to know, besides.
         device: that the run is trained on, in words.
+        wandb_id: of the W&B run that goes on with this one, if there is any.
         key: the run's, which its checkpoints carry.
     """
 
     def __init__(self, folder: RunFolder, settings: Settings, parts: Assembly) -> None:
-        self.epochs: list[EpochRecord] = []
-        self.best: Scores | None = None
-        self.untrained: Scores | None = None
-        self.remarks: list[str] = []
-        self.device = ""
         self.folder, self.settings, self.parts = folder, settings, parts
         self._module, self._datamodule = parts.module, parts.datamodule
-        self.key = key_of(settings)
+        self.device, self.key = "", key_of(settings)
+        self.wandb_id: str | None = None
         self._commit = provenance.commit()  # the checkout may change while the run goes on
+        self._state = RunState()
         self._final: tuple[Scores, Scores] | None = None
-        self._clock = Stopwatch({})
-        self._validation_began = 0.0
+        self._phase: str | None = None  # that is running
+        self._since = self._validation_began = 0.0
+        self._saved, self._digest = time.monotonic(), parts.datamodule.digest()
         self._usage = Usage(parts.datamodule.sizes)
         self._steps, self._examples = 1, 0  # of the epoch's plan; begun since the run did
 
     @property
     def state(self) -> RunState:
-        """Everything that another recorder needs to go on."""
-        return RunState(
-            epochs=self.epochs,
-            best=self.best,
-            untrained=self.untrained,
-            remarks=self.remarks,
-            phase_seconds=self._clock.seconds,
-        )
+        """What is known of the run so far: all that another recorder needs to go on."""
+        self._lap(self._phase)
+        return self._state
 
     def resume(self, state: RunState) -> None:
-        """Go on from the state in a checkpoint.
-
-        The best checkpoint on disk may be of an epoch that has to be trained again.
-        """
-        self.epochs, self.untrained = list(state.epochs), state.untrained
-        self.remarks, self._clock = list(state.remarks), Stopwatch(state.phase_seconds)
+        """Go on from the state in a checkpoint."""
+        self._state = state
         self._write_metrics()
-        if state.best is not None:
+        if state.best is not None:  # the one on disk may be of an epoch that is trained again
             best = checkpoint.read(self.folder.checkpoint("best"), self.key)
-            self.best = Scores.model_validate_json(best["scores"])
-            self._write_predictions(best)
+            state.best = Scores.model_validate_json(best["scores"])
+            write_predictions(self.folder, self.parts.corpus.dev, best)
 
     def finish(self, best: Evaluation, last: Evaluation) -> None:
         """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
         self._final = best.scores, last.scores
         for epoch, remarks in {e.scores.epoch: e.remarks for e in (best, last)}.items():
-            self.remarks += [f"epoch {epoch}, whole dev sets: {remark}" for remark in remarks]
-        self._write_predictions(_columns(best))
+            lead = f"epoch {epoch}, whole dev sets"
+            self._state.remarks += [f"{lead}: {remark}" for remark in remarks]
+        write_predictions(self.folder, self.parts.corpus.dev, best.columns())
 
     def results(self) -> Results:
         """The results so far or at the end; of whole dev sets as soon as those were scored."""
-        last = self.epochs[-1].scores if self.epochs else self.best
-        best, last = self._final or (self.best, last)
+        state, epochs = self._state, self._state.epochs
+        best, last = self._final or (state.best, epochs[-1].scores if epochs else state.best)
         assert best is not None
         assert last is not None
-        log, seconds = self._module.step_log, [epoch.seconds for epoch in self.epochs]
-        notes = notes_on(self.settings, self.parts, trained=bool(self.epochs)) + self.remarks
+        log, seconds = self._module.step_log, [epoch.seconds for epoch in epochs]
+        notes = notes_on(self.settings, self.parts) + state.remarks
         if log.skipped:
             notes.append(f"{len(log.skipped)} steps were skipped: not all was finite")
         return Results(
@@ -119,82 +105,125 @@ class Recorder(Callback):
             best_epoch=best.epoch,
             last_epoch=last.epoch,
             last=last,
-            untrained=self.untrained,
+            untrained=state.untrained,
             utilisation=self.utilisation(),
             minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
-            epochs=self.epochs,
+            epochs=epochs,
             skipped=log.skipped,
             overflows=log.overflows,
             notes=notes,
             finished=datetime.now(UTC),
         )
 
-    def on_train_start(self, *_: Any) -> None:
-        """Have every row of metrics say where training stood."""
-        self._module.axes = self._axes
-
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock; on resuming, from what the epoch has already taken."""
-        self._clock = Stopwatch(self._clock.seconds)
+        self._since = time.perf_counter()
         epoch, start = self._datamodule.epoch, self._datamodule.start
         steps = self._datamodule.plan(epoch).steps
         begun = steps[: start.step] if epoch == start.epoch else ()
-        past = (phase.examples for epoch in self.epochs for phase in epoch.phases)
-        self._steps, self._examples = len(steps), sum(past) + _examples(begun)
+        past = (phase.examples for epoch in self._state.epochs for phase in epoch.phases)
+        self._steps, self._examples = len(steps), sum(past) + sum(step.examples for step in begun)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, module: Any, batch: PlanStep[Batch], batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, _: Any, __: Any, batch: PlanStep[Batch], *more: Any) -> None:
         """Give the time from here on to the step's phase."""
         if batch.plan.rows:
-            self._clock.enter(batch.phase.name)
+            self._lap(batch.phase.name)
             self._examples += batch.plan.examples
+
+    def on_train_batch_end(self, trainer: Trainer, _: Any, __: Any, batch: Any, *more: Any) -> None:
+        """Log and save if it is time to; save if it is the last chance."""
+        wanted, steps = self.settings.trainer, self._module.steps
+        if batch.plan.rows and steps % wanted.log_every_n_steps == 0:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            self._log(self._module.step_log.epoch.recent() | {"train/lr": rate})
+        due = wanted.save_steps is not None and steps % wanted.save_steps == 0
+        if wanted.save_minutes is not None:
+            due |= time.monotonic() - self._saved >= 60 * wanted.save_minutes
+        if self._module.stopping or due:
+            self._save(trainer, self._module.position)
 
     def on_validation_start(self, *_: Any) -> None:
         """Stop the clock of training."""
-        self._clock.stop()
+        self._lap(None)
         self._validation_began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
-        """Record the epoch; its dev sets have been scored by now, where they are."""
-        self._clock.stop()
-        self.epochs.append(self._record())
-        self._clock = Stopwatch({})
+        """Record the epoch, and save the start of the next."""
+        self.record_epoch(trainer)
+        self._save(trainer, Position(self._module.position.epoch + 1))
+
+    def on_exception(self, trainer: Trainer, module: Any, exception: BaseException) -> None:
+        """Save what a run was before it diverged, or when it was stopped in a validation."""
+        wanted = Interrupted if trainer.validating else DivergedError
+        if trainer.state.fn == TrainerFn.FITTING and isinstance(exception, wanted):
+            self._save(trainer, self._module.position)
+
+    def record_epoch(self, trainer: Trainer) -> None:
+        """Record the epoch that ends; its dev sets have been scored by now, where they are."""
+        self._lap(None)
+        self._state.epochs.append(self._record())
+        self._state.phase_seconds = {}
         if (evaluation := self._module.evaluation) is not None:
-            scores = evaluation.scores
-            self.remarks += [f"epoch {scores.epoch}: {remark}" for remark in evaluation.remarks]
-            if self.best is None or scores.score > self.best.score:
+            scores, best = evaluation.scores, self._state.best
+            said = [f"epoch {scores.epoch}: {remark}" for remark in evaluation.remarks]
+            self._state.remarks += said
+            if best is None or scores.score > best.score:
                 self.keep_best(evaluation)
         self._write_metrics()
-        metrics = self._axes() | self._metrics()
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=self._module.steps)
+        self._log(self._metrics())
 
     def utilisation(self) -> dict[str, Utilisation]:
         """How much of each training set the run's epochs so far have used."""
-        self._usage.until(len(self.epochs), self._datamodule.plan)
+        for number in range(self._usage.epochs + 1, len(self._state.epochs) + 1):
+            self._usage.add(self._datamodule.plan(number))
         return self._usage.read()
 
     def keep_best(self, evaluation: Evaluation) -> None:
         """Write the model as the best so far, and its predictions."""
-        self.best, columns = evaluation.scores, _columns(evaluation)
-        state = {"state_dict": self._module.state_dict(), "scores": self.best.model_dump_json()}
-        checkpoint.write(self.folder.checkpoint("best"), self.key, state | columns)
-        self._write_predictions(columns)
+        self._state.best = evaluation.scores
+        scores, weights = evaluation.scores.model_dump_json(), self._module.model.state_dict()
+        content = {"state_dict": weights, "scores": scores, **evaluation.columns()}
+        checkpoint.write(self.folder.checkpoint("best"), self.key, content)
+        write_predictions(self.folder, self.parts.corpus.dev, content)
 
-    def _axes(self) -> dict[str, float]:
-        """Where training stands, in epochs, examples and seconds without validation."""
-        epoch, step = self._module.position
-        seconds = sum(e.seconds for e in self.epochs) + sum(self._clock.seconds.values())
-        return {
+    def _save(self, trainer: Trainer, position: Position) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+        # The training sets may not change before the run goes on.
+        kept = {"data": self._digest, "wandb_id": self.wandb_id}
+        content = self._module.training_state(position) | kept
+        content["run_state"] = self.state.model_dump_json()
+        checkpoint.write_last(self.folder, self.key, content)
+        self._saved = time.monotonic()
+
+    def _lap(self, phase: str | None) -> None:
+        """Give the time since the last lap to the phase that was running; ``phase`` runs now.
+
+        What comes before an epoch's first phase is its as well.
+        """
+        if self._phase is not None:
+            if phase != self._phase and cuda.is_available():
+                cuda.synchronize()  # what it has queued
+            now, seconds = time.perf_counter(), self._state.phase_seconds
+            seconds[self._phase] = seconds.get(self._phase, 0.0) + now - self._since
+            self._since = now
+        self._phase = phase
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Log with where training stands, in epochs, examples and seconds without validation."""
+        (epoch, step), state = self._module.position, self.state
+        seconds = sum(e.seconds for e in state.epochs) + sum(state.phase_seconds.values())
+        metrics |= {
             "progress/epoch": epoch - 1 + step / self._steps,
             "progress/examples": float(self._examples),  # what a CSV file gives back
             "progress/seconds": seconds,
         }
+        for logger in self._module.loggers:
+            logger.log_metrics(metrics, step=self._module.steps)
 
     def _metrics(self) -> dict[str, float]:
         """What the last epoch took and reached, as loggers get it."""
-        record = self.epochs[-1]
+        record = self._state.epochs[-1]
         metrics = {"time/epoch_seconds": record.seconds}
         if record.seconds > 0:
             examples = sum(phase.examples for phase in record.phases)
@@ -209,128 +238,69 @@ class Recorder(Callback):
             metrics[f"utilisation/effective_epochs/{task}"] = epochs
         return metrics
 
-    def _write_predictions(self, columns: Mapping[str, Any]) -> None:
-        dev, (predictions, confidence) = self.parts.corpus.dev, (columns[name] for name in COLUMNS)
-        if any(len(predictions[task]) < len(table) for task, table in dev.items()):
-            return  # a sample's: the whole dev sets' are written at the end
-        for task, table in dev.items():
-            path = self.folder.predictions(task)
-            write_predictions(path, table, predictions[task], confidence[task])
-
     def _write_metrics(self) -> None:
-        lines = [record.model_dump_json() + "\n" for record in self.epochs]
+        lines = [record.model_dump_json() + "\n" for record in self._state.epochs]
         write_text(self.folder.metrics, "".join(lines))
 
     def _record(self) -> EpochRecord:
         """The epoch that ends."""
-        evaluation, log, clock = self._module.evaluation, self._module.step_log, self._clock.seconds
+        evaluation, sums = self._module.evaluation, self._module.step_log.epoch
+        seconds = self._state.phase_seconds
         plan = self._datamodule.plan(self._module.position.epoch)
         used = Usage(self._datamodule.sizes)
         used.add(plan)
-        scores, validation_seconds = None, 0.0
-        if evaluation is not None:
-            scores = evaluation.scores
-            validation_seconds = time.perf_counter() - self._validation_began
+        scores = evaluation.scores if evaluation else None
         return EpochRecord(
             epoch=plan.number,
-            score=None if scores is None else scores.score,
-            tasks=None if scores is None else scores.tasks,
+            score=scores.score if scores else None,
+            tasks=scores.tasks if scores else None,
             synthetic=self.parts.data.synthetic,
-            seconds=sum(clock.values()),
-            validation_seconds=validation_seconds,
+            seconds=sum(seconds.values()),
+            validation_seconds=time.perf_counter() - self._validation_began if scores else 0.0,
             phases=[
                 PhaseRecord(
                     name=phase.name,
                     steps=len(steps),
-                    examples=_examples(steps),
-                    seconds=clock[phase.name],
-                    conflicts=log.conflicts.of(phase.name),
-                    layers=log.conflicts.layers(phase.name),
+                    examples=sum(step.examples for step in steps),
+                    seconds=seconds[phase.name],
+                    conflicts=tally.conflicts() if tally.steps else None,
+                    layers=tally.pairs_by_layer(),
                 )
                 for phase, steps in plan.phases()
+                for tally in [sums.phases.get(phase.name, Tally())]
             ],
-            losses=log.losses.epoch(),
+            losses=sums.losses(),
             utilisation=used.read(),
         )
 
 
 class Usage:
-    """Counts what epochs use, one after another.
-
-    Args:
-        sizes: of the training sets.
-    """
+    """Counts how often each example of the training sets, which have these sizes, is used."""
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
-        self._examples = Counter[str]()
-        self._seen = {task: np.zeros(size, bool) for task, size in sizes.items()}
-        self._epochs = 0
-
-    def until(self, epoch: int, plan: Callable[[int], Epoch]) -> None:
-        """Count every epoch up to this one that is not counted yet."""
-        for number in range(self._epochs + 1, epoch + 1):
-            self.add(plan(number))
+        self._times = {task: np.zeros(size, np.int64) for task, size in sizes.items()}
+        self.epochs = 0  # that were counted
 
     def add(self, plan: Epoch) -> None:
         """Count one epoch more."""
-        for task, seen in self._seen.items():
-            rows = rows_used(plan.steps, task)
-            self._examples[task] += len(rows)
-            seen[rows] = True
-        self._epochs += 1
+        for task, times in self._times.items():
+            times += np.bincount(rows_used(plan.steps, task), minlength=len(times))
+        self.epochs += 1
 
     def read(self) -> dict[str, Utilisation]:
         """Of each task, over the epochs counted."""
         return {
             task: Utilisation(
-                examples=self._examples[task], unique=int(seen.sum()), fraction=float(seen.mean())
+                examples=int(times.sum()),
+                unique=int((times > 0).sum()),
+                fraction=float((times > 0).mean()),
             )
-            for task, seen in self._seen.items()
+            for task, times in self._times.items()
         }
 
 
-class Stopwatch:
-    """Wall clock of an epoch, split by phase.
-
-    Args:
-        seconds: of each phase so far.
-    """
-
-    def __init__(self, seconds: Mapping[str, float]) -> None:
-        self._seconds = dict(seconds)
-        self._phase: str | None = None
-        self._began = time.perf_counter()
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds of each phase, the running one included."""
-        seconds = dict(self._seconds)
-        if self._phase is not None:
-            running = time.perf_counter() - self._began
-            seconds[self._phase] = seconds.get(self._phase, 0.0) + running
-        return seconds
-
-    def enter(self, phase: str) -> None:
-        """Count from now on for ``phase``; what came before the first phase is its as well."""
-        if self._phase not in (None, phase):
-            self.stop()
-        self._phase = phase
-
-    def stop(self) -> None:
-        """Close the running phase, waiting for the work that it has queued."""
-        if cuda.is_available():
-            cuda.synchronize()
-        self._seconds, self._phase, self._began = self.seconds, None, time.perf_counter()
-
-
-def notes_on(settings: Settings, parts: Assembly, *, trained: bool) -> list[str]:
-    """What a reader has to know about numbers from such data and such training.
-
-    Args:
-        settings: the run's.
-        parts: that are trained and scored.
-        trained: whether anything is.
-    """
+def notes_on(settings: Settings, parts: Assembly) -> list[str]:
+    """What a reader has to know about numbers from such data and, if there is any, training."""
     data, plan, notes = parts.data, parts.datamodule, []
     if data.synthetic:
         notes.append(f"data={data.name} is synthetic: no number here is a published one")
@@ -339,7 +309,7 @@ def notes_on(settings: Settings, parts: Assembly, *, trained: bool) -> list[str]
             f"the encoder has seen the data of {task} before: its model card names "
             f"{', '.join(data_sets)}"
         )
-    if not trained:
+    if not plan.total_steps:
         return notes
     if (window := settings.group_by_length) is not None:
         notes.append(
@@ -363,16 +333,3 @@ def notes_on(settings: Settings, parts: Assembly, *, trained: bool) -> list[str]
             "of all"
         )
     return notes
-
-
-COLUMNS = ("predictions", "confidence")
-
-
-def _columns(evaluation: Evaluation) -> dict[str, dict[str, Tensor]]:
-    """The predictions of each task, and the confidence in them, as a checkpoint keeps them."""
-    answers = evaluation.answers.items()
-    return {c: {task: getattr(given, c).double() for task, given in answers} for c in COLUMNS}
-
-
-def _examples(steps: Sequence[Step]) -> int:
-    return sum(step.examples for step in steps)
