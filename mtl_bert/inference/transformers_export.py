@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from mtl_bert.model.lora import SHARED, merge
+from mtl_bert.model.lora import ADAPTERS, SHARED, merge, take_apart
 from mtl_bert.model.pals import FILE, TaskAdapters
 from mtl_bert.model.pooling import FORMULAS, write_sentence_transformers
 from mtl_bert.runs.opened import Run
@@ -27,8 +27,13 @@ from mtl_bert.utils.files import creating
 FORMAT = 1
 
 
-def export(opened: Run, out: Path) -> None:
+def export(opened: Run, out: Path, *, apart: bool = False) -> None:
     """Write the directory as a whole; an encoder per task makes a directory per task in it.
+
+    Args:
+        opened: the run.
+        out: the directory.
+        apart: leave LoRA's changes beside the encoder, in ``adapters/NAME``, as peft reads them.
 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
@@ -38,22 +43,27 @@ def export(opened: Run, out: Path) -> None:
     ready = replace(opened, settings=settings).predictor  # others call the encoder as it comes
     model = ready.model.cpu()
     with creating(out) as place:
-        if hasattr(model, "encoders") or model.adapter.kind == "lora_per_task":
-            for name, task in model.tasks.items():
-                encoder = model.encoder_of(name)
-                if not hasattr(model, "encoders"):  # LoRA, of which each takes its own
-                    encoder = copy.deepcopy(encoder)
-                _write(place / name, encoder, [task], ready, opened)
-        else:
-            _write(place, model.encoder, list(model.tasks.values()), ready, opened)
+        merges = model.adapter.kind == "lora_per_task" and not apart
+        for name, task in model.tasks.items() if hasattr(model, "encoders") or merges else ():
+            encoder = copy.deepcopy(model.encoder_of(name)) if merges else model.encoder_of(name)
+            _write(place / name, encoder, [task], ready, opened, apart)
+        if not (hasattr(model, "encoders") or merges):
+            _write(place, model.encoder, list(model.tasks.values()), ready, opened, apart)
 
 
 def _write(
-    place: Path, encoder: PreTrainedModel, tasks: Sequence[Task], loaded: TextModel, opened: Run
+    place: Path,
+    encoder: PreTrainedModel,
+    tasks: Sequence[Task],
+    loaded: TextModel,
+    opened: Run,
+    apart: bool,
 ) -> None:
     place.mkdir(exist_ok=True)
     adapter = loaded.model.adapter
-    if adapter.is_lora:
+    if apart:
+        take_apart(encoder, place / ADAPTERS)
+    elif adapter.is_lora:
         merge(encoder, tasks[0].name if adapter.kind == "lora_per_task" else SHARED)
     encoder.save_pretrained(place)
     tokenizer, pooling = loaded.tokenize.tokenizer, loaded.model.pooling.kind
@@ -80,6 +90,7 @@ def _write(
         "loader": "AutoModelForTextEncoding"  # T5's encoder without its decoder
         if type(encoder).__name__.endswith("EncoderModel")
         else "AutoModel",
+        "peft": (SHARED if adapter.kind == "lora" else "TASK") if apart else None,
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {

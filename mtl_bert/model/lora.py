@@ -5,15 +5,17 @@ where B begins as zero, so that the encoder begins as it came.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.model.encoder import ModelError
 
-SHARED = "shared"
+SHARED, ADAPTERS = "shared", "adapters"
 BESIDES = {
     "camembert": ["query", "value"],
     "distilbert": ["q_lin", "v_lin"],
@@ -83,6 +85,20 @@ class LoraPerTask:
                 layer.set_adapter(task)  # which freezes the others
                 for parameter, wanted in trained.items():
                     parameter.requires_grad_(wanted)
+
+
+def take_apart(encoder: PreTrainedModel, place: Path) -> None:
+    """Write the changes of each name into a directory that peft reads, and take them out."""
+    from peft import get_peft_model_state_dict
+
+    configs: Any = encoder.peft_config
+    for name, config in configs.items():
+        weights = get_peft_model_state_dict(encoder, adapter_name=name)
+        named = {f"base_model.model.{key}": value for key, value in weights.items()}
+        config.save_pretrained(place / name)
+        save_file(named, place / name / "adapter_model.safetensors")
+    for layer_name, layer in lora_layers(encoder).items():
+        encoder.set_submodule(layer_name, layer.get_base_layer())
 
 
 def merge(encoder: nn.Module, name: str) -> None:

@@ -143,18 +143,29 @@ def test_layers_of_each_task_come_with_it(how: str, command: Command, tmp_path: 
             assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft's
+@pytest.mark.parametrize("apart", [(), ("--apart",)], ids=["merged", "apart"])
 @pytest.mark.parametrize("kind", ["lora", "lora_per_task"])
-def test_lora_is_merged(kind: str, command: Command, tmp_path: Path) -> None:
+def test_lora_is_merged_or_apart(
+    kind: str, apart: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
     pytest.importorskip("peft")
     train_here(tmp_path / "run", "sampler=rr", f"model.adapter={kind}", "lr=0.01")
-    assert command("export", "run", "out").code == 0
+    assert command("export", "run", "out", *apart).code == 0
     for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
-        out = tmp_path / "out" / task if kind == "lora_per_task" else tmp_path / "out"
+        own = kind == "lora_per_task" and not apart
+        out = tmp_path / "out" / task if own else tmp_path / "out"
         assert not any("lora" in name for name in load_file(out / "model.safetensors"))
         for row in predictions(tmp_path / "run", task)[:5]:
             outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
             answer = outputs.argmax().item() if task == "sst" else outputs.item()
             assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_only_lora_can_be_left_apart(command: Command, trained: Path) -> None:
+    refused = command("export", str(trained), "out", "--apart")
+    assert refused.code == 2
+    assert refused.err.startswith("--apart: expected a run with LoRA, found model.adapter=none")
 
 
 def test_the_encoder_of_t5_comes_without_a_decoder(command: Command, tmp_path: Path) -> None:
