@@ -10,6 +10,7 @@ from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError
+from mtl_bert.runs.factories import make_sampler
 from tests.composing import settings_of
 
 FILES = sorted((CONF / "experiment").glob("table*/*.yaml"))
@@ -107,3 +108,14 @@ def test_the_static_frontier_adds_gradients_up() -> None:
     found = [settings_of(chosen(name)) for name in names]
     assert [s.sampler["temperature"] for s in found] == [1, 2, 5, float("inf")]
     assert all(method_of(settings.plain()).static for settings in found)
+
+
+@pytest.mark.parametrize("kind", ["shared", "pals", "low_rank"])
+def test_pals_have_the_schedule_of_their_authors(kind: str) -> None:
+    settings = settings_of(f"+experiment/pals={kind}", "model=bert_base", "data=cs224n")
+    assert settings.model.adapter == {"shared": "none"}.get(kind, kind)
+    assert (settings.lr, settings.batch_size, settings.epochs) == (2e-5, 32, 25)
+    sizes = {"large": 283_003, "small": 6_040, "smaller": 1_000}
+    epoch = make_sampler(settings)(sizes, 1, 25, 1)
+    assert len(epoch.steps) == 300 * 3
+    assert {tuple(len(rows) for rows in step.rows.values()) for step in epoch.steps} == {(32,)}

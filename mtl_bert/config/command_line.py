@@ -204,7 +204,8 @@ def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
         read_settings(config)  # a setting that is part of the name, most likely
         raise explained(error) from error
     directory = place("hydra.run.dir", found).absolute()
-    return Composed(config, directory, tuple(whole.hydra.overrides.task))
+    words: Any = OmegaConf.to_container(whole.hydra.overrides.task)  # as written, with their ${}
+    return Composed(config, directory, tuple(words))
 
 
 def _composed(config_name: str, words: Sequence[str]) -> DictConfig:

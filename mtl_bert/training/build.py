@@ -130,7 +130,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev, select)
-    return Assembly(texts, module, datamodule, encoder_source.name, data)
+    return Assembly(texts, module, datamodule, text_model.name, data)
 
 
 def make_trainer(

@@ -116,6 +116,7 @@ def _train(settings: Settings, directory: Path) -> None:
                 log.info("%s", note)
             recorder.device = provenance.device_name(trainer.strategy.root_device)
             log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
+            log.info("pooling: %s", module.model.pooling)
             log.info("steps with several tasks: %s", module.passes)
 
         trains = datamodule.total_steps > 0

@@ -211,6 +211,22 @@ def test_killed_at_random_steps_again_and_again(
     assert_as_if_nothing_had_happened(directory, whole)
 
 
+PARTS = ("model.adapter=pals", "model.pooling=mean", "model.gradient_checkpointing=true")
+
+
+@pytest.mark.parametrize("parts", [PARTS, ("model.adapter=low_rank", "model.freeze_encoder=true")])
+def test_what_is_put_on_an_encoder_goes_on_to_the_bit(
+    parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert carry_out(tmp_path / "whole", *parts) == 0
+    whole = left_by(tmp_path / "whole")
+    assert any(name.startswith("adapters.sst.") for name in whole["last"]["state_dict"])
+    assert carry_out(tmp_path / "run", *parts, hook=at_step(5)) == KILLED
+    assert carry_out(tmp_path / "run", *parts, hook=at_step(7)) == KILLED
+    assert carry_out(tmp_path / "run", *parts) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+
+
 @pytest.mark.parametrize(
     "hook",
     [
