@@ -213,8 +213,9 @@ class _Run:
         self.method.short()  # fails here where its parts are no numbers or words
         self.tasks = tuple(sorted(results.tasks, key=[*paper.METRICS, *results.tasks].index))
         self.range = {
-            task: (float(own.get("low", 0)), float(own.get("high", 1)))
+            task: ends[::-1] if results.tasks[task].lower_is_better else ends
             for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
+            for ends in [(float(own.get("low", 0)), float(own.get("high", 1)))]
         }  # fmt: skip
         self.units = {
             task: (results.tasks[task].value - low) / (high - low)
@@ -339,6 +340,7 @@ class _Run:
         train, *used = self._used(r.utilisation, task)
         return (
             task, own.metric, own.value, self.units[task], own.n, *self.range[task],
+            float(config.get("score", {}).get("weight", 1)), own.all,
             untrained and untrained.value, r.last.tasks[task].value, train, self.size(task, "dev"),
             ", ".join(r.data.seen.get(task, ())),
             *answer_form(head if isinstance(head, dict) else {}), r.data.train_labels.get(task),

@@ -22,14 +22,12 @@ class Answers(NamedTuple):
     """What the model says about a task's dev set, in its order; tensors of shape [N].
 
     Predictions are in the labels' own values; the confidence is the probability that each of them
-    has, NaN where there is none. The metric reads what it asks for: predictions, or probabilities
-    ([N] or [N, C classes]).
+    has, NaN where there is none.
     """
 
     predictions: Tensor
     labels: Tensor
     confidence: Tensor
-    read: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,12 @@ class Predictions:
     def add(self, task: Task, batch: Batch, outputs: Tensor) -> None:
         """Note what the model says about a batch: the outputs of the task's head."""
         assert batch.labels is not None
-        head, asked = task.head, task.reads(outputs)
-        answers = head.predict(outputs), batch.labels, head.confidence(outputs), asked
+        head = task.head
+        answers = head.predict(outputs), head.targets(batch.labels), head.confidence(outputs)
+        # Metrics read what each asks for: predictions, or probabilities ([N] or [N, C classes]).
+        read = (way(outputs) for way in task.reads.values())
         finite = outputs.isfinite().reshape(len(outputs), -1).all(1)
-        self._batches[task.name].append((*answers, finite, batch.rows))
+        self._batches[task.name].append((*answers, *read, finite, batch.rows))
 
     def evaluate(self, epoch: int, processes: int) -> Evaluation:
         """Score all processes' predictions; DivergedError if some are not finite."""
@@ -80,11 +80,19 @@ class Predictions:
                     "a lower lr usually helps"
                 )
             order = rows.argsort()  # batches are sorted by length
-            of_task = answers[task.name] = Answers(*(column[order] for column in found))
-            value, remark = task.evaluate(of_task.read, of_task.labels)
-            n = len(of_task.labels)
-            scores[task.name] = TaskScore(metric=task.metric_name, value=value, n=n)
-            remarks += [remark] if remark else []
+            predictions, labels, confidence, *read = (column[order] for column in found)
+            answers[task.name] = Answers(predictions, labels, confidence)
+            values = {}
+            for name, asked in zip(task.reads, read, strict=True):
+                values[name], remark = task.evaluate(asked, labels, name)
+                remarks += [remark] if remark else []
+            scores[task.name] = TaskScore(
+                metric="+".join(task.scored),
+                value=sum(values[name] for name in task.scored) / len(task.scored),
+                n=len(labels),
+                metrics=values if len(values) > 1 else None,
+                lower_is_better=task.lower_is_better,
+            )
         total = score(self._tasks, {name: of_task.value for name, of_task in scores.items()})
         return Evaluation(Scores(epoch=epoch, score=total, tasks=scores), answers, tuple(remarks))
 

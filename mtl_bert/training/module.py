@@ -80,7 +80,7 @@ class MultiTaskModule(LightningModule):
         history, epoch = self._datamodule.history, self.position.epoch
         if len(history) < epoch:
             found = self.evaluation.scores.tasks if self.evaluation else {}
-            scores = {task: of_task.value for task, of_task in found.items()}
+            scores = {task: of_task.rising for task, of_task in found.items()}
             sums = self.step_log.epoch
             losses, norms = sums.losses(), sums.squared_norms()
             history.append(

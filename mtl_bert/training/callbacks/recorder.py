@@ -231,7 +231,11 @@ class Recorder(Callback):
             metrics["time/examples_per_second"] = examples / record.seconds
         if (scores := record.scores) is not None:
             metrics["dev/score"] = scores.score
-            metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in scores.tasks.items()}
+            metrics |= {
+                f"dev/{name}/{metric}": value
+                for name, task in scores.tasks.items()
+                for metric, value in task.all.items()
+            }
         for task, used in self.utilisation().items():
             epochs = used.examples / self._datamodule.sizes[task]
             metrics[f"utilisation/fraction/{task}"] = used.fraction
