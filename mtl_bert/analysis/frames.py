@@ -351,7 +351,7 @@ class _Run:
 def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     """The classes' names or the scale's ends of a task's answers; neither where not known here."""
     kind = str(head.get("_target_", "")).rpartition(".")[2]
-    if kind in ("MultiClass", "Binary"):
+    if kind in ("MultiClass", "Binary", "SoftLabels"):
         return tuple(map(str, head.get("names") or ("no", "yes"))), None
     return None, (float(head["low"]), float(head["high"])) if kind == "Regression" else None
 

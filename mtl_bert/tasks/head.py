@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,10 @@ class Head(ABC):
     def predict(self, outputs: Tensor) -> Tensor:
         """Read predictions [B], in the labels' own values, off shaped outputs: here themselves."""
         return outputs
+
+    def called(self, prediction: Any) -> str | None:
+        """What a prediction is called; None for a number."""
+        return self.names[int(prediction)] if self.names else None
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The probability of each class [B, C] by shaped outputs; [B, 0] for a number."""
@@ -174,6 +178,11 @@ class MultiLabel(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         """1 where a label's logit is positive, else 0: [B, C]."""
         return (outputs > 0).long()
+
+    def called(self, prediction: Any) -> str:
+        """The labels that are there, or none."""
+        there = [name for name, one in zip(self.names, prediction, strict=True) if one]
+        return ", ".join(there) or "none"
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The probability that each label is there: [B, C]; they do not add up to 1."""

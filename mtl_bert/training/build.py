@@ -261,5 +261,8 @@ def _data_record(
 
 def _count_labels(part: Encoded, names: Sequence[str]) -> dict[str, int]:
     assert part.labels is not None
-    counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
+    if part.labels.ndim > 1:  # a number for each class
+        counts = part.labels.sum(0).round().astype(np.int64)
+    else:
+        counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
     return dict(zip(names, counts.tolist(), strict=True))

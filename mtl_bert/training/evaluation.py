@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_bert.data.batch import Batch
@@ -114,9 +116,21 @@ def write_predictions(
         frame = {
             "id": table.ids,
             **dict(zip(("text", "text2"), zip(*table.texts, strict=True), strict=False)),
-            "label": [f"{label:.15g}" for label in table.labels],
-            "prediction": [f"{prediction:.9g}" for prediction in predictions[task].tolist()],
+            "label": _written(_like(table.labels, predictions[task]), 15),
+            "prediction": _written(predictions[task].numpy(), 9),
             "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence[task].tolist()],
         }
         with replacing(folder.predictions(task)) as temporary:
             pd.DataFrame(frame).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _like(labels: NDArray[np.float64], predictions: Tensor) -> NDArray[np.float64]:
+    """Labels in the form of predictions: of shares of classes the class with the largest."""
+    largest: NDArray[np.float64] = labels.argmax(-1).astype(np.float64)
+    return largest if labels.ndim > predictions.dim() else labels
+
+
+def _written(values: NDArray[Any], digits: int) -> list[str]:
+    """Each row's number, or its numbers with spaces between."""
+    rows = values.reshape(len(values), -1).tolist()
+    return [" ".join(f"{number:.{digits}g}" for number in row) for row in rows]
