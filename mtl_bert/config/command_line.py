@@ -174,9 +174,13 @@ def _run_hydra(
         sys.argv, os.environ[FULL_ERROR] = argv, full
 
 
-def compose(overrides: Sequence[str], directory: str | Path | None = None) -> Composed:
+def compose(
+    overrides: Sequence[str],
+    directory: str | Path | None = None,
+    config_dirs: Sequence[str | Path] = (),
+) -> Composed:
     """What the command line of a run gives, for programs; UserError for words that are wrong."""
-    _look_into(())
+    _look_into(config_dirs)
     return _job_of(_composed("train", readable(overrides)), directory)
 
 
@@ -200,7 +204,7 @@ def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
             raise explained(error) from error
 
 
-def _look_into(directories: Sequence[str]) -> None:
+def _look_into(directories: Sequence[str | Path]) -> None:
     """Have choices looked for in a user's own directories first."""
     own = [Path(directory).absolute() for directory in directories]
     for directory in own:

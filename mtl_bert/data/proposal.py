@@ -104,9 +104,10 @@ def separator_of(path: Path) -> str:
     counts = {s: [line.count(s) for line in lines] for s in SEPARATORS}
     usual = "\t" if path.suffix in (".tsv", ".tab") else ","
     same = [s for s, each in counts.items() if each and min(each) == max(each) > 0]
-    for found in (usual, *same[:2]):
-        if counts[found] and min(counts[found]) and (found == usual or len(same) == 1):
-            return found
+    if min(counts[usual], default=0) > 0:
+        return usual
+    if len(same) == 1:
+        return same[0]
     raise UserError(
         f"--separator: expected the character between the columns of {path}, found "
         f"{' and '.join(map(repr, same)) or 'none that all of its lines have'}; write for example "

@@ -53,9 +53,9 @@ def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
     if 1e-6 < abs(once) < math.inf and not 0.6 < abs(twice / once) < 1.9:
         raise ValueError(f"{once:.4g} becomes {twice:.4g} with each row twice: reduction: mean?")
     if several:
-        right, wrong = value(rows), value(-rows)
-        if not right < wrong - 1e-6:
-            raise ValueError(f"it is {right:.4g} for right answers, {wrong:.4g} for wrong ones")
+        least, other = value(rows), value(-rows)
+        if not least < other - 1e-6:
+            raise ValueError(f"it is {least:.4g} for right answers, {other:.4g} for wrong ones")
         return
     answers = head.predict(head.shape(rows))
     agrees = answers == given.to(answers.dtype)[:, None]  # [B, rows]

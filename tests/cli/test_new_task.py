@@ -13,6 +13,7 @@ import yaml
 from tests.cli.driving import Command, results_in, tree
 from tests.factories import assert_tells
 
+THREE = ["entailment", "neutral", "contradiction"]
 WORDS = ["good", "bad", "fine", "dull", "great", "awful", "film", "plot", "cast", "story"]
 
 
@@ -42,7 +43,7 @@ def glue(place: Path) -> None:
         "STS-B": (["index", "sentence1", "sentence2", "score"],
                   lambda i: [i, next(s), next(s), f"{i % 26 / 5:.3f}"]),
         "MNLI": (["index", "sentence1", "sentence2", "gold_label"],
-                 lambda i: [i, next(s), next(s), ["entailment", "neutral", "contradiction"][i % 3]]),
+                 lambda i: [i, next(s), next(s), THREE[i % 3]]),
         "QNLI": (["index", "question", "sentence", "label"],
                  lambda i: [i, next(s), next(s), ["entailment", "not_entailment"][i % 2]]),
         "RTE": (pair, lambda i: [i, next(s), next(s), ["entailment", "not_entailment"][i % 2]]),
@@ -168,8 +169,8 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
         (("two.csv",), ("--label-column: expected the column of the label", "found a, b of")),
         (("two.csv", "--label-column", "c"), ("--label-column: expected one of text, a, b",)),
         (("tags.csv",), ("--kind: expected classes or labels", "'x,y' in tags")),
-        (("texts.csv", "--label-column", "a"), ("--text-column: expected", "found one, two, three")),
-        (("texts.csv", "--label-column", "one"), ("at most 100 classes", "different values in one")),
+        (("texts.csv", "--label-column", "a"), ("--text-column: expected", "one, two, three")),
+        (("texts.csv", "--label-column", "one"), ("at most 100 classes", "values in one")),
         (("two.csv", "--label-column", "a", "--kind", "number"), ("--kind: expected classes",)),
         (("odd.csv",), ("--separator: expected the character between",)),
         (("two.csv", "--separator", ";;"), ("--separator: expected one character",)),
