@@ -54,7 +54,7 @@ from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, say
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
 
-LISTS = ("task", "logger")
+LISTS = ("task", "logger", "callbacks")
 """Groups of which several are chosen."""
 
 INSTEAD = {

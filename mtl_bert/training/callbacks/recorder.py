@@ -91,6 +91,9 @@ class Recorder(Callback):
         notes = notes_on(self.settings, self.parts) + state.remarks
         if log.skipped:
             notes.append(f"{len(log.skipped)} steps were skipped: not all was finite")
+        if self._module.patience_is_over(self._datamodule.history):
+            patience = self.settings.trainer.patience
+            notes.append(f"trainer.patience={patience}: ended after epoch {last.epoch}")
         return Results(
             config=self.settings.config(),
             overrides=self.settings.overrides,
