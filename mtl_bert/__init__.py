@@ -21,11 +21,13 @@ nothing of it needs transformers, Lightning or Hydra.
 """
 
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mtl_bert.memory.preview import Preview
@@ -91,7 +93,12 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = ["__version__", "plan", "train", *_HOME]
 
 
-def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
+def train(
+    *overrides: str,
+    out: "str | Path | None" = None,
+    data: "Mapping[str, Sequence[Any]] | None" = None,
+    config_dir: "str | Path | None" = None,
+) -> "Run":
     """Carry out a run, as ``mtl-bert train`` does, and open it.
 
         run = mtl_bert.train("sampler=arrp", "lambda=0.5", "B=24000", out="runs/first")
@@ -101,6 +108,10 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
         overrides: settings as on the command line, KEY=VALUE each.
         out: the run's folder. A run that is there goes on, or is opened if it has finished. None
             makes a new folder below ``runs``, named by date, sampler and seed.
+        data: for each task (train, dev), or (train, dev, test): a pandas frame, a
+            ``datasets.Dataset`` or a list of dicts each, with the columns ``text`` (and ``text2``
+            of pairs) and ``label``, or those that the task's file names. Chooses ``data=files``.
+        config_dir: a folder with choices of one's own, as ``--config-dir``.
 
     Raises:
         UserError: a setting, data or a model that cannot be; one line says what to write instead.
@@ -109,12 +120,15 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
     from mtl_bert.runs.opened import Run
     from mtl_bert.utils.logging import plain_messages
 
-    settings, directory = compose(overrides, out).run()
+    words = overrides if data is None else (*overrides, "data=files")
+    settings, directory = compose(words, out, [config_dir] if config_dir else ()).run()
     plain_messages()
     # Torch takes seconds to import: settings that are wrong are refused before that.
+    from mtl_bert.data.sources.given import kept
     from mtl_bert.training.run import run
 
-    directory = run(settings, directory)
+    with kept(data, settings, directory) if data else nullcontext(settings) as settings:
+        directory = run(settings, directory)
     return Run.open(directory, trust=directory)  # its configuration was written just now
 
 

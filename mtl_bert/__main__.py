@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from mtl_bert import cache, dashboard, evaluate, export, predict, report, sweep
+from mtl_bert import cache, dashboard, evaluate, export, new_task, predict, report, sweep
 from mtl_bert.plan import main as plan
 from mtl_bert.train import main as train
 from mtl_bert.utils import console
@@ -35,7 +35,7 @@ def _plan(context: typer.Context) -> None:
     plan(context.args)
 
 
-for module in (evaluate, predict, export, report):
+for module in (new_task, evaluate, predict, export, report):
     app.add_typer(module.app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(cache.app, name="cache")

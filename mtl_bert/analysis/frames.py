@@ -217,8 +217,9 @@ class _Run:
         self.method.short()  # fails here where its parts are no numbers or words
         self.tasks = tuple(sorted(results.tasks, key=[*paper.METRICS, *results.tasks].index))
         self.range = {
-            task: (float(own.get("low", 0)), float(own.get("high", 1)))
+            task: ends[::-1] if results.tasks[task].lower_is_better else ends
             for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
+            for ends in [(float(own.get("low", 0)), float(own.get("high", 1)))]
         }  # fmt: skip
         self.units = {
             task: (results.tasks[task].value - low) / (high - low)
@@ -343,6 +344,7 @@ class _Run:
         train, *used = self._used(r.utilisation, task)
         return (
             task, own.metric, own.value, self.units[task], own.n, *self.range[task],
+            float(config.get("score", {}).get("weight", 1)), own.all,
             untrained and untrained.value, r.last.tasks[task].value, train, self.size(task, "dev"),
             ", ".join(r.data.seen.get(task, ())),
             *answer_form(head if isinstance(head, dict) else {}), r.data.train_labels.get(task),
@@ -353,7 +355,7 @@ class _Run:
 def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     """The classes' names or the scale's ends of a task's answers; neither where not known here."""
     kind = str(head.get("_target_", "")).rpartition(".")[2]
-    if kind in ("MultiClass", "Binary"):
+    if kind in ("MultiClass", "Binary", "SoftLabels"):
         return tuple(map(str, head.get("names") or ("no", "yes"))), None
     return None, (float(head["low"]), float(head["high"])) if kind == "Regression" else None
 

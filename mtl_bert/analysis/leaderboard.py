@@ -135,11 +135,15 @@ class Comparison:
     def _resampled(self) -> dict[str, dict[tuple[str, int], Floats]]:
         """The same on resampled dev sets: score or task -> method, seed -> [R]."""
         found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
-        ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
-        low, size = ends["lowest"], ends["highest"] - ends["lowest"]
+        about = self.frames.scores.groupby("task", observed=True).first()
+        low, size, weight = about["lowest"], about["highest"] - about["lowest"], about["weight"]
         return found | {
             SCORE: {
-                key: np.mean([(found[t][key] - low[t]) / size[t] for t in self.tasks], axis=0)
+                key: np.average(
+                    [(found[t][key] - low[t]) / size[t] for t in self.tasks],
+                    axis=0,
+                    weights=[weight[t] for t in self.tasks],
+                )
                 for key in set.intersection(*map(set, found.values()))
             }
         }

@@ -54,7 +54,7 @@ from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, say
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
 
-LISTS = ("task", "logger")
+LISTS = ("task", "logger", "callbacks")
 """Groups of which several are chosen."""
 
 INSTEAD = {
@@ -177,9 +177,13 @@ def _run_hydra(
         sys.argv, os.environ[FULL_ERROR] = argv, full
 
 
-def compose(overrides: Sequence[str], directory: str | Path | None = None) -> Composed:
+def compose(
+    overrides: Sequence[str],
+    directory: str | Path | None = None,
+    config_dirs: Sequence[str | Path] = (),
+) -> Composed:
     """What the command line of a run gives, for programs; UserError for words that are wrong."""
-    _look_into(())
+    _look_into(config_dirs)
     return _job_of(_composed("train", readable(overrides)), directory)
 
 
@@ -217,7 +221,7 @@ def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
             raise explained(error) from error
 
 
-def _look_into(directories: Sequence[str]) -> None:
+def _look_into(directories: Sequence[str | Path]) -> None:
     """Have choices looked for in a user's own directories first."""
     own = [Path(directory).absolute() for directory in directories]
     for directory in own:

@@ -176,6 +176,8 @@ class TrainerSettings(_Settings):
     dev_sample: Count | None = _setting(2000, "2000")
     """Dev examples of each task scored after an epoch to choose the best; the best epoch and the
     last are then scored on all. null: all after every epoch."""
+    patience: Count | None = _setting(None, "3")
+    """Scorings of the dev sets without a better score after which the run ends. null: no end."""
     eval_batch_size: Count = _setting(64, "128")
     """Examples of a batch when scoring."""
     skip_limit: Count = _setting(10, "10")
@@ -282,6 +284,8 @@ class Settings(_Settings):
     """How the run is carried out."""
     logger: dict[str, Node] = _setting({}, "wandb", expected="choices from conf/logger")
     """Where metrics go besides the run's directory."""
+    callbacks: dict[str, Node] = _setting({}, "time_limit", expected="choices from conf/callbacks")
+    """Lightning callbacks of one's own."""
     # Notes, and no settings: the command line that these come from, and what marks checkpoints.
     overrides: list[str] | None = None
     run_key: str | None = None
@@ -368,7 +372,7 @@ def described(model: type[BaseModel] = Settings, place: str = "") -> Iterator[De
             continue  # a note, and no setting
         key, nested = f"{place}.{field.alias or name}".lstrip("."), field.annotation
         below = nested if isinstance(nested, type) and issubclass(nested, BaseModel) else None
-        group = below is not None or field.is_required() or name == "logger"
+        group = below is not None or field.is_required() or name in ("logger", "callbacks")
         extra: Any = field.json_schema_extra
         in_general = f"a choice from conf/{key}" if group else in_words(nested, field.metadata)
         examples = str((field.examples or [""])[0]).split(" or ")

@@ -68,18 +68,35 @@ class Record(BaseModel):
 
 
 class TaskScore(Record):
-    """One task's metric on its dev set."""
+    """One task's metrics on its dev set."""
 
-    metric: str = Field(description="name of the metric, for example accuracy")
+    metric: str = Field(
+        description="name of the metric that enters the score, for example accuracy; of a mean of "
+        "several their names, accuracy+f1"
+    )
     value: float = Field(description="the metric; 0 where it is undefined")
     n: int = Field(description="dev examples that it was measured on")
+    metrics: dict[str, float] | None = Field(
+        default=None, description="all metrics of the task, where it has several: name -> value"
+    )
+    lower_is_better: bool = Field(default=False, description="less of the metric is better")
+
+    @property
+    def all(self) -> dict[str, float]:
+        """Every metric by its name, the one that enters the score first."""
+        return {self.metric: self.value} | (self.metrics or {})
+
+    @property
+    def rising(self) -> float:
+        """The metric, or its negative where less is better: more of this is always better."""
+        return -self.value if self.lower_is_better else self.value
 
 
 class Scores(Record):
     """An evaluation of the whole model on the dev sets."""
 
     epoch: int = Field(description="after which epoch, counted from 1; 0 is the untrained model")
-    score: float = Field(description="mean over tasks of the metrics, each mapped to 0..1")
+    score: float = Field(description="weighted mean over tasks of the metrics mapped to 0..1")
     tasks: dict[TaskName, TaskScore]
 
 

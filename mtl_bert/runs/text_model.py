@@ -51,7 +51,7 @@ class TextModel:
         outputs = self.outputs(task, Table("the texts given", ids, tuple(texts), None))
         head = self.model.tasks[task].head
         predictions = head.predict(outputs).tolist()
-        names = [head.names[int(number)] for number in predictions] if head.names else None
+        names = [head.called(prediction) for prediction in predictions] if head.names else None
         confidence = head.confidence(outputs).tolist()
         return pd.DataFrame({"prediction": predictions, "confidence": confidence, "name": names})
 

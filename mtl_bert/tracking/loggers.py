@@ -214,7 +214,8 @@ def summary(results: Results) -> dict[str, float]:
     }  # fmt: skip
     for lead, scores in (("dev", results), ("last", results.last)):
         found[f"{lead}/score"] = scores.score
-        found |= {f"{lead}/{task}/{s.metric}": s.value for task, s in scores.tasks.items()}
+        for task, of in scores.tasks.items():
+            found |= {f"{lead}/{task}/{metric}": value for metric, value in of.all.items()}
     return found
 
 

@@ -127,6 +127,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         OutOfMemory(settings.batch_size, trainer.accumulate_grad_batches, trainer.eval_batch_size),
         passes=passes(trainer, model, settings.batch_size * mean_tokens(train)),
         seed=settings.seed,
+        patience=trainer.patience,
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev, select)
@@ -226,7 +227,7 @@ def check_freezing(
 def _check_optimizer(optimizer: Any, scheduler: Any, model: MultiTaskModel, steps: int) -> None:
     """Make both once: most of what they refuse, they refuse when they see parameters."""
     try:
-        made = optimizer(model.parameters())
+        made = optimizer(list(model.named_parameters()))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ConfigError(
             f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
@@ -269,5 +270,8 @@ def _data_record(
 
 def _count_labels(part: Encoded, names: Sequence[str]) -> dict[str, int]:
     assert part.labels is not None
-    counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
+    if part.labels.ndim > 1:  # a number for each class
+        counts = part.labels.sum(0).round().astype(np.int64)
+    else:
+        counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
     return dict(zip(names, counts.tolist(), strict=True))

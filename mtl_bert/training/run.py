@@ -107,6 +107,7 @@ def _train(settings: Settings, directory: Path) -> None:
             callbacks = [recorder, RunProgress(recorder), *wandb]
             if trainer_settings.profile:
                 callbacks.append(StepProfile(folder.profile, datamodule.plan))
+        callbacks += [make(node, f"callbacks.{name}") for name, node in settings.callbacks.items()]
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=epochs_left)
         if first:
             log.info("run in %s", directory)
@@ -127,7 +128,7 @@ def _train(settings: Settings, directory: Path) -> None:
                 recorder.state.untrained = module.evaluation.scores
                 if first and not trains:
                     recorder.keep_best(module.evaluation)
-            if trains and epochs_left > 0:
+            if trains and epochs_left > 0 and not module.patience_is_over(datamodule.history):
                 trainer.fit(module, datamodule)
             if trains and datamodule.samples:
                 _final_evaluation(trainer, parts, recorder, folder)

@@ -30,6 +30,7 @@ EXACT = (
     f"batch_size={BATCH}",
     f"seed={SEED}",
     f"lr={LR}",
+    "optimizer=paper",
     "trainer.precision=64-true",
     "trainer.baseline=false",
     "trainer.passes=one",  # the golden losses are of a pass for each

@@ -91,6 +91,9 @@ class Recorder(Callback):
         notes = notes_on(self.settings, self.parts) + state.remarks
         if log.skipped:
             notes.append(f"{len(log.skipped)} steps were skipped: not all was finite")
+        if self._module.patience_is_over(self._datamodule.history):
+            patience = self.settings.trainer.patience
+            notes.append(f"trainer.patience={patience}: ended after epoch {last.epoch}")
         return Results(
             config=self.settings.config(),
             overrides=self.settings.overrides,
@@ -236,7 +239,11 @@ class Recorder(Callback):
             metrics["time/examples_per_second"] = examples / record.seconds
         if (scores := record.scores) is not None:
             metrics["dev/score"] = scores.score
-            metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in scores.tasks.items()}
+            metrics |= {
+                f"dev/{name}/{metric}": value
+                for name, task in scores.tasks.items()
+                for metric, value in task.all.items()
+            }
         for task, used in self.utilisation().items():
             epochs = used.examples / self._datamodule.sizes[task]
             metrics[f"utilisation/fraction/{task}"] = used.fraction
