@@ -130,20 +130,15 @@ class TestDirectory:
         assert len(source.tokenizer()) == len(TINY.tokenizer())
         assert source.encoder().config.hidden_size == TINY.encoder().config.hidden_size
 
-    def test_weights_that_are_not_in_it_come_from_torchs_generator(self, tmp_path):
-        """Checkpoints of language models have no pooler: it is made, and made from the seed."""
+    def test_a_pooler_that_nobody_trained_is_left_out(self, tmp_path):
+        """Checkpoints of language models have none, and transformers would make a random one up."""
         BertModel(TINY.encoder().config, add_pooling_layer=False).save_pretrained(tmp_path)
         encoders = []
-        for seed in (3, 3, 4):
+        for seed in (3, 4):
             torch.manual_seed(seed)
             encoders.append(Pretrained(str(tmp_path), local=True).encoder())
-        assert_equal_weights(encoders[0], encoders[1])
-        different = [
-            name
-            for name, value in weights(encoders[0]).items()
-            if not torch.equal(value, weights(encoders[2])[name])
-        ]
-        assert different == ["pooler.dense.weight"]
+        assert encoders[0].pooler is None
+        assert_equal_weights(*encoders)
 
     def test_settings_change_the_encoders_own(self, saved):
         settings = {"hidden_dropout_prob": 0.3}
@@ -238,7 +233,8 @@ class TestHub:
                     raise OSError("not among the cached files")
                 return (result, {"missing_keys": set()}) if name == "Model" else result
 
-            kind = getattr(transformers, f"Auto{name}")
+            kinds = {"Model": "ModelForTextEncoding"}
+            kind = getattr(transformers, f"Auto{kinds.get(name, name)}")
             monkeypatch.setattr(kind, "from_pretrained", from_pretrained)
 
         encoder = TINY.encoder()

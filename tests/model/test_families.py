@@ -11,7 +11,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from mtl_bert.config.settings import ConfigError
-from mtl_bert.data.batch import collate
+from mtl_bert.data.batch import Tokenized
 from mtl_bert.model import ModelError, Pretrained
 from mtl_bert.model.probe import probe
 from mtl_bert.runs.text_model import TextModel, make_text_model
@@ -81,7 +81,7 @@ def losses(made: TextModel) -> dict[str, torch.Tensor]:
     found = {}
     for task, columns in (("one", 1), ("pair", 2)):
         table = make_table(random_texts(TOKENIZER, 5, columns, longest=6), [0, 1, 1, 0, 1])
-        batch = collate(made.tokenize(table), np.arange(5), torch.float32)
+        batch = Tokenized(made.tokenize(table), torch.float32)[np.arange(5)]
         found[task] = task_loss(made.model, task, batch)
     return found
 

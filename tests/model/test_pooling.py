@@ -27,7 +27,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from mtl_bert.data.batch import collate
+from mtl_bert.data.batch import Tokenized
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.model import ModelError, MultiTaskModel, Pretrained
 from mtl_bert.model.encoder import keep_first_layers
@@ -55,7 +55,7 @@ def test_a_text_is_its_own_states_whatever_stands_beside_it(kind: str, packs: bo
     encoder.double().eval().load_state_dict(model.encoder.state_dict(), strict=False)
     texts = random_texts(TOKENIZER, 6, 1, longest=12)
     encoded = Tokenize(TOKENIZER, 32, True)(make_table(texts))
-    pooled = model.pooled("toy", collate(encoded, np.arange(6), torch.float32))
+    pooled = model.pooled("toy", Tokenized(encoded, torch.float32)[np.arange(6)])
     if kind == "pooler":
         encoder.set_attn_implementation("sdpa")
     for (text,), vector in zip(texts, pooled, strict=True):
