@@ -131,7 +131,7 @@ class TestDirectory:
         assert source.encoder().config.hidden_size == TINY.encoder().config.hidden_size
 
     def test_a_pooler_that_is_not_in_it_is_not_made_up(self, tmp_path):
-        """Checkpoints of language models have no pooler, and transformers would make a random one."""
+        """A language model's checkpoint has no pooler; transformers would make a random one."""
         BertModel(TINY.encoder().config, add_pooling_layer=False).save_pretrained(tmp_path)
         encoders = []
         for seed in (3, 4):
