@@ -12,7 +12,7 @@ from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError
 from tests.composing import settings_of
 
-FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
+FILES = sorted((CONF / "experiment").glob("table*/*.yaml"))
 NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]
 LONGEST = 8  # lines that a delta may have
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,6 +55,8 @@ class Submission:
 
     file: str | None = None  # the first part of their name; the task's name if left out
     column: str = "Prediction"  # the header of the column of predictions
+    glue: Mapping[str, str] = field(default_factory=dict)  # GLUE's file -> the split in it
+    names: bool = False  # whether GLUE's file has the classes' names
 
     def __post_init__(self) -> None:
         name = "x" if self.file is None else self.file
@@ -145,8 +148,10 @@ class Task:
     @cached_property
     def lower_is_better(self) -> bool:
         """Of the metrics that enter the score; ValueError if it is so of some of them only."""
-        made = self._makers
-        found = {getattr(made[name](), "higher_is_better", None) is False for name in self.scored}
+        with warnings.catch_warnings():  # of the memory that a metric takes
+            warnings.simplefilter("ignore")
+            made = [self._makers[name]() for name in self.scored]
+        found = {getattr(metric, "higher_is_better", None) is False for metric in made}
         if len(found) > 1:
             raise ValueError(f"of {' and '.join(self.scored)}, less is better and more is")
         return found.pop()
