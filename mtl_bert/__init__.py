@@ -34,12 +34,21 @@ if TYPE_CHECKING:
     from mtl_bert.runs.opened import Run as Run
     from mtl_bert.sampling import ARRP as ARRP
     from mtl_bert.sampling import Annealed as Annealed
+    from mtl_bert.sampling import DevGap as DevGap
+    from mtl_bert.sampling import Downsample as Downsample
     from mtl_bert.sampling import Epoch as Epoch
+    from mtl_bert.sampling import FixedMixture as FixedMixture
     from mtl_bert.sampling import Full as Full
     from mtl_bert.sampling import Phase as Phase
     from mtl_bert.sampling import RoundRobin as RoundRobin
     from mtl_bert.sampling import Sampler as Sampler
+    from mtl_bert.sampling import Seen as Seen
     from mtl_bert.sampling import Step as Step
+    from mtl_bert.sampling import StopAndGo as StopAndGo
+    from mtl_bert.sampling import Temperature as Temperature
+    from mtl_bert.sampling import Tiers as Tiers
+    from mtl_bert.sampling import TwoStage as TwoStage
+    from mtl_bert.sampling import UniMax as UniMax
     from mtl_bert.sampling import Vanilla as Vanilla
     from mtl_bert.sampling.loader import PlanLoader as PlanLoader
     from mtl_bert.sampling.loader import PlanStep as PlanStep
@@ -67,10 +76,11 @@ if TYPE_CHECKING:
     from mtl_bert.surgery import Uncertainty as Uncertainty
     from mtl_bert.utils.errors import UserError as UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
-    "mtl_bert.sampling": "ARRP Annealed Epoch Full Phase RoundRobin Sampler Step Vanilla",
+    "mtl_bert.sampling": "ARRP Annealed DevGap Downsample Epoch FixedMixture Full Phase RoundRobin "
+    "Sampler Seen Step StopAndGo Temperature Tiers TwoStage UniMax Vanilla",
     "mtl_bert.sampling.loader": "PlanLoader PlanStep",
     "mtl_bert.surgery": "DBMTL DWA Fixed GeometricMean GradNorm GradVac GroupDRO IMTLL MGDA Mean "
     "Method NashMTL PCD PCGrad RandomWeights STCH StepResult StepStats Sum Surgeon Surgery "

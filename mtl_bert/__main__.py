@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that help and completion are there at once.
 """
 
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -43,6 +44,8 @@ app.add_typer(dashboard.app)
 
 def main(arguments: Sequence[str] | None = None, name: str = "mtl-bert") -> None:
     """Run the command."""
+    if "" not in sys.path:  # as `python -m` does: settings may name modules of the user's own
+        sys.path.append("")
     console.run(app, name, arguments)
 
 

@@ -23,6 +23,9 @@ def export(
     checkpoint: Checkpoint = "best",
     model_path: ModelPath = None,
     trust: Trust = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="leave LoRA's changes beside the encoder, for peft")
+    ] = False,
 ) -> None:
     """Write a run's model as a directory for transformers.
 
@@ -35,11 +38,16 @@ def export(
     opened = Run.open(run, checkpoint, model_path=model_path, trust=trust)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"OUT: expected a new or empty directory, found {out}; write another")
+    adapter = opened.settings.model.adapter
+    if apart and not adapter.startswith("lora"):
+        raise UserError(
+            f"--apart: expected a run with LoRA, found model.adapter={adapter}; leave it out"
+        )
     plain_messages(logging.WARNING)
     # Torch takes seconds to import: a command that is wrong is refused before that.
     from mtl_bert.inference.transformers_export import export
 
-    export(opened, out)
+    export(opened, out, apart=apart)
     print(f"written to {out}; {out}/README.md says how to use it")
 
 

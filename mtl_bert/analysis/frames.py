@@ -45,9 +45,13 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """All frames of some runs; see their reference.
+    """All frames of some runs; docs/reference/frames.md has their columns.
 
     Attributes:
+        runs, settings, scores: a row for each run, each setting that runs share, and each task of
+            a run.
+        epochs, phases, conflicts, influences: a row for each epoch, each phase of one, each pair of
+            tasks in a phase, and each task in a phase.
         methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.
@@ -65,7 +69,7 @@ class Frames:
     texts: bool = True
 
     def only(self, runs: pd.DataFrame) -> "Frames":
-        """The same of some rows of ``runs``, with the names that these have there."""
+        """All frames of some rows of ``runs``, with the names that these have there."""
         names = runs.set_index(runs["run"].astype(str))[["setting", "method"]]
 
         def named(found: pd.DataFrame) -> pd.DataFrame:

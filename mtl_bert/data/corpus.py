@@ -87,6 +87,26 @@ class Selection:
                 )
         return {task: size if task == largest else wanted for task, size in kept.items()}
 
+    def split(
+        self, sizes: Mapping[str, int]
+    ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The rows that are kept and the others, ascending, of each task.
+
+        Raises:
+            DataError: a task of whose rows none or all are kept.
+        """
+        kept, split = self.rows(sizes), {}
+        for task, size in sizes.items():
+            chosen = kept.get(task, np.arange(size))
+            others = np.setdiff1d(np.arange(size), chosen)
+            if not len(others):
+                raise DataError(
+                    f"data.select: expected at least two dev examples of {task}, found {size}; "
+                    "write data.select=null"
+                )
+            split[task] = chosen, others
+        return split
+
     def rows(self, sizes: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
         """The rows that are kept, ascending, of each task that is cut down."""
         rows = {}

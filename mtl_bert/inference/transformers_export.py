@@ -4,17 +4,21 @@
 ``heads.json`` says how features are made and outputs are read.
 """
 
+import copy
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedModel
 
+from mtl_bert.model.lora import ADAPTERS, SHARED, merge, take_apart
+from mtl_bert.model.pals import FILE, TaskAdapters
+from mtl_bert.model.pooling import FORMULAS, write_sentence_transformers
 from mtl_bert.runs.opened import Run
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
@@ -23,8 +27,13 @@ from mtl_bert.utils.files import creating
 FORMAT = 1
 
 
-def export(opened: Run, out: Path) -> None:
+def export(opened: Run, out: Path, *, apart: bool = False) -> None:
     """Write the directory as a whole; an encoder per task makes a directory per task in it.
+
+    Args:
+        opened: the run.
+        out: the directory.
+        apart: leave LoRA's changes beside the encoder, in ``adapters/NAME``, as peft reads them.
 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
@@ -34,20 +43,34 @@ def export(opened: Run, out: Path) -> None:
     ready = replace(opened, settings=settings).predictor  # others call the encoder as it comes
     model = ready.model.cpu()
     with creating(out) as place:
-        if hasattr(model, "encoders"):
-            for name, encoder in model.encoders.items():
-                assert isinstance(encoder, PreTrainedModel)
-                _write(place / name, encoder, [model.tasks[name]], ready, opened)
-        else:
-            _write(place, model.encoder, list(model.tasks.values()), ready, opened)
+        merges = model.adapter.kind == "lora_per_task" and not apart
+        for name, task in model.tasks.items() if hasattr(model, "encoders") or merges else ():
+            encoder = copy.deepcopy(model.encoder_of(name)) if merges else model.encoder_of(name)
+            _write(place / name, encoder, [task], ready, opened, apart)
+        if not (hasattr(model, "encoders") or merges):
+            _write(place, model.encoder, list(model.tasks.values()), ready, opened, apart)
 
 
 def _write(
-    place: Path, encoder: PreTrainedModel, tasks: Sequence[Task], loaded: TextModel, opened: Run
+    place: Path,
+    encoder: PreTrainedModel,
+    tasks: Sequence[Task],
+    loaded: TextModel,
+    opened: Run,
+    apart: bool,
 ) -> None:
     place.mkdir(exist_ok=True)
+    adapter = loaded.model.adapter
+    if apart:
+        take_apart(encoder, place / ADAPTERS)
+    elif adapter.is_lora:
+        merge(encoder, tasks[0].name if adapter.kind == "lora_per_task" else SHARED)
     encoder.save_pretrained(place)
-    loaded.tokenize.tokenizer.save_pretrained(place)
+    tokenizer, pooling = loaded.tokenize.tokenizer, loaded.model.pooling.kind
+    tokenizer.padding_side = "right"  # as ours, and as "features" below has it
+    tokenizer.save_pretrained(place)
+    if pooling != "pooler":
+        write_sentence_transformers(place, pooling, loaded.model.features)
     heads = {
         f"{task.name}.{part}": tensor.contiguous()
         for task in tasks
@@ -56,9 +79,18 @@ def _write(
     save_file(heads, place / "heads.safetensors")
     results = opened.results
     scores = (results if opened.checkpoint == "best" else results.last).tasks
+    switched = loaded.model.switched
+    if isinstance(switched, TaskAdapters):
+        own = {task.name: switched.modules[task.name] for task in tasks}
+        save_file(nn.ModuleDict(own).state_dict(), place / FILE)
     about = {
         "format": FORMAT,
-        "features": "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]",
+        "adapter": asdict(switched.shape) if isinstance(switched, TaskAdapters) else None,
+        "features": FORMULAS[pooling],
+        "loader": "AutoModelForTextEncoding"  # T5's encoder without its decoder
+        if type(encoder).__name__.endswith("EncoderModel")
+        else "AutoModel",
+        "peft": (SHARED if adapter.kind == "lora" else "TASK") if apart else None,
         "max_length": loaded.tokenize.max_length,
         "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
         "made_from": {
@@ -95,12 +127,6 @@ def _hub_data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
     source = opened.settings.data.source["name"]
     paths = [task.sources.get(source, {}).get("path") for task in tasks]
     return list(dict.fromkeys(path for path in paths if path and not Path(path).exists()))
-
-
-@torch.inference_mode()
-def _has_pooler(encoder: PreTrainedModel) -> bool:
-    output = encoder(input_ids=torch.zeros(1, 1, dtype=torch.int64))
-    return getattr(output, "pooler_output", None) is not None
 
 
 def _head(task: Task, cross_encode: bool) -> dict[str, Any]:

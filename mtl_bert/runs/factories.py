@@ -188,4 +188,5 @@ def make_selections(settings: Settings) -> "dict[str, Selection]":
     return {
         "train": Selection(data.share, data.limit, data.imbalance, data.seed),
         "dev": Selection(limit=data.dev_limit, seed=data.seed, setting="data.dev_limit"),
+        "select": Selection(data.select or 1.0, seed=data.seed),
     }

@@ -223,7 +223,7 @@ class Run:
             ) from error
 
     def known(self, task: str) -> str:
-        """The same name, if the run has a task of it; otherwise UserError."""
+        """Return a task's name if the run has it; otherwise raise UserError."""
         if task not in self.settings.tasks:
             tasks = list(self.settings.tasks)
             raise UserError(

@@ -204,7 +204,10 @@ class DataRecord(Record):
 
     name: str
     synthetic: bool = Field(description="made-up text: no number from it is a published one")
-    sizes: dict[TaskName, dict[str, int]] = Field(description="usable examples: task -> split -> n")
+    sizes: dict[TaskName, dict[str, int]] = Field(
+        description="usable examples: task -> split -> n; select is the part of the dev set that "
+        "chose the best epoch, if that was another than the one that was scored"
+    )
     skipped: dict[str, int] = Field(description="rows that could not be used: file -> n")
     truncated: dict[TaskName, int] = Field(
         description="texts cut at the encoder's limit: task -> n"
@@ -258,6 +261,9 @@ class Results(Record):
     def dev_sample(self) -> int | None:
         """Examples of each dev set at most that are scored amid training; None if that is all."""
         most = self.config["trainer"].get("dev_sample")
+        chosen = [sizes["select"] for sizes in self.data.sizes.values() if "select" in sizes]
+        if chosen:  # by examples that the dev sets here do not have
+            return min(most or max(chosen), max(chosen))
         if most is None or all(sizes.get("dev", 0) <= most for sizes in self.data.sizes.values()):
             return None
         return int(most)

@@ -121,7 +121,7 @@ class Binary(MultiClass):
     outputs: ClassVar[int] = 1
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """1 where the logit is positive, else 0: [B]."""
+        """Predict 1 where the logit is positive, else 0: [B]."""
         return (outputs > 0).long()
 
     def probabilities(self, outputs: Tensor) -> Tensor:

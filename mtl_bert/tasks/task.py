@@ -51,12 +51,19 @@ class MetricRange:
 
 @dataclass(frozen=True)
 class Submission:
-    """The files that hold a task's predictions for a leaderboard."""
+    """The files that hold a task's predictions for a leaderboard.
 
-    file: str | None = None  # the first part of their name; the task's name if left out
-    column: str = "Prediction"  # the header of the column of predictions
-    glue: Mapping[str, str] = field(default_factory=dict)  # GLUE's file -> the split in it
-    names: bool = False  # whether GLUE's file has the classes' names
+    Attributes:
+        file: the first part of their name; the task's name if left out.
+        column: the header of the column of predictions.
+        glue: GLUE's file -> the split whose predictions it has.
+        names: whether GLUE's files have the classes' names.
+    """
+
+    file: str | None = None
+    column: str = "Prediction"
+    glue: Mapping[str, str] = field(default_factory=dict)
+    names: bool = False
 
     def __post_init__(self) -> None:
         name = "x" if self.file is None else self.file
@@ -162,7 +169,7 @@ class Task:
         return self.metrics
 
     def among(self, data_sets: Iterable[str]) -> list[str]:
-        """Those of a model card's data sets whose name holds a word of ``known_as``.
+        """Find those of a model card's ``data_sets`` whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """
@@ -209,9 +216,10 @@ class Task:
     def evaluate(
         self, answers: Tensor, labels: Tensor, name: str | None = None
     ) -> tuple[float, str | None]:
-        """A metric, or the first, of answers on labels [B]; 0 and a remark if undefined.
+        """The metric ``name``, or the first, of ``answers`` on ``labels`` [B].
 
-        Why 0: docs/paper.md, 13.
+        With a remark where it is undefined (Pearson's r of constant predictions) and counts as 0
+        (docs/explanation/paper.md, 13).
         """
         name = name or next(iter(self._makers))
         if math.isfinite(value := measure(self._makers[name], answers, labels)):
@@ -220,7 +228,7 @@ class Task:
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:
-    """The weighted mean over tasks of the metrics, each mapped to 0..1 (docs/paper.md, the score).
+    """The weighted mean over ``tasks`` of their metrics, each mapped to 0..1.
 
     ``values`` has for each task the mean of its metrics that enter.
     """

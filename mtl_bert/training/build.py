@@ -80,7 +80,12 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     texts = selections["dev"].of(corpus.read("dev"))
     tokens = corpus.tokens(tokenize, cache, dict.fromkeys([*splits, "dev"]))
     cut = {split: selections[split].of(parts) for split, parts in tokens.items()}
-    train, dev = cut.get("train", {}), cut["dev"]
+    train, dev, select = cut.get("train", {}), cut["dev"], dict[str, Encoded]()
+    if settings.data.select is not None:
+        halves = selections["select"].split({task: len(part) for task, part in dev.items()})
+        select = {task: dev[task].take(chosen) for task, (chosen, _) in halves.items()}
+        dev = {task: dev[task].take(others) for task, (_, others) in halves.items()}
+        texts = {task: texts[task].take(others) for task, (_, others) in halves.items()}
     for part in (train, dev):
         text_model.report_cut(part)
     datamodule = PlanDataModule(
@@ -92,6 +97,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         seed=settings.seed,
         validate_every=trainer.check_val_every_n_epoch,
         dev_sample=trainer.dev_sample,
+        select=select or None,
         eval_batch_size=trainer.eval_batch_size,
         group_by_length=settings.group_by_length,
         accumulate_grad_batches=trainer.accumulate_grad_batches,
@@ -125,9 +131,9 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         patience=trainer.patience,
     )
     trained_on = encoder_source.trained_on() if train else []
-    data = _data_record(corpus, tasks, trained_on, train, dev)
+    data = _data_record(corpus, tasks, trained_on, train, dev, select)
     more = corpus.more(tokenize, cache) if train else {}
-    return Assembly(texts, module, datamodule, encoder_source.name, data, more)
+    return Assembly(texts, module, datamodule, text_model.name, data, more)
 
 
 def make_trainer(
@@ -244,8 +250,10 @@ def _data_record(
     trained_on: Sequence[str],
     train: Mapping[str, Encoded],
     dev: Mapping[str, Encoded],
+    select: Mapping[str, Encoded],
 ) -> DataRecord:
-    splits = {split: part for split, part in (("train", train), ("dev", dev)) if part}
+    given = {"train": train, "dev": dev, "select": select}
+    splits = {split: part for split, part in given.items() if part}
     parts = [(part.origin, part) for encoded in splits.values() for part in encoded.values()]
     return DataRecord(
         name=corpus.name,

@@ -121,14 +121,12 @@ def score_more(
 def write_predictions(
     folder: RunFolder, dev: Mapping[str, Table], columns: Mapping[str, Any]
 ) -> None:
-    """Write the labelled dev sets with ``Evaluation.columns``, unless those are of a sample.
+    """Write the labelled dev sets with ``Evaluation.columns``.
 
     Columns: id, the text or both of a pair, label, prediction, and the confidence in it (empty
     where there is none).
     """
     predictions, confidence = columns["predictions"], columns["confidence"]
-    if any(len(predictions[task]) < len(table) for task, table in dev.items()):
-        return
     for task, table in dev.items():
         assert table.labels is not None
         # Digits enough for the metric to be computed again from the file.

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _train(settings: Settings, directory: Path) -> None:
         opened = processes.from_first(lambda: _open(folder, settings, stack))
         if opened is None:
             if first:
-                log.info("finished already; nothing is done")
+                log.info("already finished: nothing to do")
                 print_summary(folder.read_results(), directory)
             return
         old, state = opened
@@ -112,11 +113,12 @@ def _train(settings: Settings, directory: Path) -> None:
         if first:
             log.info("run in %s", directory)
             if state is not None:
-                log.info("going on from epoch %d, step %d", *state["position"])
+                log.info("resuming from epoch %d, step %d", *state["position"])
             for note in notes_on(settings, parts):
                 log.info("%s", note)
             recorder.device = provenance.device_name(trainer.strategy.root_device)
             log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
+            log.info("pooling: %s", module.model.pooling)
             log.info("steps with several tasks: %s", module.passes)
 
         trains = datamodule.total_steps > 0
@@ -162,8 +164,8 @@ def _open(
     finished = 0
     if folder.results.exists():
         try:
-            finished = folder.read_results().config["epochs"]
-        except ValueError as error:
+            finished = index(folder.read_results().config["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
             raise ConfigError(
                 f"{folder.results}: expected the results of a run, found something else "
                 f"({first_line(error)}); write hydra.run.dir=ANOTHER"

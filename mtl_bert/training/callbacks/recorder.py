@@ -74,7 +74,7 @@ class Recorder(Callback):
         if state.best is not None:  # the one on disk may be of an epoch that is trained again
             best = checkpoint.read(self.folder.checkpoint("best"), self.key)
             state.best = Scores.model_validate_json(best["scores"])
-            write_predictions(self.folder, self.parts.dev, best)
+            self._write_predictions(best)
 
     def finish(self, best: Evaluation, last: Evaluation) -> None:
         """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
@@ -192,7 +192,12 @@ class Recorder(Callback):
         scores, weights = evaluation.scores.model_dump_json(), self._module.model.state_dict()
         content = {"state_dict": weights, "scores": scores, **evaluation.columns()}
         checkpoint.write(self.folder.checkpoint("best"), self.key, content)
-        write_predictions(self.folder, self.parts.dev, content)
+        self._write_predictions(content)
+
+    def _write_predictions(self, columns: Mapping[str, Any]) -> None:
+        """Write them, unless they are of a sample; those of the whole dev sets come at the end."""
+        if not self._datamodule.samples or not self._datamodule.total_steps:
+            write_predictions(self.folder, self.parts.dev, columns)
 
     def _save(self, trainer: Trainer, position: Position) -> None:
         for logger in trainer.loggers:
@@ -334,7 +339,12 @@ def notes_on(settings: Settings, parts: Assembly) -> list[str]:
             f"trainer.check_val_every_n_epoch={every}: the best epoch is the best of those that "
             "were scored"
         )
-    if plan.samples:
+    if settings.data.select is not None:
+        notes.append(
+            f"data.select={settings.data.select:g}: this share of each dev set chose the best "
+            "epoch, and the numbers are of the others"
+        )
+    elif plan.samples:
         sampled = [
             f"{sample:,} of the {plan.dev_sizes[task]:,} of {task}"
             for task, sample in plan.sample_sizes.items()

@@ -137,6 +137,8 @@ def test_missing_columns_are_named_with_those_that_are_there():
 
 def test_an_unlabelled_split_needs_no_label_column():
     SINGLE.check(make_task(), ["id", "text"], "a.tsv", labelled=False)
+    with pytest.raises(DataError, match="add label"):
+        SINGLE.check(make_task(), ["id", "text"], "a.tsv", labelled=True)
 
 
 @pytest.mark.parametrize(("pair", "text"), [(True, ["a"]), (False, ["a", "b"])])
