@@ -13,7 +13,8 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.machine.signals import Interrupted, StopRequest
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.checkpoint import Position
-from mtl_bert.sampling import History, Seen
+from mtl_bert.sampling import Seen
+from mtl_bert.sampling.history import History
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import Surgeon
 from mtl_bert.tasks import score

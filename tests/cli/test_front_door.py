@@ -13,6 +13,7 @@ from tests.cli.test_wrong_values import refused
 COMMANDS = [
     "train",
     "plan",
+    "new-task",
     "evaluate",
     "predict",
     "export",
