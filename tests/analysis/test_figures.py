@@ -213,3 +213,29 @@ def test_imbalance(tmp_path: Path) -> None:
 def test_compared_methods_are_not_compared_again(frames: Frames) -> None:
     c = Comparison(frames)
     assert figures.usage(c).to_dict() == figures.usage(frames).to_dict()
+
+
+def test_static_mixtures_without_surgery_are_the_line_to_beat(tmp_path: Path) -> None:
+    plain = {"method": {"_target_": "mtl_bert.surgery.Sum"}, "scope": "all", "reduction": "sum"}
+    accuracies = {"sst": 0.4, "qqp": 0.7, "sts": 0.6}
+    for T, minutes in ((1.0, 1.0), (2.0, 2.0), (5.0, 3.0)):
+        accuracies = {task: value + 0.01 for task, value in accuracies.items()}
+        sampler = {"_target_": "mtl_bert.sampling.Temperature", "temperature": T}
+        made = Made(
+            sampler="temperature", surgery=plain, accuracies=accuracies, minutes=minutes, dev=DEV,
+            override={"sampler": sampler},
+        )  # fmt: skip
+        make_run(tmp_path / f"t{T:g}", made)
+    for surgery, name in ((plain, "rr-sum"), (Made().surgery, "temperature")):
+        sampler = "rr" if name == "rr-sum" else "temperature"
+        make_run(tmp_path / name, Made(sampler=sampler, surgery=surgery, minutes=4.0, dev=DEV))
+    spec = figures.tradeoff(read(tmp_path)).to_dict()
+    (line,) = [
+        layer for layer in spec["layer"]
+        if isinstance(layer["mark"], dict) and layer["mark"].get("strokeDash") == [1, 3]
+    ]  # fmt: skip
+    rows = line.get("data", {}).get("values") or spec["datasets"][line["data"]["name"]]
+    found = {row["series"] for row in rows}
+    assert len(found) == 3
+    assert all("temperature" in name for name in found)
+    assert "static mixtures" in json.dumps(spec["title"])
