@@ -64,9 +64,9 @@ class Method:
             parts.append(f"B={self.drawn:,}")
         kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
         more = [
-            f"freeze={kept}" if self.frozen else "",
+            self.rest, f"freeze={kept}" if self.frozen else "",
             f"λ on the {self.lambda_on}" if self.lambda_on != LOSS else "",
-            self.surgery if self.surgery != PAPER_SURGERY else "", self.rest,
+            self.surgery if self.surgery != PAPER_SURGERY else "",
         ]  # fmt: skip
         words = "; ".join(filter(None, more))
         return " ".join(parts) + (f" ({words})" if words else "")
