@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mtl_bert.inference.opened import Run as Run
     from mtl_bert.memory.preview import Preview
-    from mtl_bert.runs.opened import Run as Run
     from mtl_bert.sampling import ARRP as ARRP
     from mtl_bert.sampling import Annealed as Annealed
     from mtl_bert.sampling import Epoch as Epoch
@@ -73,7 +73,7 @@ _HOMES = {
     "mtl_bert.surgery": "DBMTL DWA Fixed GeometricMean GradNorm GradVac GroupDRO IMTLL MGDA Mean "
     "Method NashMTL PCD PCGrad RandomWeights STCH StepResult StepStats Sum Surgeon Surgery "
     "Uncertainty",
-    "mtl_bert.runs.opened": "Run",
+    "mtl_bert.inference.opened": "Run",
     "mtl_bert.utils.errors": "UserError",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -96,7 +96,7 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
         UserError: a setting, data or a model that cannot be; one line says what to write instead.
     """
     from mtl_bert.config.command_line import compose
-    from mtl_bert.runs.opened import Run
+    from mtl_bert.inference.opened import Run
     from mtl_bert.utils.logging import plain_messages
 
     settings, directory = compose(overrides, out).run()

@@ -30,7 +30,7 @@ def export(
     tokenizer; heads.safetensors and heads.json beside them are the tasks' heads, and README.md says
     how to use all three in ten lines. With sampler=single, OUT has a directory for each task.
     """
-    from mtl_bert.runs.opened import Run
+    from mtl_bert.inference.opened import Run
 
     opened = Run.open(run, checkpoint, model_path=model_path, trust=trust)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from mtl_bert.runs.opened import Run
+from mtl_bert.inference.opened import Run
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
 from mtl_bert.utils.files import creating

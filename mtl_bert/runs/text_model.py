@@ -44,7 +44,7 @@ class TextModel:
                 log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
 
     def answers(self, task: str, texts: Sequence[tuple[str, ...]]) -> pd.DataFrame:
-        """The answers to texts or pairs, as :meth:`mtl_bert.runs.opened.Run.predict` gives them."""
+        """The answers to texts or pairs, as ``Run.predict`` gives them."""
         ids = tuple(map(str, range(len(texts))))
         outputs = self.outputs(task, Table("the texts given", ids, tuple(texts), None))
         head = self.model.tasks[task].head
@@ -53,24 +53,35 @@ class TextModel:
         confidence = head.confidence(outputs).tolist()
         return pd.DataFrame({"prediction": predictions, "confidence": confidence, "name": names})
 
-    @torch.inference_mode()
     def outputs(self, task: str, table: Table) -> Tensor:
         """What a task's head gives for each of the N rows of a table, in its order: [N, ...]."""
-        device = next(self.model.parameters()).device
         encoded = self.tokenize(table)
         self.report_cut({task: encoded})
-        label_type = self.model.tasks[task].head.label_type
-        parts, rows = [], []
+        return self.outputs_of([task], encoded)[task]
+
+    @torch.inference_mode()
+    def outputs_of(self, tasks: Sequence[str], encoded: Encoded) -> dict[str, Tensor]:
+        """The same of several tasks for N encoded rows, which go through a shared encoder once.
+
+        Raises:
+            ConfigError: an output that is not finite.
+        """
+        device = next(self.model.parameters()).device
+        parts: dict[str, list[Tensor]] = {task: [] for task in tasks}
+        rows = []
         with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
             for numbers in encoded.batches(BATCH):
-                batch = Tokenized(encoded, label_type)[numbers].to(device)
-                parts.append(self.model(task, batch))
+                batch = Tokenized(encoded, torch.float32)[numbers].to(device)
+                for task, answers in self.model.of_all(tasks, batch).items():
+                    parts[task].append(answers)
                 rows.append(batch.rows)
-        outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()
-        if not outputs.isfinite().all():
-            raise ConfigError(
-                f"task {task}: expected finite outputs, found others; write another checkpoint"
-            )
+        order = torch.cat(rows).argsort()
+        outputs = {task: torch.cat(part)[order].cpu() for task, part in parts.items()}
+        for task, found in outputs.items():
+            if not found.isfinite().all():
+                raise ConfigError(
+                    f"task {task}: expected finite outputs, found others; write another checkpoint"
+                )
         return outputs
 
 

@@ -21,8 +21,8 @@ PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.
 
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mtl_bert.inference.opened import Run
     from mtl_bert.inference.transformers_export import export
-    from mtl_bert.runs.opened import Run
 
     out = tmp_path_factory.mktemp("exported") / "model"
     export(Run.open(trained), out)
@@ -84,8 +84,8 @@ def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
 
 def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     """Had its texts been real, the card would have named them in a form that is understood."""
+    from mtl_bert.inference.opened import Run
     from mtl_bert.inference.transformers_export import export
-    from mtl_bert.runs.opened import Run
 
     train_here(tmp_path / "run", "sampler=rr")
     opened = Run.open(tmp_path / "run")
