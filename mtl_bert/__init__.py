@@ -14,7 +14,8 @@ tasks' gradients become one update? In a training loop of your own::
                 for task, batch in step.batches.items():
                     surgeon.backward(task, loss_of(task, batch))
 
-The program's own runs: ``run = mtl_bert.train("sampler=arrp", "lambda=0.5", out="runs/first")``.
+The program's own runs: ``run = mtl_bert.train("sampler=arrp", "lambda=0.5", out="runs/first")``;
+``mtl_bert.load("runs/first").predict("sst", texts)`` answers with it, or with an export of it.
 
 Everything here is imported when it is first asked for: samplers need numpy, surgery torch, and
 nothing of it needs transformers, Lightning or Hydra.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtl_bert.inference.opened import Run as Run
+    from mtl_bert.inference.transformers_export import load as load
     from mtl_bert.memory.preview import Preview
     from mtl_bert.sampling import ARRP as ARRP
     from mtl_bert.sampling import Annealed as Annealed
@@ -74,6 +76,7 @@ _HOMES = {
     "Method NashMTL PCD PCGrad RandomWeights STCH StepResult StepStats Sum Surgeon Surgery "
     "Uncertainty",
     "mtl_bert.inference.opened": "Run",
+    "mtl_bert.inference.transformers_export": "load",
     "mtl_bert.utils.errors": "UserError",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -19,6 +19,7 @@ from mtl_bert.model.packing import position_table
 from mtl_bert.runs.factories import make_sampler
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +44,38 @@ class TextModel:
             if truncated := part.truncated:
                 log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
 
-    def answers(self, task: str, texts: Sequence[tuple[str, ...]]) -> pd.DataFrame:
-        """The answers to texts or pairs, as ``Run.predict`` gives them."""
-        ids = tuple(map(str, range(len(texts))))
-        outputs = self.outputs(task, Table("the texts given", ids, tuple(texts), None))
-        head = self.model.tasks[task].head
+    def predict(self, task: str, texts: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
+        """The model's answers to new texts, a row for each.
+
+        Columns: prediction in the labels' own values (a class's number, or a number on the task's
+        scale), confidence (its probability, NaN where there is none), and name, what the class is
+        called (None where there are no classes).
+
+        Args:
+            task: whose question is answered.
+            texts: one text for each answer; of a task about pairs, two in a tuple.
+
+        Raises:
+            UserError: an unknown task, texts that are no pairs, or answers that are not finite.
+        """
+        if (known := self.model.tasks.get(task)) is None:
+            raise UserError(
+                f"task: expected one of {', '.join(self.model.tasks)}, found {task!r}; write for "
+                f"example {next(iter(self.model.tasks))}"
+            )
+        pair, head = known.pair, known.head
+        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        for row in rows:
+            if len(row) != 1 + pair:
+                wanted = "pairs of texts, each a tuple," if pair else "single texts"
+                raise UserError(
+                    f"texts: expected {wanted} for {task}, found {row!r}; write for example "
+                    f"{[('a text', 'another')] if pair else ['a text']}"
+                )
+        if not rows:
+            return pd.DataFrame({"prediction": [], "confidence": [], "name": []})
+        ids = tuple(map(str, range(len(rows))))
+        outputs = self.outputs(task, Table("the texts given", ids, tuple(rows), None))
         predictions = head.predict(outputs).tolist()
         names = [head.names[int(number)] for number in predictions] if head.names else None
         confidence = head.confidence(outputs).tolist()

@@ -139,10 +139,10 @@ def test_a_failure_leaves_nothing(
 ) -> None:
     from mtl_bert.inference import transformers_export as exporting
 
-    def fail(about: object) -> str:
+    def fail(*given: object) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(exporting, "_card", fail)
+    monkeypatch.setattr(exporting, "write_card", fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
         command("export", str(trained), "out")
     assert tree(tmp_path) == []
