@@ -17,6 +17,7 @@ WAIT, MOST = 0.005, 64  # seconds that a request waits for others, and requests 
 
 
 async def answer(app: FastAPI) -> None:
+    """Answer what waits, over and over: the requests about a task together."""
     while True:
         batch = [await app.state.queue.get()]
         await asyncio.sleep(WAIT)
@@ -27,16 +28,19 @@ async def answer(app: FastAPI) -> None:
             every = [text for texts, _ in own for text in texts]
             try:
                 frame = await asyncio.to_thread(app.state.model.predict, task, every)
-                rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-            except mtl_bert.UserError as error:
-                rows = [error] * len(every)
-            for texts, reply in own:
-                if not reply.done():  # whoever asked may have gone
-                    reply.set_result([rows.pop(0) for _ in texts])
+                rows = iter(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+                for texts, reply in own:
+                    answers = [next(rows) for _ in texts]
+                    if not reply.done():  # else whoever asked has gone
+                        reply.set_result(answers)
+            except Exception as error:  # which ends these requests, and not the service
+                for reply in (reply for _, reply in own if not reply.done()):
+                    reply.set_exception(error)
 
 
 @asynccontextmanager
 async def life(app: FastAPI) -> AsyncIterator[None]:
+    """Load the model before the first request."""
     app.state.model, app.state.queue = mtl_bert.load(os.environ["MODEL"]), asyncio.Queue()
     worker = asyncio.create_task(answer(app))
     yield
@@ -50,6 +54,7 @@ app = FastAPI(lifespan=life)
 
 @app.post("/{task}")
 async def predict(task: str, texts: list[str] | list[tuple[str, str]]) -> list[dict[str, object]]:
+    """A row for each text: prediction, confidence and name."""
     known = app.state.model.model.tasks.get(task)
     if known is None or any(isinstance(text, str) == known.pair for text in texts):
         raise HTTPException(422, "expected a task of the model, and the texts or pairs it takes")

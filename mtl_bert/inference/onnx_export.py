@@ -5,7 +5,7 @@ Shapes: B texts or pairs, T tokens of the longest.
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,7 +80,7 @@ def export_onnx(
         ours = {
             task.name: loaded.outputs_of([task.name], dev[task.name])[task.name] for task in tasks
         }
-        theirs = {task.name: _run(whole, task, dev[task.name], loaded) for task in tasks}
+        theirs = answers_of(whole, loaded, dev)
         difference = {name: float((ours[name] - theirs[name]).abs().max()) for name in ours}
         if (worst := max(difference.values())) > TOLERANCE:
             raise UserError(
@@ -90,7 +90,7 @@ def export_onnx(
         if quantize:
             _quantize(whole, place / file)
             whole.unlink()
-            theirs = {t.name: _run(place / file, t, dev[t.name], loaded) for t in tasks}
+            theirs = answers_of(place / file, loaded, dev)
         checks = {}
         for task in tasks:
             labels = torch.from_numpy(dev[task.name].labels).to(task.head.label_type)
@@ -185,20 +185,26 @@ def _quantize(path: Path, to: Path) -> None:
         root.setLevel(level)
 
 
-def _run(path: Path, task: Task, encoded: Encoded, loaded: TextModel) -> Tensor:
-    """What a file gives for encoded rows, in their order: [N, ...]."""
-    from onnxruntime import InferenceSession
+def answers_of(path: Path, loaded: TextModel, parts: Mapping[str, Encoded]) -> dict[str, Tensor]:
+    """What a file gives for each task's N encoded rows, in their order: [N, ...] each."""
+    from onnxruntime import InferenceSession, SessionOptions
 
-    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
     inputs = [each.name for each in session.get_inputs()]
     padding = int(loaded.tokenize.tokenizer.pad_token_id or 0)
-    parts, rows = [], []
-    for numbers in encoded.batches(BATCH):
-        batch = Tokenized(encoded, torch.float32)[numbers]
-        types = batch.token_type_ids
-        ids, mask = batch.padded(batch.input_ids, padding), batch.mask.long()
-        values = (ids, mask, mask if types is None else batch.padded(types, 0))
-        feed = {name: value.numpy() for name, value in zip(INPUTS, values, strict=True)}
-        parts += session.run([task.name], {name: feed[name] for name in inputs})
-        rows.append(numbers)
-    return torch.from_numpy(np.concatenate(parts)[np.concatenate(rows).argsort()])
+    answers = {}
+    for task, encoded in parts.items():
+        found, rows = [], []
+        for numbers in encoded.batches(BATCH):
+            batch = Tokenized(encoded, torch.float32)[numbers]
+            types = batch.token_type_ids
+            ids, mask = batch.padded(batch.input_ids, padding), batch.mask.long()
+            values = (ids, mask, mask if types is None else batch.padded(types, 0))
+            feed = {name: value.numpy() for name, value in zip(INPUTS, values, strict=True)}
+            found += session.run([task], {name: feed[name] for name in inputs})
+            rows.append(numbers)
+        order = np.concatenate(rows).argsort()
+        answers[task] = torch.from_numpy(np.concatenate(found)[order])
+    return answers
