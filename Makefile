@@ -6,7 +6,7 @@ ARGS   ?=
 BENCH  ?= surgery own_loop processes throughput diagnoses startup memory scaling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo frontier evidence browser bench gpu build clean
+.PHONY: help setup train test lint types check table2 table3 table4 tables tables-demo frontier evidence study2 browser docs bench gpu build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -87,9 +87,19 @@ evidence: setup  ## The comparison on real text: make evidence DIR=FOLDER ENCODE
 	expected the folder of an encoder, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" \
 	runs/evidence $(BESIDE) $(ARGS)
 
+study2: setup  ## The second study, as experiments/study2.md says: make study2 DIR=FOLDER ENCODER=FOLDER JOBS=2
+	$(BIN)/python experiments/study2.py "$(or $(DIR),$(error DIR: expected the folder of the course's \
+	files, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" "$(or $(ENCODER),$(error ENCODER: \
+	expected the folder of an encoder, found nothing; write make $@ DIR=FOLDER ENCODER=FOLDER))" \
+	runs/study2 --jobs $(JOBS) $(ARGS)
+
 browser: setup  ## Look at a report in a browser; needs Debian's chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m browser $(ARGS)
+
+docs: setup  ## Build the documentation into site/ (python -m http.server -d site serves it)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 bench: setup  ## Measure speed, start-up, memory and surgery (long); e.g. BENCH=startup ARGS="--rounds 3"
 	@set -e; for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
@@ -101,4 +111,4 @@ build: setup  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 
 clean:  ## Remove the environment and everything that can be made again
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

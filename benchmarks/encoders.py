@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,14 +40,14 @@ class RandomEncoder(Tiny):
         return BertModel(copy.deepcopy(self.config))  # packing writes into a model's configuration
 
 
-def model(size: str, K: int) -> MultiTaskModel:
-    """A model with K binary tasks, the same each time."""
+def model(size: str, K: int, **settings: Any) -> MultiTaskModel:
+    """A model with K binary tasks, the same each time; settings are the model's."""
     torch.manual_seed(0)
     tasks = [
         Task(f"task{k}", False, Binary(), nn.BCEWithLogitsLoss(), "accuracy", BinaryAccuracy)
         for k in range(K)
     ]
-    return MultiTaskModel(tasks, RandomEncoder(config=SIZES[size]))
+    return MultiTaskModel(tasks, RandomEncoder(config=SIZES[size]), **settings)
 
 
 def batches(K: int, examples: int, seed: int) -> dict[str, Batch]:

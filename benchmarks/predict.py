@@ -33,7 +33,7 @@ from mtl_bert.runs.text_model import TextModel
 from mtl_bert.utils.errors import UserError
 
 PLAIN = "pipeline"
-Answers = Callable[[], object]
+Answers = Callable[[], Any]
 
 
 def contestants(opened: Run, task: str, texts: list[Any], place: Path) -> dict[str, Answers]:
@@ -86,9 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         works = contestants(opened, given.task, texts, Path(place))
         torch.set_num_threads(given.threads)  # which opening a model sets
-        prepared: dict[str, Callable[[], Work]] = {
-            k: partial(as_it_is, w) for k, w in works.items()
-        }
+        prepared: Any = {name: partial(as_it_is, work) for name, work in works.items()}
         seconds = interleaved(prepared, given.rounds)
     about = f"{opened.results.encoder}, {given.task}, {len(texts):,} texts, {given.rounds} rounds"
     table = Shown(title=about, title_justify="left")

@@ -12,7 +12,7 @@ shift 4
 SEEDS=seed=1,2,3
 common=(
   data=cs224n "data.dir=$data" model=local "model.path=$encoder" 'data.dev_limit={qqp: 1000}'
-  trainer.precision=32-true trainer.threads=1 trainer.layers_every=25
+  optimizer=paper trainer.precision=32-true trainer.threads=1 trainer.layers_every=25
   trainer.keep=none trainer.enable_progress_bar=false
   trainer.baseline=false  # the row "random" is the untrained model
 )

@@ -22,11 +22,13 @@ nothing of it needs transformers, Lightning or Hydra.
 """
 
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mtl_bert.inference.opened import Run as Run
@@ -34,12 +36,21 @@ if TYPE_CHECKING:
     from mtl_bert.memory.preview import Preview
     from mtl_bert.sampling import ARRP as ARRP
     from mtl_bert.sampling import Annealed as Annealed
+    from mtl_bert.sampling import DevGap as DevGap
+    from mtl_bert.sampling import Downsample as Downsample
     from mtl_bert.sampling import Epoch as Epoch
+    from mtl_bert.sampling import FixedMixture as FixedMixture
     from mtl_bert.sampling import Full as Full
     from mtl_bert.sampling import Phase as Phase
     from mtl_bert.sampling import RoundRobin as RoundRobin
     from mtl_bert.sampling import Sampler as Sampler
+    from mtl_bert.sampling import Seen as Seen
     from mtl_bert.sampling import Step as Step
+    from mtl_bert.sampling import StopAndGo as StopAndGo
+    from mtl_bert.sampling import Temperature as Temperature
+    from mtl_bert.sampling import Tiers as Tiers
+    from mtl_bert.sampling import TwoStage as TwoStage
+    from mtl_bert.sampling import UniMax as UniMax
     from mtl_bert.sampling import Vanilla as Vanilla
     from mtl_bert.sampling.loader import PlanLoader as PlanLoader
     from mtl_bert.sampling.loader import PlanStep as PlanStep
@@ -67,10 +78,11 @@ if TYPE_CHECKING:
     from mtl_bert.surgery import Uncertainty as Uncertainty
     from mtl_bert.utils.errors import UserError as UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
-    "mtl_bert.sampling": "ARRP Annealed Epoch Full Phase RoundRobin Sampler Step Vanilla",
+    "mtl_bert.sampling": "ARRP Annealed DevGap Downsample Epoch FixedMixture Full Phase RoundRobin "
+    "Sampler Seen Step StopAndGo Temperature Tiers TwoStage UniMax Vanilla",
     "mtl_bert.sampling.loader": "PlanLoader PlanStep",
     "mtl_bert.surgery": "DBMTL DWA Fixed GeometricMean GradNorm GradVac GroupDRO IMTLL MGDA Mean "
     "Method NashMTL PCD PCGrad RandomWeights STCH StepResult StepStats Sum Surgeon Surgery "
@@ -84,7 +96,12 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = ["__version__", "plan", "train", *_HOME]
 
 
-def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
+def train(
+    *overrides: str,
+    out: "str | Path | None" = None,
+    data: "Mapping[str, Sequence[Any]] | None" = None,
+    config_dir: "str | Path | None" = None,
+) -> "Run":
     """Carry out a run, as ``mtl-bert train`` does, and open it.
 
         run = mtl_bert.train("sampler=arrp", "lambda=0.5", "B=24000", out="runs/first")
@@ -94,6 +111,10 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
         overrides: settings as on the command line, KEY=VALUE each.
         out: the run's folder. A run that is there goes on, or is opened if it has finished. None
             makes a new folder below ``runs``, named by date, sampler and seed.
+        data: for each task (train, dev), or (train, dev, test): a pandas frame, a
+            ``datasets.Dataset`` or a list of dicts each, with the columns ``text`` (and ``text2``
+            of pairs) and ``label``, or those that the task's file names. Chooses ``data=files``.
+        config_dir: a folder with choices of one's own, as ``--config-dir``.
 
     Raises:
         UserError: a setting, data or a model that cannot be; one line says what to write instead.
@@ -102,12 +123,15 @@ def train(*overrides: str, out: "str | Path | None" = None) -> "Run":
     from mtl_bert.inference.opened import Run
     from mtl_bert.utils.logging import plain_messages
 
-    settings, directory = compose(overrides, out).run()
+    words = overrides if data is None else (*overrides, "data=files")
+    settings, directory = compose(words, out, [config_dir] if config_dir else ()).run()
     plain_messages()
     # Torch takes seconds to import: settings that are wrong are refused before that.
+    from mtl_bert.data.sources.given import kept
     from mtl_bert.training.run import run
 
-    directory = run(settings, directory)
+    with kept(data, settings, directory) if data else nullcontext(settings) as settings:
+        directory = run(settings, directory)
     return Run.open(directory, trust=directory)  # its configuration was written just now
 
 

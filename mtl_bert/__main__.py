@@ -3,11 +3,12 @@
 What a command needs is imported when it runs, so that help and completion are there at once.
 """
 
+import sys
 from collections.abc import Sequence
 
 import typer
 
-from mtl_bert import cache, dashboard, evaluate, export, predict, report, sweep
+from mtl_bert import cache, dashboard, evaluate, export, new_task, predict, report, sweep
 from mtl_bert.plan import main as plan
 from mtl_bert.train import main as train
 from mtl_bert.utils import console
@@ -34,7 +35,7 @@ def _plan(context: typer.Context) -> None:
     plan(context.args)
 
 
-for module in (evaluate, predict, export, report):
+for module in (new_task, evaluate, predict, export, report):
     app.add_typer(module.app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(cache.app, name="cache")
@@ -43,6 +44,8 @@ app.add_typer(dashboard.app)
 
 def main(arguments: Sequence[str] | None = None, name: str = "mtl-bert") -> None:
     """Run the command."""
+    if "" not in sys.path:  # as `python -m` does: settings may name modules of the user's own
+        sys.path.append("")
     console.run(app, name, arguments)
 
 

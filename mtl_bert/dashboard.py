@@ -24,7 +24,7 @@ Examples
   mtl-bert dashboard --out dashboards
       create nothing, write run.json and sweep.json
 
-docs/metrics.md says what each metric is.
+docs/reference/metrics.md says what each metric is.
 """
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.dashboard")

@@ -40,6 +40,9 @@ def export(
     data_dir: DataDir = None,
     model_path: ModelPath = None,
     trust: Trust = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="leave LoRA's changes beside the encoder, for peft")
+    ] = False,
 ) -> None:
     """Write a run's model as a directory for transformers or for ONNX, with a model card.
 
@@ -60,7 +63,7 @@ def export(
     assert target is not None
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
     plain_messages(logging.WARNING)
-    for remark in opened.save(target, to, task=task, quantize=quantize):
+    for remark in opened.save(target, to, task=task, quantize=quantize, apart=apart):
         say(remark)
     say(f"written to {target}; {target}/README.md says how to use it")
 

@@ -123,9 +123,9 @@ def _answer(opened: "Run", names: list[str], given: dict[str, str]) -> None:
     head: Any = opened.predictor.model.tasks[name].head
     table = Table("the command line", ("text",), (tuple(given.values()),), None)
     outputs = opened.predictor.outputs(name, table)
-    prediction, chances = head.predict(outputs)[0].item(), head.probabilities(outputs)[0].tolist()
+    (prediction,), chances = head.predict(outputs).tolist(), head.probabilities(outputs)[0].tolist()
     if head.names:
-        say(f"{head.names[int(prediction)]} ({chances[int(prediction)]:.1%})")
+        say(f"{head.called(prediction)} ({head.confidence(outputs).item():.1%})")
     else:
         scale = f" on the scale from {head.low:g} to {head.high:g}" if hasattr(head, "low") else ""
         print(f"{prediction:.3f}{scale}")

@@ -1,10 +1,10 @@
-"""The metrics that docs/metrics.md promises."""
+"""The metrics that docs/reference/metrics.md promises."""
 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "metrics.md"
 
 
 def promised(section: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import cloudpickle
@@ -24,16 +25,26 @@ def in_a_fork(work: Callable[[], object]) -> int:
 def in_a_new_process(work: Callable[[], object]) -> int:
     """The same in a process that shares no threads with this one: who draws has some, which a fork
     would lack and wait for."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["mtl_bert.training.run"])
-    process = server.Process(target=_carry_out, args=(cloudpickle.dumps(work),))
-    process.start()
+    process = new_process(work)
     process.join()
     assert process.exitcode is not None
     return process.exitcode
 
 
+def new_process(work: Callable[[], object]) -> BaseProcess:
+    """Begin some work in a process that shares nothing with this one, and has imported everything.
+
+    Where it asks for processes of a server, it is their server: it has done nothing before.
+    """
+    server = multiprocessing.get_context("forkserver")
+    process = server.Process(target=_carry_out, args=(cloudpickle.dumps(work),))
+    process.start()
+    return process
+
+
 def _carry_out(work: bytes) -> None:
+    fork = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     os._exit(ended(cloudpickle.loads(work)))
 
 

@@ -17,6 +17,7 @@ ENTRY_POINTS = tuple(
         "train",
         "plan",
         "evaluate",
+        "new_task",
         "sweep",
         "cache",
         "report",

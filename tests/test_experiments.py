@@ -10,9 +10,10 @@ from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError
+from mtl_bert.runs.factories import make_sampler
 from tests.composing import settings_of
 
-FILES = sorted((CONF / "experiment").glob("*/*.yaml"))
+FILES = sorted((CONF / "experiment").glob("table*/*.yaml"))
 NAMES = [str(path.relative_to(CONF / "experiment").with_suffix("")) for path in FILES]
 LONGEST = 8  # lines that a delta may have
 
@@ -84,3 +85,37 @@ def test_the_demo_draws_the_papers_share() -> None:
     assert (settings.B, settings.drawn) == (24000, 1920)
     with pytest.raises(ConfigError, match=r"^B_scale: expected no value without B, found"):
         settings_of("+experiment/table4=rr", *scaled)
+
+
+OTHERS = [
+    str(path.relative_to(CONF / "experiment").with_suffix(""))
+    for path in sorted((CONF / "experiment").glob("*/*.yaml"))
+    if path not in FILES
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_experiment_says_what_it_is_and_how_it_is_run(name: str) -> None:
+    group, _, row = name.partition("/")
+    lines = (CONF / "experiment" / f"{name}.yaml").read_text("utf-8").splitlines()
+    claim = " ".join(line for line in lines if line.startswith("#"))
+    assert f"+experiment/{group}={row}" in claim or "python experiments/" in claim
+    settings_of(chosen(name), "data=demo", "model=tiny")
+
+
+def test_the_static_frontier_adds_gradients_up() -> None:
+    names = [name for name in OTHERS if name.startswith("frontier/")]
+    found = [settings_of(chosen(name)) for name in names]
+    assert [s.sampler["temperature"] for s in found] == [1, 2, 5, float("inf")]
+    assert all(method_of(settings.plain()).static for settings in found)
+
+
+@pytest.mark.parametrize("kind", ["shared", "pals", "low_rank"])
+def test_pals_have_the_schedule_of_their_authors(kind: str) -> None:
+    settings = settings_of(f"+experiment/pals={kind}", "model=bert_base", "data=cs224n")
+    assert settings.model.adapter == {"shared": "none"}.get(kind, kind)
+    assert (settings.lr, settings.batch_size, settings.epochs) == (2e-5, 32, 25)
+    sizes = {"large": 283_003, "small": 6_040, "smaller": 1_000}
+    epoch = make_sampler(settings)(sizes, 1, 25, 1)
+    assert len(epoch.steps) == 300 * 3
+    assert {tuple(len(rows) for rows in step.rows.values()) for step in epoch.steps} == {(32,)}

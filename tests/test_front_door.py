@@ -5,17 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
 import mtl_bert
-from mtl_bert import PCGrad, Surgeon
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., str]
@@ -106,55 +102,6 @@ def test_everything_public_is_there_and_says_what_it_is() -> None:
             for attribute, member in vars(thing).items():
                 if not attribute.startswith("_") and callable(member):
                     assert inspect.getdoc(member), f"{name}.{attribute}"
-
-
-def test_the_loop_in_the_readme_trains() -> None:
-    text = (ROOT / "README.md").read_text("utf-8").partition("## In a training loop of your own")[2]
-    code = text.partition("```python\n")[2].partition("```")[0]
-    torch.manual_seed(0)
-    names: dict[str, Any] = {
-        **{task: torch.randn(size, 3) for task, size in (("sst", 20), ("qqp", 60), ("sts", 9))},
-        "model": (model := torch.nn.Linear(3, 1)),
-        "collate": torch.stack,
-        "loss_of": lambda task, batch: (model(batch) - len(task)).square().mean(),
-        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05),
-    }
-    exec(code, names)
-    assert names["surgeon"].last.losses["qqp"] < 2
-    assert (names["step"].epoch, names["step"].phase.name) == (10, "finetune")
-
-
-def test_the_one_pass_in_the_readme_trains() -> None:
-    @dataclass(frozen=True)
-    class Texts:
-        x: torch.Tensor
-        y: torch.Tensor
-
-        def __len__(self) -> int:
-            return len(self.x)
-
-    text = (ROOT / "README.md").read_text("utf-8").partition("## In a training loop of your own")[2]
-    code = text.split("```python\n")[2].partition("```")[0]
-    torch.manual_seed(0)
-    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(3, 2)})
-    model["heads"] = torch.nn.ModuleDict({task: torch.nn.Linear(2, 1) for task in ("sst", "sts")})
-    sizes = {"sst": 5, "sts": 2}
-    names: dict[str, Any] = {
-        "encoder": model["encoder"],
-        "heads": model["heads"],
-        "surgeon": Surgeon(model, PCGrad()),
-        "torch": torch,
-        "loss": lambda answers, y: (answers - y).square().mean(),
-        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05),
-        "step": SimpleNamespace(
-            phase=None,
-            batches={task: Texts(torch.randn(n, 3), torch.ones(n, 1)) for task, n in sizes.items()},
-        ),
-    }
-    for _ in range(30):
-        exec(code, names)
-    assert names["surgeon"].last.losses["sst"] < 1
-    assert names["surgeon"].last.tasks == ("sst", "sts")
 
 
 def test_what_is_not_there_is_named() -> None:

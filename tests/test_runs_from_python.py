@@ -1,8 +1,13 @@
 """Runs from Python are those of the command line."""
 
 import json
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import datasets
+import pandas as pd
 import pytest
 
 from mtl_bert import UserError, plan, train
@@ -63,3 +68,54 @@ def test_a_plan_is_a_table_steps_and_text() -> None:
 def test_a_plan_of_sizes_that_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match=r"plan\.sizes: expected whole numbers ≥ 1 for"):
         plan(sizes={"sst": 0})
+
+
+def rows(count: int, seed: int) -> list[dict[str, object]]:
+    draw = random.Random(seed)
+    words = ["good", "bad", "fine", "dull"]
+    return [
+        {"text": " ".join(draw.choices(words, k=5)), "label": draw.randrange(5)}
+        for _ in range(count)
+    ]
+
+
+FORMS: dict[str, Callable[[list[dict[str, object]]], Any]] = {
+    "dicts": list,
+    "pandas": pd.DataFrame,
+    "datasets": lambda given: datasets.Dataset.from_list(given),
+}
+
+
+def test_data_may_come_from_python_in_any_form() -> None:
+    """The same rows are the same run; it is opened again, and refuses other rows."""
+    few = [w for w in SMALL if w.startswith(("epochs", "batch_size", "trainer"))]
+    few += ["task=[sst]", "sampler=rr", "model=tiny"]
+    runs = {
+        name: train(*few, out=name, data={"sst": (form(rows(40, 1)), form(rows(15, 2)))})
+        for name, form in FORMS.items()
+    }
+    losses = [run.results.epochs[0].losses for run in runs.values()]
+    assert losses[0] == losses[1] == losses[2]
+    assert runs["dicts"].results.data.sizes == {"sst": {"train": 40, "dev": 15}}
+    assert runs["dicts"].results.data.name == "files"
+    given = (rows(40, 1), rows(15, 2))
+    again = train(*few, out="dicts", data={"sst": given})
+    assert again.results.finished == runs["dicts"].results.finished
+    with pytest.raises(UserError, match=r"data: expected the examples with which the run in"):
+        train(*few, out="dicts", data={"sst": given[::-1]})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"nli": ([], [])}, r"data: expected tasks of sst, found 'nli'; write task=\[nli\]"),
+        ({"sst": ([{"txt": "a"}], [])}, "data: expected the columns text and label for sst, found"),
+        ({"sst": [[{"text": "a", "label": 9}]] * 2}, "jsonl: 1 of 1 rows|expected rows for task"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_and_leaves_nothing(
+    tmp_path: Path, data: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train("task=[sst]", "sampler=random", "trainer.accelerator=cpu", out="x", data=data)
+    assert tree(tmp_path) == []

@@ -224,6 +224,8 @@ def _bars(counts: pd.Series, title: str) -> Any:
 def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     """Score against training time, with the Pareto front: nothing is both faster and better.
 
+    ``source`` is directories, a frame of runs or a comparison; ``setting`` the letter of theirs.
+
     Times compare on one device only, so methods of another than most are left out.
     """
     c = compared(source, setting)
@@ -249,8 +251,11 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     rules = base.mark_rule(opacity=0.6)
     steps = _chart(pareto(means)).mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
     seeds = _chart(runs).encode(x=x, y=y, color=colour, tooltip=_tips("run", "score", "minutes"))
+    static = means[[c.kinds[method].static for method in means["series"]]]
+    to_beat = _chart(pareto(static)).mark_line(interpolate="step-after", strokeDash=[1, 3])
     chart = alt.layer(
         steps.encode(x=x, y=y),
+        *([to_beat.encode(x=x, y=y)] if len(static) > 1 else []),
         rules.encode(y="score_low:Q", y2="score_high:Q"),
         rules.encode(x="minutes_low:Q", x2="minutes_high:Q"),
         seeds.mark_point(size=16, filled=True, opacity=0.5),
@@ -259,7 +264,8 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     elsewhere = len(c.trained) - len(shown)
     note = f"left out, as they ran on another device: {elsewhere} methods" if elsewhere else ""
     front_note = "dashed: nothing is both faster and better; bars: one standard deviation"
-    return _finished(chart, c.frames, "Score against training time", front_note, note)
+    dotted = "dotted: the same of static mixtures without surgery" if len(static) > 1 else ""
+    return _finished(chart, c.frames, "Score against training time", front_note, dotted, note)
 
 
 def pareto(found: pd.DataFrame) -> pd.DataFrame:
@@ -269,7 +275,7 @@ def pareto(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | None:
-    """Score after each epoch that was scored, against the ``epoch`` or the ``examples`` seen."""
+    """Score after each scored epoch, ``by`` epoch or examples, in a ``setting`` of ``source``."""
     c = compared(source, setting)
     scored = c.frames.epochs.dropna(subset="epoch_score").drop_duplicates(["run", "epoch"])
     if scored.empty:
@@ -297,7 +303,7 @@ def _panels(frames: Frames) -> Titles:
 
 
 def effect(source: Compared, setting: str = "A", of: str = "λ") -> Any | None:
-    """What ``λ`` or ``B`` does; methods that differ in nothing else are joined."""
+    """What λ or B (``of``) does in a ``setting`` of ``source``; like methods are joined."""
     c = compared(source, setting)
     curves: dict[str, dict[float, str]] = {}
     for method in c.trained:

@@ -45,9 +45,13 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """All frames of some runs; see their reference.
+    """All frames of some runs; docs/reference/frames.md has their columns.
 
     Attributes:
+        runs, settings, scores: a row for each run, each setting that runs share, and each task of
+            a run.
+        epochs, phases, conflicts, influences: a row for each epoch, each phase of one, each pair of
+            tasks in a phase, and each task in a phase.
         methods: run -> its method, as its settings say it.
         warnings: a line for each file that was left out.
         texts: whether readers may see the examples' texts.
@@ -65,7 +69,7 @@ class Frames:
     texts: bool = True
 
     def only(self, runs: pd.DataFrame) -> "Frames":
-        """The same of some rows of ``runs``, with the names that these have there."""
+        """All frames of some rows of ``runs``, with the names that these have there."""
         names = runs.set_index(runs["run"].astype(str))[["setting", "method"]]
 
         def named(found: pd.DataFrame) -> pd.DataFrame:
@@ -213,8 +217,9 @@ class _Run:
         self.method.short()  # fails here where its parts are no numbers or words
         self.tasks = tuple(sorted(results.tasks, key=[*paper.METRICS, *results.tasks].index))
         self.range = {
-            task: (float(own.get("low", 0)), float(own.get("high", 1)))
+            task: ends[::-1] if results.tasks[task].lower_is_better else ends
             for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
+            for ends in [(float(own.get("low", 0)), float(own.get("high", 1)))]
         }  # fmt: skip
         self.units = {
             task: (results.tasks[task].value - low) / (high - low)
@@ -339,6 +344,7 @@ class _Run:
         train, *used = self._used(r.utilisation, task)
         return (
             task, own.metric, own.value, self.units[task], own.n, *self.range[task],
+            float(config.get("score", {}).get("weight", 1)), own.all,
             untrained and untrained.value, r.last.tasks[task].value, train, self.size(task, "dev"),
             ", ".join(r.data.seen.get(task, ())),
             *answer_form(head if isinstance(head, dict) else {}), r.data.train_labels.get(task),
@@ -349,7 +355,7 @@ class _Run:
 def answer_form(head: Mapping[str, Any]) -> tuple[Any, Any]:
     """The classes' names or the scale's ends of a task's answers; neither where not known here."""
     kind = str(head.get("_target_", "")).rpartition(".")[2]
-    if kind in ("MultiClass", "Binary"):
+    if kind in ("MultiClass", "Binary", "SoftLabels"):
         return tuple(map(str, head.get("names") or ("no", "yes"))), None
     return None, (float(head["low"]), float(head["high"])) if kind == "Regression" else None
 

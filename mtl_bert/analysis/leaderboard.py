@@ -135,11 +135,15 @@ class Comparison:
     def _resampled(self) -> dict[str, dict[tuple[str, int], Floats]]:
         """The same on resampled dev sets: score or task -> method, seed -> [R]."""
         found = {task: self._resample(task, n) for n, task in enumerate(self.tasks)}
-        ends = self.frames.scores.groupby("task", observed=True)[["lowest", "highest"]].first()
-        low, size = ends["lowest"], ends["highest"] - ends["lowest"]
+        about = self.frames.scores.groupby("task", observed=True).first()
+        low, size, weight = about["lowest"], about["highest"] - about["lowest"], about["weight"]
         return found | {
             SCORE: {
-                key: np.mean([(found[t][key] - low[t]) / size[t] for t in self.tasks], axis=0)
+                key: np.average(
+                    [(found[t][key] - low[t]) / size[t] for t in self.tasks],
+                    axis=0,
+                    weights=[weight[t] for t in self.tasks],
+                )
                 for key in set.intersection(*map(set, found.values()))
             }
         }
@@ -170,7 +174,7 @@ class Comparison:
         return dict(zip(files, statistics.bootstrap(metric, labels, answers, stream), strict=True))
 
     def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
-        """One method minus another."""
+        """One ``method`` ``minus`` another, in the score or ``what`` else: a task's metric."""
         ends = [self.values[what][name].to_numpy(float) for name in (method, minus)]
         common = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
         seeds = statistics.paired((ends[0] - ends[1])[common], self.margin)
@@ -184,7 +188,7 @@ class Comparison:
         return Difference(method, minus, what, mean, seeds, *percentiles(means[0] - means[1]))
 
     def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
-        """The frame ``differences``; those named beforehand are a family for Holm's adjustment."""
+        """The frame of the differences ``found``; if ``named`` beforehand, adjusted by Holm."""
         found = list(found)
         adjusted = statistics.holm([d.seeds.p if named else np.nan for d in found])
         return columns.frame("differences", [
@@ -211,7 +215,7 @@ class Comparison:
         return len({device for m in methods for device in self.of(m)["device"]}) == 1
 
     def time_ratio(self, method: str, other: str) -> float:
-        """Minutes per epoch of one to the other's; NaN where they do not compare."""
+        """Minutes per epoch of a ``method`` by the ``other``'s; NaN where they do not compare."""
         ours, theirs = (float(self.of(m)["minutes"].mean()) for m in (method, other))
         return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
 
@@ -297,8 +301,11 @@ def compare(
 ) -> pd.DataFrame:
     """The frame ``differences``, the first methods minus the second: the score, then every task.
 
-    A method is named by its own name, its sampler's or a part of it; several may be meant. Within
-    the margin they count as equivalent.
+    Args:
+        source: folders of runs, or the frames of some.
+        first, second: methods by name, by sampler or by a part of it; each may mean several.
+        setting: the letter of what the runs have in common.
+        margin: within which two methods count as equivalent.
     """
     c = compared(source, setting, margin)
     pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]

@@ -16,6 +16,8 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
+STATIC = ("fixed", "temperature", "vanilla")
+
 _OWN_FIELDS = {"_target_", "name", "lambda_on"}
 LOSS, UPDATE = "loss", "update"
 _PLACES = ("dir", "path")  # where things lie says nothing about what they are
@@ -38,6 +40,11 @@ class Method:
     def drawn(self) -> int | None:
         """Examples that B really draws."""
         return None if self.B is None else round(self.B * self.B_scale)
+
+    @property
+    def static(self) -> bool:
+        """Whether it is a static mixture without surgery: a point of the line to beat."""
+        return self.sampler in STATIC and self.surgery.startswith("Sum,")
 
     def order(self) -> tuple[Any, ...]:
         """What methods are sorted by: sampler, what is frozen, B, λ."""
@@ -74,10 +81,18 @@ class Method:
 def method_of(config: dict[str, Any]) -> Method:
     """The method of a resolved configuration."""
     sampler, B, lambda_, frozen = (config[key] for key in ("sampler", "B", "lambda", "freeze"))
+    freeze_sets = config["freeze_sets"]
     words = [setting_words(config["surgery"].get(k)) for k in ("method", "scope", "reduction")]
     if config["surgery"].get("normalise", "none") != "none":
         words.append(f"normalise={config['surgery']['normalise']}")
     rest = {k: v for k, v in sampler.items() if k not in _OWN_FIELDS and v is not None}
+    # A value for each phase is told in words.
+    if isinstance(B, list):
+        rest["B"], B = B if config["B_scale"] == 1 else [B, config["B_scale"]], None
+    if isinstance(lambda_, list):
+        rest["λ"], lambda_ = lambda_, None
+    if isinstance(frozen, list) and any(isinstance(f, list) or f in freeze_sets for f in frozen):
+        rest["freeze"], frozen = frozen, []
     if not (target := str(sampler.get("_target_", ""))).startswith("mtl_bert.sampling.") and target:
         rest["_target_"] = target
     return Method(
@@ -85,7 +100,7 @@ def method_of(config: dict[str, Any]) -> Method:
         B=None if B is None else index(B),
         B_scale=1.0 if B is None else float(config["B_scale"]),
         lambda_=None if lambda_ is None else float(lambda_),
-        frozen=tuple(config["freeze_sets"][frozen] if isinstance(frozen, str) else frozen),
+        frozen=tuple(freeze_sets[frozen] if isinstance(frozen, str) else frozen),
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
         surgery="" if sampler["name"] in WITHOUT_SURGERY else ", ".join(words),
         rest=", ".join(f"{key}={setting_words(value)}" for key, value in sorted(rest.items())),

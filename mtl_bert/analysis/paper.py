@@ -1,8 +1,8 @@
 """What the paper prints: its tables' rows, and what a run must be to stand beside one of them.
 
-Giancarlo Ricci, *Post-Op BERT: Improving Gradient-Surgery on Imbalanced Data*. docs/paper.md says
-how we read it. These are its numbers as printed; where they contradict each other, a footnote says
-so and nothing is mended.
+Giancarlo Ricci, *Post-Op BERT: Improving Gradient-Surgery on Imbalanced Data*.
+docs/explanation/paper.md says how we read it. These are its numbers as printed; where they
+contradict each other, a footnote says so and nothing is mended.
 """
 
 import csv

@@ -27,7 +27,7 @@ def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats, scale: Floats | float = 1.0) -> Floats:
-    """The quotient; 0 where the denominator is rounding's (docs/paper.md, 13)."""
+    """The quotient; 0 where the denominator is rounding's (docs/explanation/paper.md, 13)."""
     defined = below > 1e-13 * scale
     return np.asarray(np.where(defined, above / np.where(defined, below, 1.0), 0.0))
 

@@ -54,7 +54,7 @@ from mtl_bert.utils.errors import FULL_ERROR, UserError, first_line, say
 # What --help says of the settings.
 OmegaConf.register_new_resolver("described_settings", lambda: help_text())
 
-LISTS = ("task", "logger")
+LISTS = ("task", "logger", "callbacks")
 """Groups of which several are chosen."""
 
 INSTEAD = {
@@ -64,6 +64,9 @@ INSTEAD = {
     "hydra.job.chdir": "leave it out: a run works where it is started",
 }
 """Keys that no command line may set -> what to write."""
+
+PLAN = ("plan.sizes", "plan.out", "plan.compare")
+"""Settings of ``plan`` alone."""
 
 OF_A_TASK = "|".join(TaskSettings.model_fields)
 """What any task may have, whether its file says so or not."""
@@ -174,10 +177,27 @@ def _run_hydra(
         sys.argv, os.environ[FULL_ERROR] = argv, full
 
 
-def compose(overrides: Sequence[str], directory: str | Path | None = None) -> Composed:
+def compose(
+    overrides: Sequence[str],
+    directory: str | Path | None = None,
+    config_dirs: Sequence[str | Path] = (),
+) -> Composed:
     """What the command line of a run gives, for programs; UserError for words that are wrong."""
-    _look_into(())
+    _look_into(config_dirs)
     return _job_of(_composed("train", readable(overrides)), directory)
+
+
+def with_sampler(composed: Composed, config_name: str, sampler: str) -> Composed:
+    """The same with another sampler, which gets those of the settings of samplers that it has."""
+    _check_choice("sampler", sampler)
+    files = [place / "sampler" / f"{sampler}.yaml" for place in PLACES]
+    known = OmegaConf.load(next(path for path in files if path.is_file()))
+    words = []
+    for word in composed.overrides:
+        key = word.lstrip("+~").partition("=")[0]
+        if key != "sampler" and (not key.startswith("sampler.") or OmegaConf.select(known, key)):
+            words.append(word)
+    return _job_of(_composed(config_name, [*words, f"sampler={sampler}"]))
 
 
 def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
@@ -188,7 +208,8 @@ def _job_of(whole: DictConfig, directory: str | Path | None = None) -> Composed:
         read_settings(config)  # a setting that is part of the name, most likely
         raise explained(error) from error
     directory = place("hydra.run.dir", found).absolute()
-    return Composed(config, directory, tuple(whole.hydra.overrides.task))
+    words: Any = OmegaConf.to_container(whole.hydra.overrides.task)  # as written, with their ${}
+    return Composed(config, directory, tuple(words))
 
 
 def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
@@ -200,7 +221,7 @@ def _composed(config_name: str, words: Sequence[str]) -> DictConfig:
             raise explained(error) from error
 
 
-def _look_into(directories: Sequence[str]) -> None:
+def _look_into(directories: Sequence[str | Path]) -> None:
     """Have choices looked for in a user's own directories first."""
     own = [Path(directory).absolute() for directory in directories]
     for directory in own:
@@ -338,7 +359,7 @@ def explained(error: Exception) -> UserError:
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
         key = unknown[1]
-        known = [*NO_SETTINGS, *(setting.key for setting in described()), "plan.sizes", "plan.out"]
+        known = [*NO_SETTINGS, *(setting.key for setting in described()), *PLAN]
         if key in known:
             text = f"{key}: expected no value, found one for what was not chosen; leave it out"
         else:

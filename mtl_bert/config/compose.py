@@ -185,7 +185,13 @@ def command_keys(config: DictConfig) -> Path | None:
             f"fail_fast: expected true or false, found {shown(config.fail_fast)}; "
             "write fail_fast=true"
         )
-    return None if config.resume is None else place("resume", config.resume)
+    try:
+        return None if config.resume is None else place("resume", config.resume)
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"resume: expected the directory of a run, found none ({first_line(error)}); "
+            "write resume=DIR"
+        ) from None
 
 
 def known_tasks() -> dict[str, Any]:

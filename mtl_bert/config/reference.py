@@ -20,8 +20,8 @@ from mtl_bert.config.nodes import is_ours, values_of
 from mtl_bert.config.settings import described, settings_of
 
 GROUPS = ("sampler", "surgery", "data", "model", "task", "optimizer", "scheduler", "trainer",
-          "logger")  # fmt: skip
-WITH_SETTINGS = ("sampler", "surgery", "optimizer", "scheduler", "logger")
+          "logger", "callbacks")  # fmt: skip
+WITH_SETTINGS = ("sampler", "surgery", "optimizer", "scheduler", "logger", "callbacks")
 """Groups whose choices bring settings of their own, described beside their types."""
 
 WIDTH = 100

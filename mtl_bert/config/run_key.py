@@ -10,7 +10,7 @@ from mtl_bert.config.settings import Settings
 
 NO_DIFFERENCE = (
     "overrides", "run_key", "logger", "logger.*", "trainer.accelerator", "trainer.num_workers",
-    "trainer.threads",
+    "trainer.threads", "model.gradient_checkpointing",
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
     "trainer.log_every_n_steps",
     "trainer.layers_every", "trainer.enable_progress_bar", "trainer.baseline",

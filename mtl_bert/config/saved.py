@@ -35,7 +35,8 @@ def own_parts() -> frozenset[str]:
     A prefix would not do: ``mtl_bert.runs.provenance.subprocess.run`` begins with one.
     """
     texts = (path.read_text("utf-8") for path in CONF.glob("*/*.yaml"))
-    return frozenset(name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text))
+    named = {name for text in texts for name in re.findall(r"_target_: *([\w.]+)", text)}
+    return frozenset(named | {"mtl_bert.tasks.MultiLabel", "mtl_bert.tasks.SoftLabels"})
 
 
 def saved_settings(

@@ -86,6 +86,9 @@ class DataSettings(_Settings):
     """Training examples of each task at most."""
     dev_limit: _PerTask = _setting(None, "1000 or '{TASK: 1000}'", expected=_PER_TASK)
     """Dev examples of each task at most."""
+    select: Annotated[Positive, Field(lt=1)] | None = _setting(None, "0.5")
+    """Share of each dev set that chooses the best epoch; the others are what results are measured
+    on. null: the same examples do both, as in the paper, which flatters the best epoch."""
     imbalance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = _setting(
         None, "30"
     )
@@ -107,6 +110,30 @@ class ModelSettings(_Settings):
     """Directory of an encoder, or its name on the Hugging Face hub."""
     pairs: Literal["joint", "alone"] = _setting("joint", "alone")
     """Encode the two texts of a pair as one sequence (joint) or each by itself (alone)."""
+    pooling: Literal["auto", "pooler", "cls", "mean", "max", "last"] = _setting("auto", "mean")
+    """What a text's vector is: the pooler's output, the first token's state, the tokens' mean or
+    maximum, or the last token's state. auto: as the encoder was trained, if its directory says so
+    for sentence-transformers; else its pooler, if trained; else the mean."""
+    layers: Count | None = _setting(None, "2")
+    """Layers of the encoder that are used, the first ones. null: all."""
+    adapter: Literal["none", "pals", "low_rank", "lora", "lora_per_task"] = _setting("none", "pals")
+    """What is put on the encoder: projected attention layers (Stickland and Murray 2019) or
+    low-rank ones for each task, or LoRA's changes of its weights, for all tasks or for each."""
+    adapter_size: Count | None = _setting(None, "204")
+    """Numbers in a token's inner state of a task's layers, or LoRA's rank. null: as published, by
+    the encoder's width: 204 of 768 for pals, 100 of 768 for low_rank; 8 for LoRA."""
+    adapter_heads: Count = _setting(6, "12")
+    """Attention heads of pals."""
+    adapter_layers: Annotated[list[Whole], Field(min_length=1)] | None = _setting(None, "[10,11]")
+    """Numbers of the encoder's layers that have the adapter, from 0. null: all."""
+    lora_alpha: Count = _setting(16, "16")
+    """LoRA's α: its changes count α / rank times."""
+    freeze_encoder: bool | None = _setting(None, "true")
+    """Leave the encoder as it is in all phases and train heads and adapters alone. null: with LoRA
+    only."""
+    gradient_checkpointing: bool = _setting(False, "true")
+    """Compute the encoder's layers again in the backward pass: less memory, more time, the same
+    numbers."""
     dropout: Annotated[Number, Field(lt=1)] = _setting(0.1, "0.1")
     """Dropout probability on the encoder's pooled output."""
     max_length: Count | None = _setting(None, "128")
@@ -149,6 +176,8 @@ class TrainerSettings(_Settings):
     dev_sample: Count | None = _setting(2000, "2000")
     """Dev examples of each task scored after an epoch to choose the best; the best epoch and the
     last are then scored on all. null: all after every epoch."""
+    patience: Count | None = _setting(None, "3")
+    """Scorings of the dev sets without a better score after which the run ends. null: no end."""
     eval_batch_size: Count = _setting(64, "128")
     """Examples of a batch when scoring."""
     skip_limit: Count = _setting(10, "10")
@@ -208,12 +237,12 @@ class Settings(_Settings):
     lr: Number = _setting(1e-5, "3e-5")
     """Learning rate."""
     lambda_: Number | Annotated[list[Number], Field(min_length=1)] | None = _setting(
-        None, "0.5", alias="lambda", expected="a number ≥ 0, with tiers a list of them, or null"
+        None, "0.5", alias="lambda", expected="a number ≥ 0 or null"
     )
     """The penalty λ on arrp's fine-tuning phase, or on the phases after the first with tiers (a
     list has one for each)."""
     B: Count | Annotated[list[Count | None], Field(min_length=1)] | None = _setting(
-        None, "24000", expected="a whole number ≥ 1, with tiers a list of them, or null"
+        None, "24000", expected="a whole number ≥ 1 or null"
     )
     """Examples per epoch: of arrp's fine-tuning phase (null: all that are left), with tiers of each
     phase after the first (a list has one for each), of each task with rr (null: the smallest
@@ -255,6 +284,8 @@ class Settings(_Settings):
     """How the run is carried out."""
     logger: dict[str, Node] = _setting({}, "wandb", expected="choices from conf/logger")
     """Where metrics go besides the run's directory."""
+    callbacks: dict[str, Node] = _setting({}, "time_limit", expected="choices from conf/callbacks")
+    """Lightning callbacks of one's own."""
     # Notes, and no settings: the command line that these come from, and what marks checkpoints.
     overrides: list[str] | None = None
     run_key: str | None = None
@@ -341,7 +372,7 @@ def described(model: type[BaseModel] = Settings, place: str = "") -> Iterator[De
             continue  # a note, and no setting
         key, nested = f"{place}.{field.alias or name}".lstrip("."), field.annotation
         below = nested if isinstance(nested, type) and issubclass(nested, BaseModel) else None
-        group = below is not None or field.is_required() or name == "logger"
+        group = below is not None or field.is_required() or name in ("logger", "callbacks")
         extra: Any = field.json_schema_extra
         in_general = f"a choice from conf/{key}" if group else in_words(nested, field.metadata)
         examples = str((field.examples or [""])[0]).split(" or ")

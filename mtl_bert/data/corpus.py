@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CODE = ("mtl_bert.data", "mtl_bert.data.sources")  # makes entries, so that a change makes new ones
+OWN = ("files", "csv")  # what a task calls files of its own
 SHOWN = 3  # bad rows that a message spells out
 
 Part = TypeVar("Part", Table, Encoded)
@@ -86,6 +87,26 @@ class Selection:
                 )
         return {task: size if task == largest else wanted for task, size in kept.items()}
 
+    def split(
+        self, sizes: Mapping[str, int]
+    ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The rows that are kept and the others, ascending, of each task.
+
+        Raises:
+            DataError: a task of whose rows none or all are kept.
+        """
+        kept, split = self.rows(sizes), {}
+        for task, size in sizes.items():
+            chosen = kept.get(task, np.arange(size))
+            others = np.setdiff1d(np.arange(size), chosen)
+            if not len(others):
+                raise DataError(
+                    f"data.select: expected at least two dev examples of {task}, found {size}; "
+                    "write data.select=null"
+                )
+            split[task] = chosen, others
+        return split
+
     def rows(self, sizes: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
         """The rows that are kept, ascending, of each task that is cut down."""
         rows = {}
@@ -104,7 +125,7 @@ class Selection:
 
 
 class Corpus:
-    """The tasks' data: from the run's source, or from a task's own files (``sources.csv``).
+    """The tasks' data: from the run's source, or from a task's own files (``sources.files``).
 
     Args:
         source: the run's; a task that does not know it has files of its own.
@@ -124,14 +145,14 @@ class Corpus:
         self._tables: dict[str, dict[str, Table]] = {}
         self._sources = {}
         for task in tasks:
-            if not {source.name, "csv"} & task.sources.keys():
+            own = next((name for name in (source.name, *OWN) if name in task.sources), None)
+            if own is None:
                 raise DataError(
-                    f"task {task.name}: expected sources.{source.name} or sources.csv in its file, "
-                    f"found {', '.join(task.sources) or 'no sources'}; add one of them or leave "
-                    "the task out"
+                    f"task {task.name}: expected sources.{source.name} or sources.files in its "
+                    f"file, found {', '.join(task.sources) or 'no sources'}; add one of them or "
+                    "leave the task out"
                 )
-            own = source.name not in task.sources
-            self._sources[task.name] = Delimited("csv", ".", ",") if own else source
+            self._sources[task.name] = source if own == source.name else Delimited(own, ".", ",")
         used = self._sources.values()
         self.name = "+".join(dict.fromkeys(each.name for each in used))
         self.synthetic = any(each.synthetic for each in used)

@@ -102,7 +102,7 @@ class Cache:
             except FileNotFoundError:  # removed meanwhile
                 continue
             except (OSError, ValueError, SafetensorError) as problem:
-                log.warning("cache: %s is damaged (%s); it is made again", origin, problem)
+                log.warning("cache: %s is damaged (%s): rebuilding it", origin, problem)
                 with suppress(OSError):
                     path.unlink()
         return None

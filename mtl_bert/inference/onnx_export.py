@@ -94,8 +94,10 @@ def export_onnx(
         checks = {}
         for task in tasks:
             labels = torch.from_numpy(dev[task.name].labels).to(task.head.label_type)
+            labels = task.head.targets(labels)
+            metric = next(iter(task.metrics))  # of several the first
             before, after = (
-                task.evaluate(task.reads(outputs[task.name]), labels)[0]
+                task.evaluate(task.reads[metric](outputs[task.name]), labels, metric)[0]
                 for outputs in (ours, theirs)
             )
             checks[task.name] = Check(len(labels), difference[task.name], before, after)
@@ -105,7 +107,7 @@ def export_onnx(
         write_card(place, about, "onnx", file=file, int8=bool(quantize), checks=checks)
     return [
         f"{task.name}: outputs at most {check.difference:.1e} from PyTorch's on {check.n:,} dev "
-        f"examples; {task.metric_name} {check.before:.4f}"
+        f"examples; {next(iter(task.metrics))} {check.before:.4f}"
         + (f", with int8 weights {check.after:.4f}" if quantize else "")
         for task, check in zip(tasks, checks.values(), strict=True)
     ]

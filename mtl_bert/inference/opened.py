@@ -183,6 +183,7 @@ class Run:
         *,
         task: str | None = None,
         quantize: str | None = None,
+        apart: bool = False,
     ) -> list[str]:
         """Write the model as a directory for others, with its card, as ``mtl-bert export`` does.
 
@@ -192,6 +193,7 @@ class Run:
             task: one task alone, for transformers as AutoModelForSequenceClassification; None
                 stands for all heads.
             quantize: ``int8``, of onnx; None keeps float32.
+            apart: leave LoRA's changes beside the encoder with all heads, as peft reads them.
 
         Returns:
             What there is to say of it.
@@ -208,6 +210,12 @@ class Run:
                 f"to: expected transformers, or onnx with quantize int8 or none, found {found}; "
                 "write onnx"
             )
+        adapter = self.settings.model.adapter
+        if apart and (to == "onnx" or task is not None or not adapter.startswith("lora")):
+            raise UserError(
+                f"--apart: expected a run with LoRA, found model.adapter={adapter}"
+                f"{' and one form' if adapter.startswith('lora') else ''}; leave it out"
+            )
         tasks = None if task is None else [self.known(task)]
         if to == "onnx":  # torch takes seconds
             from mtl_bert.inference.onnx_export import export_onnx
@@ -216,7 +224,7 @@ class Run:
         from mtl_bert.inference.transformers_export import export, export_classifier
 
         if task is None:
-            export(self, place)
+            export(self, place, apart=apart)
         else:
             export_classifier(self, task, place)
         return []
@@ -252,7 +260,7 @@ class Run:
             ) from error
 
     def known(self, task: str) -> str:
-        """The same name, if the run has a task of it; otherwise UserError."""
+        """Return a task's name if the run has it; otherwise raise UserError."""
         if task not in self.settings.tasks:
             tasks = list(self.settings.tasks)
             raise UserError(

@@ -54,7 +54,8 @@ def file_text(task: Task, table: Table, outputs: Tensor) -> str:
     """The content of such a file, from what the task's head gives for each row: [N, ...]."""
     predictions = task.head.predict(outputs).tolist()
     # Classes as whole numbers, all else as single-precision numbers, as the handout prints.
-    written = np.float32 if task.head.label_type.is_floating_point else int
+    numbers = task.head.label_type.is_floating_point and not task.head.per_class
+    written = np.float32 if numbers else str  # of several labels at once, a list of 0 and 1
     lines = [
         f"{row_id} , {written(prediction)!s} \n"
         for row_id, prediction in zip(table.ids, predictions, strict=True)

@@ -262,7 +262,7 @@ def _columns(task: Task, outputs: Tensor, probabilities: bool) -> dict[str, list
     if not head.names:
         return {"prediction": _short(predictions)}
     numbers = predictions.tolist()
-    names = [head.names[int(number)] for number in numbers]
+    names = list(map(head.called, numbers))
     found = {"prediction": numbers, "name": names, "confidence": _short(head.confidence(outputs))}
     if probabilities:
         chances = map(_short, head.probabilities(outputs).T)

@@ -9,7 +9,7 @@ Shapes: B examples, C logits, D features.
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,29 @@ from mtl_bert.inference.card import (
 )
 from mtl_bert.inference.opened import Run
 from mtl_bert.model import MultiTaskModel, Pretrained
+from mtl_bert.model.adapters import Adapter
+from mtl_bert.model.lora import ADAPTERS, SHARED, merge, take_apart
 from mtl_bert.model.packing import SAMPLE, TOLERANCE, sample
+from mtl_bert.model.pals import FILE, TaskAdapters
+from mtl_bert.model.pooling import FORMULAS, write_sentence_transformers
 from mtl_bert.runs.text_model import TextModel
-from mtl_bert.tasks import Binary, MultiClass, Regression, Task
+from mtl_bert.tasks import Binary, MultiClass, MultiLabel, Regression, SoftLabels, Task
 from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import creating
 
 WEIGHTS = "heads.safetensors"
-READABLE = {head.__name__: head for head in (MultiClass, Binary, Regression)}
+READABLE = {
+    head.__name__: head for head in (MultiClass, Binary, SoftLabels, MultiLabel, Regression)
+}
 
 
-def export(opened: Run, out: Path) -> None:
+def export(opened: Run, out: Path, *, apart: bool = False) -> None:
     """Write the directory as a whole; an encoder per task makes a directory per task in it.
+
+    Args:
+        opened: the run.
+        out: the directory.
+        apart: leave LoRA's changes beside the encoder, in ``adapters/NAME``, as peft reads them.
 
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
@@ -50,12 +61,12 @@ def export(opened: Run, out: Path) -> None:
     ready = unpacked(opened)
     model = ready.model
     with creating(out) as place:
-        if hasattr(model, "encoders"):
-            for name, encoder in model.encoders.items():
-                assert isinstance(encoder, PreTrainedModel)
-                _write(place / name, encoder, [model.tasks[name]], ready, opened)
-        else:
-            _write(place, model.encoder, list(model.tasks.values()), ready, opened)
+        merges = model.adapter.kind == "lora_per_task" and not apart
+        for name, task in model.tasks.items() if hasattr(model, "encoders") or merges else ():
+            encoder = copy.deepcopy(model.encoder_of(name)) if merges else model.encoder_of(name)
+            _write(place / name, encoder, [task], ready, opened, apart)
+        if not (hasattr(model, "encoders") or merges):
+            _write(place, model.encoder, list(model.tasks.values()), ready, opened, apart)
 
 
 def unpacked(opened: Run) -> TextModel:
@@ -68,27 +79,48 @@ def unpacked(opened: Run) -> TextModel:
 
 
 def _write(
-    place: Path, encoder: PreTrainedModel, tasks: Sequence[Task], loaded: TextModel, opened: Run
+    place: Path,
+    encoder: PreTrainedModel,
+    tasks: Sequence[Task],
+    loaded: TextModel,
+    opened: Run,
+    apart: bool,
 ) -> None:
     place.mkdir(exist_ok=True)
+    adapter = loaded.model.adapter
+    if apart:
+        take_apart(encoder, place / ADAPTERS)
+    elif adapter.is_lora:
+        merge(encoder, tasks[0].name if adapter.kind == "lora_per_task" else SHARED)
     encoder.save_pretrained(place)
-    loaded.tokenize.tokenizer.save_pretrained(place)
+    tokenizer, pooling = loaded.tokenize.tokenizer, loaded.model.pooling.kind
+    tokenizer.padding_side = "right"  # as ours, and as "features" below has it
+    tokenizer.save_pretrained(place)
+    if pooling != "pooler":
+        write_sentence_transformers(place, pooling, loaded.model.features)
     heads = {
         f"{task.name}.{part}": tensor.contiguous()
         for task in tasks
         for part, tensor in loaded.model.heads[task.name].state_dict().items()
     }
     save_file(heads, place / WEIGHTS)
-    features = "pooler_output" if _has_pooler(encoder) else "last_hidden_state[:, 0]"
-    about = describe(opened, loaded, tasks, features=features)
+    switched = loaded.model.switched
+    if isinstance(switched, TaskAdapters):
+        own = {task.name: switched.modules[task.name] for task in tasks}
+        save_file(nn.ModuleDict(own).state_dict(), place / FILE)
+    about = describe(
+        opened,
+        loaded,
+        tasks,
+        adapter=asdict(switched.shape) if isinstance(switched, TaskAdapters) else None,
+        features=FORMULAS[pooling],
+        loader="AutoModelForTextEncoding"  # T5's encoder without its decoder
+        if type(encoder).__name__.endswith("EncoderModel")
+        else "AutoModel",
+        peft=(SHARED if adapter.kind == "lora" else "TASK") if apart else None,
+    )
     write_heads(place, about)
     write_card(place, about, "encoder")
-
-
-@torch.inference_mode()
-def _has_pooler(encoder: PreTrainedModel) -> bool:
-    output = encoder(input_ids=torch.zeros(1, 1, dtype=torch.int64))
-    return getattr(output, "pooler_output", None) is not None
 
 
 def load(directory: str | Path) -> TextModel:
@@ -108,19 +140,25 @@ def load(directory: str | Path) -> TextModel:
         return Run.open(path).predictor
     try:
         about = json.loads((path / HEADS).read_text("utf-8"))
-        if about["format"] != FORMAT or "features" not in about:
-            raise ValueError(f"format {about['format']}")
+        if about["format"] != FORMAT or about["peft"]:  # LoRA's changes would be missing
+            raise ValueError(f"format {about['format']}, adapters apart: {about['peft']}")
         tasks, cross_encode = [], True
         for name, told in about["heads"].items():
             made = {key: told[key] for key in ("names", "low", "high") if key in told}
             head: Any = READABLE[told["type"]](**made)
             # Nobody trains or scores it here, so that its loss and metric are anything.
-            tasks.append(Task(name, told["pair"], head, nn.Identity(), "none", MeanMetric))
+            tasks.append(Task(name, told["pair"], head, nn.Identity(), metric=MeanMetric))
             cross_encode &= told.get("pairs", "joint") == "joint"
         weights = load_file(path / WEIGHTS)
         source = Pretrained(str(path), local=True)
-        model = MultiTaskModel(tasks, source, cross_encode=cross_encode)
+        (pooling,) = (kind for kind, way in FORMULAS.items() if way == about["features"])
+        adapter = Adapter(**about["adapter"]) if about["adapter"] else None
+        model = MultiTaskModel(
+            tasks, source, cross_encode=cross_encode, pooling=pooling, adapter=adapter
+        )
         model.heads.load_state_dict(weights)
+        if adapter is not None:
+            model.adapters.load_state_dict(load_file(path / FILE))
         tokenize = Tokenize(source.tokenizer(), int(about["max_length"]), cross_encode)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         inside = sorted(each.parent.name for each in path.glob(f"*/{HEADS}"))
@@ -166,12 +204,17 @@ def as_classifier(model: MultiTaskModel, task: Task) -> PreTrainedModel:
 
     UserError, unless that gives the same logits on a sample.
     """
-    encoder, head = model.encoder_of(task.name), task.head
-    number = isinstance(head, Regression)
+    encoder, head, kind = model.encoder_of(task.name), task.head, model.adapter.kind
+    number, several = isinstance(head, Regression), isinstance(head, MultiLabel)
+    if model.adapter.is_lora:
+        encoder = copy.deepcopy(encoder)
+        merge(encoder, task.name if kind == "lora_per_task" else SHARED)
     config = copy.deepcopy(encoder.config)
     config.id2label = dict(enumerate([task.name] if number else head.names))
     config.label2id = {label: at for at, label in config.id2label.items()}
-    config.problem_type = "regression" if number else "single_label_classification"
+    config.problem_type = "multi_label_classification" if several else "single_label_classification"
+    if number:
+        config.problem_type = "regression"
     try:
         auto: Any = AutoModelForSequenceClassification
         made: PreTrainedModel = auto.from_config(config, dtype=encoder.dtype).eval()
@@ -184,8 +227,8 @@ def as_classifier(model: MultiTaskModel, task: Task) -> PreTrainedModel:
     if not same:
         raise UserError(
             "task: expected an encoder whose classifier in transformers can be a linear head on "
-            f"its features, found {type(encoder).__name__}, whose cannot; leave it out to export "
-            "all heads"
+            f"its features, found {type(encoder).__name__} (pooling={model.pooling.kind}, "
+            f"adapter={kind}), whose cannot; leave it out to export all heads"
         )
     return made
 

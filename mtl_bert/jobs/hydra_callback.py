@@ -96,8 +96,7 @@ class SweepCallback(Callback):
             done = sum(self._folder.state(name) == State.DONE for name in names)
             same = f", {len(names)} different runs" if len(names) < len(jobs) else ""
             log.info(
-                "sweep of %d jobs%s in %s, %d done already; to see how it goes: "
-                "mtl-bert sweep status %s",
+                "sweep of %d jobs%s in %s, %d already done; its progress: mtl-bert sweep status %s",
                 *(len(jobs), same, self._folder.path, done, self._folder.path),
             )
 
@@ -121,7 +120,7 @@ class SweepCallback(Callback):
         failed = [name for name, state in state_of.items() if state == State.FAILED]
         for name in failed:
             log.info("failed: %s: %s", name, self._folder.noted(name, State.FAILED))
-        log.info("%sthe same command tries again what is not done", f"{reason}; " if reason else "")
+        log.info("%srun the same command to try the rest again", f"{reason}; " if reason else "")
         sys.exit(REFUSED if failed else EXIT_CODE)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

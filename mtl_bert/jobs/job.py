@@ -68,7 +68,7 @@ class JobProcess:
         if results is not None:
             made = f"{results.finished:%Y-%m-%d}, commit {(results.commit or 'unknown')[:7]}"
             score = f"score {results.score:.3f}, {made}"
-            log.info("job %d is done already (%s): %s", number, score, name)
+            log.info("job %d is already done (%s): %s", number, score, name)
             return results.score
         if reason := folder.noted(sweep, State.STOPPED):
             self._remove_if_empty()

@@ -58,7 +58,7 @@ def estimate(
     model: MultiTaskModel,
     works: Sequence[Work],
     batch_of: Callable[[str, int], Batch],
-    optimizer: Callable[[Iterable[Parameter]], Optimizer],
+    optimizer: Callable[[list[tuple[str, Parameter]]], Optimizer],
     *,
     eval_batch_size: int,
     precision: str = "32-true",
@@ -94,7 +94,7 @@ def estimate(
         trained |= {name for name in free for task in work.examples if model.reaches(task, name)}
         steps.append(rows_of_a_step(model, work, batch_of, precision, processes, one_pass))
     updated = [parameters[name] for name in sorted(trained)]
-    state, scratch, known = optimizer_step(optimizer(parameters.values()), updated)
+    state, scratch, known = optimizer_step(optimizer(list(parameters.items())), updated)
     combined = size(table for name, table in tables.items() if name in trained)
     fixed = size([*model.parameters(), *model.buffers()])
     held = fixed + state + combined

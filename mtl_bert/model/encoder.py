@@ -10,6 +10,7 @@ import torch
 import transformers
 from huggingface_hub import ModelCard, constants, try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
+from torch import nn
 from transformers import BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from mtl_bert.utils.errors import UserError, first_line
@@ -75,7 +76,8 @@ class Pretrained:
     settings: dict[str, Any] = field(default_factory=dict)  # changed in the encoder's own
 
     def __post_init__(self) -> None:
-        if self.local and not (self.path and (Path(self.path) / "config.json").is_file()):
+        there = self.path and (not self.local or (Path(self.path) / "config.json").is_file())
+        if not there:
             found = "nothing" if self.path is None else f"no config.json in {self.path}"
             raise ModelError(
                 f"model.path: expected the directory of a transformers encoder, found {found}; "
@@ -109,10 +111,12 @@ class Pretrained:
             setattr(config, name, value)
         if "/" in str(config._attn_implementation):
             raise self._refusal("its attention is code from the hub")
+        loader: Any = transformers.AutoModel
+        if type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:  # T5's encoder alone
+            loader = transformers.AutoModelForTextEncoding
         if torch.get_default_device().type == "meta":
             try:
-                auto: Any = transformers.AutoModel
-                shapes: PreTrainedModel = auto.from_config(
+                shapes: PreTrainedModel = loader.from_config(
                     config, trust_remote_code=False, dtype=torch.float32
                 )
             except ValueError as error:
@@ -120,9 +124,11 @@ class Pretrained:
             return shapes
         how = {"config": config, "dtype": torch.float32, "output_loading_info": True}
         encoder: PreTrainedModel
-        encoder, report = self._load(transformers.AutoModel, **how)
+        encoder, report = self._load(loader, **how)
         if set(report["missing_keys"]) >= {name for name, _ in encoder.named_parameters()}:
             raise self._refusal(f"none of {type(encoder).__name__}'s weights are in it")
+        if any(name.startswith("pooler.") for name in report["missing_keys"]):
+            setattr(encoder, "pooler", None)  # noqa: B010 - nobody has trained it
         return encoder
 
     def trained_on(self) -> list[str]:
@@ -162,6 +168,32 @@ class Pretrained:
             f"model.path: expected a transformers encoder with its tokenizer, found {self.path}, "
             f"which does not load ({reason}); write another model.path"
         )
+
+
+def stacks_of(encoder: PreTrainedModel) -> list[nn.ModuleList]:
+    """An encoder's lists of layers: one as a rule, and none in ALBERT, which has but one layer."""
+    total = getattr(encoder.config, "num_hidden_layers", None)
+    lists = (part for part in encoder.modules() if isinstance(part, nn.ModuleList))
+    return [part for part in lists if len(part) == total]
+
+
+def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:
+    """Cut an encoder down to its first layers; ALBERT then uses its one layer fewer times.
+
+    Raises:
+        ModelError: it has fewer, or does not say how many it has.
+    """
+    config, total = encoder.config, getattr(encoder.config, "num_hidden_layers", None)
+    if not isinstance(total, int) or count > total:
+        raise ModelError(
+            f"model.layers: expected at most {total or 'as many layers as there are'}, found "
+            f"{count}; write {f'model.layers={total}' if total else 'model.layers=null'}"
+        )
+    for layers in stacks_of(encoder):
+        del layers[count:]
+    if kinds := getattr(config, "layer_types", None):
+        config.layer_types = kinds[:count]
+    config.num_hidden_layers = count
 
 
 EncoderSource = Tiny | Pretrained

@@ -1,4 +1,4 @@
-"""One encoder, pooled, with a linear head for each task (docs/paper.md, 11).
+"""One encoder, pooled, with a linear head for each task (docs/explanation/paper.md, 11).
 
 Shapes: B examples, D features.
 """
@@ -12,23 +12,34 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.model.encoder import EncoderSource, ModelError
+from mtl_bert.model.adapters import Adapter, put_on
+from mtl_bert.model.encoder import EncoderSource, ModelError, keep_first_layers
 from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
+from mtl_bert.model.pals import TaskAdapters
+from mtl_bert.model.pooling import choose
 from mtl_bert.tasks import Task
 
 LARGE_TABLE = 4096  # rows; a batch touches most of a smaller one
 
 
 class MultiTaskModel(nn.Module):
-    """The model that is trained; parameters are named ``encoder.…`` and ``heads.TASK.…``.
+    """The model that is trained; its parameters are named ``encoder.…`` and ``heads.TASK.…``.
 
     Args:
         cross_encode: a pair is one sequence; else each text is encoded alone and the head sees
             (u, v, |u − v|) as in Reimers and Gurevych 2019, section 3.
         encoder_per_task: every task has an encoder of its own, ``encoders.TASK.…``.
+        pooling: how a sequence's states become one vector; auto is what the encoder was trained
+            with, and a pooler that is not used is left out.
+        layers: of the encoder, the first ones, that are used; None means all.
+        adapter: what is put on the encoder, ``adapters.TASK.…`` or LoRA's within ``encoder.…``.
+        freeze_encoder: train heads and adapters alone; None means with LoRA.
+        gradient_checkpointing: compute the encoder's layers again in the backward pass, and keep
+            less in memory meanwhile.
 
     Attributes:
         features: D, the numbers in a state of the encoder.
+        pooling: the way, and why.
         packs: whether sequences go through the encoder end to end, without padding.
     """
 
@@ -40,6 +51,11 @@ class MultiTaskModel(nn.Module):
         cross_encode: bool = True,
         dropout: float = 0.1,
         encoder_per_task: bool = False,
+        pooling: str = "auto",
+        layers: int | None = None,
+        adapter: Adapter | None = None,
+        freeze_encoder: bool | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.tasks, self.packs = {task.name: task for task in tasks}, False
@@ -50,6 +66,11 @@ class MultiTaskModel(nn.Module):
                 f"model: expected an encoder with a config.hidden_size, found {source.name} "
                 f"({type(encoder).__name__}) without; write another model.path"
             )
+        if layers is not None:
+            keep_first_layers(encoder, layers)
+        self.pooling = choose(pooling, encoder, getattr(source, "path", None))
+        if self.pooling.kind != "pooler" and hasattr(encoder, "pooler"):
+            encoder.pooler = nn.Identity()
         if encoder_per_task:  # all start from the same weights, pretrained or random
             self.encoders = nn.ModuleDict({task.name: copy.deepcopy(encoder) for task in tasks})
         else:
@@ -58,8 +79,35 @@ class MultiTaskModel(nn.Module):
         for task in tasks:
             parts = 3 if task.pair and not cross_encode else 1
             self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
+        self._put_on(adapter or Adapter(), freeze_encoder, gradient_checkpointing)
         # Pretrained encoders come in evaluation mode; left so, they would train without dropout.
         self.train()
+
+    def _put_on(self, adapter: Adapter, frozen: bool | None, recomputes: bool) -> None:
+        """After the heads are made, so that these are the same whatever stands below them."""
+        encoders = list({id(e): e for e in map(self.encoder_of, self.tasks)}.values())
+        frozen = adapter.is_lora if frozen is None else frozen
+        came = {id(p) for e in encoders for p in e.parameters() if p.requires_grad and not frozen}
+        self.adapter, self.switched = adapter, put_on(encoders, [*self.tasks], adapter)
+        for encoder in encoders:
+            for name, parameter in encoder.named_parameters():
+                parameter.requires_grad_(".lora_" in name or id(parameter) in came)
+            if recomputes and not getattr(encoder, "supports_gradient_checkpointing", False):
+                raise ModelError(
+                    "model.gradient_checkpointing: expected an encoder that allows it, found "
+                    f"{type(encoder).__name__}; write model.gradient_checkpointing=false"
+                )
+            if recomputes:
+                encoder.config.use_cache = False  # of decoders, but transformers warns of it
+                old = getattr(encoder, "gradient_checkpointing_enable")  # noqa: B009 - before 5.20
+                getattr(encoder, "activation_checkpointing_enable", old)({"use_reentrant": False})
+        if isinstance(self.switched, TaskAdapters):
+            self.adapters = self.switched.modules
+
+    @property
+    def trunk(self) -> nn.Module:
+        """What several tasks go through at once."""
+        return self.switched.trunk if isinstance(self.switched, TaskAdapters) else self.encoder
 
     def forward(self, task: str, batch: Batch) -> Tensor:
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""
@@ -72,14 +120,14 @@ class MultiTaskModel(nn.Module):
 
     def of_all(self, tasks: Sequence[str], batch: Batch) -> dict[str, Tensor]:
         """What several tasks say of the same batch, in one pass where they share the encoder."""
-        if hasattr(self, "encoders"):
+        if hasattr(self, "encoders") or self.switched is not None:
             return {task: self(task, batch) for task in tasks}
         pooled = self.pooled(tasks[0], batch)
         return {task: self.answers(task, batch, pooled) for task in tasks}
 
     def pooled_together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """One vector for each sequence of each task, in one pass: [S, D] each."""
-        pooled = self.pooled(next(iter(batches)), Batch.joined(list(batches.values())))
+        pooled = self._pooled(batches, Batch.joined(list(batches.values())))
         parts = torch.split(pooled, [batch.sequences for batch in batches.values()])
         return dict(zip(batches, parts, strict=True))
 
@@ -101,10 +149,14 @@ class MultiTaskModel(nn.Module):
     def reaches(self, task: str, name: str) -> bool:
         """Whether a task's loss can depend on the parameter of that name."""
         part, _, rest = name.partition(".")
+        if ".lora_" in name and self.adapter.kind == "lora_per_task":
+            return f".{task}." in name
         return part == "encoder" or rest.partition(".")[0] == task
 
     def pack(self) -> bool:
         """Leave padding out from now on, if the encoder allows it; say whether it does."""
+        if isinstance(self.switched, TaskAdapters):
+            self.switched.parts = ()  # the encoder is tried by itself
         self.packs = all(map(pack, {self.encoder_of(task) for task in self.tasks}))
         return self.packs
 
@@ -119,9 +171,17 @@ class MultiTaskModel(nn.Module):
         own = hasattr(self, "encoders")
         return cast(PreTrainedModel, self.encoders[task] if own else self.encoder)
 
-    def pooled(self, task: str, batch: Batch) -> Tensor:
-        """One vector for each sequence: [S, D]."""
-        return (pooled_packed if self.packs else pooled_padded)(self.encoder_of(task), batch)
+    def pooled(self, task: str, batch: Batch, kind: str | None = None) -> Tensor:
+        """One vector for each sequence, pooled as the model does or in another way: [S, D]."""
+        return self._pooled({task: batch}, batch, kind)
+
+    def _pooled(
+        self, batches: Mapping[str, Batch], joined: Batch, kind: str | None = None
+    ) -> Tensor:
+        if self.switched is not None:
+            self.switched.take(batches, self.packs)
+        way = pooled_packed if self.packs else pooled_padded
+        return way(self.encoder_of(next(iter(batches))), joined, kind or self.pooling.kind)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or cast the model, and with it what the tasks' losses hold."""

@@ -9,7 +9,7 @@ Shapes: S sequences, N tokens over all of them, T tokens of the longest, H heads
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,11 +18,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from mtl_bert.data.batch import Batch
+from mtl_bert.model.pooling import POOLINGS
 
 ATTENTION = "packed"
 
-# Kinds of encoders with absolute positions and full attention, each tried against padding.
-PACKABLE = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
+# Kinds of encoders that look at positions and at nothing else of the order, tried with padding.
+PACKABLE = frozenset(
+    {"bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"}
+)
 TOLERANCE = 2e-5  # of outputs around 1, in float32
 SAMPLE = (7, 3, 5)  # tokens of the sequences that an encoder is tried with
 
@@ -38,6 +41,7 @@ def packed_attention(
     mask: Tensor,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
     """Attention within each sequence, as transformers calls it: of [1, H, N, D] to [1, N, H, D].
@@ -54,6 +58,11 @@ def packed_attention(
         rows = part.new_zeros(S * T, H * D)
         rows = rows.index_copy(0, packed.positions, part[0].transpose(0, 1).reshape(N, H * D))
         return rows.view(S, T, H, D).transpose(1, 2)
+
+    if sliding_window is not None and sliding_window < T:
+        places = torch.arange(T, device=query.device)
+        near = (places[:, None] - places).abs() < sliding_window
+        mask = mask & (near | ~mask.transpose(2, 3))  # padding may look at all, lest at nothing
 
     attended = scaled_dot_product_attention(
         spread(query), spread(key), spread(value), mask, dropout_p=dropout, scale=scaling
@@ -81,9 +90,9 @@ def pack(encoder: PreTrainedModel) -> bool:
     encoder.train(False)
     with torch.inference_mode():
         try:  # one that fails with padding, too, is told of by the probe
-            expected = pooled_padded(encoder, batch)
+            expected = pooled_padded(encoder, batch, "mean")
             encoder.set_attn_implementation(ATTENTION)
-            same = torch.allclose(pooled_packed(encoder, batch), expected, atol=TOLERANCE)
+            same = torch.allclose(pooled_packed(encoder, batch, "mean"), expected, atol=TOLERANCE)
         except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
             same = False
     if not same:
@@ -92,29 +101,33 @@ def pack(encoder: PreTrainedModel) -> bool:
     return same
 
 
-def pooled_packed(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+def pooled_packed(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tensor:
     """One vector for each sequence of a batch, by an encoder that packs: [S, D]."""
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": types[None]}
-    hidden = encoder(
+    mask = batch.mask
+    (hidden,) = encoder(
         input_ids=batch.input_ids[None],
         position_ids=(batch.positions % batch.max_seqlen + position_table(encoder)[0])[None],
         packed=batch,
-        mask=batch.mask[:, None, None],
+        mask=mask[:, None, None],
         **segments,
     ).last_hidden_state
-    firsts = hidden[0].index_select(0, batch.cu_seqlens[:-1])
-    pooler = getattr(encoder, "pooler", None)
-    return torch.as_tensor(firsts if pooler is None else pooler(firsts[:, None]))
+    if pooling == "pooler":
+        firsts = hidden.index_select(0, batch.cu_seqlens[:-1])
+        return torch.as_tensor(cast(nn.Module, encoder.pooler)(firsts[:, None]))
+    rows = hidden.new_zeros(mask.numel(), hidden.shape[-1])
+    states = rows.index_copy(0, batch.positions, hidden).view(*mask.shape, -1)
+    return POOLINGS[pooling](states, mask)
 
 
-def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
+def pooled_padded(encoder: PreTrainedModel, batch: Batch, pooling: str) -> Tensor:
     """One vector for each sequence of a batch, every sequence as long as the longest: [S, D]."""
     types = batch.token_type_ids
     segments = {} if types is None else {"token_type_ids": batch.padded(types, 0)}
     mask = batch.mask
     attention_mask: Tensor | None = mask.long()  # as tokenizers give it: some subtract from it
-    usual = getattr(encoder.config, "model_type", None) in PACKABLE
+    usual = getattr(encoder.config, "model_type", None) in PACKABLE - {"modernbert"}
     if mask.is_cuda and usual and encoder.config._attn_implementation == "sdpa":
         # transformers looks whether a mask masks anything, and waits for the GPU; shapes tell, too.
         padded = mask.numel() > len(batch.input_ids)
@@ -124,8 +137,9 @@ def pooled_padded(encoder: PreTrainedModel, batch: Batch) -> Tensor:
         attention_mask=attention_mask,
         **segments,
     )
-    pooled = getattr(output, "pooler_output", None)  # none without a pooler: the first token's
-    return torch.as_tensor(output.last_hidden_state[:, 0] if pooled is None else pooled)
+    if pooling == "pooler":
+        return torch.as_tensor(output.pooler_output)
+    return POOLINGS[pooling](output.last_hidden_state, mask)
 
 
 def _padding(encoder: PreTrainedModel) -> int:

@@ -36,6 +36,8 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
     words = sorted({*vocabulary} - {*tokenizer.all_special_ids}) or vocabulary
     nothing, text = tokenizer("")["input_ids"], tokenizer("a")["input_ids"]
     first = [*map(int.__eq__, nothing, text), False].index(False)  # where a text would stand
+    # A mean over a causal encoder's states has read the text, though hardly any of them has.
+    reading = "cls" if model.pooling.kind in ("mean", "max") else model.pooling.kind
     room = min(tokenize.max_length, MOST) - len(nothing)
 
     def batch_of(*texts: tuple[int, int]) -> Batch:
@@ -47,7 +49,7 @@ def probe(model: MultiTaskModel, tokenize: Tokenize, name: str) -> None:
         return Batch.of(lengths, flat, types, None, np.arange(len(tokens)))
 
     def pooled(batch: Batch) -> Tensor:
-        states = model.pooled(task, batch)
+        states = model.pooled(task, batch, reading)
         if states.shape != (len(batch.cu_seqlens) - 1, model.features):
             raise ValueError(f"its states have the shape {list(states.shape)}")
         if not states.isfinite().all():

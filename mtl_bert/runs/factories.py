@@ -1,7 +1,7 @@
 """The objects that settings name: sampler, surgery, tasks, sources of data and of encoders."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,7 @@ def with_single_scores(settings: Settings) -> Settings:
             f"sampler.single: expected a run with sampler=single, found {shown(run)} with "
             f"sampler={name}; train one with mtl-bert train sampler=single"
         )
-    scores = {task: score.value for task, score in results.tasks.items()}
+    scores = {task: score.rising for task, score in results.tasks.items()}
     return settings.model_copy(update={"sampler": {**settings.sampler, "single": scores}})
 
 
@@ -151,10 +151,25 @@ def make_surgery(settings: Settings) -> "Surgery":
 
 def make_tasks(settings: Settings) -> "list[Task]":
     """The tasks, in the order in which they are configured."""
+    made: Any = {"_target_": "mtl_bert.tasks.Task"}
     return [
-        make({"_target_": "mtl_bert.tasks.Task", "name": name, **node}, f"tasks.{name}")
+        make(made | {"name": name, **node, "loss": _with_tensors(node["loss"])}, f"tasks.{name}")
+        if "loss" in node
+        else make(made | {"name": name, **node}, f"tasks.{name}")
         for name, node in settings.tasks.items()
     ]
+
+
+def _with_tensors(loss: Any) -> Any:
+    """A loss whose lists of numbers are tensors, as torch's take them (weight, pos_weight)."""
+    if not (isinstance(loss, Mapping) and str(loss.get("_target_", "")).startswith("torch.nn.")):
+        return loss
+    return {
+        key: {"_target_": "torch.tensor", "data": [float(v) for v in value]}
+        if isinstance(value, list) and value and all(type(v) in (int, float) for v in value)
+        else value
+        for key, value in loss.items()
+    }
 
 
 def make_corpus(settings: Settings, tasks: "Sequence[Task]") -> "Corpus":
@@ -173,4 +188,5 @@ def make_selections(settings: Settings) -> "dict[str, Selection]":
     return {
         "train": Selection(data.share, data.limit, data.imbalance, data.seed),
         "dev": Selection(limit=data.dev_limit, seed=data.seed, setting="data.dev_limit"),
+        "select": Selection(data.select or 1.0, seed=data.seed),
     }

@@ -68,18 +68,35 @@ class Record(BaseModel):
 
 
 class TaskScore(Record):
-    """One task's metric on its dev set."""
+    """One task's metrics on its dev set."""
 
-    metric: str = Field(description="name of the metric, for example accuracy")
+    metric: str = Field(
+        description="name of the metric that enters the score, for example accuracy; of a mean of "
+        "several their names, accuracy+f1"
+    )
     value: float = Field(description="the metric; 0 where it is undefined")
     n: int = Field(description="dev examples that it was measured on")
+    metrics: dict[str, float] | None = Field(
+        default=None, description="all metrics of the task, where it has several: name -> value"
+    )
+    lower_is_better: bool = Field(default=False, description="less of the metric is better")
+
+    @property
+    def all(self) -> dict[str, float]:
+        """Every metric by its name, the one that enters the score first."""
+        return {self.metric: self.value} | (self.metrics or {})
+
+    @property
+    def rising(self) -> float:
+        """The metric, or its negative where less is better: more of this is always better."""
+        return -self.value if self.lower_is_better else self.value
 
 
 class Scores(Record):
     """An evaluation of the whole model on the dev sets."""
 
     epoch: int = Field(description="after which epoch, counted from 1; 0 is the untrained model")
-    score: float = Field(description="mean over tasks of the metrics, each mapped to 0..1")
+    score: float = Field(description="weighted mean over tasks of the metrics mapped to 0..1")
     tasks: dict[TaskName, TaskScore]
 
 
@@ -187,7 +204,10 @@ class DataRecord(Record):
 
     name: str
     synthetic: bool = Field(description="made-up text: no number from it is a published one")
-    sizes: dict[TaskName, dict[str, int]] = Field(description="usable examples: task -> split -> n")
+    sizes: dict[TaskName, dict[str, int]] = Field(
+        description="usable examples: task -> split -> n; select is the part of the dev set that "
+        "chose the best epoch, if that was another than the one that was scored"
+    )
     skipped: dict[str, int] = Field(description="rows that could not be used: file -> n")
     truncated: dict[TaskName, int] = Field(
         description="texts cut at the encoder's limit: task -> n"
@@ -237,6 +257,9 @@ class Results(Record):
     def dev_sample(self) -> int | None:
         """Examples of each dev set at most that are scored amid training; None if that is all."""
         most = self.config["trainer"].get("dev_sample")
+        chosen = [sizes["select"] for sizes in self.data.sizes.values() if "select" in sizes]
+        if chosen:  # by examples that the dev sets here do not have
+            return min(most or max(chosen), max(chosen))
         if most is None or all(sizes.get("dev", 0) <= most for sizes in self.data.sizes.values()):
             return None
         return int(most)

@@ -47,8 +47,9 @@ def scores_table(title: str, columns: Mapping[str, Results | Scores]) -> Table:
         table.add_column(heading, justify="right", min_width=6)
     first, *_ = columns.values()
     for name, task in first.tasks.items():
-        values = (f"{scores.tasks[name].value:.3f}" for scores in columns.values())
-        table.add_row(name, task.metric, f"{task.n:,}", *values)
+        for metric in task.all:
+            values = (f"{scores.tasks[name].all[metric]:.3f}" for scores in columns.values())
+            table.add_row(name, metric, f"{task.n:,}", *values)
     table.add_section()
     table.add_row("score", "", "", *(f"{scores.score:.3f}" for scores in columns.values()))
     return table

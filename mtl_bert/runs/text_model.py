@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from mtl_bert.config.settings import ConfigError, Settings
+from mtl_bert.config.settings import ConfigError, ModelSettings, Settings
 from mtl_bert.data.batch import Tokenized
 from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, MultiTaskModel
+from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.packing import position_table
 from mtl_bert.runs.factories import make_sampler
 from mtl_bert.sampling import Single
@@ -36,6 +37,7 @@ class TextModel:
     model: MultiTaskModel  # the encoder and the heads
     tokenize: Tokenize  # turns tables into the encoder's tokens
     half: torch.dtype | None = None  # the half-precision type that it computes in
+    name: str = ""  # the encoder's, and what is not as it was saved
 
     def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
         """Say how many texts of each task were cut."""
@@ -77,7 +79,7 @@ class TextModel:
         ids = tuple(map(str, range(len(rows))))
         outputs = self.outputs(task, Table("the texts given", ids, tuple(rows), None))
         predictions = head.predict(outputs).tolist()
-        names = [head.names[int(number)] for number in predictions] if head.names else None
+        names = [head.called(prediction) for prediction in predictions] if head.names else None
         confidence = head.confidence(outputs).tolist()
         return pd.DataFrame({"prediction": predictions, "confidence": confidence, "name": names})
 
@@ -120,18 +122,35 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
     tokenizer = source.tokenizer()
     cross_encode = settings.model.pairs == "joint"
     per_task = isinstance(make_sampler(settings), Single)
+    wanted = settings.model
+    layers = None if wanted.adapter_layers is None else tuple(wanted.adapter_layers)
+    adapter = Adapter(
+        wanted.adapter, wanted.adapter_size, wanted.adapter_heads, layers, wanted.lora_alpha
+    )
     torch.manual_seed(settings.seed)
     model = MultiTaskModel(
         tasks,
         source,
         cross_encode=cross_encode,
-        dropout=settings.model.dropout,
+        dropout=wanted.dropout,
         encoder_per_task=per_task,
+        pooling=wanted.pooling,
+        layers=wanted.layers,
+        adapter=adapter,
+        freeze_encoder=wanted.freeze_encoder,
+        gradient_checkpointing=wanted.gradient_checkpointing,
     ).to(torch.float64 if precision == "64-true" else torch.float32)
     if wants_packing(settings.trainer) and not model.pack():
-        log.info("%s has its own ways with positions or attention: batches are padded", source.name)
+        log.info("%s may not give the same without padding: batches are padded", source.name)
     tokenize = Tokenize(tokenizer, _max_length(settings, tokenizer, model), cross_encode)
-    return TextModel(model, tokenize, AUTOCAST.get(precision))
+    return TextModel(model, tokenize, AUTOCAST.get(precision), _name(settings.model, source.name))
+
+
+def _name(wanted: ModelSettings, encoder: str) -> str:
+    usual = {"source", "path", "pairs", "dropout", "max_length", "gradient_checkpointing"}
+    changes = wanted.model_dump(exclude=usual, exclude_defaults=True)
+    said = ", ".join(f"{key}={value}" for key, value in changes.items())
+    return f"{encoder} ({said})" if said else encoder
 
 
 def _max_length(
@@ -142,6 +161,11 @@ def _max_length(
     limit = min(value for value in limits if value is not None and value > 0)
     least = tokenizer.num_special_tokens_to_add(pair=True) + 2  # a token of each text
     wanted = settings.model.max_length or limit
+    if limit < least:
+        raise ConfigError(
+            f"model.path: expected an encoder with positions for at least {least} tokens, two of "
+            f"them of texts, found {limit}; write another, or model=tiny"
+        )
     if not least <= wanted <= limit:
         raise ConfigError(
             f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "

@@ -5,9 +5,9 @@ from mtl_bert.sampling.arrp import ARRP
 from mtl_bert.sampling.dev_gap import DevGap
 from mtl_bert.sampling.downsample import Downsample
 from mtl_bert.sampling.epoch import Epoch, Phase, Sampler, Step
-from mtl_bert.sampling.fixed import Fixed
+from mtl_bert.sampling.fixed_mixture import FixedMixture
 from mtl_bert.sampling.full import Full, Single
-from mtl_bert.sampling.history import History, Seen
+from mtl_bert.sampling.history import Seen
 from mtl_bert.sampling.round_robin import RoundRobin
 from mtl_bert.sampling.stop_and_go import StopAndGo
 from mtl_bert.sampling.temperature import Temperature
@@ -23,9 +23,8 @@ __all__ = [
     "DevGap",
     "Downsample",
     "Epoch",
-    "Fixed",
+    "FixedMixture",
     "Full",
-    "History",
     "Phase",
     "RoundRobin",
     "Sampler",

@@ -27,7 +27,7 @@ class Phase:
             step has one task and its plain gradient is used.
         lambda_: λ ≥ 0, which weakens the steps of this phase.
         lambda_on: what λ multiplies, ``loss`` (the paper) or ``update`` (the optimizer's step:
-            AdamW all but cancels a constant factor on the loss, docs/paper.md, 6).
+            AdamW all but cancels a constant factor on the loss, docs/explanation/paper.md, 6).
         frozen: patterns of parameter names (Θ') that take no update of any kind. Read in order;
             a leading ``!`` spares what an earlier pattern froze.
     """

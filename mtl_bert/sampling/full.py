@@ -1,4 +1,4 @@
-"""Full model finetuning: every task alone, one after another (Ricci, Table 2; docs/paper.md, 9)."""
+"""Full model finetuning: every task alone, one after another (docs/explanation/paper.md, 9)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +54,6 @@ class Full:
 
 
 class Single(Full):
-    """The same plan for independent models, one encoder per task, each on its own data."""
+    """``Full``'s plan for independent models: one encoder per task, each on its own data."""
 
     phase: ClassVar[str] = "single"

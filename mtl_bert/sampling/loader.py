@@ -85,7 +85,7 @@ class PlanStep(Generic[B]):
         return {task: sum(part.share for part in parts) for task, parts in self.parts.items()}
 
     def to(self, device: Any, non_blocking: bool = True) -> "PlanStep[B]":
-        """The same step with its tensors on a device."""
+        """Return the step with its tensors on a ``device``; ``non_blocking`` as for torch."""
         parts = {
             task: [Part(moved(part.batch, device, non_blocking), part.share) for part in parts]
             for task, parts in self.parts.items()

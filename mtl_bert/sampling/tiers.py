@@ -68,7 +68,7 @@ class Tiers:
         ):
             raise ValueError(
                 f"sampler.tiers: expected lists of tasks from small to large, or null, found "
-                f"{self.tiers!r}; write for example 'sampler.tiers=[[sts,sst],[qqp]]'"
+                f"{self.tiers!r}; write for example 'sampler.tiers=[[small,medium],[large]]'"
             )
 
     def __call__(self, sizes: Sizes, epoch: int, epochs: int, seed: int) -> Epoch:

@@ -7,7 +7,7 @@ from typing import Any
 from mtl_bert.sampling.annealed import Annealed
 from mtl_bert.sampling.downsample import Downsample
 from mtl_bert.sampling.epoch import Epoch, Phase, Sampler, Sizes, Step
-from mtl_bert.sampling.fixed import Fixed
+from mtl_bert.sampling.fixed_mixture import FixedMixture
 from mtl_bert.sampling.round_robin import RoundRobin
 from mtl_bert.sampling.temperature import Temperature
 from mtl_bert.sampling.unimax import UniMax
@@ -17,7 +17,7 @@ from mtl_bert.utils.validation import SamplerError, number, whole_number
 THEN: dict[str, Any] = {
     "annealed": Annealed,
     "downsample": Downsample,
-    "fixed": Fixed,
+    "fixed": FixedMixture,
     "proportional": Vanilla,
     "rr": RoundRobin,
     "temperature": Temperature,

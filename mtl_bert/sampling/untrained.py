@@ -1,4 +1,4 @@
-"""The random baseline: untrained heads on the encoder as it comes (docs/paper.md, 10)."""
+"""The random baseline: untrained heads on the encoder as it comes (docs/explanation/paper.md)."""
 
 from dataclasses import dataclass
 

@@ -43,7 +43,7 @@ class _Layout:
 
 
 class AveragedRows(LocalRows):
-    """The same rows in every process.
+    """Gradient rows that are averaged, so that every process has the same.
 
     Args:
         parameters: the P parameters.

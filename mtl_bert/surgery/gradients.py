@@ -337,7 +337,7 @@ class Surgery:
             implementation's reading, heads included; with ``shared`` (Yu et al.) only those
             that every represented task reaches, and a head takes its own gradient.
         reduction: of parameters that every represented task reaches, ``sum`` or ``mean`` over
-            tasks; the others always take the sum (docs/paper.md, 8).
+            tasks; the others always take the sum (docs/explanation/paper.md, 8).
         normalise: ``loss`` divides each task's loss by its own value, so that a method combines the
             gradients of log L_i and heads follow them (the first half of DB-MTL, Lin et al. 2023,
             who use it with other methods, too); ``none`` leaves losses as they are.
@@ -363,6 +363,10 @@ class Surgery:
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Weights [K] float64 of the gradients within the scope, and of those outside of it.
+
+        Args:
+            step: what the method may know.
+            generator: of what it draws.
 
         Raises:
             LossError: ``normalise`` would divide by a negative loss.

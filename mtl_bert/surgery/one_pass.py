@@ -31,6 +31,7 @@ class Segment(NamedTuple):
     part: slice  # of N
     rows: LocalRows
     places: Mapping[int, int]  # of trained parameters in a row, by ``id``
+    alone: bool = False  # no other task has a gradient of the layer's parameters
 
     def put(self, parameter: Tensor | None, entry: Tensor) -> None:
         """Add to the task's gradient of a parameter, if that is trained."""
@@ -41,14 +42,18 @@ class Segment(NamedTuple):
         """Add gᵀ x, of [N, out] and [N, in], to the task's gradient of a weight, likewise."""
         if id(weight) in self.places:
             g, x = g[self.part], x[self.part]
-            self.rows.put_product(self.task, self.places[id(weight)], g, x, weight)
+            if self.alone:  # memory for all tasks' products would be K times what is needed
+                self.put(weight, (g.t() @ x).to(weight.dtype))
+            else:
+                self.rows.put_product(self.task, self.places[id(weight)], g, x, weight)
 
 
 class Trunk:
     """A part of a model that several tasks go through at once, and its parameters in a row.
 
     Args:
-        module: of layers whose types ``RULES`` has, looking at each example by itself.
+        module: of layers whose types ``RULES`` has, looking at each example by itself. A layer that
+            one task's examples alone go through says so by an attribute ``only_task``.
         parameters: the P that are trained, the trunk's among them.
 
     Attributes:
@@ -110,7 +115,9 @@ class Trunk:
             if rule is _Embedding and len(x) == 1 and x.numel() != N:
                 x = x.expand(B, *x.shape[1:])  # positions, say, that all examples share
             own = 0 if rule is _Embedding else len(getattr(layer, "normalized_shape", "1"))
-            found = segments(x.shape[: x.dim() - own])
+            task: Any = getattr(layer, "only_task", None)
+            alone = [Segment(task, slice(None), rows, self._places, alone=True)]
+            found = alone if task is not None else segments(x.shape[: x.dim() - own])
             # BERT asks its pooler of packed sequences, for example, whose answer nobody looks at.
             # If somebody does, the gradient that autograd then has is found in ``add_together``.
             if not found:

@@ -7,10 +7,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Head(ABC):
@@ -19,10 +19,12 @@ class Head(ABC):
     Attributes:
         names: what the C classes are called, in the order of their labels; none for a number.
         label_type: the type that the loss expects of labels [B].
+        per_class: whether a label is a number for each class, labels [B, C] instead of [B].
     """
 
     names: Sequence[str] = ()
     label_type: ClassVar[torch.dtype] = torch.float32
+    per_class: ClassVar[bool] = False
 
     @property
     def outputs(self) -> int:
@@ -35,15 +37,27 @@ class Head(ABC):
 
     @abstractmethod
     def check(self, label: float) -> str | None:
-        """Say what is wrong with a label, or None."""
+        """Say what is wrong with a label, or with one of its numbers, or None."""
+
+    def encode(self, labels: Tensor) -> Tensor:
+        """Labels [B] like those of ``examples`` in the form that the loss expects."""
+        return labels
 
     def examples(self) -> list[float]:
         """Some labels, among them every class's, to try a loss and a metric on."""
         return [float(label) for label in range(max(2, len(self.names)))]
 
+    def targets(self, labels: Tensor) -> Tensor:
+        """What metrics compare predictions with, made of labels: here themselves."""
+        return labels
+
     def predict(self, outputs: Tensor) -> Tensor:
         """Read predictions [B], in the labels' own values, off shaped outputs: here themselves."""
         return outputs
+
+    def called(self, prediction: Any) -> str | None:
+        """What a prediction is called; None for a number."""
+        return self.names[int(prediction)] if self.names else None
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The probability of each class [B, C] by shaped outputs; [B, 0] for a number."""
@@ -107,12 +121,76 @@ class Binary(MultiClass):
     outputs: ClassVar[int] = 1
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """1 where the logit is positive, else 0: [B]."""
+        """Predict 1 where the logit is positive, else 0: [B]."""
         return (outputs > 0).long()
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """The probabilities of 0 and of 1: [B, 2]; 1 − p would round small ones away."""
         return torch.stack([-outputs, outputs], -1).sigmoid()
+
+
+@dataclass(frozen=True)
+class SoftLabels(MultiClass):
+    """One of several classes, labelled with a probability for each of them, as people disagree.
+
+    Metrics compare with the most probable class. ``torch.nn.CrossEntropyLoss`` takes such labels.
+    """
+
+    label_type: ClassVar[torch.dtype] = torch.float32
+    per_class: ClassVar[bool] = True
+
+    def check(self, label: float) -> str | None:
+        """Accept shares from 0 to 1 (that they add up to 1 is seen where they are read)."""
+        return None if 0 <= label <= 1 else f"label {label:g} is not from 0 to 1"
+
+    def encode(self, labels: Tensor) -> Tensor:
+        """All of the probability on each class: [B, C]."""
+        return nn.functional.one_hot(labels.long(), len(self.names)).to(labels.dtype)
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """The most probable class: [B]."""
+        return labels.argmax(-1)
+
+
+@dataclass(frozen=True)
+class MultiLabel(Head):
+    """Any number of labels at once, each there (1) or not (0), from a logit for each."""
+
+    names: Sequence[str]
+    per_class: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", MultiClass(self.names).names)  # under the same rules
+
+    @property
+    def outputs(self) -> int:
+        """One logit for each label."""
+        return len(self.names)
+
+    def shape(self, logits: Tensor) -> Tensor:
+        """[B, C] as they are."""
+        return logits
+
+    def check(self, label: float) -> str | None:
+        """Accept 0 and 1."""
+        return None if label in (0, 1) else f"label {label:g} is not 0 or 1"
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """1 where a label's logit is positive, else 0: [B, C]."""
+        return (outputs > 0).long()
+
+    def called(self, prediction: Any) -> str:
+        """The labels that are there, or none."""
+        there = [name for name, one in zip(self.names, prediction, strict=True) if one]
+        return ", ".join(there) or "none"
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """The probability that each label is there: [B, C]; they do not add up to 1."""
+        return outputs.sigmoid()
+
+    def confidence(self, outputs: Tensor) -> Tensor:
+        """The probability that all labels are as predicted, were they independent: [B]."""
+        return outputs.abs().sigmoid().prod(-1)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,33 @@ from torchmetrics import Metric
 
 from mtl_bert.tasks.class_weights import ClassWeighted
 from mtl_bert.tasks.head import Head
+from mtl_bert.tasks.metrics import by_name
 from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
 from mtl_bert.utils.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
 class MetricRange:
-    """The range of a metric, which the score maps to 0..1."""
+    """How a task enters the score: its metric, mapped to 0..1, times a weight.
+
+    A metric of which less is better (torchmetrics knows) counts 1 at ``low`` and 0 at ``high``.
+
+    Attributes:
+        low, high: the metric's range.
+        of: the metrics whose mean enters; none stands for the task's first.
+        weight: among the tasks, > 0.
+    """
 
     low: float = 0.0
     high: float = 1.0
+    of: Sequence[str] = ()
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise ValueError(
+                f"score.weight: expected a number > 0, found {self.weight}; write weight: 1"
+            )
         if not self.low < self.high:
             raise ValueError(
                 f"score: expected low < high, found low={self.low} and high={self.high}; "
@@ -35,10 +50,15 @@ class MetricRange:
 
 @dataclass(frozen=True)
 class Submission:
-    """The files that hold a task's predictions for a leaderboard."""
+    """The files that hold a task's predictions for a leaderboard.
 
-    file: str | None = None  # the first part of their name; the task's name if left out
-    column: str = "Prediction"  # the header of the column of predictions
+    Attributes:
+        file: the first part of their name; the task's name if left out.
+        column: the header of the column of predictions.
+    """
+
+    file: str | None = None
+    column: str = "Prediction"
 
     def __post_init__(self) -> None:
         name = "x" if self.file is None else self.file
@@ -58,9 +78,8 @@ class Task:
         pair: whether an example is a pair of texts.
         head: the form of the answers.
         loss: (outputs, labels [B]) -> the mean loss over the B examples.
-        metric_name: the metric's name in results.
-        metric: makes a fresh torchmetrics metric.
-        score: the metric's range in the score.
+        metric_name: the name in results of ``metric``, which makes a fresh torchmetrics metric.
+        score: how the task enters the score.
         sources: for each kind of data, where the task's files and columns are.
         submission: the name and the column of files of its predictions.
         known_as: words by which model cards name its data, to find out whether an encoder saw them.
@@ -70,14 +89,17 @@ class Task:
         balance: ``classes`` deals its examples so that every class comes up equally often.
         class_weights: factors on its examples' losses by their class, or ``balanced``: inverse to
             the classes' numbers of training examples, 1 in the mean over those.
+        metrics: more of them, or all: names as :func:`mtl_bert.tasks.metrics.by_name` knows them,
+            or a mapping from names of one's own to such names or to what makes a metric; once made,
+            all metrics by their names, the first of which enters the score unless that says others.
     """
 
     name: str
     pair: bool
     head: Head
     loss: Callable[[Tensor, Tensor], Tensor]
-    metric_name: str
-    metric: Callable[[], Metric]
+    metric_name: str = "metric"
+    metric: Callable[[], Metric] | None = None
     score: MetricRange = field(default_factory=MetricRange)
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     submission: Submission = field(default_factory=Submission)
@@ -87,12 +109,26 @@ class Task:
     max_repeats: float | None = None
     balance: str | None = None
     class_weights: str | Sequence[float] | None = None
+    metrics: Sequence[str] | Mapping[str, Any] = ()
 
     def __post_init__(self) -> None:
+        several = self.metrics
+        named = {} if self.metric is None else {self.metric_name: self.metric}
+        for name, made in (
+            several.items() if isinstance(several, Mapping) else zip(several, several, strict=True)
+        ):
+            named[name] = by_name(made, self.head) if isinstance(made, str) else made
+        if unknown := [name for name in self.score.of if name not in named] or not named:
+            raise ValueError(
+                f"{'score.of' if named else 'metrics'}: expected some of the task's metrics "
+                f"({', '.join(named) or 'none'}), found {unknown if named else 'none'}; write for "
+                "example metrics: [accuracy]"
+            )
+        object.__setattr__(self, "metrics", named)
         for name in ("balance", "class_weights"):
-            if getattr(self, name) is not None and not self.head.names:
+            if getattr(self, name) is not None and (not self.head.names or self.head.per_class):
                 raise ValueError(
-                    f"{name}: expected none for a task without classes, found "
+                    f"{name}: expected none for a task without classes of its examples, found "
                     f"{getattr(self, name)!r}; leave it out"
                 )
         if self.class_weights is not None:
@@ -106,8 +142,27 @@ class Task:
                 f"found {self.name!r}; write another after '# @package tasks.' in the task's file"
             )
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The metrics whose mean enters the score."""
+        return tuple(self.score.of) or tuple(self.metrics)[:1]
+
+    @cached_property
+    def lower_is_better(self) -> bool:
+        """Of the metrics that enter the score; ValueError if it is so of some of them only."""
+        made = self._makers
+        found = {getattr(made[name](), "higher_is_better", None) is False for name in self.scored}
+        if len(found) > 1:
+            raise ValueError(f"of {' and '.join(self.scored)}, less is better and more is")
+        return found.pop()
+
+    @property
+    def _makers(self) -> Mapping[str, Callable[[], Metric]]:
+        assert isinstance(self.metrics, Mapping)
+        return self.metrics
+
     def among(self, data_sets: Iterable[str]) -> list[str]:
-        """Those of a model card's data sets whose name holds a word of ``known_as``.
+        """Find those of a model card's ``data_sets`` whose name holds a word of ``known_as``.
 
         A word ends where no letter or digit follows: quora is in a/Quora_pairs, not in quorate.
         """
@@ -125,10 +180,14 @@ class Task:
                 try_head(self.head)
                 part = "loss"
                 try_loss(self.head, self.loss, dtype)
-                part = "metric"
-                _ = self.reads
+                for name, found in self._makers.items():
+                    part = "metric" if found is self.metric else f"metrics.{name}"
+                    reading(self.head, found)
+                part = "score"
+                _ = self.lower_is_better
         except Exception as error:  # parts are anybody's, and so is what they raise
-            found = getattr(getattr(self, part), "func", getattr(self, part))
+            found = found if part.startswith("metric") else getattr(self, part)
+            found = getattr(found, "func", found)
             raise UserError(
                 f"tasks.{self.name}.{part}: expected one that fits a {type(self.head).__name__} "
                 f"head, found {getattr(found, '__name__', type(found).__name__)}, which does not "
@@ -143,18 +202,32 @@ class Task:
                     held[name] = change(held[name])
 
     @cached_property
-    def reads(self) -> Callable[[Tensor], Tensor]:
-        """What the metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
-        return reading(self.head, self.metric)
+    def reads(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """What each metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
+        return {name: reading(self.head, made) for name, made in self._makers.items()}
 
-    def evaluate(self, answers: Tensor, labels: Tensor) -> tuple[float, str | None]:
-        """The metric of answers on labels [B]; 0 and a remark if undefined (docs/paper.md, 13)."""
-        if math.isfinite(value := measure(self.metric, answers, labels)):
+    def evaluate(
+        self, answers: Tensor, labels: Tensor, name: str | None = None
+    ) -> tuple[float, str | None]:
+        """The metric ``name``, or the first, of ``answers`` on ``labels`` [B].
+
+        With a remark where it is undefined (Pearson's r of constant predictions) and counts as 0
+        (docs/explanation/paper.md, 13).
+        """
+        name = name or next(iter(self._makers))
+        if math.isfinite(value := measure(self._makers[name], answers, labels)):
             return value, None
-        return 0.0, f"{self.metric_name} of {self.name} is undefined here and counts as 0"
+        return 0.0, f"{name} of {self.name} is undefined here and counts as 0"
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:
-    """The mean over tasks of the metrics, each mapped to 0..1 (docs/paper.md, the score)."""
-    ends = [(values[task.name], task.score.low, task.score.high) for task in tasks]
-    return sum((value - low) / (high - low) for value, low, high in ends) / len(tasks)
+    """The weighted mean over ``tasks`` of their metrics, each mapped to 0..1.
+
+    ``values`` has for each task the mean of its metrics that enter.
+    """
+    total = 0.0
+    for task in tasks:
+        ends = task.score.low, task.score.high
+        low, high = reversed(ends) if task.lower_is_better else ends
+        total += task.score.weight * ((values[task.name] - low) / (high - low))
+    return total / sum(task.score.weight for task in tasks)

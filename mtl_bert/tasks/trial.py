@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from mtl_bert.tasks.head import Head
+from mtl_bert.tasks.head import Head, MultiLabel
 
 
 def try_head(head: Head) -> None:
     """Raise ValueError, or what the head raises, unless its answers are like its labels."""
     outputs = head.shape(_rows(head))
-    answers, shape = head.predict(outputs).tolist(), list(head.probabilities(outputs).shape)
-    wrong = [reason for answer in answers if head.names and (reason := head.check(answer))]
+    answers, shape = head.predict(outputs), list(head.probabilities(outputs).shape)
+    each = head.encode(answers).flatten().tolist() if head.names else []
+    wrong = [reason for answer in each if (reason := head.check(answer))]
     if wrong or shape != [len(answers), len(head.names)]:
         raise ValueError(wrong[0] if wrong else f"its probabilities have the shape {shape}")
 
@@ -27,8 +28,12 @@ def try_head(head: Head) -> None:
 def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
     """Raise unless the loss is a mean over examples, and least where the head reads the labels."""
     labels, rows = head.examples(), _rows(head).to(dtype)
-    given = torch.tensor(2 * labels + labels[:1], dtype=torch.float64)  # more than classes
-    target = given.to(dtype if head.label_type.is_floating_point else head.label_type)
+    if several := isinstance(head, MultiLabel):
+        rows = torch.cat([rows, 2 * rows])
+        given = head.predict(head.shape(rows))
+    else:
+        given = torch.tensor(2 * labels + labels[:1], dtype=torch.float64)  # more than classes
+    target = head.encode(given).to(dtype if head.label_type.is_floating_point else head.label_type)
 
     def value(logits: Tensor, labels: Tensor = target) -> float:
         outputs = head.shape(logits).detach().requires_grad_()
@@ -44,9 +49,14 @@ def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
     if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
         raise ValueError("it has parameters, which nobody would train")
     same = rows[-1:].expand(len(given), -1)
-    once, twice = value(same), value(same.repeat(2, 1), target.repeat(2))
+    once, twice = value(same), value(same.repeat(2, 1), torch.cat([target, target]))
     if 1e-6 < abs(once) < math.inf and not 0.6 < abs(twice / once) < 1.9:
         raise ValueError(f"{once:.4g} becomes {twice:.4g} with each row twice: reduction: mean?")
+    if several:
+        least, other = value(rows), value(-rows)
+        if not least < other - 1e-6:
+            raise ValueError(f"it is {least:.4g} for right answers, {other:.4g} for wrong ones")
+        return
     answers = head.predict(head.shape(rows))
     agrees = answers == given.to(answers.dtype)[:, None]  # [B, rows]
     if not agrees.any(1).all():  # a head of somebody's own, whose answers are never quite labels
@@ -73,6 +83,8 @@ def reading(head: Head, metric: Callable[[], Any]) -> Callable[[Tensor], Tensor]
     """
     C, labels = len(head.names), head.examples()
     target = torch.tensor(labels * (1 + 48 // len(labels)))
+    if isinstance(head, MultiLabel):
+        target = (torch.cos(torch.arange(float(len(target) * C))) > 0).view(-1, C).double()
     logits = 3 * torch.sin(torch.arange(1.0, len(target) * head.outputs + 1) ** 2)
     outputs = head.shape(logits.view(len(target), -1))
     with warnings.catch_warnings():  # of the memory that it takes
@@ -115,7 +127,7 @@ def _bases(metric: Any) -> dict[str, int | None]:
     if not isinstance(metric, Metric):
         raise ValueError("it makes no metric of torchmetrics: is _partial_: true missing?")
     return {
-        base.__name__: getattr(part, "num_classes", None)
+        base.__name__: getattr(part, "num_labels", None) or getattr(part, "num_classes", None)
         for part in metric.modules()
         for base in type(part).__mro__
         if base.__module__.startswith("torchmetrics.classification")
@@ -124,6 +136,8 @@ def _bases(metric: Any) -> dict[str, int | None]:
 
 def _rows(head: Head) -> Tensor:
     """Numbers [., N] that the head reads as its labels, surely before hardly."""
+    if isinstance(head, MultiLabel):
+        return 4 * torch.cat([2 * torch.eye(head.outputs) - 1, 1 - 2 * torch.eye(head.outputs)])
     if head.outputs > 1:
         return torch.cat([4 * torch.eye(head.outputs), torch.eye(head.outputs)[:4] / 2])
     labels = head.examples()

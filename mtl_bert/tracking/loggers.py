@@ -54,6 +54,7 @@ def run_labels(
         "B_scale": settings.B_scale if scaled else None, "lambda": settings.lambda_,
         "freeze": settings.freeze if frozen else None,
         "group_by_length": settings.group_by_length, "imbalance": settings.data.imbalance,
+        "adapter": None if settings.model.adapter == "none" else settings.model.adapter,
     }  # fmt: skip
     tags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
     title, seed = " ".join([data.name, *tags]), f"seed={settings.seed}"
@@ -213,7 +214,8 @@ def summary(results: Results) -> dict[str, float]:
     }  # fmt: skip
     for lead, scores in (("dev", results), ("last", results.last)):
         found[f"{lead}/score"] = scores.score
-        found |= {f"{lead}/{task}/{s.metric}": s.value for task, s in scores.tasks.items()}
+        for task, of in scores.tasks.items():
+            found |= {f"{lead}/{task}/{metric}": value for metric, value in of.all.items()}
     return found
 
 

@@ -38,7 +38,7 @@ class Subject:
     @property
     def scores(self) -> list[str]:
         """The tasks' dev scores."""
-        return [f"dev/{task}/{node['metric_name']}" for task, node in self.tasks.items()]
+        return [f"dev/{task}/{_scored(node)}" for task, node in self.tasks.items()]
 
     @property
     def images(self) -> list[str]:
@@ -46,6 +46,12 @@ class Subject:
         forms = {task: answer_form(node.get("head") or {}) for task, node in self.tasks.items()}
         classes = [f"answers/confusion/{task}" for task, form in forms.items() if form[0]]
         return classes + [f"answers/scatter/{task}" for task, form in forms.items() if form[1]]
+
+
+def _scored(task: Mapping[str, Any]) -> str:
+    """What results call the metric that enters the score, of a task as settings say it."""
+    names = [task["metric_name"]] if "metric_name" in task else list(task["metrics"])[:1]
+    return "+".join(task.get("score", {}).get("of") or names)
 
 
 def run_id(directory: Path) -> str:

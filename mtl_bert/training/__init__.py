@@ -1,5 +1,5 @@
 """The Lightning shell: it starts, shows, stores and stops."""
 
-from mtl_bert.training.optim import schedule
+from mtl_bert.training.optim import adamw, schedule
 
-__all__ = ["schedule"]
+__all__ = ["adamw", "schedule"]

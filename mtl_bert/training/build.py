@@ -79,7 +79,12 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     texts = selections["dev"].of(corpus.read("dev"))
     tokens = corpus.tokens(tokenize, cache, dict.fromkeys([*splits, "dev"]))
     cut = {split: selections[split].of(parts) for split, parts in tokens.items()}
-    train, dev = cut.get("train", {}), cut["dev"]
+    train, dev, select = cut.get("train", {}), cut["dev"], dict[str, Encoded]()
+    if settings.data.select is not None:
+        halves = selections["select"].split({task: len(part) for task, part in dev.items()})
+        select = {task: dev[task].take(chosen) for task, (chosen, _) in halves.items()}
+        dev = {task: dev[task].take(others) for task, (_, others) in halves.items()}
+        texts = {task: texts[task].take(others) for task, (_, others) in halves.items()}
     for part in (train, dev):
         text_model.report_cut(part)
     datamodule = PlanDataModule(
@@ -91,6 +96,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         seed=settings.seed,
         validate_every=trainer.check_val_every_n_epoch,
         dev_sample=trainer.dev_sample,
+        select=select or None,
         eval_batch_size=trainer.eval_batch_size,
         group_by_length=settings.group_by_length,
         accumulate_grad_batches=trainer.accumulate_grad_batches,
@@ -121,10 +127,11 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         OutOfMemory(settings.batch_size, trainer.accumulate_grad_batches, trainer.eval_batch_size),
         passes=passes(trainer, model, settings.batch_size * mean_tokens(train)),
         seed=settings.seed,
+        patience=trainer.patience,
     )
     trained_on = encoder_source.trained_on() if train else []
-    data = _data_record(corpus, tasks, trained_on, train, dev)
-    return Assembly(texts, module, datamodule, encoder_source.name, data)
+    data = _data_record(corpus, tasks, trained_on, train, dev, select)
+    return Assembly(texts, module, datamodule, text_model.name, data)
 
 
 def make_trainer(
@@ -220,7 +227,7 @@ def check_freezing(
 def _check_optimizer(optimizer: Any, scheduler: Any, model: MultiTaskModel, steps: int) -> None:
     """Make both once: most of what they refuse, they refuse when they see parameters."""
     try:
-        made = optimizer(model.parameters())
+        made = optimizer(list(model.named_parameters()))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ConfigError(
             f"optimizer: expected settings that it takes, found one that it refuses ({error}); "
@@ -241,8 +248,10 @@ def _data_record(
     trained_on: Sequence[str],
     train: Mapping[str, Encoded],
     dev: Mapping[str, Encoded],
+    select: Mapping[str, Encoded],
 ) -> DataRecord:
-    splits = {split: part for split, part in (("train", train), ("dev", dev)) if part}
+    given = {"train": train, "dev": dev, "select": select}
+    splits = {split: part for split, part in given.items() if part}
     parts = [(part.origin, part) for encoded in splits.values() for part in encoded.values()]
     return DataRecord(
         name=corpus.name,
@@ -261,5 +270,8 @@ def _data_record(
 
 def _count_labels(part: Encoded, names: Sequence[str]) -> dict[str, int]:
     assert part.labels is not None
-    counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
+    if part.labels.ndim > 1:  # a number for each class
+        counts = part.labels.sum(0).round().astype(np.int64)
+    else:
+        counts = np.bincount(part.labels.astype(np.int64), minlength=len(names))
     return dict(zip(names, counts.tolist(), strict=True))

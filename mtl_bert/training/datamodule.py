@@ -57,6 +57,7 @@ class PlanDataModule(LightningDataModule):
         label_types: what each task's loss expects of labels.
         validate_every: epochs from one scoring of the dev sets to the next.
         dev_sample: examples of each dev set that are scored amid training, or None for all.
+        select: the dev examples that are scored amid training, where they are others than ``dev``.
         balance: tasks whose classes are to come up equally often.
         options: how the ``PlanLoader`` of the training steps makes batches.
 
@@ -78,6 +79,7 @@ class PlanDataModule(LightningDataModule):
         seed: int,
         validate_every: int = 1,
         dev_sample: int | None = None,
+        select: Mapping[str, Encoded] | None = None,
         eval_batch_size: int = 64,
         balance: Collection[str] = (),
         **options: Any,
@@ -88,7 +90,8 @@ class PlanDataModule(LightningDataModule):
         labels = {task: train[task].labels for task in balance if task in train}
         self.classes = {task: of for task, of in labels.items() if of is not None}
         self.sampler, self._train, self._dev = sampler, train, dev
-        self._sample = Selection(limit=dev_sample).of(dev)
+        self._sample = Selection(limit=dev_sample).of(dev if select is None else select)
+        self.selects = select is not None
         self.sizes, self.dev_sizes, self.sample_sizes = (
             {task: len(encoded) for task, encoded in part.items()}
             for part in (train, dev, self._sample)
@@ -180,8 +183,8 @@ class PlanDataModule(LightningDataModule):
 
     @property
     def samples(self) -> bool:
-        """Whether amid training less than the whole dev sets is scored."""
-        return self.sample_sizes != self.dev_sizes
+        """Whether amid training something else than the whole dev sets is scored."""
+        return self.selects or self.sample_sizes != self.dev_sizes
 
     def val_dataloader(self) -> PlanLoader[Batch]:
         """Every dev example once, amid training those of the sample, task after task.

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtl_bert.data.batch import Batch
@@ -22,14 +24,12 @@ class Answers(NamedTuple):
     """What the model says about a task's dev set, in its order; tensors of shape [N].
 
     Predictions are in the labels' own values; the confidence is the probability that each of them
-    has, NaN where there is none. The metric reads what it asks for: predictions, or probabilities
-    ([N] or [N, C classes]).
+    has, NaN where there is none.
     """
 
     predictions: Tensor
     labels: Tensor
     confidence: Tensor
-    read: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Predictions:
     def add(self, task: Task, batch: Batch, outputs: Tensor) -> None:
         """Note what the model says about a batch: the outputs of the task's head."""
         assert batch.labels is not None
-        head, asked = task.head, task.reads(outputs)
-        answers = head.predict(outputs), batch.labels, head.confidence(outputs), asked
+        head = task.head
+        answers = head.predict(outputs), head.targets(batch.labels), head.confidence(outputs)
+        # Metrics read what each asks for: predictions, or probabilities ([N] or [N, C classes]).
+        read = (way(outputs) for way in task.reads.values())
         finite = outputs.isfinite().reshape(len(outputs), -1).all(1)
-        self._batches[task.name].append((*answers, finite, batch.rows))
+        self._batches[task.name].append((*answers, *read, finite, batch.rows))
 
     def evaluate(self, epoch: int, processes: int) -> Evaluation:
         """Score all processes' predictions; DivergedError if some are not finite."""
@@ -80,11 +82,19 @@ class Predictions:
                     "a lower lr usually helps"
                 )
             order = rows.argsort()  # batches are sorted by length
-            of_task = answers[task.name] = Answers(*(column[order] for column in found))
-            value, remark = task.evaluate(of_task.read, of_task.labels)
-            n = len(of_task.labels)
-            scores[task.name] = TaskScore(metric=task.metric_name, value=value, n=n)
-            remarks += [remark] if remark else []
+            predictions, labels, confidence, *read = (column[order] for column in found)
+            answers[task.name] = Answers(predictions, labels, confidence)
+            values = {}
+            for name, asked in zip(task.reads, read, strict=True):
+                values[name], remark = task.evaluate(asked, labels, name)
+                remarks += [remark] if remark else []
+            scores[task.name] = TaskScore(
+                metric="+".join(task.scored),
+                value=sum(values[name] for name in task.scored) / len(task.scored),
+                n=len(labels),
+                metrics=values if len(values) > 1 else None,
+                lower_is_better=task.lower_is_better,
+            )
         total = score(self._tasks, {name: of_task.value for name, of_task in scores.items()})
         return Evaluation(Scores(epoch=epoch, score=total, tasks=scores), answers, tuple(remarks))
 
@@ -92,23 +102,33 @@ class Predictions:
 def write_predictions(
     folder: RunFolder, dev: Mapping[str, Table], columns: Mapping[str, Any]
 ) -> None:
-    """Write the labelled dev sets with ``Evaluation.columns``, unless those are of a sample.
+    """Write the labelled dev sets with ``Evaluation.columns``.
 
     Columns: id, the text or both of a pair, label, prediction, and the confidence in it (empty
     where there is none).
     """
     predictions, confidence = columns["predictions"], columns["confidence"]
-    if any(len(predictions[task]) < len(table) for task, table in dev.items()):
-        return
     for task, table in dev.items():
         assert table.labels is not None
         # Digits enough for the metric to be computed again from the file.
         frame = {
             "id": table.ids,
             **dict(zip(("text", "text2"), zip(*table.texts, strict=True), strict=False)),
-            "label": [f"{label:.15g}" for label in table.labels],
-            "prediction": [f"{prediction:.9g}" for prediction in predictions[task].tolist()],
+            "label": _written(_like(table.labels, predictions[task]), 15),
+            "prediction": _written(predictions[task].numpy(), 9),
             "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence[task].tolist()],
         }
         with replacing(folder.predictions(task)) as temporary:
             pd.DataFrame(frame).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _like(labels: NDArray[np.float64], predictions: Tensor) -> NDArray[np.float64]:
+    """Labels in the form of predictions: of shares of classes the class with the largest."""
+    largest: NDArray[np.float64] = labels.argmax(-1).astype(np.float64)
+    return largest if labels.ndim > predictions.dim() else labels
+
+
+def _written(values: NDArray[Any], digits: int) -> list[str]:
+    """Each row's number, or its numbers with spaces between."""
+    rows = values.reshape(len(values), -1).tolist()
+    return [" ".join(f"{number:.{digits}g}" for number in row) for row in rows]

@@ -14,8 +14,10 @@ from mtl_bert.machine.signals import Interrupted, StopRequest
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import Seen
+from mtl_bert.sampling.history import History
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import Surgeon
+from mtl_bert.tasks import score
 from mtl_bert.training.datamodule import PlanDataModule
 from mtl_bert.training.evaluation import Evaluation, Predictions
 from mtl_bert.training.meters import layer_groups
@@ -47,6 +49,7 @@ class MultiTaskModule(LightningModule):
         *,
         passes: Passes,
         seed: int,
+        patience: int | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -55,14 +58,15 @@ class MultiTaskModule(LightningModule):
         self.position, self.steps, self.loaded_epoch = Position(), 0, 0
         self.stop, self.stopping = StopRequest(), False
         self._optimizer, self._schedule, self._out_of_memory = optimizer, schedule, out_of_memory
-        self.passes, self._seed = passes, seed
+        self.passes, self._seed, self._patience = passes, seed, patience
         self._layers = layer_groups([name for name, _ in model.named_parameters()])
         self._resumed: dict[str, Any] | None = None
         self._predictions: Predictions
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all that is trained; both of ARRP's phases share its moments."""
-        optimizer = self._optimizer([p for p in self.model.parameters() if p.requires_grad])
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        optimizer = self._optimizer(named)
         self._start_schedule(optimizer, self._datamodule.start.epoch)
         return optimizer
 
@@ -80,12 +84,26 @@ class MultiTaskModule(LightningModule):
         history, epoch = self._datamodule.history, self.position.epoch
         if len(history) < epoch:
             found = self.evaluation.scores.tasks if self.evaluation else {}
-            scores = {task: of_task.value for task, of_task in found.items()}
+            scores = {task: of_task.rising for task, of_task in found.items()}
             sums = self.step_log.epoch
             losses, norms = sums.losses(), sums.squared_norms()
             history.append(
                 {t: Seen(scores.get(t), losses.get(t), norms.get(t)) for t in self.model.tasks}
             )
+
+    def patience_is_over(self, history: History) -> bool:
+        """Whether the score has not risen for as many scorings as the run waits."""
+        if self._patience is None:
+            return False
+        tasks, scores = list(self.model.tasks.values()), list[float]()
+        for epoch in history:
+            values = {
+                task.name: -rising if task.lower_is_better else rising
+                for task in tasks
+                if (rising := epoch[task.name].score) is not None
+            }
+            scores += [score(tasks, values)] if values else []
+        return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= self._patience
 
     # What a checkpoint keeps of training, and how training goes on from it.
 
@@ -138,6 +156,7 @@ class MultiTaskModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Note what it has shown; in the process that records runs the recorder came before."""
         self.remember_epoch()
+        self.trainer.should_stop |= self.patience_is_over(self._datamodule.history)
 
     def training_step(self, step: PlanStep[Batch], index: int) -> None:
         """Take one step of the plan."""

@@ -47,7 +47,9 @@ def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Pa
         return Passes(False, "trainer.passes=per_task")
     if hasattr(model, "encoders"):
         return Passes(False, "each has an encoder of its own")
-    if layer := obstacle(model.encoder):
+    if model.adapter.kind == "lora_per_task":
+        return Passes(False, "each has weights of its own within the encoder")
+    if layer := obstacle(model.trunk):
         return Passes(False, f"one does not know the type of encoder.{layer}")
     if not _same_rows(model):
         return Passes(False, "one would give other gradients with this encoder")
@@ -55,23 +57,24 @@ def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Pa
         return Passes(True, "trainer.passes=one")
     if on_gpu(trainer.accelerator):
         return Passes(True, "as is faster on GPUs", chosen=True)
-    count = f"a batch has {tokens:.0f} tokens on average, one is faster up to {MOST_TOKENS}"
+    count = f"{tokens:.0f} tokens per batch on average; one pass is faster up to {MOST_TOKENS}"
     return Passes(model.packs and tokens <= MOST_TOKENS, count, chosen=True)
 
 
 def _same_rows(model: MultiTaskModel) -> bool:
     """Whether the encoder's gradients in one pass are those of two, tried on a small sample."""
     encoder, training = model.encoder, model.training
-    parameters = [p for p in encoder.parameters() if p.requires_grad]
-    if not parameters or parameters[0].is_meta:
+    parameters = [p for p in model.trunk.parameters() if p.requires_grad]
+    if not parameters or parameters[0].is_meta or len(model.tasks) == 1:
         return True
+    first, second, *_ = model.tasks
     ways = [GradientMatrix(parameters) for _ in range(2)]
     model.eval()
     try:
-        batches = {"a": sample(encoder, (7, 3)), "b": sample(encoder, (5,))}
+        batches = {first: sample(encoder, (7, 3)), second: sample(encoder, (5,))}
         for task, batch in batches.items():
             ways[0].add(task, model.pooled(task, batch).square().sum())
-        with ways[1].one_pass(encoder, *model.sizes(batches)):
+        with ways[1].one_pass(model.trunk, *model.sizes(batches)):
             pooled = model.pooled_together(batches)
             losses = {task: part.square().sum() for task, part in pooled.items()}
             ways[1].add_together(losses, dict.fromkeys(losses, 1.0))

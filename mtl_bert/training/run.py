@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _train(settings: Settings, directory: Path) -> None:
         opened = processes.from_first(lambda: _open(folder, settings, stack))
         if opened is None:
             if first:
-                log.info("finished already; nothing is done")
+                log.info("already finished: nothing to do")
                 print_summary(folder.read_results(), directory)
             return
         old, state = opened
@@ -106,15 +107,17 @@ def _train(settings: Settings, directory: Path) -> None:
             callbacks = [recorder, RunProgress(recorder), *wandb]
             if trainer_settings.profile:
                 callbacks.append(StepProfile(folder.profile, datamodule.plan))
+        callbacks += [make(node, f"callbacks.{name}") for name, node in settings.callbacks.items()]
         trainer = make_trainer(settings, directory, loggers, callbacks, epochs=epochs_left)
         if first:
             log.info("run in %s", directory)
             if state is not None:
-                log.info("going on from epoch %d, step %d", *state["position"])
+                log.info("resuming from epoch %d, step %d", *state["position"])
             for note in notes_on(settings, parts):
                 log.info("%s", note)
             recorder.device = provenance.device_name(trainer.strategy.root_device)
             log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
+            log.info("pooling: %s", module.model.pooling)
             log.info("steps with several tasks: %s", module.passes)
 
         trains = datamodule.total_steps > 0
@@ -125,7 +128,7 @@ def _train(settings: Settings, directory: Path) -> None:
                 recorder.state.untrained = module.evaluation.scores
                 if first and not trains:
                     recorder.keep_best(module.evaluation)
-            if trains and epochs_left > 0:
+            if trains and epochs_left > 0 and not module.patience_is_over(datamodule.history):
                 trainer.fit(module, datamodule)
             if trains and datamodule.samples:
                 _final_evaluation(trainer, parts, recorder, folder)
@@ -158,8 +161,8 @@ def _open(
     finished = 0
     if folder.results.exists():
         try:
-            finished = folder.read_results().config["epochs"]
-        except ValueError as error:
+            finished = index(folder.read_results().config["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
             raise ConfigError(
                 f"{folder.results}: expected the results of a run, found something else "
                 f"({first_line(error)}); write hydra.run.dir=ANOTHER"

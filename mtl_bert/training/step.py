@@ -71,7 +71,7 @@ def in_one_pass(
     of: Surgeon | GradientMatrix, model: MultiTaskModel, batches: Mapping[str, Batch]
 ) -> AbstractContextManager[None]:
     """Where there are several tasks, take them through the encoder at once."""
-    return of.one_pass(model.encoder, *model.sizes(batches)) if len(batches) > 1 else nullcontext()
+    return of.one_pass(model.trunk, *model.sizes(batches)) if len(batches) > 1 else nullcontext()
 
 
 def losses_of(model: MultiTaskModel, batches: Mapping[str, Batch]) -> dict[str, Tensor]:

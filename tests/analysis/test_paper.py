@@ -30,7 +30,7 @@ ONE_EPOCH = {
     "arrp_270466_f0": (0.762, 18.1),
     "arrp_270466_f1": (0.762, 18.1),
 }
-# Rows whose columns do not give their printed score: docs/paper.md lists them.
+# Rows whose columns do not give their printed score: docs/explanation/paper.md lists them.
 CONTRADICTING = {(2, "annealed_16000"), (4, "annealed_56000"), (4, "arrp_f1_lambda1")}
 
 

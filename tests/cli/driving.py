@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from mtl_bert.__main__ import main
 from mtl_bert.config.compose import CONF
 from mtl_bert.runs.results import Results
 from mtl_bert.training import run as running
 from tests.composing import settings_of
+from tests.forking import new_process
 
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 SURGERIES = sorted(path.stem for path in (CONF / "surgery").glob("*.yaml"))
@@ -41,18 +44,68 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-def program(module: str, *arguments: str, cwd: Path, **environment: str) -> Outcome:
-    """Run ``python -m mtl_bert.MODULE`` in a process of its own, without any W&B account."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+def python_m(module: str, *arguments: str, cwd: Path, **environment: str) -> Outcome:
+    """Run ``python -m mtl_bert.MODULE``, which takes seconds to import what it needs."""
     ended = subprocess.run(
         [sys.executable, "-m", f"mtl_bert.{module}", *arguments],
         cwd=cwd,
-        env=inherited | {"HOME": str(cwd), "OMP_NUM_THREADS": "1"} | environment,
+        env=_environment(cwd) | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Without any W&B account."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    return inherited | {"HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command in a process of its own, and the files that hold what it writes."""
+
+    process: BaseProcess
+    out: Path
+    err: Path
+
+    def end(self) -> Outcome:
+        """Wait until it has ended."""
+        self.process.join(300)
+        if self.process.exitcode is None:
+            self.process.kill()
+        return Outcome(
+            self.process.exitcode, self.out.read_text("utf-8"), self.err.read_text("utf-8")
+        )
+
+
+def start(module: str, *arguments: str, cwd: Path, **environment: str) -> Started:
+    """Start ``mtl-bert MODULE`` in a process of its own."""
+    out, err = (cwd.with_name(f"{cwd.name}.{name}") for name in ("out", "err"))
+    for path in (out, err):
+        path.write_bytes(b"")
+    environment = _environment(cwd) | environment
+
+    def work() -> None:
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(environment)
+        for stream, path in ((sys.stdout, out), (sys.stderr, err)):
+            with path.open("ab") as file:
+                os.dup2(file.fileno(), stream.fileno())
+        try:
+            main([module, *arguments])
+        finally:
+            sys.stdout.flush()
+
+    return Started(new_process(work), out, err)
+
+
+def program(module: str, *arguments: str, cwd: Path, **environment: str) -> Outcome:
+    """Run ``mtl-bert MODULE`` in a process of its own."""
+    return start(module, *arguments, cwd=cwd, **environment).end()
 
 
 def train_here(directory: Path, *overrides: str) -> Results:

@@ -4,11 +4,11 @@ Hundreds of cases go through the reader of words and the checks of settings in t
 is the command's own (its exit code, folders, streams) is tried with a few real ones.
 """
 
+import pickle
 import re
 import shlex
 import subprocess
 import sys
-from copy import deepcopy
 from pathlib import Path
 
 import hydra
@@ -25,7 +25,7 @@ from mtl_bert.config.run_key import flat
 from mtl_bert.config.settings import Settings, described
 from mtl_bert.runs.factories import make, make_sampler, make_surgery, make_tasks
 from mtl_bert.utils.errors import UserError
-from tests.cli.driving import Command, program, tree
+from tests.cli.driving import Command, python_m, tree
 
 VALUES = (
     "", "null", "3", "-1", "abc", "true", "[1]", "{a: 1}", "${nope}",
@@ -46,7 +46,7 @@ def settings_with(config: DictConfig, word: str) -> Settings:
     """The settings with one more word, which Hydra would set like this."""
     [whole] = readable([word])
     override = OverridesParser.create().parse_override(whole)
-    changed, value = deepcopy(config), override.value()
+    changed, value = pickle.loads(pickle.dumps(config)), override.value()  # a quick copy
     try:
         add = override.is_force_add()
         OmegaConf.update(changed, str(override.key_or_group), value, merge=True, force_add=add)
@@ -266,8 +266,8 @@ def test_the_grammar_s_errors_name_the_setting_and_how_to_write_it(text: str) ->
 
 
 def test_the_documented_weights() -> None:
-    """Word for word what the README's table says is taken, without a plus."""
-    table = (CONF.parent / "README.md").read_text("utf-8")
+    """Word for word what the table of methods says is taken, without a plus."""
+    table = (CONF.parent / "docs/how-to/choose-surgery.md").read_text("utf-8")
     said = re.search(r"\| `fixed` \|[^|]*\| `('surgery.method.task_weights=[^`]*)`", table)
     assert said is not None
     words = ["surgery=fixed", *shlex.split(said[1])]
@@ -300,14 +300,14 @@ def test_a_user_s_own_file_comes_before_the_built_in_one(command: Command) -> No
     assert re.search(r"^  rr +My own sampler\.$", listed, re.MULTILINE)
     assert "  mine " not in command("train", "--help").out
     wrong = command("train", "--config-dir", "conf", "sampler=mien")
-    assert "expected one of annealed, arrp, full, mine, random, rr" in wrong.err
+    assert re.search(r"expected one of annealed, arrp, .*full, mine, .*rr, single", wrong.err)
     assert "did you mean mine?" in wrong.err
 
 
 def test_streams_that_cannot_take_it_all(tmp_path: Path) -> None:
     """An ASCII terminal, a reader that has enough, bytes that are no text: no traceback."""
     ascii_only = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    shown = program("train", "--help", cwd=tmp_path, **ascii_only)
+    shown = python_m("train", "--help", cwd=tmp_path, **ascii_only)
     assert (shown.code, shown.err) == (0, "")
     assert "\\u03bb" in shown.out  # λ
     start = [sys.executable, "-m", "mtl_bert"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,13 +25,19 @@ import mtl_bert
 from mtl_bert.inference.opened import Run
 from mtl_bert.inference.transformers_export import as_classifier
 from mtl_bert.model import MultiTaskModel, Tiny
+from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.packing import sample
-from mtl_bert.tasks import Binary, Head, MultiClass, Regression
+from mtl_bert.tasks import Binary, Head, MultiClass, MultiLabel, Regression
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, train_here
 from tests.factories import assert_tells, make_task
 
-HEADS = [MultiClass(("a", "b", "c")), Binary(("nay", "yea")), Regression(0, 5)]
+HEADS = [
+    MultiClass(("a", "b", "c")),
+    Binary(("nay", "yea")),
+    MultiLabel(("a", "b", "c")),
+    Regression(0, 5),
+]
 SMALL = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
     "intermediate_size": 24, "max_position_embeddings": 40, "pad_token_id": 0,
@@ -64,7 +71,8 @@ class Made(Tiny):
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
 def test_logits_are_ours(family: str, head: Head) -> None:
     task = make_task("toy", head=head)
-    model = MultiTaskModel([task], Made(family)).eval()
+    pooling = "cls" if family in ("electra", "deberta-v2", "distilbert") else "pooler"
+    model = MultiTaskModel([task], Made(family), pooling=pooling).eval()
     made = as_classifier(model, task)
     batch = sample(model.encoder_of("toy"), (9, 2, 6))
     ids = batch.padded(batch.input_ids, made.config.pad_token_id or 0)
@@ -78,11 +86,36 @@ def test_logits_are_ours(family: str, head: Head) -> None:
     assert ours.std() > 1e-3
 
 
-def test_a_family_with_another_head_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("family", "how"),
+    [("modernbert", {}), ("bert", {"pooling": "mean"}), ("bert", {"adapter": Adapter("pals")})],
+)
+def test_what_has_no_form_is_refused(family: str, how: dict[str, Any]) -> None:
     task = make_task("toy", head=HEADS[0])
+    model = MultiTaskModel([task], Made(family), **how)
+    for parameter in model.parameters():  # PALs begin with none of it
+        parameter.data.normal_(std=0.3)
     with pytest.raises(UserError) as error:
-        as_classifier(MultiTaskModel([task], Made("modernbert")).eval(), task)
-    assert_tells(error.value, "ModernBertModel", "leave it out")
+        as_classifier(model.eval(), task)
+    assert_tells(error.value, type(model.encoder_of("toy")).__name__, "leave it out")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft's
+@pytest.mark.parametrize("kind", ["lora", "lora_per_task"])
+def test_lora_is_merged(kind: str) -> None:
+    pytest.importorskip("peft")
+    tasks = [make_task(name, head=HEADS[0]) for name in ("toy", "other")]
+    model = MultiTaskModel(tasks, Made("bert"), adapter=Adapter(kind)).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(std=0.3)
+    batch = sample(model.encoder_of("toy"), (9, 2, 6))
+    ids = batch.padded(batch.input_ids, 0)
+    with torch.inference_mode():
+        for task in tasks:
+            made = as_classifier(model, task)
+            logits = made(input_ids=ids, attention_mask=batch.mask.long()).logits
+            torch.testing.assert_close(logits, model(task.name, batch), rtol=1e-4, atol=1e-5)
 
 
 WITHOUT_US = """
@@ -164,10 +197,10 @@ def test_what_has_no_form_is_one_line(command: Command, trained: Path, tmp_path:
     assert command("export", "run", "--task", "sst", "--out", "out").code == 0
 
 
-@pytest.mark.parametrize("pairs", ["joint", "alone"])
-def test_all_heads_in_two_lines(tmp_path: Path, pairs: str) -> None:
+@pytest.mark.parametrize("how", ["pairs=alone", "pooling=mean", "adapter=pals"])
+def test_all_heads_in_two_lines(tmp_path: Path, how: str) -> None:
     """An export and the folder itself answer as the run did."""
-    train_here(tmp_path / "run", "sampler=rr", f"model.pairs={pairs}")
+    train_here(tmp_path / "run", "sampler=rr", f"model.{how}", "lr=0.01")
     opened = Run.open(tmp_path / "run")
     opened.save(tmp_path / "out")
     for place in ("out", "run"):

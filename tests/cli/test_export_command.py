@@ -12,9 +12,12 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
+from mtl_bert.inference.opened import Run
+from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.model.encoder import data_sets_of
 from mtl_bert.runs.factories import make_tasks
 from tests.cli.driving import Command, train_here, tree
+from tests.model.test_families import saved
 
 PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors"]
 
@@ -106,6 +109,71 @@ def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
 
 def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:
     train_here(tmp_path / "run", "model.pairs=alone", "sampler=rr")
+    assert command("export", "run", "out").code == 0
+    for row in predictions(tmp_path / "run", "sts")[:5]:
+        outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
+        assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+def test_texts_pooled_otherwise(pooling: str, command: Command, tmp_path: Path) -> None:
+    results = train_here(tmp_path / "run", f"model.pooling={pooling}", "sampler=rr")
+    assert results.encoder == f"tiny (pooling={pooling})"
+    assert command("export", "run", "out").code == 0
+    for row in predictions(tmp_path / "run", "sst")[:5]:
+        outputs = answers_of_the_card(tmp_path / "out", "sst", row["text"])
+        assert outputs.softmax(-1).max().item() == pytest.approx(float(row["confidence"]), abs=1e-5)
+    again = MultiTaskModel(
+        make_tasks(Run.open(tmp_path / "run").settings),
+        Pretrained(str(tmp_path / "out"), local=True),
+    )
+    assert again.pooling.kind == pooling
+
+
+@pytest.mark.parametrize(
+    "how", ["pals", "low_rank model.pooling=mean", "pals sampler=single", "pals model.pairs=alone"]
+)
+def test_layers_of_each_task_come_with_it(how: str, command: Command, tmp_path: Path) -> None:
+    sampler = () if "sampler" in how else ("sampler=rr",)
+    train_here(tmp_path / "run", *sampler, *f"model.adapter={how}".split(), "lr=0.01")
+    assert command("export", "run", "out").code == 0
+    for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
+        out = tmp_path / "out" / task if "single" in how else tmp_path / "out"
+        for row in predictions(tmp_path / "run", task)[:5]:
+            outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
+            answer = outputs.argmax().item() if task == "sst" else outputs.item()
+            assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft's
+@pytest.mark.parametrize("apart", [(), ("--apart",)], ids=["merged", "apart"])
+@pytest.mark.parametrize("kind", ["lora", "lora_per_task"])
+def test_lora_is_merged_or_apart(
+    kind: str, apart: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    train_here(tmp_path / "run", "sampler=rr", f"model.adapter={kind}", "lr=0.01")
+    assert command("export", "run", "out", *apart).code == 0
+    for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
+        own = kind == "lora_per_task" and not apart
+        out = tmp_path / "out" / task if own else tmp_path / "out"
+        assert not any("lora" in name for name in load_file(out / "model.safetensors"))
+        for row in predictions(tmp_path / "run", task)[:5]:
+            outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
+            answer = outputs.argmax().item() if task == "sst" else outputs.item()
+            assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
+
+
+def test_only_lora_can_be_left_apart(command: Command, trained: Path) -> None:
+    refused = command("export", str(trained), "out", "--apart")
+    assert refused.code == 2
+    assert refused.err.startswith("--apart: expected a run with LoRA, found model.adapter=none")
+
+
+def test_the_encoder_of_t5_comes_without_a_decoder(command: Command, tmp_path: Path) -> None:
+    saved(tmp_path / "encoder", "T5EncoderModel")
+    path = f"model.path={tmp_path / 'encoder'}"
+    train_here(tmp_path / "run", "sampler=rr", "model=local", path, "lr=0.01")
     assert command("export", "run", "out").code == 0
     for row in predictions(tmp_path / "run", "sts")[:5]:
         outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])

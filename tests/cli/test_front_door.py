@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.driving import Command, program, tree
+from tests.cli.driving import Command, python_m, tree
 from tests.cli.test_wrong_values import refused
 
 COMMANDS = [
     "train",
     "plan",
+    "new-task",
     "evaluate",
     "predict",
     "export",
@@ -72,7 +73,7 @@ def test_completion_offers_commands_options_and_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["", "evaluate"])
 def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
     words = ["gone"] if module else ["evaluate", "gone"]
-    ended = program(module or "__main__", *words, cwd=tmp_path)
+    ended = python_m(module or "__main__", *words, cwd=tmp_path)
     assert (ended.code, ended.out) == (2, "")
     refused(
         ended.code,

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,13 +15,16 @@ import torch
 from mtl_bert.jobs.folder import Folder, State
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.training import run as running
-from tests.cli.driving import SMALL, Command, program, results_in
+from tests.cli.driving import SMALL, Command, program, python_m, results_in, start
 from tests.composing import settings_of
 
 ROOT = str(Path(__file__).parents[2])
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-# Long enough to be killed on the way, and short.
-LONG = (*SMALL, "sampler=rr", "epochs=16", "data.scale=0.02", "trainer.save_steps=5")
+# It can be killed on the way.
+LONG = (
+    *SMALL, "sampler=rr", "epochs=8", "trainer.save_steps=3",
+    "optimizer._target_=tests.cli.misbehaving.linger",
+)  # fmt: skip
 
 
 def states(folder: Path) -> list[State]:
@@ -41,7 +42,7 @@ def test_every_combination_is_a_run_of_its_own(command: Command, tmp_path: Path)
     grid = ("sampler=rr,arrp", "lambda=0.3,0.5", "B=8", "seed=1")
     ended = command("train", "-m", *SMALL, *grid)
     assert ended.code == 0, ended.err
-    assert "sweep of 4 jobs, 3 different runs in runs/sweep, 0 done already" in ended.err
+    assert "sweep of 4 jobs, 3 different runs in runs/sweep, 0 already done" in ended.err
     assert ended.err.count("sampler=rr does not use lambda: left out") == 2
     assert len(re.findall(r"job \d is the same run as job \d", ended.err)) == 1
     runs = {path.parent for path in (tmp_path / "runs").rglob("results.json")}
@@ -66,12 +67,12 @@ def test_every_combination_is_a_run_of_its_own(command: Command, tmp_path: Path)
     assert len(ended_with) == 3
 
     before = {run: (run / "results.json").stat().st_mtime_ns for run in runs}
-    again = command("train", "-m", *SMALL, *grid[:-1], "seed=1,2")
+    again = command("train", "-m", *SMALL, "sampler=rr,arrp", "lambda=0.5", "B=8", "seed=1,2")
     assert again.code == 0, again.err
-    assert "6 different runs in runs/sweep, 3 done already" in again.err
-    assert again.err.count("is done already (score") == 3
+    assert "sweep of 4 jobs in runs/sweep, 2 already done" in again.err
+    assert again.err.count("is already done (score") == 2
     assert {run: (run / "results.json").stat().st_mtime_ns for run in runs} == before
-    assert len(list((tmp_path / "runs").rglob("results.json"))) == 6
+    assert len(list((tmp_path / "runs").rglob("results.json"))) == 5
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,8 @@ def test_jobs_that_fail_leave_the_others_alone(
     """Refused, crashed, killed: each is said when it happens, at the end, and by status."""
     optimizers = "tests.cli.misbehaving.crash,torch.optim.AdamW,tests.cli.misbehaving.be_killed"
     choices = (f"optimizer._target_={optimizers}", "freeze=none,[nope]", "hydra.sweep.dir=sweep")
-    start = partial(program, cwd=tmp_path, PYTHONPATH=ROOT) if launcher else command
-    ended = start("train", "-m", *SMALL, *choices, *launcher)
+    carry_out = partial(python_m, cwd=tmp_path, PYTHONPATH=ROOT) if launcher else command
+    ended = carry_out("train", "-m", *SMALL, *choices, *launcher)
     assert ended.code == 2
     for job, error in {
         0: "RuntimeError: the disk is gone",
@@ -126,7 +127,7 @@ def test_the_launcher_for_slurm_carries_out_the_same_jobs(tmp_path: Path) -> Non
     """By its executor on this machine; one job refuses, which the sweep's own process says."""
     launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
     choices = ("freeze=none,[nope]", "hydra.sweep.dir=sweep")
-    ended = program("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path)
+    ended = python_m("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path)
     assert ended.code == 2
     assert sorted(states(tmp_path / "sweep")) == [State.DONE, State.FAILED]
     assert "1 of 2 runs done" in ended.err
@@ -151,38 +152,34 @@ def test_a_sweep_that_is_killed_goes_on(
     tmp_path: Path, alone: dict[int, bytes], number: int, launcher: tuple[str, ...]
 ) -> None:
     """With the bits of single runs; nothing is left running, nothing is run twice."""
-    arguments = (*LONG, "seed=1,2", "hydra.sweep.dir=sweep", *launcher)
+    arguments = (*LONG, "seed=1,2", "hydra.sweep.dir=sweep")
     folder = tmp_path / "sweep"
-    started = subprocess.Popen(
-        [sys.executable, "-m", "mtl_bert.train", "-m", *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    (tmp_path / "linger").touch()
+    started = start("train", "-m", *arguments, *launcher, cwd=tmp_path, PYTHONPATH=ROOT)
     jobs = 2 if launcher else 1
     _wait(lambda: len(list(folder.glob("*/metrics.jsonl"))) == jobs)
     assert states(folder).count(State.RUNNING) == jobs
-    started.send_signal(number)
-    out, _ = started.communicate(timeout=60)  # when all that had its output have ended
+    assert started.process.pid is not None
+    os.kill(started.process.pid, number)
+    ended = started.end()
     if number != signal.SIGKILL:
-        assert started.returncode == EXIT_CODE, out
-        assert f"sweep stopped by {signal.Signals(number).name}" in out
+        assert ended.code == EXIT_CODE, ended.err
+        assert f"sweep stopped by {signal.Signals(number).name}" in ended.err
     _wait(lambda: State.RUNNING not in states(folder))
     assert states(folder).count(State.STOPPED) == jobs
 
-    ended = program("train", "-m", *arguments, cwd=tmp_path)
+    (tmp_path / "linger").unlink()
+    ended = program("train", "-m", *arguments, cwd=tmp_path)  # one after the other, in any case
     assert ended.code == 0, ended.err
     assert states(folder) == [State.DONE, State.DONE]
     for seed in (1, 2):
         (run,) = folder.glob(f"rr-seed{seed}-*")
         log = (run / "train.log").read_text("utf-8")
-        assert ("going on from epoch" in log) == (seed <= jobs)
+        assert ("resuming from epoch" in log) == (seed <= jobs)
         assert weights(run) == alone[seed]
 
 
-def _wait(until: Callable[[], bool], seconds: float = 60) -> None:
+def _wait(until: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end
@@ -198,22 +195,13 @@ def test_a_job_waits_for_another_process_with_the_same_run(
     results = (run / "results.json").read_bytes()
     (run / "results.json").unlink()
     with Folder(tmp_path / "sweep").lock(run.name):
-        second = subprocess.Popen(
-            [sys.executable, "-m", "mtl_bert.train", "-m", *arguments],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert second.stderr is not None
-        for line in second.stderr:
-            if "waits for another process" in line:
-                break
+        second = start("train", "-m", *arguments, cwd=tmp_path)
+        _wait(lambda: "waits for another process" in second.err.read_text("utf-8"))
         (run / "results.json").write_bytes(results)
-    rest = second.stderr.read()
-    second.stderr.close()
-    assert second.wait(30) == 0
-    assert "job 0 done" in rest
-    assert "run in " not in rest
+    ended = second.end()
+    assert ended.code == 0, ended.err
+    assert "job 0 done" in ended.err
+    assert "run in " not in ended.err
 
 
 @pytest.mark.parametrize(

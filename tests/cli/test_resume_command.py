@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mtl_bert.__main__ import main
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.resume import check_changes
-from tests.cli.driving import SMALL, Command, results_in
+from tests.cli.driving import SMALL, Command, program, results_in
 from tests.cli.test_wrong_values import refused
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -22,24 +23,30 @@ from tests.training.test_interruption import KILLED, at_step, call_at, die, left
 LONG = (*SMALL, "sampler=arrp", "B=24", "epochs=2", "trainer.save_steps=2")
 
 
-@pytest.fixture
-def stopped(tmp_path: Path, command: Command) -> Path:
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run that was asked to stop in its second epoch."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
 
     def work() -> None:
         at_step(10, send(signal.SIGTERM))()
-        outcome = command("train", *LONG, "hydra.run.dir=run")
-        raise SystemExit(outcome.code)
+        main(["train", *LONG, f"hydra.run.dir={run}"])
 
     assert in_a_fork(work) == 75
-    assert not (tmp_path / "run" / "results.json").exists()
-    return tmp_path / "run"
+    assert not (run / "results.json").exists()
+    return run
+
+
+@pytest.fixture
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """A copy of it to go on with."""
+    return shutil.copytree(stopped_once, tmp_path / "run")
 
 
 def test_it_goes_on_with_the_settings_that_it_had(stopped: Path, command: Command) -> None:
     outcome = command("train", f"resume={stopped}")
     assert outcome.code == 0, outcome.err
-    assert "going on from epoch 2" in (stopped / "train.log").read_text("utf-8")
+    assert "resuming from epoch 2" in (stopped / "train.log").read_text("utf-8")
     results = results_in(stopped)
     assert (results.last_epoch, results.config["B"]) == (2, 24)
 
@@ -107,7 +114,7 @@ def test_a_command_that_has_finished_is_answered_with_its_results(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     same = [*SMALL, "epochs=2", "B=16", "hydra.run.dir=run", "trainer.num_workers=2"]
     outcome = command("train", *(["resume=run"] if resume else same))
-    assert (outcome.code, outcome.err) == (0, "finished already; nothing is done\n")
+    assert (outcome.code, outcome.err) == (0, "already finished: nothing to do\n")
     assert f"{results_in(trained).score:.3f}" in outcome.out
     assert "run written to" in outcome.out
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
@@ -311,11 +318,11 @@ def test_a_signal_from_outside(tmp_path: Path) -> None:
         text=True,
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("stopped by SIGTERM after ")
@@ -324,12 +331,12 @@ def test_a_signal_from_outside(tmp_path: Path) -> None:
     assert saved["steps"] > 0
 
 
-def test_two_processes_from_one_command(command: Command, tmp_path: Path) -> None:
+def test_two_processes_from_one_command(tmp_path: Path) -> None:
     """What both refuse is one line here."""
     two = [*SMALL, "trainer.devices=2", "batch_size=4", "hydra.run.dir=run"]
-    outcome = command("train", *two, "freeze=[nope]")
+    outcome = program("train", *two, "freeze=[nope]", cwd=tmp_path)
     refused(outcome.code, outcome.err, "freeze: expected patterns|found 'nope'|write")
-    outcome = command("train", *two)
+    outcome = program("train", *two, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("run written to") == 1
     assert results_in(tmp_path / "run").epochs[0].tasks["sst"].n == 40

@@ -135,7 +135,7 @@ def test_a_task_without_a_source_is_an_error(sources):
     with pytest.raises(DataError) as raised:
         Corpus(Synthetic("demo", 1), [make_task("mine", sources=sources)], 0)
     found = "files" if sources else "no sources"
-    assert_tells(raised.value, "mine", "sources.demo", "sources.csv", found)
+    assert_tells(raised.value, "mine", "sources.demo", "sources.files", found)
 
 
 def test_missing_sources_are_found_before_anything_is_read(write, source, tmp_path):

@@ -1,6 +1,5 @@
 """Keys differ where content may differ, and are the same in another process."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from mtl_bert.data.sources.demo import paraphrase, sentiment
 from mtl_bert.data.token_cache import UnknownContentError, code_of, digest
 from mtl_bert.tasks import Binary, MultiClass, Regression
+from tests.forking import in_a_new_process
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -60,17 +60,13 @@ def test_heads_and_functions() -> None:
     assert digest({"make": partial(paraphrase)}) == digest({"make": partial(paraphrase)})
 
 
-def test_another_process_comes_to_the_same() -> None:
-    code = (
-        "from functools import partial\n"
-        "from mtl_bert.data.sources.demo import paraphrase\n"
-        "from mtl_bert.data.token_cache import digest\n"
-        "from mtl_bert.tasks import Regression\n"
-        "print(digest(partial(paraphrase), Regression(low=0, high=5), {'a': None}))"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    own = digest(partial(paraphrase), Regression(low=0, high=5), {"a": None})
-    assert told.stdout.strip() == own
+def test_another_process_comes_to_the_same(tmp_path: Path) -> None:
+    def own() -> str:
+        return digest(partial(paraphrase), Regression(low=0, high=5), {"a": None})
+
+    place = tmp_path / "digest"
+    assert in_a_new_process(lambda: place.write_text(own())) == 0
+    assert place.read_text() == own()
 
 
 class Foreign:

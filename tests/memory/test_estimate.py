@@ -22,6 +22,7 @@ from mtl_bert.memory.estimate import (
     rows_of_a_step,
 )
 from mtl_bert.model import MultiTaskModel, Tiny, multitask
+from mtl_bert.model.adapters import Adapter
 from mtl_bert.sampling import Epoch, Phase, Step
 from mtl_bert.sampling.loader import parts_of
 from mtl_bert.sampling.usage import Largest, Work
@@ -163,6 +164,33 @@ def test_a_step_of_fake_tensors_takes_what_a_real_one_does(
     assert fake == counted(there)
     assert fake[0].activations > 100_000
     assert fake[0].largest == ({"task0": 5, "task1": 3} if one_pass else {"task0": 5})
+
+
+@pytest.mark.parametrize(("packs", "one_pass"), [(False, False), (True, True)])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"adapter": Adapter("pals")},
+        {"adapter": Adapter("low_rank"), "freeze_encoder": True},
+        {"freeze_encoder": True, "pooling": "mean"},
+        {"adapter": Adapter("pals"), "gradient_checkpointing": True},
+    ],
+    ids=["pals", "low rank alone", "heads alone", "computed again"],
+)
+def test_what_is_put_on_an_encoder_counts(how: dict[str, Any], one_pass: bool, packs: bool) -> None:
+    def counted(model: MultiTaskModel) -> StepRows:
+        work, given = Work((), {"task0": 5, "task1": 3}), partial(batch, tokens=20, shortest=13)
+        return rows_of_a_step(model, work, lambda _, n: given(n), "32-true", one_pass=one_pass)
+
+    with without_memory(packs=packs, **how) as model:
+        fake = counted(model)
+    there = make_model(**how)
+    assert not packs or there.pack()
+    assert fake == counted(there)
+    trained = {n: p for n, p in there.named_parameters() if p.requires_grad}
+    reached = (p for n, p in trained.items() for t in there.tasks if there.reaches(t, n))
+    assert fake.rows <= nbytes(reached)
+    assert fake.rows >= nbytes(p for n, p in trained.items() if not n.startswith("encoder."))
 
 
 def test_activations_are_what_real_autograd_packs_away() -> None:

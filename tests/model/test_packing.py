@@ -21,6 +21,8 @@ from transformers import (
     DistilBertModel,
     ElectraConfig,
     ElectraModel,
+    ModernBertConfig,
+    ModernBertModel,
     MPNetConfig,
     MPNetModel,
     PreTrainedModel,
@@ -33,6 +35,7 @@ from transformers import (
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.model.packing import PACKABLE, pack, packed_attention, pooled_packed, pooled_padded
+from mtl_bert.model.pooling import POOLINGS
 from mtl_bert.tasks import Binary, MultiClass
 from tests.factories import make_task
 
@@ -55,6 +58,13 @@ DISTIL: dict[str, Any] = {
     "max_position_embeddings": LONGEST,
 }  # fmt: skip
 
+MODERN: dict[str, Any] = {
+    **SIZES, "num_hidden_layers": 3, "local_attention": 8, "global_attn_every_n_layers": 3,
+    "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "initializer_range": 0.2,
+    "attention_dropout": 0.0,
+}  # fmt: skip
+"""The second layer and the third look at neighbours of each token only."""
+
 ENCODERS = {
     "bert": lambda: BertModel(BertConfig(**SIZES)),
     "roberta": lambda: RobertaModel(RobertaConfig(**SIZES)),
@@ -62,6 +72,7 @@ ENCODERS = {
     "camembert": lambda: CamembertModel(CamembertConfig(**SIZES)),
     "electra": lambda: ElectraModel(ElectraConfig(**SIZES, embedding_size=8)),
     "distilbert": lambda: DistilBertModel(DistilBertConfig(**DISTIL)),
+    "modernbert": lambda: ModernBertModel(ModernBertConfig(**MODERN)),
 }
 
 
@@ -91,14 +102,18 @@ def test_every_kind_that_is_said_to_pack_is_tried_here() -> None:
 
 @pytest.mark.parametrize("kind", ENCODERS)
 @settings(max_examples=15, deadline=None)
-@given(lengths=some_lengths)
-def test_outputs_and_gradients_are_those_of_padding(kind: str, lengths: list[int]) -> None:
+@given(lengths=some_lengths, pooling=st.sampled_from(["pooler", *POOLINGS]))
+def test_outputs_and_gradients_are_those_of_padding(
+    kind: str, lengths: list[int], pooling: str
+) -> None:
     found = []
     for packs in (False, True):
         encoder = make_encoder(kind).double()
         assert not packs or pack(encoder)
         batch = make_batch(lengths, encoder)
-        pooled = (pooled_packed if packs else pooled_padded)(encoder, batch)
+        if pooling == "pooler" and getattr(encoder, "pooler", None) is None:
+            pooling = "mean"
+        pooled = (pooled_packed if packs else pooled_padded)(encoder, batch, pooling)
         weights = torch.linspace(-1, 1, pooled.numel(), dtype=torch.float64).view_as(pooled)
         (pooled * weights).sum().backward()
         found.append((pooled, {n: p.grad for n, p in encoder.named_parameters()}))
@@ -161,7 +176,7 @@ def test_padding_is_the_encoders_own_token() -> None:
     encoder.embeddings.word_embeddings.register_forward_pre_hook(
         lambda _, given: seen.append(given[0])
     )
-    pooled_padded(encoder, make_batch([2, 4], encoder))
+    pooled_padded(encoder, make_batch([2, 4], encoder), "pooler")
     assert encoder.config.pad_token_id == 1
     assert (seen[0] == 1).tolist() == [[False, False, True, True], [False] * 4]
 
@@ -174,8 +189,8 @@ def test_sequences_do_not_see_each_other() -> None:
         np.array([9]), together.input_ids[5:14].numpy(), together.token_type_ids[5:14].numpy(),  # type: ignore[index]
         None, np.arange(1),
     )  # fmt: skip
-    expected = pooled_packed(encoder, alone)[0]
-    torch.testing.assert_close(pooled_packed(encoder, together)[1], expected)
+    expected = pooled_packed(encoder, alone, "pooler")[0]
+    torch.testing.assert_close(pooled_packed(encoder, together, "pooler")[1], expected)
 
 
 def test_attention_is_dropped_out_in_training_alone() -> None:
@@ -185,9 +200,13 @@ def test_attention_is_dropped_out_in_training_alone() -> None:
     assert pack(encoder)
     assert encoder.training  # as it was
     batch = make_batch([8, 5], encoder)
-    assert not torch.allclose(pooled_packed(encoder, batch), pooled_packed(encoder, batch))
+    assert not torch.allclose(
+        pooled_packed(encoder, batch, "pooler"), pooled_packed(encoder, batch, "pooler")
+    )
     encoder.eval()
-    assert torch.equal(pooled_packed(encoder, batch), pooled_packed(encoder, batch))
+    assert torch.equal(
+        pooled_packed(encoder, batch, "pooler"), pooled_packed(encoder, batch, "pooler")
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,11 +247,11 @@ def test_an_encoder_that_attends_across_borders_is_found_out(
 def test_half_precision_is_as_far_off_as_with_padding() -> None:
     encoder = make_encoder("bert").eval()
     batch = make_batch([7, 20, 3], encoder)
-    exact = pooled_padded(encoder, batch)
+    exact = pooled_padded(encoder, batch, "pooler")
     with torch.autocast("cpu", torch.bfloat16):
-        padded = pooled_padded(encoder, batch)
+        padded = pooled_padded(encoder, batch, "pooler")
         assert pack(encoder)
-        packed = pooled_packed(encoder, batch)
+        packed = pooled_packed(encoder, batch, "pooler")
     assert (packed - exact).abs().max() < 2 * (padded - exact).abs().max() + 1e-3
 
 

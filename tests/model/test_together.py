@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from transformers import (
     AlbertConfig,
     AlbertModel,
@@ -68,13 +69,18 @@ def make_model(kind: str, *, packs: bool = False, **more: Any) -> MultiTaskModel
 
 
 def rows(
-    model: MultiTaskModel, batches: dict[str, Batch], *, one: bool, half: bool = False
+    model: MultiTaskModel,
+    batches: dict[str, Batch],
+    *,
+    one: bool,
+    half: bool = False,
+    parameters: list[Parameter] | None = None,
 ) -> list[list[Tensor | None]]:
-    matrix = GradientMatrix(list(model.parameters()))
+    matrix = GradientMatrix(parameters or list(model.parameters()))
     matrix.start(list(batches))
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         if one:
-            with matrix.one_pass(model.encoder, *model.sizes(batches)):
+            with matrix.one_pass(model.trunk, *model.sizes(batches)):
                 outputs = model.together(batches)
                 losses = {t: task_loss(model, t, b, outputs[t]) for t, b in batches.items()}
                 matrix.add_together(losses, dict.fromkeys(losses, 1.0))

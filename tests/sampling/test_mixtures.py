@@ -1,7 +1,6 @@
 """Mixtures: their probabilities in closed form, their plans against loops written by hand."""
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from mtl_bert.sampling import (
     Annealed,
     Downsample,
     Epoch,
-    Fixed,
+    FixedMixture,
     RoundRobin,
     Sampler,
     Temperature,
@@ -43,18 +42,6 @@ def as_lists(plan: Epoch) -> loops.Steps:
     ]
 
 
-def mixture_by_hand(
-    name: str, p: list[float], sizes: dict[str, int], epoch: int, seed: int, batch: int, B: int
-) -> loops.Steps:
-    """Batch by batch: whose turn is it, and the next of its cards."""
-    cards = {task: loops.endless(size, seed, task, epoch) for task, size in sizes.items()}
-    choice, steps = loops.rng(seed, name, epoch), []
-    for size in loops.parts(B, batch):
-        turns = Counter(str(t) for t in choice.choice(list(sizes), size=len(sizes), p=p))
-        steps.append((name, {t: loops.take(cards[t], size * turns[t]) for t in sizes if turns[t]}))
-    return steps
-
-
 @settings(deadline=None, max_examples=40)
 @given(
     sizes=some_sizes, batch=st.integers(1, 9), B=st.integers(1, 90), seed=st.integers(0, 3),
@@ -67,7 +54,7 @@ def test_temperature_against_a_loop(
     weights = [min(N, cap or N) ** (1 / temperature) for N in sizes.values()]
     p = [weight / sum(weights) for weight in weights]
     sampler = Temperature(batch, B, temperature=temperature, cap=cap)
-    expected = mixture_by_hand("temperature", p, sizes, 2, seed, batch, B)
+    expected = loops.mixture("temperature", p, sizes, 2, seed, batch, B)
     assert as_lists(sampler(sizes, 2, 3, seed)) == expected
 
 
@@ -111,7 +98,7 @@ def test_unimax_repeats_the_small_tasks_as_often_as_allowed_and_no_more() -> Non
 
 
 def test_fixed_draws_as_it_is_told() -> None:
-    plan = Fixed(1, 20_000, 1, probabilities={"b": 0.2, "a": 0.7, "c": 0.1})(
+    plan = FixedMixture(1, 20_000, 1, probabilities={"b": 0.2, "a": 0.7, "c": 0.1})(
         {"a": 50, "b": 400, "c": 3000}, 1, 1, 1
     )
     drawn = [len(rows_used(plan.steps, task)) for task in "abc"]
@@ -119,16 +106,22 @@ def test_fixed_draws_as_it_is_told() -> None:
 
 
 def test_a_task_with_probability_zero_is_left_out() -> None:
-    plan = Fixed(2, probabilities={"a": 1, "b": 0})({"a": 9, "b": 9}, 1, 1, 1)
+    plan = FixedMixture(2, probabilities={"a": 1, "b": 0})({"a": 9, "b": 9}, 1, 1, 1)
     assert {task for step in plan.steps for task in step.rows} == {"a"}
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Fixed(8), "sampler.probabilities: expected a probability for every task"),
-        (lambda: Fixed(8, probabilities={"a": 1, "b": 3}), "write sampler.probabilities='{a: 0.25"),
-        (lambda: Fixed(8, probabilities={"a": -1, "b": 2}), "sampler.probabilities.a: expected"),
+        (lambda: FixedMixture(8), "sampler.probabilities: expected a probability for every task"),
+        (
+            lambda: FixedMixture(8, probabilities={"a": 1, "b": 3}),
+            "write sampler.probabilities='{a: 0.25",
+        ),
+        (
+            lambda: FixedMixture(8, probabilities={"a": -1, "b": 2}),
+            "sampler.probabilities.a: expected",
+        ),
         (lambda: Temperature(8, temperature=0), "sampler.temperature: expected"),
         (lambda: Temperature(8, temperature=math.nan), "sampler.temperature: expected"),
         (lambda: Temperature(8, cap=0), "sampler.cap: expected"),
@@ -156,7 +149,10 @@ def test_settings_that_cannot_be_are_refused(make: Callable[[], Any], said: str)
 @pytest.mark.parametrize(
     ("sampler", "said"),
     [
-        (Fixed(8, probabilities={"a": 1.0}), "sampler.probabilities: expected one for each of a"),
+        (
+            FixedMixture(8, probabilities={"a": 1.0}),
+            "sampler.probabilities: expected one for each of a",
+        ),
         (Tiers(8, tiers=[["a"], ["b"]]), "sampler.tiers: expected each of a, b, c once"),
         (Tiers(8, tiers=[["c"], ["b", "a"]]), "sampler.tiers: expected tiers from small to large"),
         (Tiers(8, tiers=[["a"], ["b", "c"]], B=[1, 2]), "B: expected one value, or one for each"),
@@ -260,31 +256,13 @@ def test_the_papers_sizes_are_cut_into_its_two_tiers() -> None:
     assert as_lists(Tiers(8)(PAPER, 1, 2, 1)) == as_lists(ARRP(8)(PAPER, 1, 2, 1))
 
 
-def tiers_by_hand(
-    sizes: dict[str, int], tiers: list[list[str]], B: list[int], seed: int, batch: int
-) -> loops.Steps:
-    cards = {t: loops.rng(seed, t, 1).permutation(size).tolist() for t, size in sizes.items()}
-    steps: loops.Steps = []
-    for place, tier in enumerate(tiers):
-        tasks = [task for task in sizes if any(task in t for t in tiers[place:])]
-        total = min(len(cards[task]) for task in tier)
-        if place:
-            total = min(total, B[place - 1])
-        name = "rr" if place == 0 else "finetune" if len(tasks) == 1 else f"rr{place + 1}"
-        for size in loops.parts(total, batch):
-            steps.append((name, {task: cards[task][:size] for task in tasks}))
-            for task in tasks:
-                del cards[task][:size]
-    return steps
-
-
 def test_three_tiers_against_a_loop() -> None:
     sizes = {"xl": 900, "s1": 11, "m1": 60, "s2": 7, "m2": 90}
     tiers = [["s2", "s1"], ["m1", "m2"], ["xl"]]
     sampler = Tiers(4, growth=4, B=[30, 500], lambda_=[0.7, 0.2], freeze=[[], ["*"]])
     assert sampler.tiers_of(sizes) == tiers
     plan = sampler(sizes, 1, 1, 5)
-    assert as_lists(plan) == tiers_by_hand(sizes, tiers, [30, 500], 5, 4)
+    assert as_lists(plan) == loops.tiers(sizes, tiers, 1, 5, 4, [30, 500])
     phases = [(p.name, p.surgery, p.lambda_, p.frozen, len(steps)) for p, steps in plan.phases()]
     assert phases == [
         ("rr", True, 1.0, (), 2),
@@ -325,7 +303,7 @@ ALL: list[Sampler] = [
     Annealed(8, batch_sizes={"sts": 3}),
     Temperature(8, batch_sizes={"sts": 3}),
     UniMax(8, batch_sizes={"sts": 3}),
-    Fixed(8, probabilities={"sts": 0.3, "sst": 0.3, "qqp": 0.4}, batch_sizes={"sts": 3}),
+    FixedMixture(8, probabilities={"sts": 0.3, "sst": 0.3, "qqp": 0.4}, batch_sizes={"sts": 3}),
     RoundRobin(8, batch_sizes={"sts": 3}),
     ARRP(8, 300, batch_sizes={"sts": 3}),
     Tiers(8, B=300, batch_sizes={"sts": 3}),

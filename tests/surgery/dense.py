@@ -1,8 +1,8 @@
 """PCGrad written out densely, as the independent reference: one long vector for each task.
 
 It follows the description of the algorithm and of the reference implementation's reduction
-(docs/paper.md, 8), with every gradient flattened over all parameters, zeros where a task does not
-reach, and no Gram matrix anywhere.
+(docs/explanation/paper.md, 8), with every gradient flattened over all parameters, zeros where a
+task does not reach, and no Gram matrix anywhere.
 """
 
 from collections.abc import Sequence

@@ -69,7 +69,7 @@ def together(net: Net, matrix: GradientMatrix, x: Mapping[str, Tensor], share: f
         features = net.trunk(torch.cat(list(x.values())))
         parts = zip(x, torch.split(features, list(sizes.values())), strict=True)
         losses = {task: net.loss(task, part) for task, part in parts}
-        matrix.add_together(losses, dict.fromkeys(x, share), 8.0)
+        matrix.add_together(losses, dict.fromkeys(x, share), dict.fromkeys(x, 8.0))
 
 
 Way = Callable[..., None]

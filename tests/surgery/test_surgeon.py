@@ -507,3 +507,30 @@ def test_in_one_line_what_is_not_finite_raises_and_what_is_frozen_has_no_gradien
             net,
             Sum(),
         )
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_tasks_weight_is_a_factor_on_its_loss_that_losses_do_not_show(together: bool) -> None:
+    def steps(
+        weights: dict[str, float] | None, factor: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        torch.manual_seed(0)
+        trunk = nn.Linear(3, 2).double()
+        surgeon = Surgeon(trunk, PCGrad(), task_weights=weights)
+        a, b = torch.randn(4, 3).double(), torch.randn(4, 3).double()
+        with surgeon.step(torch.optim.SGD(trunk.parameters(), lr=0.1)):
+            if together:
+                with surgeon.one_pass(trunk, {"a": 4, "b": 4}):
+                    out = trunk(torch.cat([a, b]))
+                    losses = {"a": factor * out[:4].square().mean(), "b": -out[4:].mean()}
+                    surgeon.backward(losses)
+            else:
+                surgeon.backward("a", factor * trunk(a).square().mean())
+                surgeon.backward("b", -trunk(b).mean())
+        return trunk.weight.detach(), surgeon.last.losses
+
+    (weighted, shown), (scaled, _), (_, plain) = (
+        steps({"a": 3.0}, 1.0), steps(None, 3.0), steps(None, 1.0)
+    )  # fmt: skip
+    torch.testing.assert_close(weighted, scaled, rtol=1e-12, atol=0)
+    assert shown == pytest.approx(plain, rel=1e-12)

@@ -199,7 +199,7 @@ def test_a_metric_that_reads_probabilities_gets_them_and_no_other(case: str) -> 
     head, metric, reads = READS[case]
     task = fitting(head, metric=metric)
     task.try_out(torch.float32)
-    assert task.reads.__name__ == reads
+    assert task.reads["some"].__name__ == reads
 
 
 WRONG_METRIC = {
@@ -233,7 +233,7 @@ def test_the_area_under_the_curve_is_of_the_probabilities() -> None:
     ranks = (logits[labels == 1][:, None] > logits[labels == 0]).double().mean().item()
     for head, outputs in ((YES, logits), (TWO, torch.stack([-logits, torch.zeros(40)], -1))):
         task = fitting(head, metric=of_classes.BinaryAUROC)
-        value, _ = task.evaluate(task.reads(outputs), labels.to(head.label_type))
+        value, _ = task.evaluate(task.reads["some"](outputs), labels.to(head.label_type))
         assert value == pytest.approx(ranks, abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Dashboards are built without a network, and name what docs/metrics.md promises, nothing else."""
+"""Dashboards need no network and name what docs/reference/metrics.md promises, nothing else."""
 
 import json
 import re

@@ -25,6 +25,7 @@ SHORT = (
     "data.scale=0.004",
     "epochs=2",
     "batch_size=8",
+    "optimizer=paper",
     "trainer.precision=64-true",
     *(f"tasks.{task}.sources.demo.dev=9" for task in ("sst", "qqp", "sts")),
 )

@@ -5,6 +5,7 @@ default generator keyed by (seed, crc32 of a name, epoch, turn).
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -95,3 +96,46 @@ def full(sizes: dict[str, int], epoch: int, seed: int, batch: int, phase: str = 
             steps.append((f"{phase}:{task}", {task: rows[:batch]}))
             rows = rows[batch:]
     return steps
+
+
+def mixture(
+    name: str, p: list[float], sizes: dict[str, int], epoch: int, seed: int, batch: int, B: int
+) -> Steps:
+    """Batch by batch: whose turn is it, and the next of its cards."""
+    cards = {task: endless(size, seed, task, epoch) for task, size in sizes.items()}
+    choice, steps = rng(seed, name, epoch), []
+    for size in parts(B, batch):
+        turns = Counter(str(t) for t in choice.choice(list(sizes), size=len(sizes), p=p))
+        steps.append((name, {t: take(cards[t], size * turns[t]) for t in sizes if turns[t]}))
+    return steps
+
+
+def tiers(
+    sizes: dict[str, int], tiers: list[list[str]], epoch: int, seed: int, batch: int, B: list[int]
+) -> Steps:
+    cards = {t: rng(seed, t, epoch).permutation(size).tolist() for t, size in sizes.items()}
+    steps: Steps = []
+    for place, tier in enumerate(tiers):
+        tasks = [task for task in sizes if any(task in t for t in tiers[place:])]
+        total = min(len(cards[task]) for task in tier)
+        if place:
+            total = min(total, B[place - 1])
+        name = "rr" if place == 0 else "finetune" if len(tasks) == 1 else f"rr{place + 1}"
+        for size in parts(total, batch):
+            steps.append((name, {task: cards[task][:size] for task in tasks}))
+            for task in tasks:
+                del cards[task][:size]
+    return steps
+
+
+def two_stage(
+    sizes: dict[str, int], epoch: int, first: int, seed: int, batch: int, B: int, T: float
+) -> Steps:
+    """The largest task alone, then a mixture by temperature."""
+    if epoch <= first:
+        large = max(sizes, key=lambda task: sizes[task])
+        cards = endless(sizes[large], seed, "union", epoch)
+        return [("first", {large: take(cards, size * len(sizes))}) for size in parts(B, batch)]
+    weights = [size ** (1 / T) for size in sizes.values()]
+    p = [weight / sum(weights) for weight in weights]
+    return mixture("temperature", p, sizes, epoch - first, seed, batch, B)

@@ -30,6 +30,7 @@ EXACT = (
     f"batch_size={BATCH}",
     f"seed={SEED}",
     f"lr={LR}",
+    "optimizer=paper",
     "trainer.precision=64-true",
     "trainer.baseline=false",
     "trainer.passes=one",  # the golden losses are of a pass for each
@@ -37,7 +38,12 @@ EXACT = (
     "model.source.settings.hidden_dropout_prob=0",
     "model.source.settings.attention_probs_dropout_prob=0",
 )
-SHORT = {"vanilla": f"B={B}", "annealed": f"B={B}", "rr": "", "arrp": f"B={B}"}
+SHORT = {
+    "vanilla": f"B={B}", "annealed": f"B={B}", "rr": "", "arrp": f"B={B}", "tiers": f"B=[7,{B}]",
+    "two_stage": f"B={B}",
+}  # fmt: skip
+TIERS = [["sts"], ["sst"], ["qqp"]]
+WEIGHT = 0.25
 
 
 def by_hand(sampler: str, epoch: int, sizes: dict[str, int]) -> loops.Steps:
@@ -48,6 +54,8 @@ def by_hand(sampler: str, epoch: int, sizes: dict[str, int]) -> loops.Steps:
         "arrp": lambda: loops.arrp(sizes, epoch, SEED, BATCH, B),
         "full": lambda: loops.full(sizes, epoch, SEED, BATCH),
         "single": lambda: loops.full(sizes, epoch, SEED, BATCH, "single"),
+        "tiers": lambda: loops.tiers(sizes, TIERS, epoch, SEED, BATCH, [7, B]),
+        "two_stage": lambda: loops.two_stage(sizes, epoch, 1, SEED, BATCH, B, 5.0),
     }[sampler]()
 
 
@@ -60,10 +68,14 @@ def as_lists(plan: Epoch) -> loops.Steps:
 
 def settings_for(sampler: str, *more: str) -> Settings:
     short = [SHORT[sampler]] if SHORT.get(sampler) else []
-    return settings_of(f"sampler={sampler}", *EXACT, *short, *more)
+    growth = ["sampler.growth=1.4"] if sampler == "tiers" else []
+    return settings_of(f"sampler={sampler}", *EXACT, *short, *growth, *more)
 
 
-@pytest.mark.parametrize("sampler", ["vanilla", "annealed", "rr", "arrp", "full", "single"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["vanilla", "annealed", "rr", "arrp", "full", "single", "tiers", "two_stage"],
+)
 def test_the_rows_are_those_of_the_loop(sampler: str) -> None:
     planned = make_sampler(settings_for(sampler))
     for epoch in range(1, EPOCHS + 1):
@@ -86,6 +98,9 @@ class NaiveRun:
             encoder_per_task=isinstance(make_sampler(settings), Single),
         ).double()
         self.parameters = list(self.model.parameters())
+        self.start_over()
+
+    def start_over(self) -> None:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=LR, weight_decay=0.01, foreach=False, fused=False
         )
@@ -106,31 +121,43 @@ class NaiveRun:
         # Labels travel as float32, which 3.8 is not exactly.
         return ((outputs[:, 0] - labels.float().double()) ** 2).mean()
 
-    def train(self, sampler: str, surgery: dict[str, object], frozen: tuple[str, ...]) -> None:
+    def train(
+        self,
+        sampler: str,
+        surgery: dict[str, object],
+        phases: dict[str, tuple[float, tuple[str, ...]]],
+        weights: dict[str, float],
+    ) -> None:
+        """``phases``: λ and what is frozen, of those that have any."""
         self.model.train()
         for epoch in range(1, EPOCHS + 1):
+            if sampler == "two_stage" and epoch == 2:
+                self.start_over()
             sizes = self.parts.datamodule.sizes
             for number, (phase, rows) in enumerate(by_hand(sampler, epoch, sizes)):
                 self.optimizer.zero_grad(set_to_none=True)
-                if phase == "finetune" or phase.startswith("full"):
-                    ((task, chosen),) = rows.items()
-                    scale = LAMBDA if phase == "finetune" else 1.0
-                    (self.loss(task, chosen) * scale).backward()
-                    if phase == "finetune":
-                        self.drop_frozen(frozen)
+                scale, frozen = phases.get(phase, (1.0, ()))
+                trained = [
+                    parameter
+                    for name, parameter in self.model.named_parameters()
+                    if not any(fnmatchcase(name, pattern) for pattern in frozen)
+                ]
+                losses = [
+                    self.loss(task, chosen) * scale * weights.get(task, 1.0)
+                    for task, chosen in rows.items()
+                ]
+                if phase in ("finetune", "first") or phase.startswith("full"):
+                    losses[0].backward()
                 else:
                     dense.combine(
-                        [self.loss(task, chosen) for task, chosen in rows.items()],
-                        self.parameters,
+                        losses,
+                        trained,
                         order_generator(SEED, epoch, number),
                         **surgery,  # type: ignore[arg-type]
                     )
+                for parameter in set(self.parameters) - set(trained):
+                    parameter.grad = None
                 self.optimizer.step()
-
-    def drop_frozen(self, patterns: tuple[str, ...]) -> None:
-        for name, parameter in self.model.named_parameters():
-            if any(fnmatchcase(name, pattern) for pattern in patterns):
-                parameter.grad = None
 
 
 PAPER = {"scope": "all", "reduction": "mean", "include_self": True}
@@ -149,14 +176,25 @@ PLAIN = {"scope": "all", "reduction": "sum", "include_self": False, "surgery": F
         ("arrp", "pcgrad", YU, "encoder.*"),
         ("full", "pcgrad_paper", PAPER, None),
         ("single", "pcgrad_paper", PAPER, None),
+        ("tiers", "pcgrad_paper", PAPER, "encoder.embeddings.*"),
+        ("two_stage", "pcgrad", YU, None),
     ],
 )
 def test_the_weights_are_those_of_the_loop(
     sampler: str, surgery: str, settings: dict[str, object], freeze: str | None, tmp_path: Path
 ) -> None:
     more = [f"surgery={surgery}"]
+    frozen, weights = (freeze,) if freeze else (), dict[str, float]()
+    phases = {"finetune": (LAMBDA, frozen)}
     if sampler == "arrp":
         more += [f"lambda={LAMBDA}", f"freeze=[{freeze}]" if freeze else "freeze=none"]
+    if sampler == "tiers":  # λ and Θ' in a phase with surgery, and a task that counts for less
+        more += [
+            f"lambda=[{LAMBDA},1]",
+            f"freeze=[[{freeze}],none]",
+            f"++tasks.sst.weight={WEIGHT}",
+        ]
+        phases, weights = {"rr2": (LAMBDA, frozen)}, {"sst": WEIGHT}
     if sampler in ("full", "single"):
         more += ["data.scale=0.001"]
     chosen = settings_for(sampler, *more)
@@ -170,7 +208,7 @@ def test_the_weights_are_those_of_the_loop(
 
     trainer = make_trainer(chosen, tmp_path, [], [])
     trainer.fit(parts.module, parts.datamodule)
-    naive.train(sampler, settings, (freeze,) if freeze else ())
+    naive.train(sampler, settings, phases, weights)
 
     distance = moved = 0.0
     ours = parts.module.model.double().state_dict()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mtl_bert.data.corpus import Corpus
 from mtl_bert.data.sources.synthetic import Synthetic
 from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
@@ -44,12 +45,10 @@ def reviews(count: int, rng: np.random.Generator) -> list[tuple[tuple[str, ...],
 
 def test_the_digest_of_mapped_tokens(tmp_path: Path) -> None:
     task = make_task(sources={"demo": {"make": reviews, "train": 20, "dev": 5}})
-    source = Synthetic("demo", 1.0)
+    source, cache = Synthetic("demo", 1.0), Cache(tmp_path, GIBI)
     tokenize = Tokenize(TINY.tokenizer(), 12)
     held = tokenize(source.read(task, "train"))
-    mapped = tokenize.cached(
-        Cache(tmp_path, GIBI), source, task, "train", lambda: source.read(task, "train")
-    )
+    mapped = Corpus(source, [task], 0.0).tokens(tokenize, cache, ["train"])["train"][task.name]
     assert not mapped.tokens.flags.writeable
     assert digest_of({"a": mapped}) == digest_of({"a": held})
     assert digest_of({"a": mapped}) != digest_of({"b": mapped})

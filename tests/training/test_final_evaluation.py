@@ -98,6 +98,33 @@ def test_a_reader_is_told(ended: Path) -> None:
     )
 
 
+def test_one_half_chooses_and_the_other_is_reported(
+    everything: dict[str, Any], tmp_path: Path
+) -> None:
+    whole, chosen = tmp_path / "whole", tmp_path / "half"
+    assert carry_out(whole, *BIG, "epochs=1", "trainer.dev_sample=null") == 0
+    assert carry_out(chosen, *BIG, "data.select=0.5") == 0
+    found = left_by(chosen)["results"]
+    assert found["data"]["sizes"]["sst"] | {"train": 0} == {"train": 0, "dev": 30, "select": 30}
+    assert {of["n"] for of in (found["tasks"]["sst"], found["epochs"][0]["tasks"]["sst"])} == {30}
+    scores = [epoch["score"] for epoch in found["epochs"]]
+    assert found["best_epoch"] == 1 + scores.index(max(scores))
+    assert "data.select=0.5" in found["notes"][-1]
+    ids = {}
+    for run, n in ((whole, 60), (chosen, 30)):
+        with (run / "predictions" / "sst.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == n
+        ids[run] = [row["id"] for row in rows]
+    assert set(ids[chosen]) < set(ids[whole])
+    right = [float(row["label"]) == float(row["prediction"]) for row in rows]
+    assert found["tasks"]["sst"]["value"] == pytest.approx(sum(right) / 30)
+    last, full = left_by(chosen)["last"], everything["last"]
+    assert {n: w.tolist() for n, w in last["state_dict"].items()} == {
+        n: w.tolist() for n, w in full["state_dict"].items()
+    }
+
+
 def test_a_sample_as_large_as_the_dev_sets_is_none(
     everything: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -50,10 +50,11 @@ def settings(*overrides: str) -> Settings:
 
 def carry_out(directory: Path, *overrides: str, hook: Callable[[], None] = lambda: None) -> int:
     """Run in another process, which ``hook`` prepares to come to grief."""
+    chosen = settings(*overrides)
 
     def work() -> None:
         hook()
-        running.run(settings(*overrides), directory)
+        running.run(chosen, directory)
 
     return in_a_fork(work)
 
@@ -210,6 +211,22 @@ def test_killed_at_random_steps_again_and_again(
     assert_as_if_nothing_had_happened(directory, whole)
 
 
+PARTS = ("model.adapter=pals", "model.pooling=mean", "model.gradient_checkpointing=true")
+
+
+@pytest.mark.parametrize("parts", [PARTS, ("model.adapter=low_rank", "model.freeze_encoder=true")])
+def test_what_is_put_on_an_encoder_goes_on_to_the_bit(
+    parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert carry_out(tmp_path / "whole", *parts) == 0
+    whole = left_by(tmp_path / "whole")
+    assert any(name.startswith("adapters.sst.") for name in whole["last"]["state_dict"])
+    assert carry_out(tmp_path / "run", *parts, hook=at_step(5)) == KILLED
+    assert carry_out(tmp_path / "run", *parts, hook=at_step(7)) == KILLED
+    assert carry_out(tmp_path / "run", *parts) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+
+
 @pytest.mark.parametrize(
     "hook",
     [
@@ -244,6 +261,32 @@ def test_a_method_that_looks_at_epochs_goes_on_in_the_middle_of_one(tmp_path: Pa
     assert_as_if_nothing_had_happened(tmp_path / "run", whole)
     memory = whole["last"]["surgeon"]["memory"]
     assert memory["last sst"] / memory["older sst"] != memory["last sts"] / memory["older sts"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ("sampler=two_stage", "sampler.then=unimax"),
+        ("sampler=dev_gap", "++sampler.single={sst: 0.9, sts: 0.2}", "++tasks.sst.balance=classes"),
+    ],
+    ids=["stages", "history"],
+)
+def test_what_begins_anew_or_looks_back_goes_on(tmp_path: Path, told: tuple[str, ...]) -> None:
+    """Two stages have an optimizer and a schedule each; a history decides the later plans."""
+    told += ("epochs=3",)
+    assert carry_out(tmp_path / "whole", *told) == 0
+    whole = left_by(tmp_path / "whole")
+    for number in (2, 8):
+        assert carry_out(tmp_path / "run", *told, hook=at_step(number)) == KILLED
+    assert carry_out(tmp_path / "run", *told) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
+    epochs, history = whole["results"]["epochs"], whole["last"]["history"]
+    assert [{task: seen[0] for task, seen in of.items()} for of in history] == [
+        {task: score["value"] for task, score in epoch["tasks"].items()} for epoch in epochs
+    ]
+    if "sampler=dev_gap" in told:
+        counts = [set(epoch["classes"]["sst"].values()) for epoch in epochs]
+        assert all(max(found) - min(found) <= 1 for found in counts)
 
 
 def send(*signals: int) -> Callable[..., None]:

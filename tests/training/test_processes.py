@@ -50,11 +50,12 @@ def train(
     directory: Path, *overrides: str, processes: int = 1, hook: Callable[[], None] = lambda: None
 ) -> list[int]:
     """Carry out a run in so many processes; how they ended."""
+    chosen = settings_of(*RUN, *overrides)
 
     def work(rank: int) -> None:
         hook()
         keep_weights(directory.parent, rank)
-        running.run(settings_of(*RUN, *overrides), directory)
+        running.run(chosen, directory)
 
     if processes == 1:
         return [in_a_fork(lambda: work(0))]

@@ -21,10 +21,11 @@ LONG = ("data.scale=0.05", "B=160", "trainer.save_steps=null", "batch_size=8")
 
 
 def run(directory: Path, *overrides: str, hook: Any = lambda: None) -> int:
+    chosen = settings_of(*RUN, *LONG, "trainer.passes=per_task", *overrides)
+
     def work() -> None:
         hook()
-        chosen = (*RUN, *LONG, "trainer.passes=per_task", *overrides)
-        running.run(settings_of(*chosen), directory)
+        running.run(chosen, directory)
 
     return in_a_fork(work)
 

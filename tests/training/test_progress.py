@@ -235,12 +235,13 @@ def watched(
     directory: Path, *overrides: str, width: int = 80, hook: Callable[[], None] = lambda: None
 ) -> tuple[int, str]:
     """A run on a terminal, shown at every step."""
+    chosen = settings_of(*WATCHED, *overrides)
 
     def work() -> None:
         plain_messages()
         Bars.every = 0.0
         hook()
-        running.run(settings_of(*WATCHED, *overrides), directory)
+        running.run(chosen, directory)
 
     return on_a_terminal(work, width)
 

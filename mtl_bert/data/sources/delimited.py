@@ -1,12 +1,13 @@
-"""Comma- or tab-separated files, as people really have them.
+"""Comma- or tab-separated files, JSON lines and Parquet, as people really have them.
 
-What a file may mean in two ways is reported by line and never repaired: quotes that are not
-closed or stray, lines with too few or too many fields, bytes of another encoding.
+What a delimited file may mean in two ways is reported by line and never repaired: quotes that are
+not closed or stray, lines with too few or too many fields, bytes of another encoding.
 """
 
 import csv
 import io
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictBool
 
+from mtl_bert.data.sources.columnar import json_lines, parquet
 from mtl_bert.data.sources.records import UNREADABLE, Place, Record, Records, Source, said
 from mtl_bert.data.table import DataError
 from mtl_bert.data.token_cache import file_digest
@@ -36,7 +38,7 @@ def _encoding(name: str) -> str:
 
 
 class FilePlace(Place, frozen=True):
-    """The files of a task, and how they are written.
+    """The files of a task, and how they are written; .jsonl and .parquet say so by their names.
 
     With minimal quoting a field may stand in double quotes, those in it doubled, and then hold
     separators and line breaks; with none, a quote is a letter like others. Without a header columns
@@ -49,6 +51,21 @@ class FilePlace(Place, frozen=True):
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         default="utf-8", description="an encoding, for example utf-8, utf-16, latin-1 or cp1252"
     )
+    dev_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="the share of the training file that is the dev set, where that has no file",
+    )
+
+    @property
+    def shared(self) -> bool:
+        """Whether one file has the training and the dev set."""
+        return self.dev is None and self.dev_share is not None
+
+    def is_in(self, split: str, fields: Mapping[str, object]) -> bool:
+        """Whether a row of a shared file is in a split: rows with the same text are together."""
+        text = "\0".join(str(fields.get(column)) for column in self.text)
+        held_out = zlib.crc32(text.encode("utf-8", "surrogatepass")) < (self.dev_share or 0) * 2**32
+        return held_out == (split == "dev")
 
 
 @dataclass(frozen=True)
@@ -78,17 +95,36 @@ class Delimited(Source):
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
         """Find the file of one split."""
         place = said(FilePlace, task, self.name, separator=self.separator)
-        path = Path(self.dir or ".") / place.of(task, self.name, split)
+        shared = place.shared and split != "test"
+        named = place.of(task, self.name, "train" if shared else split)
+        path = Path(self.dir or ".") / named
         if not path.is_file():
             raise DataError(
                 f"{path}: expected a data file of task {task.name}, found nothing; "
                 "put it there, write another data.dir or leave the task out"
             )
-        records = _records(task, place, path, labelled=labelled)
-        return Records(place, records, str(path), lambda: (path.name, file_digest(path)))
+        content = [path.name, *([split] if shared else [])]
+        origin = f"{path} ({split})" if shared else str(path)
+
+        def records() -> Iterator[Record]:
+            names, found = read_file(path, place, f"task {task.name}'s file")
+            place.check(task, names, str(path), labelled=labelled)
+            for record in found:
+                if not shared or place.is_in(split, record.fields):
+                    yield record
+
+        return Records(place, records(), origin, lambda: [*content, file_digest(path)])
 
 
-def _records(task: Task, place: FilePlace, path: Path, *, labelled: bool) -> Iterator[Record]:
+def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iterator[Record]]:
+    """The names of a file's columns, and its records, read as they are asked for.
+
+    ``where`` is what messages call the place of settings. DataError, if it cannot be read.
+    """
+    if path.suffix in (".jsonl", ".ndjson"):
+        return json_lines(path)
+    if path.suffix == ".parquet":
+        return parquet(path)
     rows = _rows(_text(path, place.encoding), place)
     first = line, names, fault = next(rows, (1, [], "an empty file"))
     if not place.header:
@@ -97,11 +133,13 @@ def _records(task: Task, place: FilePlace, path: Path, *, labelled: bool) -> Ite
         raise DataError(
             f"{path} line {line}: expected a header line with column names, found {fault}; "
             "name another file, or write header: false, quoting: none or another encoding: in "
-            f"task {task.name}'s file"
+            f"{where}"
         )
-    place.check(task, names, str(path), labelled=labelled)
-    for line, row, fault in rows:  # of a broken row the fields as far as they go
-        yield Record(f"{path.name} line {line}", dict(zip(names, row, strict=False)), fault)
+    # Of a broken row the fields as far as they go.
+    return names, (
+        Record(f"{path.name} line {line}", dict(zip(names, row, strict=False)), fault)
+        for line, row, fault in rows
+    )
 
 
 def _text(path: Path, encoding: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, StrictBool, ValidationError
 
 from mtl_bert.data.table import DataError, Table
 from mtl_bert.data.token_cache import digest
-from mtl_bert.tasks import Task
+from mtl_bert.tasks import SoftLabels, Task
 
 UNREADABLE = re.compile("[\ud800-\udfff\0]")  # surrogates stand for bytes of another encoding
 # Which float() would take more of: 1_0, ١, nan.
@@ -25,8 +25,21 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
     dev: str | None = Field(default=None, description="a file's or a split's name")
     test: str | None = Field(default=None, description="a file's or a split's name")
     text: list[str] = Field(description="a list with the column of the text, or the two of a pair")
-    label: str = Field(description="the column of the label")
+    label: str | list[str] = Field(
+        description="the column of the label, or a list with a column for each class"
+    )
+    label_separator: str = Field(
+        default=",", min_length=1, description="what stands between several labels in one column"
+    )
+    blanks: StrictBool = Field(
+        default=False, description="true leaves rows without a label out, as other tasks' own"
+    )
     id: str | None = Field(default=None, description="the column of the row's name, or null")
+
+    @property
+    def labels(self) -> list[str]:
+        """The columns of the label."""
+        return self.label if isinstance(self.label, list) else [self.label]
 
     def of(self, task: Task, source: str, split: str) -> str:
         """What a split is called; DataError if it is not there."""
@@ -45,7 +58,16 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
                 f"task {task.name}: expected {expected}, found {self.text!r}; "
                 "mend text: in the task's file"
             )
-        wanted = [*([self.id] if self.id else []), *self.text, *([self.label] if labelled else [])]
+        head = task.head
+        if isinstance(self.label, list) and not (
+            head.per_class and len(self.label) == len(head.names)
+        ):
+            raise DataError(
+                f"task {task.name}: expected one label column, or with a MultiLabel or SoftLabels "
+                f"head one for each of its names, found {self.label!r}; mend label: in the task's "
+                "file"
+            )
+        wanted = [*([self.id] if self.id else []), *self.text, *(self.labels if labelled else [])]
         if missing := [column for column in wanted if column not in present]:
             raise DataError(
                 f"{origin}: expected the columns {', '.join(wanted)}, found "
@@ -136,14 +158,17 @@ class Source:
         place, records, origin, _ = self.open(task, split, labelled=labelled)
         ids: list[str] = []
         texts: list[tuple[str, ...]] = []
-        labels, skipped, incomplete = [], [], []
+        labels: list[float | list[float]] = []
+        skipped, incomplete, read_label = [], [], _label_reader(task, place)
         for at, fields, fault in records:
+            if labelled and place.blanks and not any(_text(fields, c) for c in place.labels):
+                continue
             row_texts = tuple(_text(fields, column) for column in place.text)
             missing = [c for c, text in zip(place.text, row_texts, strict=True) if not text]
             try:
                 if whole and (fault or missing):
                     raise ValueError(fault or f"{missing[0]} is missing")
-                label = _label(task, fields, place.label) if labelled else math.nan
+                label = read_label(fields) if labelled else math.nan
                 row_id = _needed(fields, place.id) if place.id else at
                 unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
                 if unfit and place.id and not whole:  # a file of predictions has to hold it
@@ -179,11 +204,52 @@ def _needed(fields: Mapping[str, object], column: str) -> str:
     return text
 
 
-def _label(task: Task, fields: Mapping[str, object], column: str) -> float:
-    text = _needed(fields, column)
-    number = TRUTHS.get(text, text)
-    if not NUMBER.fullmatch(number):
-        raise ValueError(f"{column} {text[:40]!r} is not a number")
-    if problem := task.head.check(label := float(number)):
-        raise ValueError(problem)
-    return label
+def _label_reader(
+    task: Task, place: Place
+) -> Callable[[Mapping[str, object]], float | list[float]]:
+    """What reads a record's label, a number or one for each class, or raises ValueError."""
+    head, classes = task.head, {name: n for n, name in enumerate(task.head.names)}
+    # Names that are numbers are what the labels say; other labels count the names from 0.
+    written = {float(n): place for n, place in classes.items() if NUMBER.fullmatch(n)}
+    of_values = written if len(written) == len(classes) else {}
+
+    def number(text: str, column: str) -> float:
+        if text in classes and not head.per_class:
+            return float(classes[text])
+        value = TRUTHS.get(text, text)
+        if not NUMBER.fullmatch(value):
+            names = f" or one of {', '.join(classes)}" if classes and not head.per_class else ""
+            raise ValueError(f"{column} {text[:40]!r} is not a number{names}")
+        if (label := float(value)) in of_values and not head.per_class:
+            return float(of_values[label])
+        problem = head.check(label)
+        if of_values and not head.per_class:
+            problem = f"label {text[:40]} is none of {', '.join(classes)}"
+        if problem:
+            raise ValueError(problem)
+        return label
+
+    def one(fields: Mapping[str, object]) -> float:
+        (column,) = place.labels
+        return number(_needed(fields, column), column)
+
+    def of_each_class(fields: Mapping[str, object]) -> list[float]:
+        found = [number(_needed(fields, column), column) for column in place.labels]
+        if isinstance(head, SoftLabels) and abs(sum(found) - 1) > 1e-3:
+            raise ValueError(f"the labels add up to {sum(found):g} and not to 1")
+        return found
+
+    def listed(fields: Mapping[str, object]) -> list[float]:
+        (column,) = place.labels
+        value = fields.get(column)
+        several = value if isinstance(value, list | tuple) else None
+        if several is None:
+            several = _needed(fields, column).split(place.label_separator)
+        names = {str(each).strip() for each in several} - {""}
+        if unknown := sorted(names - classes.keys()):
+            raise ValueError(f"{column} {unknown[0][:40]!r} is none of {', '.join(classes)}")
+        return [float(name in names) for name in classes]
+
+    if not head.per_class:
+        return one
+    return listed if isinstance(place.label, str) else of_each_class

@@ -52,7 +52,7 @@ class Synthetic(Source):
         count = max(1, round(made.train * self.scale)) if split == "train" else made.dev
         place = Place(text=["text", "text2"][: 1 + task.pair], label="label")
         asked = (made.model_dump(), count, self.seed, task.name, split, np.__version__)
-        records = self._records(task, split, made.make, count, (*place.text, place.label))
+        records = self._records(task, split, made.make, count, (*place.text, *place.labels))
         return Records(place, records, f"{self.name} {task.name} {split}", lambda: asked)
 
     def _records(

@@ -35,7 +35,7 @@ class StepStats:
     epoch: int | None = None
 
     def only(self, kept: Tensor) -> "StepStats":
-        """The same for the tasks whose entry in ``kept`` [K] is true."""
+        """Leave out the tasks whose entry in ``kept`` [K] is false."""
         tasks = tuple(task for task, keep in zip(self.tasks, kept.tolist(), strict=True) if keep)
         gram, losses = self.gram[kept][:, kept], self.losses[kept]
         return replace(self, tasks=tasks, gram=gram, losses=losses)

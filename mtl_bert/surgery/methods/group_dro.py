@@ -28,7 +28,7 @@ class GroupDRO(Method):
 
     @property
     def memory(self) -> dict[str, float]:
-        """log q of each task, up to a constant that all share."""
+        """The logarithm of q of each task, up to a constant that all share."""
         return self._log_q
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:

@@ -32,7 +32,7 @@ class NashMTL(Method):
         number("surgery.method.rounds", self.rounds, 20, least=1, whole=True)
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
-        """Weights [K]."""
+        """Weights [K]: the α with Gα = 1/α, scaled to the gradients' lengths."""
         gram = step.gram
         norms = gram.diagonal().sqrt()
         cosines = gram / norms / norms[:, None] + RIDGE * torch.eye(len(gram), dtype=torch.float64)

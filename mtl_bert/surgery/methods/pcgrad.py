@@ -18,8 +18,9 @@ class PCGrad(Method):
 
     Attributes:
         include_self: also project a task's gradient against its own original, as the reference
-            implementation used by Ricci does (Tseng 2020; docs/paper.md, 8). It acts only where
-            earlier projections have turned the gradient against itself, which takes three tasks.
+            implementation used by Ricci does (Tseng 2020; docs/explanation/paper.md, 8). It acts
+            only where earlier projections have turned the gradient against itself, which takes
+            three tasks.
     """
 
     include_self: bool = False

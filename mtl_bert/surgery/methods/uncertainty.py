@@ -30,7 +30,7 @@ class Uncertainty(Method):
 
     @property
     def memory(self) -> dict[str, float]:
-        """s_i of each task."""
+        """The learned s_i = log σ_i² of each task."""
         return self._log_variances
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:

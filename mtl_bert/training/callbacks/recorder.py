@@ -71,7 +71,7 @@ class Recorder(Callback):
         if state.best is not None:  # the one on disk may be of an epoch that is trained again
             best = checkpoint.read(self.folder.checkpoint("best"), self.key)
             state.best = Scores.model_validate_json(best["scores"])
-            write_predictions(self.folder, self.parts.dev, best)
+            self._write_predictions(best)
 
     def finish(self, best: Evaluation, last: Evaluation) -> None:
         """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
@@ -91,6 +91,9 @@ class Recorder(Callback):
         notes = notes_on(self.settings, self.parts) + state.remarks
         if log.skipped:
             notes.append(f"{len(log.skipped)} steps were skipped: not all was finite")
+        if self._module.patience_is_over(self._datamodule.history):
+            patience = self.settings.trainer.patience
+            notes.append(f"trainer.patience={patience}: ended after epoch {last.epoch}")
         return Results(
             config=self.settings.config(),
             overrides=self.settings.overrides,
@@ -185,7 +188,12 @@ class Recorder(Callback):
         scores, weights = evaluation.scores.model_dump_json(), self._module.model.state_dict()
         content = {"state_dict": weights, "scores": scores, **evaluation.columns()}
         checkpoint.write(self.folder.checkpoint("best"), self.key, content)
-        write_predictions(self.folder, self.parts.dev, content)
+        self._write_predictions(content)
+
+    def _write_predictions(self, columns: Mapping[str, Any]) -> None:
+        """Write them, unless they are of a sample; those of the whole dev sets come at the end."""
+        if not self._datamodule.samples or not self._datamodule.total_steps:
+            write_predictions(self.folder, self.parts.dev, columns)
 
     def _save(self, trainer: Trainer, position: Position) -> None:
         for logger in trainer.loggers:
@@ -231,7 +239,11 @@ class Recorder(Callback):
             metrics["time/examples_per_second"] = examples / record.seconds
         if (scores := record.scores) is not None:
             metrics["dev/score"] = scores.score
-            metrics |= {f"dev/{name}/{t.metric}": t.value for name, t in scores.tasks.items()}
+            metrics |= {
+                f"dev/{name}/{metric}": value
+                for name, task in scores.tasks.items()
+                for metric, value in task.all.items()
+            }
         for task, used in self.utilisation().items():
             epochs = used.examples / self._datamodule.sizes[task]
             metrics[f"utilisation/fraction/{task}"] = used.fraction
@@ -323,7 +335,12 @@ def notes_on(settings: Settings, parts: Assembly) -> list[str]:
             f"trainer.check_val_every_n_epoch={every}: the best epoch is the best of those that "
             "were scored"
         )
-    if plan.samples:
+    if settings.data.select is not None:
+        notes.append(
+            f"data.select={settings.data.select:g}: this share of each dev set chose the best "
+            "epoch, and the numbers are of the others"
+        )
+    elif plan.samples:
         sampled = [
             f"{sample:,} of the {plan.dev_sizes[task]:,} of {task}"
             for task, sample in plan.sample_sizes.items()

@@ -114,7 +114,7 @@ def test_a_quoted_field_with_line_breaks(read):
     table = read('id\tsentence\tlabel\na\t"one\n\ntwo"\t1\nb\tthree\tx\n')
     assert table.texts == (("one\n\ntwo",),)
     # The row after it is still called by its own line.
-    assert reasons(table) == ["file.tsv line 5: label 'x' is not a number"]
+    assert reasons(table) == ["file.tsv line 5: label 'x' is not a number or one of no, yes"]
 
 
 def test_a_long_quoted_text_is_one_text(read):

@@ -59,12 +59,12 @@ def test_labels_are_read_as_numbers(label):
         ({"label": ""}, "label is missing"),
         ({"label": None}, "label is missing"),
         ({"id": ""}, "id is missing"),
-        ({"label": "yes"}, "label 'yes' is not a number"),
-        ({"label": "nan"}, "label 'nan' is not a number"),
-        ({"label": "-inf"}, "label '-inf' is not a number"),
-        ({"label": "1_0"}, "label '1_0' is not a number"),
-        ({"label": "\uff11"}, "label '\uff11' is not a number"),
-        ({"label": "1 0"}, "label '1 0' is not a number"),
+        ({"label": "maybe"}, "label 'maybe' is not a number or one of no, yes"),
+        ({"label": "nan"}, "label 'nan' is not a number or one of no, yes"),
+        ({"label": "-inf"}, "label '-inf' is not a number or one of no, yes"),
+        ({"label": "1_0"}, "label '1_0' is not a number or one of no, yes"),
+        ({"label": "\uff11"}, "label '\uff11' is not a number or one of no, yes"),
+        ({"label": "1 0"}, "label '1 0' is not a number or one of no, yes"),
         ({"label": "1e999"}, "label inf is not 0 or 1"),
         ({"label": "0.5"}, "label 0.5 is not 0 or 1"),
         ({"label": "-1"}, "label -1 is not 0 or 1"),
@@ -137,6 +137,8 @@ def test_missing_columns_are_named_with_those_that_are_there():
 
 def test_an_unlabelled_split_needs_no_label_column():
     SINGLE.check(make_task(), ["id", "text"], "a.tsv", labelled=False)
+    with pytest.raises(DataError, match="add label"):
+        SINGLE.check(make_task(), ["id", "text"], "a.tsv", labelled=True)
 
 
 @pytest.mark.parametrize(("pair", "text"), [(True, ["a"]), (False, ["a", "b"])])

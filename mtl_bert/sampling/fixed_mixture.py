@@ -15,7 +15,7 @@ ROUNDING = 0.01  # thirds that people write as 0.333 add up to 0.999
 
 
 @dataclass(frozen=True)
-class Fixed(Mixture):
+class FixedMixture(Mixture):
     """Draw each batch of a step from a task chosen with a probability that stays the same.
 
     Attributes:

@@ -1,0 +1,136 @@
+"""What each parameter learns with, and when a run ends."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch import nn
+
+from mtl_bert.config.settings import Settings
+from mtl_bert.model import MultiTaskModel
+from mtl_bert.runs.factories import make, make_tasks
+from mtl_bert.runs.results import Results
+from mtl_bert.training import adamw, schedule
+from mtl_bert.training import run as running
+from tests.cli.driving import SMALL, train_here
+from tests.composing import settings_of
+from tests.factories import TINY
+
+
+def model_of(*overrides: str) -> tuple[MultiTaskModel, Any, Settings]:
+    settings = settings_of("task=[sst,sts]", *overrides)
+    model = MultiTaskModel(make_tasks(settings), TINY)
+    made = make(settings.optimizer, "optimizer")(list(model.named_parameters()))
+    return model, made, settings
+
+
+def rates(model: MultiTaskModel, optimizer: Any) -> dict[str, tuple[float, float]]:
+    """Each parameter's learning rate and weight decay; each is in one group."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = [
+        (names[id(p)], (group["lr"], group["weight_decay"]))
+        for group in optimizer.param_groups
+        for p in group["params"]
+    ]
+    assert sorted(name for name, _ in found) == sorted(names.values())
+    return dict(found)
+
+
+def test_biases_and_norms_do_not_decay_and_the_papers_do() -> None:
+    found = rates(*model_of()[:2])
+    for name, (_, decay) in found.items():
+        vector = name.endswith("bias") or "LayerNorm" in name
+        assert decay == (0.0 if vector else 0.01), name
+    assert {decay for _, decay in rates(*model_of("optimizer=paper")[:2]).values()} == {0.01}
+    assert settings_of("+experiment/table2=rr").optimizer["_target_"] == "torch.optim.AdamW"
+
+
+def test_heads_and_layers_have_rates_of_their_own() -> None:
+    model, optimizer, settings = model_of("optimizer.head_lr=0.5", "optimizer.layer_decay=0.5")
+    lr = settings.lr
+    for name, (rate, _) in rates(model, optimizer).items():
+        steps_down = (
+            3 if "embeddings" in name else 2 if "layer.0" in name else 1 if "layer.1" in name else 0
+        )
+        assert rate == pytest.approx(0.5 if name.startswith("heads.") else lr * 0.5**steps_down)
+    assert optimizer.param_groups[0]["lr"] == lr  # the one that is logged
+
+
+def test_one_group_is_torchs_own_optimizer_bit_for_bit() -> None:
+    nets = [nn.Linear(3, 2) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    ours = adamw(nets[0].named_parameters(), lr=0.1, weight_decay=0.3)
+    theirs = torch.optim.AdamW(nets[1].parameters(), lr=0.1, weight_decay=0.3)
+    for step in range(5):
+        for net, optimizer in zip(nets, (ours, theirs), strict=True):
+            net(torch.full((1, 3), float(step))).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert torch.equal(nets[0].weight, nets[1].weight)
+    assert torch.equal(nets[0].bias, nets[1].bias)
+
+
+@pytest.mark.parametrize("wrong", [{"layer_decay": 0.0}, {"layer_decay": 1.5}, {"head_lr": -1.0}])
+def test_rates_that_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a number"):
+        adamw(nn.Linear(1, 1).named_parameters(), lr=0.1, weight_decay=0, **wrong)  # type: ignore[arg-type]
+
+
+def test_the_rate_rises_over_steps_or_over_a_share_of_them() -> None:
+    def rise(**settings: Any) -> list[float]:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        made = schedule(optimizer, 20, name="constant_with_warmup", **settings)
+        found = []
+        for _ in range(6):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            made.step()
+        return found
+
+    assert rise(warmup_ratio=0.2) == rise(warmup_ratio=0.9, warmup_steps=4)
+    assert rise(warmup_ratio=0.9, warmup_steps=4) == [0, 0.25, 0.5, 0.75, 1, 1]
+    with pytest.raises(ValueError, match=r"scheduler\.warmup_steps: expected .* 20 steps, found"):
+        rise(warmup_ratio=0.0, warmup_steps=21)
+
+
+def test_a_run_ends_where_its_score_rises_no_more_and_stays_ended(tmp_path: Path) -> None:
+    """With lr=0 no epoch is better than the first."""
+    still = ("sampler=rr", "B=8", "lr=0", "epochs=6", "trainer.patience=2")
+    found = train_here(tmp_path / "a", *still)
+    assert (found.last_epoch, found.best_epoch, len(found.epochs)) == (3, 1, 3)
+    assert "trainer.patience=2: ended after epoch 3" in found.notes
+    # The same, killed after the last checkpoint and before the results.
+    (tmp_path / "a" / "results.json").unlink()
+    again = train_here(tmp_path / "a", *still)
+    assert [e.score for e in again.epochs] == [e.score for e in found.epochs]
+
+
+class Noted(lightning.Callback):
+    """A callback of a user's own."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        with self.path.open("a") as file:
+            file.write("a step\n")
+
+
+def test_callbacks_of_ones_own_and_label_smoothing(tmp_path: Path) -> None:
+    own, steps = "tests.training.test_controls.Noted", tmp_path / "steps"
+    settings = settings_of(
+        *SMALL, "sampler=rr", "B=16", f"+callbacks.noted._target_={own}",
+        f"+callbacks.noted.path={steps}", "callbacks=[time_limit]",
+        "+tasks.sst.loss.label_smoothing=0.1",
+    )  # fmt: skip
+    running.run(settings, tmp_path / "a")
+    found = Results.model_validate_json((tmp_path / "a" / "results.json").read_text())
+    assert len(steps.read_text().splitlines()) == 2
+    assert found.epochs[0].losses["sst"] > 0
+    (sst,) = (task for task in make_tasks(settings) if task.name == "sst")
+    sure = 30 * torch.eye(5)
+    assert sst.loss(sure, torch.arange(5)) == pytest.approx(0.1 * 30 * 4 / 5, abs=1e-4)
+    assert not math.isnan(found.score)
