@@ -123,7 +123,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--parts", default=",".join(PARTS), help="of those after the tuning")
     options = parser.parse_intermixed_args()
-    given = [f"data.dir={options.data}", f"model.path={options.encoder}", *options.overrides]
+    # A sweep is looked at as a whole first, without what its jobs choose.
+    places = f"data.dir={options.data}", f"model.path={options.encoder}"
+    given = ["data=cs224n", "model=local", *places, *options.overrides]
     if options.jobs > 1:
         given += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={options.jobs}"]
 

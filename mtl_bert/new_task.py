@@ -56,7 +56,7 @@ def new_task(
     label_separator: Annotated[str, _option("Between labels.", metavar="TEXT")] = ",",
     dev_share: Annotated[float, _option("Share of FILE that is the dev set.")] = 0.1,
 ) -> None:  # fmt: skip
-    """Look at a file, say what is in it, and write the file of a task that reads it."""
+    """Look at a file, say what is in it, and make a task of it."""
     import yaml  # not before the command line is right
     from pydantic import ValidationError
 

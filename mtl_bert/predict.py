@@ -97,11 +97,14 @@ def predict(
         _answer(opened, names, given)
     else:
         # Torch takes seconds to import: a command that is wrong is refused before that.
-        from mtl_bert.inference.submission import write_submission
+        from mtl_bert.inference.submission import write_glue, write_submission
 
         place = out or opened.folder.submission
         for path, table in write_submission(opened, names, split, place).items():
             say(f"{path}: {len(table):,} rows of {table.origin}")
+        if split == "test":
+            for entry, table in write_glue(opened, names, place / "glue.zip").items():
+                say(f"{place / 'glue.zip'}: {entry}, {len(table):,} rows of {table.origin}")
     for note in opened.results.notes:
         say(note, sys.stderr if file is not None else None)
 

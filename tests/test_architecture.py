@@ -213,7 +213,7 @@ EXAMPLE = re.compile(r"\btask[= ]\w+|\b[\w.]+=('[^']*'|\[[^\]]*\])")
 
 
 def test_no_code_mentions_a_task() -> None:
-    assert TASKS == ["qqp", "sst", "sts"]
+    assert {"qqp", "sst", "sts", "mnli"} < set(TASKS)
     mentions = sorted(
         f"{module}: {text!r}"
         for module, tree in MODULES.items()

@@ -176,6 +176,17 @@ class Corpus:
             _warn(table, table.incomplete, "are not whole", "they are predicted from what there is")
         return tables
 
+    def more(self, tokenize: "Tokenize", cache: Cache | None) -> dict[str, dict[str, Encoded]]:
+        """The tokens of further labelled sets: task -> name -> examples."""
+        found: dict[str, dict[str, Encoded]] = {}
+        for task in self._tasks:
+            source = self._sources[task.name]
+            alone = Corpus(source, [task], self._max_bad_share)
+            for name in task.sources[source.name].get("more", {}):
+                tokens = alone.tokens(tokenize, cache, [name])
+                found.setdefault(task.name, {})[name] = tokens[name][task.name]
+        return found
+
     def tokens(
         self, tokenize: "Tokenize", cache: Cache | None, splits: Iterable[str]
     ) -> dict[str, dict[str, Encoded]]:

@@ -1,4 +1,6 @@
-"""Predictions as the CS224N handout wants them handed in.
+"""Predictions as leaderboards want them handed in: the CS224N handout's, and GLUE's.
+
+The handout's:
 
 A header line, then a line for each row of the file in the file's order, with the handout's own
 spaces: ``id \\t Predicted_Sentiment \\n`` and ``ID , PREDICTION \\n``.
@@ -6,6 +8,7 @@ spaces: ``id \\t Predicted_Sentiment \\n`` and ``ID , PREDICTION \\n``.
 
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 from torch import Tensor
@@ -13,9 +16,9 @@ from torch import Tensor
 from mtl_bert.data.table import Table
 from mtl_bert.inference.opened import Run
 from mtl_bert.runs.factories import make_corpus, make_tasks
-from mtl_bert.tasks import Task
+from mtl_bert.tasks import Regression, Task
 from mtl_bert.utils.errors import UserError
-from mtl_bert.utils.files import write_together
+from mtl_bert.utils.files import replacing, write_together
 
 
 def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -> dict[Path, Table]:
@@ -61,3 +64,27 @@ def file_text(task: Task, table: Table, outputs: Tensor) -> str:
         for row_id, prediction in zip(table.ids, predictions, strict=True)
     ]
     return f"id \t {task.submission.column} \n" + "".join(lines)
+
+
+def write_glue(opened: Run, names: Sequence[str], out: Path) -> dict[str, Table]:
+    """Write GLUE's zip, the files of the tasks that have some; file -> the rows that it answers."""
+    answered, texts = dict[str, Table](), dict[str, str]()
+    for task in make_tasks(opened.settings):
+        for file, split in task.submission.glue.items() if task.name in names else ():
+            table = make_corpus(opened.settings, [task]).rows(split)[task.name]
+            predictions = task.head.predict(opened.predictor.outputs(task.name, table)).tolist()
+            rows = (f"{n}\t{_for_glue(task, p)}\n" for n, p in enumerate(predictions))
+            answered[file], texts[file] = table, "index\tprediction\n" + "".join(rows)
+    if texts:
+        with replacing(out) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+            for file, text in texts.items():
+                archive.writestr(file, text)
+    return answered
+
+
+def _for_glue(task: Task, prediction: float) -> str:
+    """A class's name or number, or a number on the task's scale with three digits."""
+    head = task.head
+    if isinstance(head, Regression):
+        return f"{min(max(prediction, head.low), head.high):.3f}"
+    return str(head.called(prediction)) if task.submission.names else str(int(prediction))

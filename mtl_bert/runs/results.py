@@ -239,6 +239,10 @@ class Results(Record):
     encoder: str
     score: float
     tasks: dict[TaskName, TaskScore]
+    more: dict[TaskName, dict[str, TaskScore]] = Field(
+        default={},
+        description="the best epoch's model on further labelled sets: task -> set -> score",
+    )
     best_epoch: int = Field(
         description="the first with the highest score of those scored; 0 if none was trained"
     )

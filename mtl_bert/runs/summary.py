@@ -19,6 +19,10 @@ def print_summary(results: Results, directory: Path) -> None:
         columns["random\nbaseline"] = results.untrained
     console = Screen()
     console.print(scores_table(title_of(results), columns))
+    for name, sets in results.more.items():
+        for called, of in sets.items():
+            values = ", ".join(f"{metric} {value:.3f}" for metric, value in of.all.items())
+            console.print(f"{name} {called}, {of.n:,} examples: {values}")
     if results.epochs:
         console.print(f"{results.minutes_per_epoch:.2f} minutes per epoch on {results.device}")
     for note in results.notes:

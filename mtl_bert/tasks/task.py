@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,10 +56,14 @@ class Submission:
     Attributes:
         file: the first part of their name; the task's name if left out.
         column: the header of the column of predictions.
+        glue: GLUE's file -> the split whose predictions it has.
+        names: whether GLUE's files have the classes' names.
     """
 
     file: str | None = None
     column: str = "Prediction"
+    glue: Mapping[str, str] = field(default_factory=dict)
+    names: bool = False
 
     def __post_init__(self) -> None:
         name = "x" if self.file is None else self.file
@@ -150,8 +155,10 @@ class Task:
     @cached_property
     def lower_is_better(self) -> bool:
         """Of the metrics that enter the score; ValueError if it is so of some of them only."""
-        made = self._makers
-        found = {getattr(made[name](), "higher_is_better", None) is False for name in self.scored}
+        with warnings.catch_warnings():  # of the memory that a metric takes
+            warnings.simplefilter("ignore")
+            made = [self._makers[name]() for name in self.scored]
+        found = {getattr(metric, "higher_is_better", None) is False for metric in made}
         if len(found) > 1:
             raise ValueError(f"of {' and '.join(self.scored)}, less is better and more is")
         return found.pop()

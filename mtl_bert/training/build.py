@@ -54,6 +54,7 @@ class Assembly:
     datamodule: PlanDataModule  # the plan and the tokens
     encoder: str  # its name
     data: DataRecord  # what results say about the data
+    more: Mapping[str, Mapping[str, Encoded]]  # further labelled sets, scored at the end
 
 
 def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> Assembly:
@@ -131,7 +132,8 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     )
     trained_on = encoder_source.trained_on() if train else []
     data = _data_record(corpus, tasks, trained_on, train, dev, select)
-    return Assembly(texts, module, datamodule, text_model.name, data)
+    more = corpus.more(tokenize, cache) if train else {}
+    return Assembly(texts, module, datamodule, text_model.name, data, more)
 
 
 def make_trainer(

@@ -12,8 +12,9 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtl_bert.data.batch import Batch
-from mtl_bert.data.table import Table
+from mtl_bert.data.batch import Batch, Tokenized
+from mtl_bert.data.table import Encoded, Table
+from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.results import RunFolder, Scores, TaskScore
 from mtl_bert.tasks import Task, score
 from mtl_bert.training.step_log import DivergedError
@@ -97,6 +98,24 @@ class Predictions:
             )
         total = score(self._tasks, {name: of_task.value for name, of_task in scores.items()})
         return Evaluation(Scores(epoch=epoch, score=total, tasks=scores), answers, tuple(remarks))
+
+
+@torch.inference_mode()
+def score_more(
+    model: MultiTaskModel, more: Mapping[str, Mapping[str, Encoded]], batch_size: int
+) -> dict[str, dict[str, TaskScore]]:
+    """The scores of further labelled sets: task -> name -> score."""
+    device, found = next(model.parameters()).device, dict[str, dict[str, TaskScore]]()
+    model.eval()
+    for name, sets in more.items():
+        task = model.tasks[name]
+        for called, encoded in sets.items():
+            predictions, rows = Predictions([task]), Tokenized(encoded, task.head.label_type)
+            for numbers in encoded.batches(batch_size):
+                batch = rows[numbers].to(device)
+                predictions.add(task, batch, model(name, batch))
+            found.setdefault(name, {})[called] = predictions.evaluate(0, 1).scores.tasks[name]
+    return found
 
 
 def write_predictions(

@@ -32,6 +32,7 @@ from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
+from mtl_bert.training.evaluation import score_more
 from mtl_bert.utils.errors import UserError, first_line, told
 from mtl_bert.utils.files import place_for, remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
@@ -132,6 +133,8 @@ def _train(settings: Settings, directory: Path) -> None:
                 trainer.fit(module, datamodule)
             if trains and datamodule.samples:
                 _final_evaluation(trainer, parts, recorder, folder)
+            if first and parts.more:
+                _score_more(trainer, parts, recorder, folder)
             if first:
                 results = recorder.results()
                 write_text(folder.results, results.model_dump_json(indent=2) + "\n")
@@ -277,3 +280,13 @@ def _final_evaluation(
         evaluations.append(module.evaluation)
     if trainer.is_global_zero:
         recorder.finish(evaluations[-1], evaluations[0])
+
+
+def _score_more(trainer: Trainer, parts: Assembly, recorder: Recorder, folder: RunFolder) -> None:
+    """Score the best epoch's model on the further labelled sets."""
+    model = parts.module.model.to(trainer.strategy.root_device)
+    best = checkpoint.read(folder.checkpoint("best"), recorder.key)["state_dict"]
+    model.load_state_dict(best)
+    with trainer.precision_plugin.forward_context():
+        size = recorder.settings.trainer.eval_batch_size
+        recorder.more = score_more(model, parts.more, size)

@@ -27,13 +27,21 @@ class HubPlace(Place, frozen=True):
 
 @dataclass(frozen=True)
 class Hub(Source):
-    """Data sets of a hub; a task's ``sources.hub`` is a ``HubPlace``."""
+    """Data sets of a hub; a task's ``sources.hub`` is a ``HubPlace``.
+
+    Attributes:
+        name: of its entry among a task's sources.
+        dir: a folder with a folder for each configuration, in place of the hub.
+    """
 
     name: str = "hub"
+    dir: str | None = None
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
         """Load one split of a data set, by the ``datasets`` library."""
         place = said(HubPlace, task, self.name)
+        if self.dir is not None:
+            place = place.model_copy(update=self._local(place))
         name = place.of(task, self.name, split)
         data, origin = _load(place.path, place.config, name), f"{place.path} {name}"
         place.check(task, data.column_names, origin, labelled=labelled)
@@ -41,6 +49,15 @@ class Hub(Source):
         # The library's documentation names it; of data without one, nothing is known.
         known = getattr(data, "_fingerprint", None) or object()
         return Records(place, records, origin, lambda: (origin, known))
+
+    def _local(self, place: HubPlace) -> dict[str, str | None]:
+        path = Path(self.dir or ".") / (place.config or Path(place.path).name)
+        if path.is_dir():
+            return {"path": str(path), "config": None}
+        raise DataError(
+            f"data.dir: expected a folder {path.name} in {self.dir}, found none; put the files "
+            "there, or leave data.dir out to load them from the hub"
+        )
 
 
 def _load(path: str, config: str | None, split: str) -> "Dataset":

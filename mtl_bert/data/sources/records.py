@@ -24,6 +24,12 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
     train: str | None = Field(default=None, description="a file's or a split's name")
     dev: str | None = Field(default=None, description="a file's or a split's name")
     test: str | None = Field(default=None, description="a file's or a split's name")
+    more: dict[str, str] = Field(
+        default={}, description="further labelled sets, scored at the end: {NAME: a file or split}"
+    )
+    more_tests: dict[str, str] = Field(
+        default={}, description="further sets to predict: {NAME: a file or split}"
+    )
     text: list[str] = Field(description="a list with the column of the text, or the two of a pair")
     label: str | list[str] = Field(
         description="the column of the label, or a list with a column for each class"
@@ -43,7 +49,8 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
 
     def of(self, task: Task, source: str, split: str) -> str:
         """What a split is called; DataError if it is not there."""
-        if not (name := getattr(self, split)):
+        further = self.more | self.more_tests
+        if not (name := further.get(split) or getattr(self, split, None)):
             raise DataError(
                 f"task {task.name}: expected sources.{source}.{split}, found none; add it to the "
                 "task's file, or leave the task out"

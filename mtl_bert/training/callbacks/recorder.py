@@ -23,6 +23,7 @@ from mtl_bert.runs.results import (
     RunFolder,
     RunState,
     Scores,
+    TaskScore,
     Utilisation,
 )
 from mtl_bert.sampling import Epoch
@@ -42,6 +43,7 @@ class Recorder(Callback):
         device: that the run is trained on, in words.
         wandb_id: of the W&B run that goes on with this one, if there is any.
         key: the run's, which its checkpoints carry.
+        more: what the best model reaches on further labelled sets: task -> name -> score.
     """
 
     def __init__(self, folder: RunFolder, settings: Settings, parts: Assembly) -> None:
@@ -49,6 +51,7 @@ class Recorder(Callback):
         self._module, self._datamodule = parts.module, parts.datamodule
         self.device, self.key = "", key_of(settings)
         self.wandb_id: str | None = None
+        self.more: dict[str, dict[str, TaskScore]] = {}
         self._commit = provenance.commit()  # the checkout may change while the run goes on
         self._state = RunState()
         self._final: tuple[Scores, Scores] | None = None
@@ -105,6 +108,7 @@ class Recorder(Callback):
             encoder=self.parts.encoder,
             score=best.score,
             tasks=best.tasks,
+            more=self.more,
             best_epoch=best.epoch,
             last_epoch=last.epoch,
             last=last,
