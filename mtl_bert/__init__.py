@@ -14,7 +14,8 @@ tasks' gradients become one update? In a training loop of your own::
                 for task, batch in step.batches.items():
                     surgeon.backward(task, loss_of(task, batch))
 
-The program's own runs: ``run = mtl_bert.train("sampler=arrp", "lambda=0.5", out="runs/first")``.
+The program's own runs: ``run = mtl_bert.train("sampler=arrp", "lambda=0.5", out="runs/first")``;
+``mtl_bert.load("runs/first").predict("sst", texts)`` answers with it, or with an export of it.
 
 Everything here is imported when it is first asked for: samplers need numpy, surgery torch, and
 nothing of it needs transformers, Lightning or Hydra.
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mtl_bert.inference.opened import Run as Run
+    from mtl_bert.inference.transformers_export import load as load
     from mtl_bert.memory.preview import Preview
-    from mtl_bert.runs.opened import Run as Run
     from mtl_bert.sampling import ARRP as ARRP
     from mtl_bert.sampling import Annealed as Annealed
     from mtl_bert.sampling import DevGap as DevGap
@@ -85,7 +87,8 @@ _HOMES = {
     "mtl_bert.surgery": "DBMTL DWA Fixed GeometricMean GradNorm GradVac GroupDRO IMTLL MGDA Mean "
     "Method NashMTL PCD PCGrad RandomWeights STCH StepResult StepStats Sum Surgeon Surgery "
     "Uncertainty",
-    "mtl_bert.runs.opened": "Run",
+    "mtl_bert.inference.opened": "Run",
+    "mtl_bert.inference.transformers_export": "load",
     "mtl_bert.utils.errors": "UserError",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -117,7 +120,7 @@ def train(
         UserError: a setting, data or a model that cannot be; one line says what to write instead.
     """
     from mtl_bert.config.command_line import compose
-    from mtl_bert.runs.opened import Run
+    from mtl_bert.inference.opened import Run
     from mtl_bert.utils.logging import plain_messages
 
     words = overrides if data is None else (*overrides, "data=files")

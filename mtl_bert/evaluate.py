@@ -18,7 +18,7 @@ def evaluate(
     trust: Trust = None,
 ) -> None:
     """Score a finished run again, and compare with what it recorded."""
-    from mtl_bert.runs.opened import Run
+    from mtl_bert.inference.opened import Run
 
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)
     # Torch takes seconds to import: a command that is wrong is refused before that.

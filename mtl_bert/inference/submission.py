@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from mtl_bert.data.table import Table
+from mtl_bert.inference.opened import Run
 from mtl_bert.runs.factories import make_corpus, make_tasks
-from mtl_bert.runs.opened import Run
 from mtl_bert.tasks import Regression, Task
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing, write_together

@@ -1,7 +1,9 @@
-"""A run's model as a transformers directory, the tasks' heads beside the encoder.
+"""A run's model as transformers directories: the encoder with all heads, or one task's classifier.
 
-``heads.safetensors`` holds ``TASK.weight`` [outputs, features] and ``TASK.bias`` [outputs];
-``heads.json`` says how features are made and outputs are read.
+Beside an encoder ``heads.safetensors`` holds ``TASK.weight`` [outputs, features] and ``TASK.bias``
+[outputs]; ``heads.json`` says how features are made and outputs are read.
+
+Shapes: B examples, C logits, D features.
 """
 
 import copy
@@ -11,20 +13,38 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from safetensors.torch import save_file
-from torch import nn
-from transformers import PreTrainedModel
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from mtl_bert.data.tokenize import Tokenize
+from mtl_bert.inference.card import (
+    FORMAT,
+    HEADS,
+    describe,
+    write_card,
+    write_heads,
+    write_tokenizer,
+)
+from mtl_bert.inference.opened import Run
+from mtl_bert.model import MultiTaskModel, Pretrained
+from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.lora import ADAPTERS, SHARED, merge, take_apart
+from mtl_bert.model.packing import SAMPLE, TOLERANCE, sample
 from mtl_bert.model.pals import FILE, TaskAdapters
 from mtl_bert.model.pooling import FORMULAS, write_sentence_transformers
-from mtl_bert.runs.opened import Run
 from mtl_bert.runs.text_model import TextModel
-from mtl_bert.tasks import Task
+from mtl_bert.tasks import Binary, MultiClass, MultiLabel, Regression, SoftLabels, Task
+from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import creating
 
-FORMAT = 1
+WEIGHTS = "heads.safetensors"
+READABLE = {
+    head.__name__: head for head in (MultiClass, Binary, SoftLabels, MultiLabel, Regression)
+}
 
 
 def export(opened: Run, out: Path, *, apart: bool = False) -> None:
@@ -38,10 +58,8 @@ def export(opened: Run, out: Path, *, apart: bool = False) -> None:
     Raises:
         ConfigError, ModelError, HubError: an encoder or a checkpoint that cannot be had or used.
     """
-    trainer = opened.settings.trainer.model_copy(update={"packing": False})
-    settings = opened.settings.model_copy(update={"trainer": trainer})
-    ready = replace(opened, settings=settings).predictor  # others call the encoder as it comes
-    model = ready.model.cpu()
+    ready = unpacked(opened)
+    model = ready.model
     with creating(out) as place:
         merges = model.adapter.kind == "lora_per_task" and not apart
         for name, task in model.tasks.items() if hasattr(model, "encoders") or merges else ():
@@ -49,6 +67,15 @@ def export(opened: Run, out: Path, *, apart: bool = False) -> None:
             _write(place / name, encoder, [task], ready, opened, apart)
         if not (hasattr(model, "encoders") or merges):
             _write(place, model.encoder, list(model.tasks.values()), ready, opened, apart)
+
+
+def unpacked(opened: Run) -> TextModel:
+    """A run's model on the CPU, padded: others call the encoder as it comes."""
+    trainer = opened.settings.trainer.model_copy(update={"packing": False})
+    settings = opened.settings.model_copy(update={"trainer": trainer})
+    loaded = replace(opened, settings=settings).predictor
+    loaded.model.cpu()
+    return loaded
 
 
 def _write(
@@ -76,73 +103,166 @@ def _write(
         for task in tasks
         for part, tensor in loaded.model.heads[task.name].state_dict().items()
     }
-    save_file(heads, place / "heads.safetensors")
-    results = opened.results
-    scores = (results if opened.checkpoint == "best" else results.last).tasks
+    save_file(heads, place / WEIGHTS)
     switched = loaded.model.switched
     if isinstance(switched, TaskAdapters):
         own = {task.name: switched.modules[task.name] for task in tasks}
         save_file(nn.ModuleDict(own).state_dict(), place / FILE)
-    about = {
-        "format": FORMAT,
-        "adapter": asdict(switched.shape) if isinstance(switched, TaskAdapters) else None,
-        "features": FORMULAS[pooling],
-        "loader": "AutoModelForTextEncoding"  # T5's encoder without its decoder
+    about = describe(
+        opened,
+        loaded,
+        tasks,
+        adapter=asdict(switched.shape) if isinstance(switched, TaskAdapters) else None,
+        features=FORMULAS[pooling],
+        loader="AutoModelForTextEncoding"  # T5's encoder without its decoder
         if type(encoder).__name__.endswith("EncoderModel")
         else "AutoModel",
-        "peft": (SHARED if adapter.kind == "lora" else "TASK") if apart else None,
-        "max_length": loaded.tokenize.max_length,
-        "heads": {task.name: _head(task, loaded.tokenize.cross_encode) for task in tasks},
-        "made_from": {
-            "program": f"mtl_bert {results.versions.get('mtl-bert', 'unknown')}",
-            "commit": results.commit,
-            "checkpoint": opened.checkpoint,
-            "sampler": opened.settings.sampler.get("name", "unnamed"),
-            "seed": results.seed,
-            "encoder": results.encoder,
-            "data": results.data.name,
-            "synthetic": results.data.synthetic,
-            "dev": {task.name: scores[task.name].model_dump() for task in tasks},
-            "seen": results.data.seen,
-            "notes": results.notes,
-        },
-        "data_sets": _hub_data_sets(tasks, opened),
-        "trained_on": _trained_on(tasks, opened),
-    }
-    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-    (place / "heads.json").write_text(text, "utf-8")
-    (place / "README.md").write_text(_card(about), "utf-8")
+        peft=(SHARED if adapter.kind == "lora" else "TASK") if apart else None,
+    )
+    write_heads(place, about)
+    write_card(place, about, "encoder")
 
 
-def _trained_on(tasks: Sequence[Task], opened: Run) -> list[str]:
-    """What the data are called, so that a run on top of this model knows what it has seen."""
-    data = opened.results.data
-    before = [name for names in data.seen.values() for name in names]
-    own = [] if data.synthetic else [next(iter(task.known_as), task.name) for task in tasks]
-    return list(dict.fromkeys([*before, *own]))
+def load(directory: str | Path) -> TextModel:
+    """The model of a run, or of a directory that ``mtl-bert export`` made, ready to answer.
+
+        model = mtl_bert.load("my-model")
+        model.predict("sst", ["A fine film.", "A dull one."])
+
+    Args:
+        directory: the run's folder, or the directory with heads.json in it.
+
+    Raises:
+        UserError: a directory of another kind, or a damaged one.
+    """
+    path = Path(directory)
+    if not (path / HEADS).is_file() and (path / "config.yaml").is_file():
+        return Run.open(path).predictor
+    try:
+        about = json.loads((path / HEADS).read_text("utf-8"))
+        if about["format"] != FORMAT or about["peft"]:  # LoRA's changes would be missing
+            raise ValueError(f"format {about['format']}, adapters apart: {about['peft']}")
+        tasks, cross_encode = [], True
+        for name, told in about["heads"].items():
+            made = {key: told[key] for key in ("names", "low", "high") if key in told}
+            head: Any = READABLE[told["type"]](**made)
+            # Nobody trains or scores it here, so that its loss and metric are anything.
+            tasks.append(Task(name, told["pair"], head, nn.Identity(), metric=MeanMetric))
+            cross_encode &= told.get("pairs", "joint") == "joint"
+        weights = load_file(path / WEIGHTS)
+        source = Pretrained(str(path), local=True)
+        (pooling,) = (kind for kind, way in FORMULAS.items() if way == about["features"])
+        adapter = Adapter(**about["adapter"]) if about["adapter"] else None
+        model = MultiTaskModel(
+            tasks, source, cross_encode=cross_encode, pooling=pooling, adapter=adapter
+        )
+        model.heads.load_state_dict(weights)
+        if adapter is not None:
+            model.adapters.load_state_dict(load_file(path / FILE))
+        tokenize = Tokenize(source.tokenizer(), int(about["max_length"]), cross_encode)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        inside = sorted(each.parent.name for each in path.glob(f"*/{HEADS}"))
+        found = f"one for each of {', '.join(inside)}" if inside else first_line(error)
+        raise UserError(
+            f"{path}: expected a run's folder or the directory that mtl-bert export RUN OUT makes, "
+            f"found {found}; write {path / inside[0] if inside else 'another'}"
+        ) from error
+    if torch.cuda.is_available():  # where padding is faster
+        model.cuda()
+    else:
+        model.pack()
+    model.eval()
+    return TextModel(model, tokenize)
 
 
-def _hub_data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
-    """The hub's names of the data sets, where the data came from there."""
-    source = opened.settings.data.source["name"]
-    paths = [task.sources.get(source, {}).get("path") for task in tasks]
-    return list(dict.fromkeys(path for path in paths if path and not Path(path).exists()))
+def export_classifier(opened: Run, name: str, out: Path) -> None:
+    """Write one task's model as a directory for ``AutoModelForSequenceClassification``.
+
+    Its logits are ours; of a yes or no, whose head has one logit, the other class's is 0.
+
+    Raises:
+        UserError: a head or an encoder for which transformers has no such form.
+    """
+    loaded = unpacked(opened)
+    task = loaded.model.tasks[opened.known(name)]
+    if type(task.head) not in READABLE.values() or (task.pair and not loaded.tokenize.cross_encode):
+        kind = type(task.head).__name__
+        found = "pairs whose texts are encoded alone" if kind in READABLE else f"a {kind} head"
+        raise UserError(
+            "task: expected classes or a number, of a text or a pair that is read together, found "
+            f"{found}, for which transformers has no form; leave it out to export all heads"
+        )
+    classifier = as_classifier(loaded.model, task)
+    with creating(out) as place:
+        classifier.save_pretrained(place)
+        write_tokenizer(place, loaded)
+        write_card(place, describe(opened, loaded, [task]), "classifier")
 
 
-def _head(task: Task, cross_encode: bool) -> dict[str, Any]:
-    head = task.head
-    known: dict[str, Any] = {"type": type(head).__name__, "pair": task.pair}
-    if task.pair:
-        known["pairs"] = "joint" if cross_encode else "alone"
-    if head.names:
-        known["names"] = list(head.names)
-    return known | {end: getattr(head, end) for end in ("low", "high") if hasattr(head, end)}
+def as_classifier(model: MultiTaskModel, task: Task) -> PreTrainedModel:
+    """A task's encoder and head as the kind of model that transformers has for its family.
+
+    UserError, unless that gives the same logits on a sample.
+    """
+    encoder, head, kind = model.encoder_of(task.name), task.head, model.adapter.kind
+    number, several = isinstance(head, Regression), isinstance(head, MultiLabel)
+    if model.adapter.is_lora:
+        encoder = copy.deepcopy(encoder)
+        merge(encoder, task.name if kind == "lora_per_task" else SHARED)
+    config = copy.deepcopy(encoder.config)
+    config.id2label = dict(enumerate([task.name] if number else head.names))
+    config.label2id = {label: at for at, label in config.id2label.items()}
+    config.problem_type = "multi_label_classification" if several else "single_label_classification"
+    if number:
+        config.problem_type = "regression"
+    try:
+        auto: Any = AutoModelForSequenceClassification
+        made: PreTrainedModel = auto.from_config(config, dtype=encoder.dtype).eval()
+        made.base_model.load_state_dict(encoder.state_dict(), strict=False)
+        weight, bias = (_as_logits(task, p) for p in model.heads[task.name].parameters())
+        _put_head(made, encoder, weight.detach(), bias.detach())
+        same = _agree(model, task, made)
+    except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
+        same = False
+    if not same:
+        raise UserError(
+            "task: expected an encoder whose classifier in transformers can be a linear head on "
+            f"its features, found {type(encoder).__name__} (pooling={model.pooling.kind}, "
+            f"adapter={kind}), whose cannot; leave it out to export all heads"
+        )
+    return made
 
 
-def _card(about: dict[str, Any]) -> str:
-    """A model card: what this is, what it reached, and ten lines that use it."""
-    text = (Path(__file__).parent / "model_card.md.j2").read_text("utf-8")
-    template = Environment(keep_trailing_newline=True, undefined=StrictUndefined).from_string(text)
-    alone = any(head.get("pairs") == "alone" for head in about["heads"].values())
-    given = {"made": about["made_from"], "example": next(iter(about["heads"])), "alone": alone}
-    return template.render(about, **given, dumps=json.dumps)
+def _as_logits(task: Task, values: Tensor) -> Tensor:
+    """Of one logit for yes, one for each of no, which is 0, and yes: along the first dimension."""
+    return (
+        torch.cat([torch.zeros_like(values), values]) if isinstance(task.head, Binary) else values
+    )
+
+
+def _put_head(made: PreTrainedModel, encoder: nn.Module, weight: Tensor, bias: Tensor) -> None:
+    """Give a classifier a linear head on the encoder's features: weight [C, D], bias [C]."""
+    inside = set(made.base_model.modules())
+    *before, last = (p for p in made.modules() if isinstance(p, nn.Linear) and p not in inside)
+    pooler: Any = getattr(getattr(encoder, "pooler", None), "dense", None)
+    if before and pooler is not None:  # RoBERTa's keeps the pooler itself
+        before[0].load_state_dict(pooler.state_dict())
+    elif before:
+        # A layer with ReLU or GELU lies between: x = ReLU(x) − ReLU(−x), and GELU likewise.
+        C = len(bias)
+        both = torch.cat([weight, -weight]), torch.cat([bias, -bias])
+        one = torch.eye(C, dtype=weight.dtype)
+        for parameter, part in zip(before[0].parameters(), both, strict=True):
+            parameter.data.zero_()[: 2 * C] = part
+        weight, bias = torch.zeros_like(last.weight), torch.zeros_like(bias)
+        weight[:, : 2 * C] = torch.cat([one, -one], 1)
+    last.load_state_dict({"weight": weight, "bias": bias})
+
+
+@torch.inference_mode()
+def _agree(model: MultiTaskModel, task: Task, made: PreTrainedModel) -> bool:
+    batch = sample(model.encoder_of(task.name), SAMPLE)
+    ours = _as_logits(task, model(task.name, batch).reshape(len(batch), -1).T).T
+    ids = batch.padded(batch.input_ids, int(made.config.pad_token_id or 0))
+    theirs = made(input_ids=ids, attention_mask=batch.mask.long()).logits
+    return ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=TOLERANCE)

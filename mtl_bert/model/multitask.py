@@ -118,6 +118,13 @@ class MultiTaskModel(nn.Module):
         pooled = self.pooled_together(batches)
         return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
 
+    def of_all(self, tasks: Sequence[str], batch: Batch) -> dict[str, Tensor]:
+        """What several tasks say of the same batch, in one pass where they share the encoder."""
+        if hasattr(self, "encoders") or self.switched is not None:
+            return {task: self(task, batch) for task in tasks}
+        pooled = self.pooled(tasks[0], batch)
+        return {task: self.answers(task, batch, pooled) for task in tasks}
+
     def pooled_together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
         """One vector for each sequence of each task, in one pass: [S, D] each."""
         pooled = self._pooled(batches, Batch.joined(list(batches.values())))

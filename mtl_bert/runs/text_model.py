@@ -20,6 +20,7 @@ from mtl_bert.model.packing import position_table
 from mtl_bert.runs.factories import make_sampler
 from mtl_bert.sampling import Single
 from mtl_bert.tasks import Task
+from mtl_bert.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -45,34 +46,72 @@ class TextModel:
             if truncated := part.truncated:
                 log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
 
-    def answers(self, task: str, texts: Sequence[tuple[str, ...]]) -> pd.DataFrame:
-        """The answers to texts or pairs, as :meth:`mtl_bert.runs.opened.Run.predict` gives them."""
-        ids = tuple(map(str, range(len(texts))))
-        outputs = self.outputs(task, Table("the texts given", ids, tuple(texts), None))
-        head = self.model.tasks[task].head
+    def predict(self, task: str, texts: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
+        """The model's answers to new texts, a row for each.
+
+        Columns: prediction in the labels' own values (a class's number, or a number on the task's
+        scale), confidence (its probability, NaN where there is none), and name, what the class is
+        called (None where there are no classes).
+
+        Args:
+            task: whose question is answered.
+            texts: one text for each answer; of a task about pairs, two in a tuple.
+
+        Raises:
+            UserError: an unknown task, texts that are no pairs, or answers that are not finite.
+        """
+        if (known := self.model.tasks.get(task)) is None:
+            raise UserError(
+                f"task: expected one of {', '.join(self.model.tasks)}, found {task!r}; write for "
+                f"example {next(iter(self.model.tasks))}"
+            )
+        pair, head = known.pair, known.head
+        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        for row in rows:
+            if len(row) != 1 + pair:
+                wanted = "pairs of texts, each a tuple," if pair else "single texts"
+                raise UserError(
+                    f"texts: expected {wanted} for {task}, found {row!r}; write for example "
+                    f"{[('a text', 'another')] if pair else ['a text']}"
+                )
+        if not rows:
+            return pd.DataFrame({"prediction": [], "confidence": [], "name": []})
+        ids = tuple(map(str, range(len(rows))))
+        outputs = self.outputs(task, Table("the texts given", ids, tuple(rows), None))
         predictions = head.predict(outputs).tolist()
         names = [head.called(prediction) for prediction in predictions] if head.names else None
         confidence = head.confidence(outputs).tolist()
         return pd.DataFrame({"prediction": predictions, "confidence": confidence, "name": names})
 
-    @torch.inference_mode()
     def outputs(self, task: str, table: Table) -> Tensor:
         """What a task's head gives for each of the N rows of a table, in its order: [N, ...]."""
-        device = next(self.model.parameters()).device
         encoded = self.tokenize(table)
         self.report_cut({task: encoded})
-        label_type = self.model.tasks[task].head.label_type
-        parts, rows = [], []
+        return self.outputs_of([task], encoded)[task]
+
+    @torch.inference_mode()
+    def outputs_of(self, tasks: Sequence[str], encoded: Encoded) -> dict[str, Tensor]:
+        """The same of several tasks for N encoded rows, which go through a shared encoder once.
+
+        Raises:
+            ConfigError: an output that is not finite.
+        """
+        device = next(self.model.parameters()).device
+        parts: dict[str, list[Tensor]] = {task: [] for task in tasks}
+        rows = []
         with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
             for numbers in encoded.batches(BATCH):
-                batch = Tokenized(encoded, label_type)[numbers].to(device)
-                parts.append(self.model(task, batch))
+                batch = Tokenized(encoded, torch.float32)[numbers].to(device)
+                for task, answers in self.model.of_all(tasks, batch).items():
+                    parts[task].append(answers)
                 rows.append(batch.rows)
-        outputs = torch.cat(parts)[torch.cat(rows).argsort()].cpu()
-        if not outputs.isfinite().all():
-            raise ConfigError(
-                f"task {task}: expected finite outputs, found others; write another checkpoint"
-            )
+        order = torch.cat(rows).argsort()
+        outputs = {task: torch.cat(part)[order].cpu() for task, part in parts.items()}
+        for task, found in outputs.items():
+            if not found.isfinite().all():
+                raise ConfigError(
+                    f"task {task}: expected finite outputs, found others; write another checkpoint"
+                )
         return outputs
 
 

@@ -33,7 +33,7 @@ class Head(ABC):
 
     def shape(self, logits: Tensor) -> Tensor:
         """Bring the linear layer's [B, outputs] into the loss's form: [B], or of several as is."""
-        return logits.squeeze(-1)
+        return logits.squeeze(-1) if self.outputs == 1 else logits  # ONNX squeezes no other
 
     @abstractmethod
     def check(self, label: float) -> str | None:

@@ -44,7 +44,7 @@ def run(settings: Settings, directory: Path) -> Path:
     """Carry out a run in its own folder, or go on with the one that is there.
 
     Returns:
-        The folder, for :meth:`mtl_bert.runs.opened.Run.open`.
+        The folder, for :meth:`mtl_bert.inference.opened.Run.open`.
 
     Raises:
         ConfigError, DataError, ModelError, HubError, FreezeError: before anything is written.

@@ -12,10 +12,10 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
+from mtl_bert.inference.opened import Run
 from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.model.encoder import data_sets_of
 from mtl_bert.runs.factories import make_tasks
-from mtl_bert.runs.opened import Run
 from tests.cli.driving import Command, train_here, tree
 from tests.model.test_families import saved
 
@@ -24,6 +24,7 @@ PIECES = ["README.md", "config.json", "heads.json", "heads.safetensors", "model.
 
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mtl_bert.inference.opened import Run
     from mtl_bert.inference.transformers_export import export
 
     out = tmp_path_factory.mktemp("exported") / "model"
@@ -86,6 +87,7 @@ def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
 
 def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     """Had its texts been real, the card would have named them in a form that is understood."""
+    from mtl_bert.inference.opened import Run
     from mtl_bert.inference.transformers_export import export
 
     train_here(tmp_path / "run", "sampler=rr")
@@ -205,10 +207,10 @@ def test_a_failure_leaves_nothing(
 ) -> None:
     from mtl_bert.inference import transformers_export as exporting
 
-    def fail(about: object) -> str:
+    def fail(*given: object) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(exporting, "_card", fail)
+    monkeypatch.setattr(exporting, "write_card", fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
         command("export", str(trained), "out")
     assert tree(tmp_path) == []

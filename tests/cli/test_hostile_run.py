@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import mtl_bert
-from mtl_bert.runs.opened import Run
+from mtl_bert.inference.opened import Run
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import SMALL, Command, train_here
 from tests.cli.test_wrong_values import refused

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from mtl_bert.inference.opened import Run
 from mtl_bert.machine.signals import EXIT_CODE
-from mtl_bert.runs.opened import Run
 from mtl_bert.training import run as running
 from mtl_bert.training.callbacks import recorder
 from mtl_bert.training.module import MultiTaskModule

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mtl_bert.runs.opened import Run
+from mtl_bert.inference.opened import Run
 from mtl_bert.runs.results import RunFolder
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import train_here
@@ -122,7 +122,7 @@ def test_what_cannot_be_is_a_line(run: Run, tmp_path: Path) -> None:
 
 def test_numbers_need_no_torch(run: Run) -> None:
     code = (
-        "import sys\nfrom mtl_bert.runs.opened import Run\n"
+        "import sys\nfrom mtl_bert.inference.opened import Run\n"
         f"run = Run.open({str(run.path)!r})\n"
         "assert len(run.metrics()) and len(run.predictions('sst'))\n"
         "assert 'torch' not in sys.modules"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from mtl_bert.runs.text_model import TextModel
 
+FORMS = {"transformers": (), "onnx": ("int8",)}
+"""What a model can be written as, and how it can be quantized there."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -166,31 +169,65 @@ class Run:
         return found
 
     def predict(self, task: str, texts: Sequence[str | tuple[str, str]]) -> pd.DataFrame:
-        """The model's answers to new texts, a row for each.
+        """The model's answers to new texts, a row for each: prediction, confidence and name.
 
-        Columns: prediction in the labels' own values (a class's number, or a number on the task's
-        scale), confidence (its probability, NaN where there is none), and name, what the class is
-        called (None where there are no classes).
+        They are what :meth:`mtl_bert.runs.text_model.TextModel.predict` says, which raises what it
+        raises; UserError, too, where the model does not load.
+        """
+        return self.predictor.predict(self.known(task), texts)
+
+    def save(
+        self,
+        out: str | Path,
+        to: str = "transformers",
+        *,
+        task: str | None = None,
+        quantize: str | None = None,
+        apart: bool = False,
+    ) -> list[str]:
+        """Write the model as a directory for others, with its card, as ``mtl-bert export`` does.
 
         Args:
-            task: whose question is answered.
-            texts: one text for each answer; of a task about pairs, two in a tuple.
+            out: a new or empty directory.
+            to: ``transformers`` or ``onnx``.
+            task: one task alone, for transformers as AutoModelForSequenceClassification; None
+                stands for all heads.
+            quantize: ``int8``, of onnx; None keeps float32.
+            apart: leave LoRA's changes beside the encoder with all heads, as peft reads them.
+
+        Returns:
+            What there is to say of it.
 
         Raises:
-            UserError: an unknown task, texts that are no pairs, or a model that does not load.
+            UserError: a model that does not load, or has no such form.
         """
-        pair = bool(self.settings.tasks[self.known(task)].get("pair"))
-        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        for row in rows:
-            if len(row) != 1 + pair:
-                wanted = "pairs of texts, each a tuple," if pair else "single texts"
-                raise UserError(
-                    f"texts: expected {wanted} for {task}, found {row!r}; write for example "
-                    f"{[('a text', 'another')] if pair else ['a text']}"
-                )
-        if not rows:
-            return pd.DataFrame({"prediction": [], "confidence": [], "name": []})
-        return self.predictor.answers(task, rows)
+        place = Path(out)
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise UserError(f"OUT: expected a new or empty directory, found {place}; write another")
+        if to not in FORMS or quantize not in (None, *FORMS[to]):
+            found = to if to not in FORMS else f"{to} with {quantize}"
+            raise UserError(
+                f"to: expected transformers, or onnx with quantize int8 or none, found {found}; "
+                "write onnx"
+            )
+        adapter = self.settings.model.adapter
+        if apart and (to == "onnx" or task is not None or not adapter.startswith("lora")):
+            raise UserError(
+                f"--apart: expected a run with LoRA, found model.adapter={adapter}"
+                f"{' and one form' if adapter.startswith('lora') else ''}; leave it out"
+            )
+        tasks = None if task is None else [self.known(task)]
+        if to == "onnx":  # torch takes seconds
+            from mtl_bert.inference.onnx_export import export_onnx
+
+            return export_onnx(self, place, tasks, quantize)
+        from mtl_bert.inference.transformers_export import export, export_classifier
+
+        if task is None:
+            export(self, place, apart=apart)
+        else:
+            export_classifier(self, task, place)
+        return []
 
     @cached_property
     def predictor(self) -> "TextModel":
