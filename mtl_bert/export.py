@@ -44,7 +44,7 @@ def export(
         bool, typer.Option("--apart", help="leave LoRA's changes beside the encoder, for peft")
     ] = False,
 ) -> None:
-    """Write a run's model as a directory for transformers or for ONNX, with a model card.
+    """Write a run's model for transformers or ONNX, with its card.
 
     AutoModel.from_pretrained(OUT) loads the encoder, AutoTokenizer.from_pretrained(OUT) its
     tokenizer; heads.safetensors and heads.json beside them are the tasks' heads, and README.md says

@@ -14,14 +14,16 @@ import numpy as np
 from torch import Tensor
 
 from mtl_bert.data.table import Table
-from mtl_bert.inference.opened import Run
 from mtl_bert.runs.factories import make_corpus, make_tasks
+from mtl_bert.runs.opened_run import OpenedRun
 from mtl_bert.tasks import Regression, Task
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing, write_together
 
 
-def write_submission(opened: Run, names: Sequence[str], split: str, out: Path) -> dict[Path, Table]:
+def write_submission(
+    opened: OpenedRun, names: Sequence[str], split: str, out: Path
+) -> dict[Path, Table]:
     """Write the submission files of some tasks, all of them or none.
 
     Returns:
@@ -66,7 +68,7 @@ def file_text(task: Task, table: Table, outputs: Tensor) -> str:
     return f"id \t {task.submission.column} \n" + "".join(lines)
 
 
-def write_glue(opened: Run, names: Sequence[str], out: Path) -> dict[str, Table]:
+def write_glue(opened: OpenedRun, names: Sequence[str], out: Path) -> dict[str, Table]:
     """Write GLUE's zip, the files of the tasks that have some; file -> the rows that it answers."""
     answered, texts = dict[str, Table](), dict[str, str]()
     for task in make_tasks(opened.settings):

@@ -21,8 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mtl_bert.data.table import DataError, Table
-from mtl_bert.inference.opened import Run
 from mtl_bert.runs.factories import make_tasks
+from mtl_bert.runs.opened_run import OpenedRun
 from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import first_line, printable
 from mtl_bert.utils.files import replacing
@@ -164,7 +164,7 @@ def look(given: TextFile, tasks: Sequence[Task], columns: Sequence[str], few: bo
 
 
 def predict_file(
-    opened: Run,
+    opened: OpenedRun,
     names: Sequence[str] | None,
     source: str,
     target: str,
