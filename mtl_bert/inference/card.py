@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mtl_bert.analysis.methods import method_of
 from mtl_bert.analysis.statistics import bootstrap, percentiles, recognise
-from mtl_bert.inference.opened import Run
+from mtl_bert.inference.finished import FinishedRun
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
 
@@ -20,7 +20,9 @@ FORMAT = 1
 HEADS = "heads.json"
 
 
-def describe(opened: Run, loaded: TextModel, tasks: Sequence[Task], **more: Any) -> dict[str, Any]:
+def describe(
+    opened: FinishedRun, loaded: TextModel, tasks: Sequence[Task], **more: Any
+) -> dict[str, Any]:
     """What heads.json holds of a run and some of its tasks; ``more`` goes beside it."""
     results = opened.results
     best = opened.checkpoint == "best"
@@ -54,7 +56,7 @@ def describe(opened: Run, loaded: TextModel, tasks: Sequence[Task], **more: Any)
     }
 
 
-def interval(opened: Run, task: str) -> list[float] | None:
+def interval(opened: FinishedRun, task: str) -> list[float] | None:
     """Where 95 of 100 resamples of the dev set have the best epoch's metric, low and high.
 
     None for other epochs, whose answers a run does not keep, and for a metric that is not known.
@@ -97,7 +99,7 @@ def write_tokenizer(place: Path, loaded: TextModel) -> None:
     tokenizer.save_pretrained(place)
 
 
-def _trained_on(tasks: Sequence[Task], opened: Run) -> list[str]:
+def _trained_on(tasks: Sequence[Task], opened: FinishedRun) -> list[str]:
     """What the data are called, so that a run on top of this model knows what it has seen."""
     data = opened.results.data
     before = [name for names in data.seen.values() for name in names]
@@ -105,7 +107,7 @@ def _trained_on(tasks: Sequence[Task], opened: Run) -> list[str]:
     return list(dict.fromkeys([*before, *own]))
 
 
-def _hub_data_sets(tasks: Sequence[Task], opened: Run) -> list[str]:
+def _hub_data_sets(tasks: Sequence[Task], opened: FinishedRun) -> list[str]:
     """The hub's names of the data sets, where the data came from there."""
     source = opened.settings.data.source["name"]
     paths = [task.sources.get(source, {}).get("path") for task in tasks]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mtl_bert.data.batch import Tokenized
 from mtl_bert.data.table import Encoded
 from mtl_bert.inference.card import describe, write_card, write_heads, write_tokenizer
-from mtl_bert.inference.opened import Run
+from mtl_bert.inference.finished import FinishedRun
 from mtl_bert.inference.transformers_export import unpacked
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.factories import make_corpus, make_selections
@@ -43,7 +43,7 @@ class Check:
 
 
 def export_onnx(
-    opened: Run, out: Path, names: Sequence[str] | None = None, quantize: str | None = None
+    opened: FinishedRun, out: Path, names: Sequence[str] | None = None, quantize: str | None = None
 ) -> list[str]:
     """Write a directory with the file, the tokenizer, heads.json and a card.
 
@@ -113,7 +113,7 @@ def export_onnx(
     ]
 
 
-def _dev(opened: Run, loaded: TextModel, tasks: Sequence[Task]) -> dict[str, Encoded]:
+def _dev(opened: FinishedRun, loaded: TextModel, tasks: Sequence[Task]) -> dict[str, Encoded]:
     """The tokens of the dev sets that the run was scored on."""
     corpus = make_corpus(opened.settings, list(loaded.model.tasks.values()))
     tables = make_selections(opened.settings)["dev"].of(corpus.read("dev"))

@@ -29,7 +29,7 @@ from mtl_bert.inference.card import (
     write_heads,
     write_tokenizer,
 )
-from mtl_bert.inference.opened import Run
+from mtl_bert.inference.finished import FinishedRun
 from mtl_bert.model import MultiTaskModel, Pretrained
 from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.lora import ADAPTERS, SHARED, merge, take_apart
@@ -47,7 +47,7 @@ READABLE = {
 }
 
 
-def export(opened: Run, out: Path, *, apart: bool = False) -> None:
+def export(opened: FinishedRun, out: Path, *, apart: bool = False) -> None:
     """Write the directory as a whole; an encoder per task makes a directory per task in it.
 
     Args:
@@ -69,7 +69,7 @@ def export(opened: Run, out: Path, *, apart: bool = False) -> None:
             _write(place, model.encoder, list(model.tasks.values()), ready, opened, apart)
 
 
-def unpacked(opened: Run) -> TextModel:
+def unpacked(opened: FinishedRun) -> TextModel:
     """A run's model on the CPU, padded: others call the encoder as it comes."""
     trainer = opened.settings.trainer.model_copy(update={"packing": False})
     settings = opened.settings.model_copy(update={"trainer": trainer})
@@ -83,7 +83,7 @@ def _write(
     encoder: PreTrainedModel,
     tasks: Sequence[Task],
     loaded: TextModel,
-    opened: Run,
+    opened: FinishedRun,
     apart: bool,
 ) -> None:
     place.mkdir(exist_ok=True)
@@ -137,7 +137,7 @@ def load(directory: str | Path) -> TextModel:
     """
     path = Path(directory)
     if not (path / HEADS).is_file() and (path / "config.yaml").is_file():
-        return Run.open(path).predictor
+        return FinishedRun.open(path).predictor
     try:
         about = json.loads((path / HEADS).read_text("utf-8"))
         if about["format"] != FORMAT or about["peft"]:  # LoRA's changes would be missing
@@ -175,7 +175,7 @@ def load(directory: str | Path) -> TextModel:
     return TextModel(model, tokenize)
 
 
-def export_classifier(opened: Run, name: str, out: Path) -> None:
+def export_classifier(opened: FinishedRun, name: str, out: Path) -> None:
     """Write one task's model as a directory for ``AutoModelForSequenceClassification``.
 
     Its logits are ours; of a yes or no, whose head has one logit, the other class's is 0.
