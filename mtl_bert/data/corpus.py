@@ -147,10 +147,11 @@ class Corpus:
         for task in tasks:
             own = next((name for name in (source.name, *OWN) if name in task.sources), None)
             if own is None:
+                known = [f"sources.{name}" for name in (source.name, *OWN)]
                 raise DataError(
-                    f"task {task.name}: expected sources.{source.name} or sources.files in its "
-                    f"file, found {', '.join(task.sources) or 'no sources'}; add one of them or "
-                    "leave the task out"
+                    f"task {task.name}: expected {' or '.join(dict.fromkeys(known))} in its file, "
+                    f"found {', '.join(task.sources) or 'no sources'}; add one of them or leave "
+                    "the task out"
                 )
             self._sources[task.name] = source if own == source.name else Delimited(own, ".", ",")
         used = self._sources.values()

@@ -130,11 +130,11 @@ def test_the_runs_source_goes_before_a_tasks_own_files():
     assert Corpus(Synthetic("demo", 1), [task], 0).name == "demo"
 
 
-@pytest.mark.parametrize("sources", [{}, files_of("a")])
+@pytest.mark.parametrize("sources", [{}, {"other": {}}])
 def test_a_task_without_a_source_is_an_error(sources):
     with pytest.raises(DataError) as raised:
         Corpus(Synthetic("demo", 1), [make_task("mine", sources=sources)], 0)
-    found = "files" if sources else "no sources"
+    found = "other" if sources else "no sources"
     assert_tells(raised.value, "mine", "sources.demo", "sources.files", found)
 
 
