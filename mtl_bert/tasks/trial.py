@@ -113,6 +113,9 @@ def measure(metric: Callable[[], Any], answers: Tensor, labels: Tensor) -> float
     with warnings.catch_warnings():  # a metric that is undefined says so by its value
         warnings.simplefilter("ignore")
         made = metric().set_dtype(torch.float64)
+        for part in filter(lambda part: isinstance(part, Metric), made.modules()):
+            # Every process has all answers, and some may not ask at all.
+            part.sync_on_compute = part._to_sync = False
         labels = labels.long() if _bases(made) else labels
         made.update(*(x.double() if x.is_floating_point() else x for x in (answers, labels)))
         value = made.compute()
