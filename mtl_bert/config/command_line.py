@@ -188,15 +188,20 @@ def compose(
 
 
 def with_sampler(composed: Composed, config_name: str, sampler: str) -> Composed:
-    """The same with another sampler, which gets those of the settings of samplers that it has."""
+    """The same with another sampler, which gets those of the settings of samplers that it has.
+
+    What the chosen sampler lacks was added to it with a +.
+    """
     _check_choice("sampler", sampler)
     files = [place / "sampler" / f"{sampler}.yaml" for place in PLACES]
-    known = OmegaConf.load(next(path for path in files if path.is_file()))
+    known: Any = OmegaConf.load(next(path for path in files if path.is_file()))
     words = []
     for word in composed.overrides:
-        key = word.lstrip("+~").partition("=")[0]
-        if key != "sampler" and (not key.startswith("sampler.") or OmegaConf.select(known, key)):
+        group, _, key = word.lstrip("+~").partition("=")[0].partition(".")
+        if group != "sampler":
             words.append(word)
+        elif key.partition(".")[0] in known.sampler:
+            words.append(f"++{word.lstrip('+')}")
     return _job_of(_composed(config_name, [*words, f"sampler={sampler}"]))
 
 

@@ -32,7 +32,11 @@ VALUES = (
     "99999999999999999999999", "x" * 300,
 )  # fmt: skip
 FEWER = ("null", "3", "abc", "[1]")
-CHOSEN = ("data=demo", "data=cs224n model=local", "surgery=fixed sampler=vanilla logger=[wandb]")
+CHOSEN = (
+    "data=demo",
+    "data=cs224n model=local",
+    "surgery=fixed sampler=vanilla callbacks=[time_limit] logger=[wandb]",
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.runs.factories import make, make_sampler
+from mtl_bert.sampling.epoch import rows_used
 from mtl_bert.sampling.history import is_dynamic
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training import run as running
@@ -289,3 +290,30 @@ def _rows(printed: str) -> list[list[str]]:
     """The table's rows as they are shown."""
     lines = [line for line in printed.splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line[1:-1].split("│")] for line in lines]
+
+
+def test_samplers_side_by_side(command: Command) -> None:
+    told = ("batch_size=8", "epochs=2", "seed=3", "B=16", "lambda=0.5", "+sampler.temperature=1")
+    outcome = command("plan", GIVEN, *told, "plan.compare=[rr,arrp,temperature]")
+    assert outcome.code == 0, outcome.err
+    rows = [row for row in _rows(outcome.out) if row[2] in SIZES]
+    assert [row[0] for row in rows[:: len(SIZES)]] == ["rr", "arrp", "temperature"]
+    for name, of_sampler in zip(
+        ("rr", "arrp", "temperature"), (rows[i : i + 3] for i in (0, 3, 6)), strict=True
+    ):
+        own = {"arrp": ["lambda=0.5"], "temperature": ["sampler.temperature=1"]}.get(name, [])
+        plan = make_sampler(settings_of(f"sampler={name}", "batch_size=8", "B=16", *own))
+        epochs = [plan(SIZES, epoch, 2, 3) for epoch in (1, 2)]
+        for row, task in zip(of_sampler, SIZES, strict=True):
+            used = np.concatenate([rows_used(epoch.steps, task) for epoch in epochs])
+            assert row[2] == task
+            assert row[3] == f"{len(used) / 2:,.0f}"
+            assert row[4] == f"{len(used) / 2 / SIZES[task]:.2f}"
+            assert row[5] == f"{100 * len(np.unique(used)) / SIZES[task]:.1f} %"
+
+
+@pytest.mark.parametrize("words", [("plan.compare=rr",), ("plan.compare=[]",),
+                                   ("plan.compare=[rr]", "plan.out=x.jsonl")])  # fmt: skip
+def test_a_comparison_that_cannot_be(command: Command, words: tuple[str, ...]) -> None:
+    outcome = command("plan", GIVEN, *words)
+    refused(outcome.code, outcome.err, "plan.compare: expected a list of samplers")

@@ -25,14 +25,17 @@ WRONG = [
     ("+accumulate=2", "expected a known setting|write trainer.accumulate_grad_batches"),
     ("sampler=nope", "sampler: expected one of annealed, arrp|found 'nope'|see --help"),
     ("sampler=ar", "sampler: expected one of|found 'ar'|did you mean arrp?"),
-    ("task=[sst,nope]", "task: expected one of qqp, sst, sts|found 'nope'|see --help"),
+    (
+        "task=[sst,nope]",
+        "task: expected one of cola, mnli, mrpc|found 'nope'|see --help",
+    ),
     ("lambda=null", "lambda: expected a finite number ≥ 0|found None|lambda=0.5"),
     (
         "freeze=[nope]",
         "expected patterns of parameter names|found 'nope', which matches none|write",
     ),
     ("freeze=['*']", "expected something left to train|found all|write freeze=all_but_head"),
-    ("data=nope", "data: expected one of cs224n, demo, hub|found 'nope'|see --help"),
+    ("data=nope", "data: expected one of cs224n, demo, files, glue, hub|found 'nope'|see --help"),
     ("model=local", "model.path: expected the directory of a|found nothing|model.path=DIR"),
     (
         "model=local model.path=gone",
