@@ -85,7 +85,7 @@ SAMPLERS = {
     "annealed": ("B=64",),
     "full": ("data.scale=0.003", "epochs=1"),
     "single": ("data.scale=0.003", "epochs=1"),
-    "dev_gap": ("B=24", "++sampler.single={sst: 0.9, qqp: 0.6, sts: 0.2}"),
+    "dev_gap": ("B=64", "++sampler.single={sst: 0.9, qqp: 0.6, sts: 0.2}"),
 }
 
 

@@ -51,7 +51,8 @@ def test_a_loss_with_a_tensor_trains_in_double_precision_on_an_area(tmp_path: Pa
     parts = assemble(settings)
     make_trainer(settings, tmp_path).fit(parts.module, parts.datamodule)
     assert parts.module.evaluation is not None
-    labels, read = parts.module.evaluation.answers["qqp"][1::2]
+    predictions, labels, confidence = parts.module.evaluation.answers["qqp"]
+    read = torch.where(predictions == 1, confidence, 1 - confidence)
     ones, zeros = read[labels == 1], read[labels == 0]
     above = (ones[:, None] > zeros).double() + (ones[:, None] == zeros).double() / 2
     score = parts.module.evaluation.scores.tasks["qqp"]
@@ -88,8 +89,8 @@ def test_what_comes_frozen_is_never_trained(
     assert fixed
     assert moved == set(before) - fixed
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == fixed
-    (group,) = trainer.optimizers[0].param_groups
-    assert len(group["params"]) == len(before) - len(fixed)
+    given = [p for group in trainer.optimizers[0].param_groups for p in group["params"]]
+    assert len(given) == len(before) - len(fixed)
 
 
 def test_that_nothing_is_left_to_train_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
