@@ -1,5 +1,6 @@
 """A finished run as a small table on the terminal."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def scores_table(title: str, columns: Mapping[str, Results | Scores]) -> Table:
     first, *_ = columns.values()
     for name, task in first.tasks.items():
         for metric in task.all:
-            values = (f"{scores.tasks[name].all[metric]:.3f}" for scores in columns.values())
+            values = (
+                f"{scores.tasks[name].all.get(metric, math.nan):.3f}" for scores in columns.values()
+            )
             table.add_row(name, metric, f"{task.n:,}", *values)
     table.add_section()
     table.add_row("score", "", "", *(f"{scores.score:.3f}" for scores in columns.values()))
