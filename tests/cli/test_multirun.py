@@ -23,6 +23,7 @@ JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 # It can be killed on the way.
 LONG = (
     *SMALL, "sampler=rr", "epochs=8", "trainer.save_steps=3",
+    "optimizer=paper",
     "optimizer._target_=tests.cli.misbehaving.linger",
 )  # fmt: skip
 
@@ -92,7 +93,12 @@ def test_jobs_that_fail_leave_the_others_alone(
 ) -> None:
     """Refused, crashed, killed: each is said when it happens, at the end, and by status."""
     optimizers = "tests.cli.misbehaving.crash,torch.optim.AdamW,tests.cli.misbehaving.be_killed"
-    choices = (f"optimizer._target_={optimizers}", "freeze=none,[nope]", "hydra.sweep.dir=sweep")
+    choices = (
+        "optimizer=paper",
+        f"optimizer._target_={optimizers}",
+        "freeze=none,[nope]",
+        "hydra.sweep.dir=sweep",
+    )
     carry_out = partial(python_m, cwd=tmp_path, PYTHONPATH=ROOT) if launcher else command
     ended = carry_out("train", "-m", *SMALL, *choices, *launcher)
     assert ended.code == 2

@@ -17,7 +17,10 @@ from mtl_bert.tracking.wandb_workspaces import Subject, dashboards, specificatio
 from tests.documented import filled, promised
 
 SUBJECT = Subject("someone", "mtl-bert", known_tasks(), run="a1b2c3d4")
-METRICS = {task: node["metric_name"] for task, node in SUBJECT.tasks.items()}
+METRICS = {
+    task: node.get("metric_name") or "+".join(node["score"].get("of") or node["metrics"][:1])
+    for task, node in SUBJECT.tasks.items()
+}
 NAMES = {
     name
     for section in ("Curves", "W&B: answers", "W&B: summary")
