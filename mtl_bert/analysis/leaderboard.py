@@ -303,7 +303,8 @@ def compare(
 
     Args:
         source: folders of runs, or the frames of some.
-        first, second: methods by name, by sampler or by a part of it; each may mean several.
+        first: a method by its name, its sampler's or a part of it; several may be meant.
+        second: the same of the other.
         setting: the letter of what the runs have in common.
         margin: within which two methods count as equivalent.
     """
