@@ -66,7 +66,7 @@ def within_limits(plan: Epoch, sizes: Sizes, max_repeats: Mapping[str, float]) -
     notes: dict[str, str] = {}
     for number, step in enumerate(plan.steps, 1):
         rows = dict(step.rows)
-        for task in rows.keys() & left.keys():
+        for task in [task for task in rows if task in left]:  # in order, as notes are
             rows[task] = step.rows[task][: left[task]]
             left[task] -= len(rows[task])
             if len(rows[task]) < len(step.rows[task]):
