@@ -13,7 +13,7 @@ from mtl_bert.runs.factories import make_planner
 from tests.composing import settings_of
 
 FILE = Path(__file__).parents[1] / "experiments" / "study2.py"
-SIZES = {"sst": 8544, "qqp": 52_191, "sts": 6040}  # of the files at hand
+SIZES = {"sst": 4272, "qqp": 52_191, "sts": 3020}  # of the files at hand, limited
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_cell_sees_the_same_number_of_examples(study: Any) -> None:
     for settings in found[::3]:
         plan = make_planner(settings, SIZES)
         total = sum(step.examples for epoch in (1, 2) for step in plan(epoch).steps)
-        assert abs(total - 45_000) <= 24, settings.sampler
+        assert abs(total - 22_500) <= 24, settings.sampler
         assert (settings.epochs, settings.batch_size, settings.data.select) == (2, 8, 0.5)
         assert (settings.model.pooling, settings.model.layers) == ("mean", 2)
 
