@@ -298,7 +298,7 @@ def readable(words: Sequence[str], *, sweep: bool = False) -> list[str]:
         # Settings that a place does not have yet are added.
         optional = re.fullmatch(rf"tasks\.\w+\.({OF_A_TASK})", key) is not None
         new = (isinstance(value, dict) or optional) and word.startswith(f"{key}=")
-        found.append(f"++{word}" if new and not key.startswith("hydra.") else word)
+        found.append(f"++{word}" if new and not key.startswith(("hydra.", "plan.")) else word)
     return found
 
 
@@ -365,7 +365,9 @@ def explained(error: Exception) -> UserError:
     if unknown and "is not in struct" in f"{text} {error.__cause__}":
         key = unknown[1]
         known = [*NO_SETTINGS, *(setting.key for setting in described()), *PLAN]
-        if key in known:
+        if key in PLAN:
+            text = f"{key}: expected by mtl-bert plan alone, found in another command; leave it out"
+        elif key in known:
             text = f"{key}: expected no value, found one for what was not chosen; leave it out"
         else:
             text = unknown_setting(key, known, own=key.startswith(OBJECTS))

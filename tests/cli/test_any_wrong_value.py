@@ -190,6 +190,7 @@ def test_every_value_of_every_choice(group: str) -> None:
         ([""], "command line: expected KEY=VALUE, found ''"),
         (["seed"], "command line: expected KEY=VALUE, found 'seed'"),
         (["plan=3"], "plan: expected a known setting"),
+        (["plan.sizes={sst: 3}"], "plan.sizes: expected by mtl-bert plan alone, found in another"),
         (["settings=3"], "settings: expected some that Hydra can compose"),
         (["hydra.run.dir="], "hydra.run.dir: expected the name of a place, found nothing"),
         (["hydra.run.dir=${nope}"], "Interpolation key 'nope' not found"),
