@@ -1,5 +1,6 @@
 """Make a task of a file of one's own: ``mtl-bert new-task FILE --name NAME``."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -126,7 +127,7 @@ def new_task(
         head + yaml.safe_dump(node, sort_keys=False, allow_unicode=True, default_flow_style=None),
     )
     say(f"written to {target}; train it:")
-    say(f"  mtl-bert train --config-dir {out} task=[{name}] data=files")
+    say(f"  mtl-bert train --config-dir {shlex.quote(str(out))} 'task=[{name}]' data=files")
 
 
 def _tried(name: str, node: dict[str, Any]) -> dict[str, int]:
