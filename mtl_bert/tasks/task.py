@@ -160,7 +160,7 @@ class Task:
             made = [self._makers[name]() for name in self.scored]
         found = {getattr(metric, "higher_is_better", None) is False for metric in made}
         if len(found) > 1:
-            raise ValueError(f"of {' and '.join(self.scored)}, less is better and more is")
+            raise ValueError(f"of {' and '.join(self.scored)} some are better low, others high")
         return found.pop()
 
     @property
