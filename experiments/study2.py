@@ -8,10 +8,18 @@ tried on a seed that stands in no table. Stopped or killed, the same command goe
 import argparse
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from mtl_bert.analysis import Frames, read
+from mtl_bert.analysis.methods import ALL_BUT_HEAD
+from mtl_bert.analysis.publishing import ARCHIVE
+from mtl_bert.analysis.statistics import holm, paired
 from mtl_bert.runs.results import Results, RunFolder
 
 SAMPLERS = ("rr", "proportional", "temperature", "unimax", "annealed", "two_stage", "arrp")
@@ -25,6 +33,10 @@ FEWER_SEEDS = "seed=11,12,13,14,15"
 SINGLE_SEEDS = "seed=11,12,13"
 SMALL = 1740  # examples of SST and of STS on the ladder: a thirtieth of the Quora pairs
 PUBLISHED = Path(__file__).parent / "results" / "study2"
+RUNS = "runs"  # the folder of those that count, below the study's
+TUNED = PUBLISHED / "rates.csv"
+STATIC = ("proportional", "unimax", *(f"temperature {degree}" for degree in (1, 2, 5, "Infinity")))
+MARGIN, ALPHA = 0.01, 0.05
 
 Cell = tuple[str, str]
 Sweep = tuple[str, list[str]]
@@ -92,32 +104,106 @@ PARTS = {
 }  # fmt: skip
 
 
-def chosen_rates(runs: Sequence[Results]) -> dict[Cell, str]:
-    """Each cell's rate whose best epoch scored highest on the dev examples that choose.
+def tried_rates(runs: Sequence[Results]) -> dict[Cell, dict[str, float]]:
+    """Each cell's rates, with the best epoch's score on the dev examples that choose.
 
     Raises:
         ValueError: a cell of which a rate has not been tried.
     """
-    best: dict[Cell, dict[str, float]] = {}
+    found: dict[Cell, dict[str, float]] = {}
     for run in runs:
         method = run.config["surgery"]["method"]["_target_"].rpartition(".")[2]
         surgery = {"Sum": "none", "PCGrad": "pcgrad_paper"}[method]
         name = run.config["sampler"]["name"].replace("vanilla", "proportional")
         scores = [epoch.score for epoch in run.epochs if epoch.score is not None]
-        best.setdefault((name, surgery), {})[f"{run.config['lr']:g}"] = max(scores)
+        found.setdefault((name, surgery), {})[f"{run.config['lr']:g}"] = max(scores)
     rates = {f"{float(rate):g}": rate for rate in RATES}
-    for cell in ((sampler, surgery) for sampler in SAMPLERS for surgery in SURGERIES):
-        if best.get(cell, {}).keys() != rates.keys():
+    for cell in product(SAMPLERS, SURGERIES):
+        if found.get(cell, {}).keys() != rates.keys():
             raise ValueError(
-                f"tuning: expected {', '.join(RATES)} of {cell}, found {best.get(cell)}"
+                f"tuning: expected {', '.join(RATES)} of {cell}, found {found.get(cell)}"
             )
-    return {cell: rates[max(found, key=lambda rate: found[rate])] for cell, found in best.items()}
+    return {cell: {rates[r]: score for r, score in tried.items()} for cell, tried in found.items()}
 
 
 def finished(folder: Path) -> list[Results]:
     """The runs that a sweep's folder holds."""
     places = sorted(path.parent for path in folder.glob("*/results.json"))
     return [RunFolder(place).read_results() for place in places]
+
+
+def judged(frames: Frames) -> pd.DataFrame:
+    """The nine contrasts that the page names, over seeds that all their cells have.
+
+    Columns: contrast, words, seeds, mean, low and high (95 %, paired t), p, p_holm, p_equivalent
+    (two one-sided tests at the margin), verdict.
+    """
+    runs = frames.runs.astype({"run": str, "sampler": str})
+    runs = runs[runs["run"].str.startswith("factorial/")]
+    scores = frames.scores.astype({"run": str, "task": str})
+    mapped = (scores["value"] - scores["lowest"]) / (scores["highest"] - scores["lowest"])
+    small = mapped[scores["task"] != "qqp"].groupby(scores["run"]).mean()
+    chose = frames.epochs.astype({"run": str}).groupby("run")["epoch_score"].max()
+    runs = runs.assign(small=runs["run"].map(small), chose=runs["run"].map(chose))
+
+    def of(sampler: str, surgery: str = "PCGrad", what: str = "score", **more: Any) -> pd.Series:
+        """A cell's numbers, by seed."""
+        more |= {"B": 2190, "lambda_": 0.5, "frozen": ""} | more if sampler == "arrp" else {}
+        name = sampler.replace("proportional", "vanilla").partition(" ")[0]
+        wanted = (runs["sampler"] == name) & runs["surgery"].str.startswith(f"{surgery}")
+        if sampler.startswith("temperature "):
+            degree = f"temperature={sampler.split()[1]}"
+            wanted &= runs["rest"].str.split(", ").map(lambda words: degree in words)
+        for column, value in more.items():
+            wanted &= runs[column] == value
+        return runs[wanted].set_index("seed")[what].astype(float)
+
+    def surgery_minus_sum(sampler: str) -> pd.Series:
+        return of(sampler) - of(sampler, "Sum")
+
+    def more_lambda(B: int) -> pd.Series:
+        return of("arrp", B=B, lambda_=0.1) - of("arrp", B=B, lambda_=0.5)
+
+    samplers = [name.replace("temperature", "temperature 2") for name in SAMPLERS]
+    best = max(STATIC, key=lambda name: of(name, "Sum", "chose").mean())
+    frozen = of("arrp", what="small", frozen=" ".join(ALL_BUT_HEAD)) - of("arrp", what="small")
+    contrasts = {
+        "arrp − rr": of("arrp") - of("rr"),
+        "annealed − arrp": of("annealed") - of("arrp"),
+        "annealed − proportional": of("annealed") - of("proportional"),
+        "PCGrad − sum": sum(map(surgery_minus_sum, samplers)) / len(samplers),
+        "(annealed − arrp) × (PCGrad − sum)":
+            surgery_minus_sum("annealed") - surgery_minus_sum("arrp"),
+        "arrp − two_stage": of("arrp") - of("two_stage"),
+        f"{best} with sum − arrp": of(best, "Sum") - of("arrp"),
+        "freeze=all_but_head − none, SST and STS": frozen,
+        "(λ 0.1 − λ 0.5) × (B 8,760 − B 2,190)": more_lambda(8760) - more_lambda(2190),
+    }  # fmt: skip
+    found = [paired(each.dropna().to_numpy(), MARGIN) for each in contrasts.values()]
+    adjusted = holm([each.p for each in found])
+
+    def verdict(mean: float, p: float, p_equivalent: float) -> str:
+        if p < ALPHA:
+            return "higher" if mean > 0 else "lower"
+        return "equivalent" if p_equivalent < ALPHA else "undecided"
+
+    return pd.DataFrame(
+        {
+            "contrast": f"C{number}", "words": words, "seeds": one.n, "mean": one.mean,
+            "low": one.interval.low, "high": one.interval.high, "p": one.p, "p_holm": p,
+            "p_equivalent": one.p_equivalent, "verdict": verdict(one.mean, p, one.p_equivalent),
+        }
+        for number, (words, one, p) in enumerate(zip(contrasts, found, adjusted, strict=True), 1)
+    )  # fmt: skip
+
+
+def publish(runs: Path) -> None:
+    """The report of what there is, and the contrasts."""
+    report = [sys.executable, "-m", "mtl_bert.report", str(runs), "--tuned", "lr"]
+    subprocess.run([*report, "--publish", "--out", str(PUBLISHED)], check=False)
+    verdicts = judged(read(runs))
+    verdicts.to_csv(PUBLISHED / "contrasts.csv", index=False, float_format="%.4f")
+    print(verdicts.to_string(index=False))
 
 
 def main() -> None:
@@ -136,21 +222,30 @@ def main() -> None:
     if options.jobs > 1:
         given += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={options.jobs}"]
 
-    def carry_out(sweeps: Iterator[Sweep]) -> None:
+    def carry_out(folder: Path, sweeps: Iterator[Sweep]) -> None:
         for place, words in sweeps:
-            where = f"hydra.sweep.dir={options.folder / place}"
+            where = f"hydra.sweep.dir={folder / place}"
             command = [sys.executable, "-m", "mtl_bert.train", "-m", *words, *given, where]
             if status := subprocess.run(command, check=False).returncode:
                 sys.exit(status)
+            if folder.name == RUNS:
+                publish(folder)
 
-    carry_out(tuning())
-    rates = chosen_rates(finished(options.folder / "tuning"))
+    runs = options.folder / RUNS
+    if (PUBLISHED / ARCHIVE).exists():  # what other machines have done is not done again
+        with tarfile.open(PUBLISHED / ARCHIVE) as archive:
+            archive.extractall(runs, filter="data")
+    if not TUNED.exists():
+        carry_out(options.folder, tuning())
+        tried = pd.DataFrame(tried_rates(finished(options.folder / "tuning"))).T
+        tried.rename_axis(["sampler", "surgery"]).to_csv(TUNED, float_format="%.4f")
+    rates = (
+        pd.read_csv(TUNED, index_col=[0, 1], keep_default_na=False).idxmax(axis="columns").to_dict()
+    )
     for (sampler, surgery), rate in rates.items():
         print(f"{sampler}, {surgery}: lr={rate}")
     for part in options.parts.split(","):
-        carry_out(PARTS[part](rates))
-        report = [sys.executable, "-m", "mtl_bert.report", str(options.folder)]
-        subprocess.run([*report, "--publish", "--out", str(PUBLISHED)], check=False)
+        carry_out(runs, PARTS[part](rates))
 
 
 if __name__ == "__main__":

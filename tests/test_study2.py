@@ -2,12 +2,17 @@
 
 import importlib.util
 import itertools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 
+from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.factories import make_planner
 from tests.composing import settings_of
@@ -26,14 +31,18 @@ def study() -> Any:
     return made
 
 
-def jobs(words: list[str]) -> list[Settings]:
+def jobs(words: list[str]) -> list[tuple[str, ...]]:
     """The runs of a multirun: commas outside of brackets separate values."""
     choices = []
     for word in words:
         key, _, value = word.partition("=")
         values = [value] if value.startswith("{") else value.split(",")
         choices.append([f"{key}={one}" for one in values])
-    return [settings_of("data=cs224n", "model=local", *job) for job in itertools.product(*choices)]
+    return list(itertools.product(*choices))
+
+
+def composed(job: tuple[str, ...]) -> Settings:
+    return settings_of("data=cs224n", "model=local", *job)
 
 
 def rates(study: Any) -> dict[tuple[str, str], str]:
@@ -45,7 +54,7 @@ def test_every_cell_sees_the_same_number_of_examples(study: Any) -> None:
     found = jobs(words)
     assert not more
     assert len(found) == 42
-    for settings in found[::3]:
+    for settings in map(composed, found[::3]):
         plan = make_planner(settings, SIZES)
         total = sum(step.examples for epoch in (1, 2) for step in plan(epoch).steps)
         assert abs(total - 22_500) <= 24, settings.sampler
@@ -58,7 +67,9 @@ def test_the_numbers_of_runs_are_those_of_the_page(study: Any) -> None:
     total = 42
     assert set(study.PARTS) == {"factorial", "frontier", "lambda", "freeze", "ladder", "single"}
     for name, part in study.PARTS.items():
-        runs = sum(len(jobs(words)) for _, words in part(rates(study)))
+        sweeps = [jobs(words) for _, words in part(rates(study))]
+        runs = sum(map(len, sweeps))
+        assert all(composed(sweep[0]) for sweep in sweeps)
         start = {"lambda": "λ × B", "freeze": "F"}.get(name, name)
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {start} |"))
         assert row.endswith(f"| {runs} |"), row
@@ -81,6 +92,100 @@ def test_the_rate_is_the_best_by_the_examples_that_choose(study: Any) -> None:
     cells = [(a, b) for a in study.SAMPLERS for b in study.SURGERIES]
     runs = [run(*cell, float(rate), [0.1, 0.2]) for cell in cells for rate in study.RATES]
     runs[4].epochs[0].score = 0.9  # the second cell's second rate
-    assert study.chosen_rates(runs)[cells[1]] == study.RATES[1]
+    tried = study.tried_rates(runs)
+    assert tried[cells[0]] == dict.fromkeys(study.RATES, 0.2)
+    assert tried[cells[1]] == {**dict.fromkeys(study.RATES, 0.2), study.RATES[1]: 0.9}
     with pytest.raises(ValueError, match="tuning: expected"):
-        study.chosen_rates(runs[1:])
+        study.tried_rates(runs[1:])
+
+
+@pytest.fixture(scope="module")
+def frames(study: Any) -> Any:
+    """Of all runs that the contrasts are about, with scores out of a generator."""
+    rng, runs, scores, epochs = np.random.default_rng(1), [], [], []
+    parts = [
+        study.PARTS[name](rates(study)) for name in ("factorial", "frontier", "lambda", "freeze")
+    ]
+    for _, words in itertools.chain(*parts):
+        *cell, seeds = words
+        for job, seed in itertools.product(jobs(cell), seeds.partition("=")[2].split(",")):
+            method, run = method_of(composed(job).config()), f"factorial/{len(runs)}"
+            values = dict(zip(("sst", "qqp", "sts"), rng.uniform(0.4, 0.6, 3), strict=True))
+            runs.append(
+                {"run": run, "seed": int(seed), "sampler": method.sampler, "B": method.B,
+                 "lambda_": method.lambda_, "frozen": " ".join(method.frozen),
+                 "surgery": method.surgery, "rest": method.rest, "score": sum(values.values()) / 3}
+            )  # fmt: skip
+            scores += [{"run": run, "task": task, "value": 2 * v - 1 if task == "sts" else v,
+                        "lowest": -1.0 if task == "sts" else 0.0, "highest": 1.0}
+                       for task, v in values.items()]  # fmt: skip
+            epochs += [{"run": run, "epoch_score": rng.uniform(0.4, 0.6)} for _ in (1, 2)]
+    made = {"runs": runs, "scores": scores, "epochs": epochs}
+    return SimpleNamespace(**{name: pd.DataFrame(rows) for name, rows in made.items()})
+
+
+def test_the_contrasts_are_those_of_the_page(study: Any, frames: Any) -> None:
+    found = study.judged(frames).set_index("contrast")
+    page = FILE.with_suffix(".md").read_text("utf-8")
+    assert re.findall(r"^\| (C\d) \|", page, re.M) == list(found.index)
+    assert (found["seeds"] == 7).all()
+
+    runs = frames.runs.assign(run=lambda all_: all_["run"])
+    runs["chose"] = frames.epochs.groupby("run")["epoch_score"].max().loc[runs["run"]].to_numpy()
+    scores = frames.scores.pivot(index="run", columns="task", values="value").loc[runs["run"]]
+    runs["small"] = ((scores["sst"] + (scores["sts"] + 1) / 2) / 2).to_numpy()
+
+    def cell(query: str, what: str = "score") -> Any:
+        rows = runs.query(query).sort_values("seed")
+        assert list(rows["seed"]) == list(range(11, 18)), query
+        return rows[what].to_numpy()
+
+    plain = "B == 2190 and lambda_ == 0.5 and frozen == ''"
+    query = {
+        name: f"sampler == '{name}'"
+        for name in ("rr", "vanilla", "unimax", "annealed", "two_stage")
+    }
+    query["arrp"] = f"sampler == 'arrp' and {plain}"
+    for degree in ("1", "2", "5", "Infinity"):
+        query[degree] = (
+            f"sampler == 'temperature' and rest.str.contains(r'temperature={degree}(?:,|$)')"
+        )
+    pcgrad = {n: f"{q} and surgery.str.startswith('PCGrad')" for n, q in query.items()}
+    plain_sum = {n: f"{q} and surgery.str.startswith('Sum')" for n, q in query.items()}
+    gains = {n: cell(pcgrad[n]) - cell(plain_sum[n])
+             for n in ("rr", "vanilla", "2", "unimax", "annealed", "two_stage",
+                       "arrp")}  # fmt: skip
+    best = max(("vanilla", "unimax", "1", "2", "5", "Infinity"),
+               key=lambda n: cell(plain_sum[n], "chose").mean())  # fmt: skip
+
+    def arrp(B: int, lambda_: float) -> Any:
+        return cell(f"sampler == 'arrp' and B == {B} and lambda_ == {lambda_} and frozen == '' "
+                    "and surgery.str.startswith('PCGrad')")  # fmt: skip
+
+    expected = [
+        cell(pcgrad["arrp"]) - cell(pcgrad["rr"]),
+        cell(pcgrad["annealed"]) - cell(pcgrad["arrp"]),
+        cell(pcgrad["annealed"]) - cell(pcgrad["vanilla"]),
+        np.mean(list(gains.values()), axis=0),
+        gains["annealed"] - gains["arrp"],
+        cell(pcgrad["arrp"]) - cell(pcgrad["two_stage"]),
+        cell(plain_sum[best]) - cell(pcgrad["arrp"]),
+        cell("sampler == 'arrp' and frozen != ''", "small") - cell(pcgrad["arrp"], "small"),
+        arrp(8760, 0.1) - arrp(8760, 0.5) - arrp(2190, 0.1) + arrp(2190, 0.5),
+    ]
+    np.testing.assert_allclose(found["mean"], [each.mean() for each in expected])
+    tests = [scipy.stats.ttest_1samp(each, 0) for each in expected]
+    np.testing.assert_allclose(found["p"], [test.pvalue for test in tests])
+    intervals = [test.confidence_interval() for test in tests]
+    np.testing.assert_allclose(found[["low", "high"]], intervals)
+
+
+def test_a_difference_is_judged_by_its_family_and_its_margin(study: Any, frames: Any) -> None:
+    runs = frames.runs.assign(score=0.5 + 1e-4 * frames.runs["seed"])
+    rr = (runs["sampler"] == "rr") & runs["surgery"].str.startswith("PCGrad")
+    runs.loc[rr, "score"] -= 0.05 + 1e-3 * (runs.loc[rr, "seed"] % 3)
+    told = study.judged(SimpleNamespace(**{**vars(frames), "runs": runs})).set_index("contrast")
+    assert told.loc["C1", "verdict"] == "higher"
+    assert told.loc["C2", "verdict"] == "equivalent"
+    assert told.loc["C1", "p_holm"] == pytest.approx(9 * told.loc["C1", "p"])
+    assert told.loc["C8", "verdict"] == "undecided"  # of the tasks' own numbers, which are random

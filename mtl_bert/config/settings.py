@@ -69,8 +69,9 @@ _PER_TASK = "a whole number ≥ 1, one for each task, or null"
 
 class _Settings(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
-    )
+        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True,
+        ser_json_inf_nan="constants",  # sampler.temperature=inf is not null when it is read again
+    )  # fmt: skip
 
 
 class DataSettings(_Settings):

@@ -64,7 +64,9 @@ class RunFolder:
 class Record(BaseModel):
     """Base of all records: nothing unknown is accepted, nothing changes after it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="strings"
+    )
 
 
 class TaskScore(Record):

@@ -124,6 +124,13 @@ def test_every_choice_of_ours_is_taken(tmp_path: Path) -> None:
     assert saved_settings(path) == settings_of(*CHOICES)
 
 
+def test_an_infinite_number_stays_one(tmp_path: Path) -> None:
+    settings = settings_of("sampler=temperature", "sampler.temperature=inf")
+    path = saved(tmp_path, settings_yaml(settings))
+    assert saved_settings(path).sampler["temperature"] == float("inf")
+    assert saved_settings(path) == settings
+
+
 def test_whoever_names_it_or_the_folder_again_trusts_it(tmp_path: Path) -> None:
     config = SAVED | {"optimizer": {"_target_": "mine.Adam"}}
     path = saved(tmp_path, yaml.safe_dump(config))
