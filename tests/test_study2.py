@@ -26,14 +26,18 @@ def study() -> Any:
     return made
 
 
-def jobs(words: list[str]) -> list[Settings]:
+def jobs(words: list[str]) -> list[tuple[str, ...]]:
     """The runs of a multirun: commas outside of brackets separate values."""
     choices = []
     for word in words:
         key, _, value = word.partition("=")
         values = [value] if value.startswith("{") else value.split(",")
         choices.append([f"{key}={one}" for one in values])
-    return [settings_of("data=cs224n", "model=local", *job) for job in itertools.product(*choices)]
+    return [*itertools.product(*choices)]
+
+
+def composed(job: tuple[str, ...]) -> Settings:
+    return settings_of("data=cs224n", "model=local", *job)
 
 
 def rates(study: Any) -> dict[tuple[str, str], str]:
@@ -45,7 +49,7 @@ def test_every_cell_sees_the_same_number_of_examples(study: Any) -> None:
     found = jobs(words)
     assert not more
     assert len(found) == 42
-    for settings in found[::3]:
+    for settings in map(composed, found[::3]):  # rates change no step
         plan = make_planner(settings, SIZES)
         total = sum(step.examples for epoch in (1, 2) for step in plan(epoch).steps)
         assert abs(total - 45_000) <= 24, settings.sampler
@@ -58,11 +62,14 @@ def test_the_numbers_of_runs_are_those_of_the_page(study: Any) -> None:
     total = 42
     assert set(study.PARTS) == {"factorial", "frontier", "lambda", "freeze", "ladder", "single"}
     for name, part in study.PARTS.items():
-        runs = sum(len(jobs(words)) for _, words in part(rates(study)))
+        sweeps = [jobs(words) for _, words in part(rates(study))]
+        runs = sum(map(len, sweeps))
         start = {"lambda": "λ × B", "freeze": "F"}.get(name, name)
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {start} |"))
         assert row.endswith(f"| {runs} |"), row
         total += runs
+        for job in {job[:-1]: job for jobs_ in sweeps for job in jobs_}.values():
+            assert composed(job).seed >= 11  # each is one that can be run; seeds are alike
     assert f"{total} runs" in page
 
 
