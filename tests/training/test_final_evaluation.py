@@ -194,7 +194,7 @@ def test_few_examples_are_enough_for_several_processes(tmp_path: Path) -> None:
 
 
 def test_one_of_two_processes_is_asked_to_stop_at_the_end(tmp_path: Path) -> None:
-    chosen = (*SEVERAL, *TWO, "sampler=rr", "trainer.dev_sample=10")
+    chosen = (*SEVERAL, *TWO, "sampler=rr", "trainer.dev_sample=10", "data.scale=0.003")
 
     def work(rank: int) -> None:
         if rank == 1:
