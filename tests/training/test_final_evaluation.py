@@ -14,8 +14,8 @@ from mtl_bert.inference.opened import Run
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.training import run as running
 from mtl_bert.training.callbacks import recorder
+from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.module import MultiTaskModule
-from mtl_bert.training.step_log import DivergedError
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together
 from tests.training.test_interruption import (

@@ -19,7 +19,7 @@ from tests.training.test_interruption import RUN, at_step, bits, send
 
 LONG = (
     "data.scale=0.05",
-    "data.limit={sts: 130}",
+    "data.limit={sts: 200}",
     "B=160",
     "trainer.save_steps=null",
     "batch_size=8",
