@@ -12,10 +12,12 @@ os.environ["MTL_BERT_CACHE"] = tempfile.mkdtemp(prefix="cache-of-tests-")
 
 import torch
 
+from tests import warm
+
 torch.set_num_threads(1)
 
 # Of the server of processes, whoever is the first to want one.
-multiprocessing.set_forkserver_preload(["mtl_bert.training.run"])
+multiprocessing.set_forkserver_preload(["mtl_bert.training.run", warm.__name__])
 
 atexit.register(shutil.rmtree, os.environ["MTL_BERT_CACHE"], ignore_errors=True)
 

@@ -1,6 +1,8 @@
 """Every sampler with every surgery, in a loop of one's own: losses stay finite, weights move."""
 
+import copy
 import itertools
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,9 +26,17 @@ def data(sizes: dict[str, int]) -> dict[str, torch.Tensor]:
     return {task: torch.randn(size, 4, generator=made) for task, size in sizes.items()}
 
 
+@cache
 def made(name: str) -> Any:
     words = [word for word in sampler_words(name, [*SMALL]) if not word.startswith("epochs=")]
     return make_sampler(settings_of(*words, "batch_size=4"))
+
+
+@cache
+def method(name: str) -> Any:
+    made = make_surgery(settings_of(*surgery_words(name)))
+    assert not made.method.memory
+    return made
 
 
 @pytest.mark.parametrize(
@@ -38,9 +48,7 @@ def test_in_a_loop_of_ones_own(sampler: str, surgery: str) -> None:
     net = nn.ModuleDict({"trunk": trunk, "heads": heads})
     before = trunk.weight.detach().clone()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    method = make_surgery(settings_of(*surgery_words(surgery)))
-    method.method.memory.clear()  # settings are composed once for all tests
-    surgeon = Surgeon(net, method)
+    surgeon = Surgeon(net, copy.deepcopy(method(surgery)))  # each begins with an empty memory
     loader = PlanLoader(data(SMALL), made(sampler), epochs=2, seed=1)
     for epoch in (1, 2):
         loader.set_epoch(epoch)

@@ -35,6 +35,9 @@ for _group in ("", "data", "model", "trainer"):
     _node = {name: s.default for name, s in settings_of(_group).items() if not s.only_with}
     ConfigStore.instance().store(_group or "run", _node, "settings")
 
+# Nobody changes the store, and Hydra would copy it for each of the 70 groups that --help looks at.
+ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
+
 # A run's configuration names files so that the run can be read again from anywhere.
 OmegaConf.register_new_resolver("absolute", lambda path: path and str(Path(str(path)).absolute()))
 
@@ -64,6 +67,8 @@ NODES = {"task": "tasks"}
 
 def own_part(config: DictConfig) -> DictConfig:
     """A composed configuration without Hydra's own part."""
+    if "hydra" not in config:
+        return config
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 

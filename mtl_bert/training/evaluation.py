@@ -17,7 +17,7 @@ from mtl_bert.data.table import Encoded, Table
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs.results import RunFolder, Scores, TaskScore
 from mtl_bert.tasks import Task, score
-from mtl_bert.training.step_log import DivergedError
+from mtl_bert.training.divergence import DivergedError
 from mtl_bert.utils.files import replacing
 
 

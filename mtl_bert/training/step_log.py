@@ -1,6 +1,5 @@
-"""What the steps of a run came to: losses, conflicts, steps that were skipped; divergence."""
+"""What the steps of a run came to, read off the device and added up."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,18 +10,13 @@ from mtl_bert.runs.results import SkippedStep
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.surgery import StepResult
 from mtl_bert.surgery.diagnostics import diagnose
+from mtl_bert.training.divergence import Divergence
 from mtl_bert.training.meters import EpochSums
-from mtl_bert.utils.errors import UserError
-
-log = logging.getLogger(__name__)
+from mtl_bert.training.skipping import skipped_step
 
 UNREAD = {"cpu": 1}
 UNREAD_ELSEWHERE = 16
 """Steps without surgery whose outcome is read at once, so that a GPU is rarely waited for."""
-
-
-class DivergedError(UserError):
-    """Losses, gradients or predictions that stay not finite."""
 
 
 class StepLog:
@@ -40,7 +34,7 @@ class StepLog:
     def __init__(self, skip_limit: int, layers_every: int | None = None) -> None:
         self._epoch, self._resumed = EpochSums(), EpochSums()
         self._skipped: list[SkippedStep] = []
-        self._limit, self._in_a_row, self._diverged = skip_limit, 0, False
+        self._divergence = Divergence(skip_limit)
         self._unread: list[tuple[PlanStep[Batch], StepResult]] = []
         self._layers_every, self.overflows = layers_every, 0
 
@@ -79,18 +73,14 @@ class StepLog:
             if result.overflowed:  # fp16's own affair: the next step has a smaller scale
                 self.overflows += 1
             elif result.skipped:
-                self._skip(step, result)
+                self._skipped.append(skipped_step(step, result))
+                self._divergence.count(skipped=True)
             else:
                 self._take(step.phase.name, result, several=step.phase.surgery)
 
     def check(self, step: PlanStep[Batch]) -> None:
         """Raise DivergedError once too many steps in a row were skipped."""
-        if self._diverged:
-            raise DivergedError(
-                f"epoch {step.epoch}, step {step.number}: expected finite losses and gradients, "
-                f"found none in {self._limit} steps in a row, last of "
-                f"{', '.join(self._skipped[-1].rows)}; a lower lr usually helps"
-            )
+        self._divergence.check(step, self._skipped)
 
     def begin_epoch(self) -> None:
         """Forget the losses and conflicts of the epoch before."""
@@ -112,7 +102,7 @@ class StepLog:
         self._skipped = [SkippedStep(**step) for step in state["skipped"]]
 
     def _take(self, phase: str, result: StepResult, *, several: bool) -> None:
-        self._in_a_row = 0
+        self._divergence.count(skipped=False)
         self._epoch.add_losses(result.losses)
         if several:
             assert result.weighing is not None
@@ -120,12 +110,3 @@ class StepLog:
             self._epoch.add(phase, found, result.grams)
         else:
             self._epoch.add_alone(phase, result.tasks[0], float(result.gram.sqrt()))
-
-    def _skip(self, step: PlanStep[Batch], result: StepResult) -> None:
-        """Note a step that left weights and optimizer as they were."""
-        rows = {task: step.plan.rows[task].tolist() for task in result.skipped}
-        self._skipped.append(SkippedStep(epoch=step.epoch, step=step.number, rows=rows))
-        self._in_a_row += 1
-        self._diverged |= self._in_a_row == self._limit
-        why = f"the loss or gradient of {', '.join(rows)} is not finite"
-        log.warning("epoch %d, step %d skipped: %s (rows %s)", step.epoch, step.number, why, rows)

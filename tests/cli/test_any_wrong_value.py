@@ -4,21 +4,17 @@ Hundreds of cases go through the reader of words and the checks of settings in t
 is the command's own (its exit code, folders, streams) is tried with a few real ones.
 """
 
-import pickle
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import pytest
-from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from mtl_bert.config.command_line import Composed, assignment, compose, explained, readable
+from mtl_bert.config.command_line import assignment, compose, readable
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.reference import GROUPS
 from mtl_bert.config.run_key import flat
@@ -26,6 +22,7 @@ from mtl_bert.config.settings import Settings, described
 from mtl_bert.runs.factories import make, make_sampler, make_surgery, make_tasks
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, python_m, tree
+from tests.composing import config_of, settings_with
 
 VALUES = (
     "", "null", "3", "-1", "abc", "true", "[1]", "{a: 1}", "${nope}",
@@ -42,21 +39,7 @@ CHOSEN = (
 @pytest.fixture(scope="module")
 def composed() -> list[DictConfig]:
     """What Hydra makes of some command lines; every setting is in one of them."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return [hydra.compose("train", chosen.split()) for chosen in CHOSEN]
-
-
-def settings_with(config: DictConfig, word: str) -> Settings:
-    """The settings with one more word, which Hydra would set like this."""
-    [whole] = readable([word])
-    override = OverridesParser.create().parse_override(whole)
-    changed, value = pickle.loads(pickle.dumps(config)), override.value()  # a quick copy
-    try:
-        add = override.is_force_add()
-        OmegaConf.update(changed, str(override.key_or_group), value, merge=True, force_add=add)
-    except Exception as error:
-        raise explained(HydraException(f"Error merging override {whole}")) from error
-    return Composed(changed, Path("run"), ()).run()[0]
+    return [config_of(*chosen.split()) for chosen in CHOSEN]
 
 
 def make_part(settings: Settings, key: str) -> None:

@@ -69,11 +69,11 @@ def test_transformers_loads_all_of_it(exported: Path) -> None:
 
 
 def test_the_card_answers_as_the_run_did(trained: Path, exported: Path) -> None:
-    for row in predictions(trained, "sst")[:12]:
+    for row in predictions(trained, "sst")[:4]:
         outputs = answers_of_the_card(exported, "sst", row["text"])
         assert outputs.argmax().item() == float(row["prediction"])
         assert outputs.softmax(-1).max().item() == pytest.approx(float(row["confidence"]), abs=1e-5)
-    for row in predictions(trained, "sts")[:12]:
+    for row in predictions(trained, "sts")[:4]:
         outputs = answers_of_the_card(exported, "sts", row["text"], row["text2"])
         assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
 
@@ -110,7 +110,7 @@ def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
 def test_texts_that_are_encoded_alone(command: Command, tmp_path: Path) -> None:
     train_here(tmp_path / "run", "model.pairs=alone", "sampler=rr")
     assert command("export", "run", "out").code == 0
-    for row in predictions(tmp_path / "run", "sts")[:5]:
+    for row in predictions(tmp_path / "run", "sts")[:2]:
         outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
         assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
 
@@ -120,7 +120,7 @@ def test_texts_pooled_otherwise(pooling: str, command: Command, tmp_path: Path) 
     results = train_here(tmp_path / "run", f"model.pooling={pooling}", "sampler=rr")
     assert results.encoder == f"tiny (pooling={pooling})"
     assert command("export", "run", "out").code == 0
-    for row in predictions(tmp_path / "run", "sst")[:5]:
+    for row in predictions(tmp_path / "run", "sst")[:2]:
         outputs = answers_of_the_card(tmp_path / "out", "sst", row["text"])
         assert outputs.softmax(-1).max().item() == pytest.approx(float(row["confidence"]), abs=1e-5)
     again = MultiTaskModel(
@@ -139,7 +139,7 @@ def test_layers_of_each_task_come_with_it(how: str, command: Command, tmp_path: 
     assert command("export", "run", "out").code == 0
     for task, texts in (("sst", ["text"]), ("sts", ["text", "text2"])):
         out = tmp_path / "out" / task if "single" in how else tmp_path / "out"
-        for row in predictions(tmp_path / "run", task)[:5]:
+        for row in predictions(tmp_path / "run", task)[:2]:
             outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
             answer = outputs.argmax().item() if task == "sst" else outputs.item()
             assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
@@ -158,7 +158,7 @@ def test_lora_is_merged_or_apart(
         own = kind == "lora_per_task" and not apart
         out = tmp_path / "out" / task if own else tmp_path / "out"
         assert not any("lora" in name for name in load_file(out / "model.safetensors"))
-        for row in predictions(tmp_path / "run", task)[:5]:
+        for row in predictions(tmp_path / "run", task)[:2]:
             outputs = answers_of_the_card(out, task, *(row[t] for t in texts))
             answer = outputs.argmax().item() if task == "sst" else outputs.item()
             assert answer == pytest.approx(float(row["prediction"]), abs=1e-5)
@@ -175,7 +175,7 @@ def test_the_encoder_of_t5_comes_without_a_decoder(command: Command, tmp_path: P
     path = f"model.path={tmp_path / 'encoder'}"
     train_here(tmp_path / "run", "sampler=rr", "model=local", path, "lr=0.01")
     assert command("export", "run", "out").code == 0
-    for row in predictions(tmp_path / "run", "sts")[:5]:
+    for row in predictions(tmp_path / "run", "sts")[:2]:
         outputs = answers_of_the_card(tmp_path / "out", "sts", row["text"], row["text2"])
         assert outputs.item() == pytest.approx(float(row["prediction"]), abs=1e-5)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mtl_bert.data.batch import Batch
+from mtl_bert.memory import estimate
 from mtl_bert.runs.factories import make, make_sampler
 from mtl_bert.sampling.epoch import rows_used
 from mtl_bert.sampling.history import is_dynamic
@@ -116,6 +117,7 @@ def test_what_is_trained_is_what_is_printed(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
 ) -> None:
     chosen = [*SMALL, *sampler.split(), "epochs=2", "trainer.baseline=false"]
+    monkeypatch.setattr(estimate, "forecast", lambda *_: [])  # has tests of its own
     assert command("plan", *chosen, "plan.out=steps.jsonl").code == 0
     printed = _lines(tmp_path / "steps.jsonl")
 
@@ -148,9 +150,10 @@ def test_what_is_trained_is_what_is_printed(
 
 
 def test_batches_of_like_length_are_said_and_have_less_padding(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = [*SMALL, "sampler=full"]
+    monkeypatch.setattr(estimate, "forecast", lambda *_: [])
     outcomes, padding, used = [], [], []
     encoded = assemble(settings_of(*chosen)).datamodule._train
     for name, bucket in (("off", []), ("on", ["group_by_length=4"])):

@@ -1,9 +1,8 @@
 """python -m mtl_bert.train resume=DIR, and a job that is started again."""
 
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mtl_bert.__main__ import main
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.training.callbacks.recorder import Recorder
 from mtl_bert.training.resume import check_changes
-from tests.cli.driving import SMALL, Command, program, results_in
+from tests.cli.driving import SMALL, Command, program, results_in, start
 from tests.cli.test_wrong_values import refused
 from tests.composing import settings_of
 from tests.forking import in_a_fork
@@ -311,22 +310,20 @@ def test_two_processes_do_not_work_on_one_run(stopped: Path, command: Command) -
 
 def test_a_signal_from_outside(tmp_path: Path) -> None:
     arguments = [*LONG, "epochs=400", "trainer.save_steps=null", "hydra.run.dir=run"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mtl_bert.train", *arguments],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    started = start("train", *arguments, cwd=tmp_path)
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 75, err
-    assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("stopped by SIGTERM after ")
-    assert err.splitlines()[-1].endswith("write resume=" + str(tmp_path / "run") + " to go on")
+    assert started.process.pid is not None
+    os.kill(started.process.pid, signal.SIGTERM)
+    ended = started.end()
+    assert ended.code == 75, ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.splitlines()[-1].startswith("stopped by SIGTERM after ")
+    assert ended.err.splitlines()[-1].endswith(
+        "write resume=" + str(tmp_path / "run") + " to go on"
+    )
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["steps"] > 0
 

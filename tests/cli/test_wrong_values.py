@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.driving import SMALL, Command, python_m, tree
+from tests.cli.driving import SMALL, Command, program, tree
 
 WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -205,8 +205,8 @@ def test_the_traceback_can_be_had(command: Command, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_wrong_value_from_outside(tmp_path: Path) -> None:
-    """What is said above of this process, of the real command, which imports what it needs."""
-    ended = python_m("train", *SMALL, "freeze=[nope]", "hydra.run.dir=a/b", cwd=tmp_path)
+    """What is said above of this process, of one that ends with it."""
+    ended = program("train", *SMALL, "freeze=[nope]", "hydra.run.dir=a/b", cwd=tmp_path)
     refused(ended.code, ended.err, "expected patterns|found 'nope'|write")
     assert not [path for path in tree(tmp_path) if not path.startswith(".")]
 

@@ -10,7 +10,7 @@ from mtl_bert.config.compose import made_by, read_settings, settings_yaml
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import RENAMED, ConfigError, described
-from tests.composing import settings_of
+from tests.composing import config_of, settings_of, settings_with
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,8 +53,12 @@ def test_an_example_is_a_value_that_the_setting_takes() -> None:
         if not re.search(r"DIR|TASK|wandb", example) and not setting.only_with
     ]
     assert len(examples) > 40
+    composed = config_of()
     for example in examples:
-        settings_of(example)
+        if example.partition("=")[0] in reference.GROUPS:
+            settings_of(example)
+        else:
+            settings_with(composed, example)
 
 
 def test_what_a_setting_takes_is_told_from_its_type() -> None:

@@ -73,7 +73,8 @@ def saved(place: Path, kind: str, **special: Any) -> TextModel:
 
 
 def loaded(place: Path, *overrides: str) -> TextModel:
-    settings = settings_of("model=local", f"model.path={place}", "trainer.threads=1", *overrides)
+    # Where it lies is said below: the settings of all are composed once.
+    settings = settings_of("model=local", "model.path=/encoder", "trainer.threads=1", *overrides)
     return make_text_model(settings, TASKS, Pretrained(str(place), local=True))
 
 

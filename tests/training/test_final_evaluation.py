@@ -14,8 +14,8 @@ from mtl_bert.inference.opened import Run
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.training import run as running
 from mtl_bert.training.callbacks import recorder
+from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.module import MultiTaskModule
-from mtl_bert.training.step_log import DivergedError
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together
 from tests.training.test_interruption import (
@@ -194,7 +194,7 @@ def test_few_examples_are_enough_for_several_processes(tmp_path: Path) -> None:
 
 
 def test_one_of_two_processes_is_asked_to_stop_at_the_end(tmp_path: Path) -> None:
-    chosen = (*SEVERAL, *TWO, "sampler=rr", "trainer.dev_sample=10")
+    chosen = (*SEVERAL, *TWO, "sampler=rr", "trainer.dev_sample=10", "data.scale=0.003")
 
     def work(rank: int) -> None:
         if rank == 1:

@@ -11,8 +11,8 @@ from mtl_bert.data.batch import Batch
 from mtl_bert.runs.factories import make
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import Assembly, assemble, make_trainer
+from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.module import MultiTaskModule
-from mtl_bert.training.step_log import DivergedError
 from tests.composing import settings_of
 
 SMALL = (

@@ -83,8 +83,8 @@ SAMPLERS = {
     "arrp": ("B=20", "freeze=['encoder.embeddings.*']"),
     "vanilla": ("B=64",),
     "annealed": ("B=64",),
-    "full": ("data.scale=0.003", "epochs=1"),
-    "single": ("data.scale=0.003", "epochs=1"),
+    "full": ("data.scale=0.001", "epochs=1"),
+    "single": ("data.scale=0.001", "epochs=1"),
     "dev_gap": ("B=64", "++sampler.single={sst: 0.9, qqp: 0.6, sts: 0.2}"),
 }
 

@@ -17,7 +17,13 @@ from tests.composing import settings_of
 from tests.forking import in_a_fork
 from tests.training.test_interruption import RUN, at_step, bits, send
 
-LONG = ("data.scale=0.05", "B=160", "trainer.save_steps=null", "batch_size=8")
+LONG = (
+    "data.scale=0.05",
+    "data.limit={sts: 200}",
+    "B=160",
+    "trainer.save_steps=null",
+    "batch_size=8",
+)
 
 
 def run(directory: Path, *overrides: str, hook: Any = lambda: None) -> int:

@@ -11,7 +11,7 @@ from mtl_bert.surgery import GradientMatrix, PCGrad, Surgery
 from mtl_bert.surgery.update import skipped_if
 from mtl_bert.training import step_log
 from mtl_bert.training.build import Assembly, assemble, make_trainer
-from mtl_bert.training.step_log import DivergedError
+from mtl_bert.training.divergence import DivergedError
 from tests.composing import settings_of
 from tests.training.spoiling import spoil
 

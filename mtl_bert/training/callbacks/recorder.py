@@ -30,9 +30,9 @@ from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import rows_used
 from mtl_bert.sampling.loader import PlanStep
 from mtl_bert.training.build import Assembly
+from mtl_bert.training.divergence import DivergedError
 from mtl_bert.training.evaluation import Evaluation, write_predictions
 from mtl_bert.training.meters import Tally
-from mtl_bert.training.step_log import DivergedError
 from mtl_bert.utils.files import write_text
 
 
