@@ -118,9 +118,14 @@ class MultiTaskModel(nn.Module):
         pooled = self.pooled_together(batches)
         return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
 
+    @property
+    def encodes_alike(self) -> bool:
+        """Whether a text's vector is the same for all tasks."""
+        return not hasattr(self, "encoders") and self.switched is None
+
     def of_all(self, tasks: Sequence[str], batch: Batch) -> dict[str, Tensor]:
         """What several tasks say of the same batch, in one pass where they share the encoder."""
-        if hasattr(self, "encoders") or self.switched is not None:
+        if not self.encodes_alike:
             return {task: self(task, batch) for task in tasks}
         pooled = self.pooled(tasks[0], batch)
         return {task: self.answers(task, batch, pooled) for task in tasks}
