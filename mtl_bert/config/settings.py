@@ -218,6 +218,11 @@ class TaskSettings(_Settings):
     )
     """Factors on the losses of examples by their class; balanced: inverse to how often it is in the
     training set."""
+    max_length: Count | None = _setting(None, "64")
+    """Tokens of the task's texts at most; longer ones are cut. null: the run's model.max_length."""
+    hidden: Count | None = _setting(None, "128")
+    """Width of a hidden layer (GELU, with the run's dropout) between features and outputs. null: a
+    linear head. module: in the task's file takes any layers of your own."""
 
 
 class Settings(_Settings):

@@ -202,14 +202,16 @@ class Corpus:
             known = self._tables.get(split)
             table = known[task.name] if known else self._read(task, split)
             made += len(table)
-            return tokenize(table)
+            return tokenize.up_to(task.max_length)(table)
 
         def tokens(task: Task, split: str) -> Encoded:
             if cache is None:
                 return make(task, split)
             try:
                 origin, content = self._sources[task.name].fingerprint(task, split)
-                key = digest(content, tokenize.digest, *map(code_of, CODE))
+                key = digest(
+                    content, tokenize.up_to(task.max_length).digest, *map(code_of, CODE)
+                )
             except UnknownContentError as reason:
                 log.info("cache: %s of %s is not kept (%s)", split, task.name, reason)
                 return make(task, split)

@@ -6,7 +6,7 @@ Shapes: S sequences (an example's text or pair, or each text of a pair), T token
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import chain
@@ -57,6 +57,10 @@ class Tokenize:
         known = types if "token_type_ids" in self.tokenizer.model_input_names else None
         offsets, about = np.concatenate([[0], np.cumsum(lengths)]), (table.origin, table.skipped)
         return Encoded(tokens, known, offsets, 1 + alone, table.labels, cut, *about)
+
+    def up_to(self, length: int | None) -> "Tokenize":
+        """The same with so many tokens of a sequence at most; None leaves it as it is."""
+        return self if length is None else replace(self, max_length=length)
 
     @cached_property
     def digest(self) -> str:

@@ -92,10 +92,10 @@ def write_heads(place: Path, about: dict[str, Any]) -> None:
     (place / HEADS).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def write_tokenizer(place: Path, loaded: TextModel) -> None:
+def write_tokenizer(place: Path, loaded: TextModel, max_length: int | None = None) -> None:
     """Write the tokenizer, which cuts texts where ours does when it is told to cut them."""
     tokenizer = copy.deepcopy(loaded.tokenize.tokenizer)
-    tokenizer.model_max_length = loaded.tokenize.max_length
+    tokenizer.model_max_length = max_length or loaded.tokenize.max_length
     tokenizer.save_pretrained(place)
 
 
@@ -121,4 +121,6 @@ def _head(task: Task, cross_encode: bool) -> dict[str, Any]:
         known["pairs"] = "joint" if cross_encode else "alone"
     if head.names:
         known["names"] = list(head.names)
+    if task.max_length is not None:
+        known["max_length"] = task.max_length
     return known | {end: getattr(head, end) for end in ("low", "high") if hasattr(head, end)}

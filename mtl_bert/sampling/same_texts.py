@@ -1,4 +1,4 @@
-"""Tasks that are several labels of the same texts: dealt alike, so that a step has each text once."""
+"""Several labels of the same texts: tasks dealt alike, so that a step has each text once."""
 
 from collections.abc import Sequence
 from dataclasses import replace

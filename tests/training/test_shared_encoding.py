@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mtl_bert import PCGrad
 from mtl_bert.data.batch import Batch, Tokenized, as_it_is
 from mtl_bert.data.table import same_texts
 from mtl_bert.data.tokenize import Tokenize
@@ -17,7 +18,6 @@ from mtl_bert.model.adapters import Adapter
 from mtl_bert.sampling import RoundRobin
 from mtl_bert.sampling.loader import PlanLoader, PlanStep
 from mtl_bert.surgery import Surgeon
-from mtl_bert import PCGrad
 from mtl_bert.training.step import take_step
 from tests.factories import TINY, make_table, make_task, random_texts
 
