@@ -188,6 +188,9 @@ class TrainerSettings(_Settings):
     """Minutes between two checkpoints within an epoch; every epoch ends with one."""
     keep: Literal["all", "best", "none"] = _setting("all", "best")
     """Checkpoints that a finished run keeps; without the last it cannot be trained further."""
+    best_per_task: bool = _setting(False, "true")
+    """Keep the weights of each task's own best epoch, too, a file for each; commands about the run
+    take them by --checkpoint TASK."""
     log_every_n_steps: Count = _setting(50, "10")
     """Steps between two log entries of the training losses."""
     layers_every: Count | None = _setting(None, "50")

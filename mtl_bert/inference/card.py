@@ -25,8 +25,7 @@ def describe(
 ) -> dict[str, Any]:
     """What heads.json holds of a run and some of its tasks; ``more`` goes beside it."""
     results = opened.results
-    best = opened.checkpoint == "best"
-    scores = (results if best else results.last).tasks
+    recorded = opened.recorded
     told = None if results.overrides is None else shlex.join(results.overrides)
     return {
         "format": FORMAT,
@@ -38,7 +37,7 @@ def describe(
             "commit": results.commit,
             "command": None if told is None else f"mtl-bert train {told}",
             "checkpoint": opened.checkpoint,
-            "epoch": results.best_epoch if best else results.last_epoch,
+            "epoch": recorded.epoch,
             "sampler": opened.settings.sampler.get("name", "unnamed"),
             "method": method_of(results.config).label,
             "seed": results.seed,
@@ -46,7 +45,7 @@ def describe(
             "data": results.data.name,
             "synthetic": results.data.synthetic,
             "sizes": {task.name: results.data.sizes[task.name] for task in tasks},
-            "dev": {task.name: scores[task.name].model_dump() for task in tasks},
+            "dev": {task.name: recorded.tasks[task.name].model_dump() for task in tasks},
             "intervals": {task.name: interval(opened, task.name) for task in tasks},
             "seen": results.data.seen,
             "notes": results.notes,

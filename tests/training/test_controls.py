@@ -13,8 +13,9 @@ from mtl_bert import Run
 from mtl_bert.config.settings import Settings
 from mtl_bert.inference.transformers_export import export
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.runs import checkpoint
 from mtl_bert.runs.factories import make, make_tasks
-from mtl_bert.runs.results import Results
+from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.training import adamw, schedule
 from mtl_bert.training import run as running
 from mtl_bert.utils.errors import UserError
@@ -198,3 +199,47 @@ def test_limits_and_layers_that_cannot_be(
         running.run(settings_of(*SMALL, *wrong), tmp_path / "a")
     assert_tells(error.value, *parts)
     assert not (tmp_path / "a").exists()
+
+
+OWN_BEST = ("sampler=rr", "B=24", "epochs=4", "lr=0.0003", "seed=2", "trainer.best_per_task=true")
+
+
+def test_each_tasks_best_epoch_is_kept_and_can_be_used(tmp_path: Path) -> None:
+    found = train_here(tmp_path / "a", *OWN_BEST)
+    plain = train_here(tmp_path / "b", *OWN_BEST[:-1])
+    assert [e.tasks for e in found.epochs] == [e.tasks for e in plain.epochs]
+    assert not list((tmp_path / "b" / "checkpoints").glob("best-*"))
+    for task, best in found.best_of_tasks.items():
+        values = [epoch.tasks[task].value for epoch in found.epochs if epoch.tasks]
+        assert best.tasks[task].value == max(values)
+        assert best.epoch == 1 + values.index(max(values))
+        run = Run.open(tmp_path / "a", checkpoint=task)
+        dev = Run.open(tmp_path / "a").predictions(task)
+        columns = [dev[c] for c in ("text", "text2") if c in dev]
+        texts = list(zip(*columns, strict=True))
+        answers = torch.tensor(run.predict(task, texts)["prediction"].to_numpy())
+        (made,) = (t for t in make_tasks(run.settings) if t.name == task)
+        value, _ = made.evaluate(answers, torch.tensor(dev["label"].to_numpy()).to(answers.dtype))
+        assert value == pytest.approx(best.tasks[task].value, abs=1e-6)
+    assert set(found.best_of_tasks) == set(found.tasks)
+    assert len({best.epoch for best in found.best_of_tasks.values()}) > 1  # or this shows little
+    with pytest.raises(UserError, match=r"--checkpoint: expected best or last, found 'sst'"):
+        Run.open(tmp_path / "b", checkpoint="sst")
+    checkpoint.prune(RunFolder(tmp_path / "a"), "best")
+    assert len(list((tmp_path / "a" / "checkpoints").glob("best*"))) == 3
+    checkpoint.prune(RunFolder(tmp_path / "a"), "none")
+    assert not list((tmp_path / "a" / "checkpoints").glob("*.ckpt"))
+
+
+def test_a_killed_run_goes_on_to_the_same_best_of_tasks(tmp_path: Path) -> None:
+    whole = train_here(tmp_path / "a", *OWN_BEST)
+    train_here(tmp_path / "b", *OWN_BEST, "epochs=2")
+    again = train_here(tmp_path / "b", *OWN_BEST)
+    assert again.best_of_tasks == whole.best_of_tasks
+    for task in whole.best_of_tasks:
+        one, other = (
+            torch.load(tmp_path / at / "checkpoints" / f"best-{task}.ckpt", weights_only=True)
+            for at in "ab"
+        )
+        for name, values in one["state_dict"].items():
+            assert torch.equal(values, other["state_dict"][name])
