@@ -209,9 +209,7 @@ class Corpus:
                 return make(task, split)
             try:
                 origin, content = self._sources[task.name].fingerprint(task, split)
-                key = digest(
-                    content, tokenize.up_to(task.max_length).digest, *map(code_of, CODE)
-                )
+                key = digest(content, tokenize.up_to(task.max_length).digest, *map(code_of, CODE))
             except UnknownContentError as reason:
                 log.info("cache: %s of %s is not kept (%s)", split, task.name, reason)
                 return make(task, split)

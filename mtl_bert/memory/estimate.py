@@ -281,7 +281,9 @@ def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[W
     longest = {}
     for task, table in tables.items():
         characters = [-sum(map(len, texts)) for texts in table.texts]
-        longest[task] = tokenizes[task](table.take(np.argsort(characters, kind="stable")[:LOOKED_AT]))
+        longest[task] = tokenizes[task](
+            table.take(np.argsort(characters, kind="stable")[:LOOKED_AT])
+        )
     lengths = {task: np.diff(encoded.offsets) for task, encoded in longest.items()}
     # Spread over a training set, so that the mean is about the one that a run will find.
     some = {
