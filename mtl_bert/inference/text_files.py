@@ -219,7 +219,7 @@ def predict_file(
         while chunk := list(islice(rows, CHUNK)):
             ids, texts = zip(*((at, question.texts_of(row)) for at, row in chunk), strict=True)
             empty += [at for at, each in zip(ids, texts, strict=True) if not all(each)]
-            outputs = {}
+            outputs = dict[str, Tensor]()
             for limit in dict.fromkeys(task.max_length for task in question.tasks):
                 alike = [task.name for task in question.tasks if task.max_length == limit]
                 tokenize = loaded.tokenize.up_to(limit)

@@ -178,8 +178,8 @@ class PlanLoader(Generic[B]):
         for task, limit in (max_repeats or {}).items():
             number(f"max_repeats[{task!r}]", limit, 2, exclusive=True)
         for group in same_texts:
-            found = {task: self.sizes.get(task, 0) for task in group if task not in (classes or {})}
-            if len(found) != len(group) or len(set(found.values())) != 1:
+            alike = [self.sizes.get(task) for task in group if task not in (classes or {})]
+            if len(alike) != len(group) or len(set(alike)) != 1 or None in alike:
                 raise ValueError(
                     "same_texts: expected groups of tasks with as many examples each, and without "
                     f"balanced classes, found {list(group)}; leave them out"
