@@ -14,7 +14,7 @@ NO_DIFFERENCE = (
     "trainer.packing", "trainer.cache", "trainer.cache_gib", "trainer.eval_batch_size",
     "trainer.log_every_n_steps",
     "trainer.layers_every", "trainer.enable_progress_bar", "trainer.baseline",
-    "trainer.save_steps", "trainer.save_minutes", "trainer.keep",
+    "trainer.save_steps", "trainer.save_minutes", "trainer.keep", "trainer.best_per_task",
     "trainer.skip_limit", "trainer.profile",
 )  # fmt: skip
 """Settings that decide neither which examples are drawn nor what is done with them."""

@@ -189,6 +189,9 @@ class TrainerSettings(_Settings):
     """Minutes between two checkpoints within an epoch; every epoch ends with one."""
     keep: Literal["all", "best", "none"] = _setting("all", "best")
     """Checkpoints that a finished run keeps; without the last it cannot be trained further."""
+    best_per_task: bool = _setting(False, "true")
+    """Keep the weights of each task's own best epoch, too, a file for each; commands about the run
+    take them by --checkpoint TASK."""
     log_every_n_steps: Count = _setting(50, "10")
     """Steps between two log entries of the training losses."""
     layers_every: Count | None = _setting(None, "50")
@@ -219,6 +222,11 @@ class TaskSettings(_Settings):
     )
     """Factors on the losses of examples by their class; balanced: inverse to how often it is in the
     training set."""
+    max_length: Count | None = _setting(None, "64")
+    """Tokens of the task's texts at most; longer ones are cut. null: the run's model.max_length."""
+    hidden: Count | None = _setting(None, "128")
+    """Width of a hidden layer (GELU, with the run's dropout) between features and outputs. null: a
+    linear head. module: in the task's file takes any layers of your own."""
 
 
 class Settings(_Settings):

@@ -199,17 +199,22 @@ class Corpus:
 
         def make(task: Task, split: str) -> Encoded:
             nonlocal made
-            known = self._tables.get(split)
-            table = known[task.name] if known else self._read(task, split)
-            made += len(table)
-            return tokenize(table)
+            own, source = tokenize.up_to(task.max_length), self._sources[task.name]
+            if known := self._tables.get(split):
+                encoded = own(known[task.name])
+            else:  # texts of a part at a time, as all of them may be too many
+                rows = source.about(task, split) if own.bar else None
+                encoded = own.blocks(source.blocks(task, split), rows)
+                self._report(encoded)
+            made += len(encoded)
+            return encoded
 
         def tokens(task: Task, split: str) -> Encoded:
             if cache is None:
                 return make(task, split)
             try:
                 origin, content = self._sources[task.name].fingerprint(task, split)
-                key = digest(content, tokenize.digest, *map(code_of, CODE))
+                key = digest(content, tokenize.up_to(task.max_length).digest, *map(code_of, CODE))
             except UnknownContentError as reason:
                 log.info("cache: %s of %s is not kept (%s)", split, task.name, reason)
                 return make(task, split)

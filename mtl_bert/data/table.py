@@ -6,8 +6,9 @@ Shapes: N examples, S sequences (N, or 2 N where a pair's texts are encoded alon
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,21 @@ class Table:
             texts=tuple(self.texts[row] for row in rows),
             labels=None if self.labels is None else self.labels[rows],
         )
+
+    @classmethod
+    def joined(cls, blocks: Sequence["Table"]) -> "Table":
+        """The rows of one or several tables of the same origin, one after another."""
+        labels = [block.labels for block in blocks if block.labels is not None and len(block)]
+        ids, texts, skipped, incomplete = (
+            tuple(chain.from_iterable(getattr(block, name) for block in blocks))
+            for name in ("ids", "texts", "skipped", "incomplete")
+        )
+        known = np.concatenate(labels) if labels else None
+        return cls(blocks[0].origin, ids, texts, known, skipped, incomplete)
+
+    def has_texts_of(self, other: "Table") -> bool:
+        """Whether the texts are the same, row for row."""
+        return self.texts == other.texts
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,15 @@ class Encoded:
             file=None,
         )
 
+    def has_texts_of(self, other: "Encoded") -> bool:
+        """Whether the encoder sees the same, example for example."""
+        mine, others = (
+            [np.asarray(part) for part in (e.tokens, e.types, e.offsets, e.per_example)]
+            for e in (self, other)
+        )
+        alike = len(self.offsets) == len(other.offsets) and len(self.tokens) == len(other.tokens)
+        return alike and all(map(np.array_equal, mine, others))
+
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """The numbers of all examples in batches of similar length, the longest first."""
         # Batches of random lengths are about half padding, which takes as long as text.
@@ -155,3 +180,17 @@ class Encoded:
         if self.file is not None and self.file.exists():
             return Encoded.open, (self.file, self.origin)
         return Encoded, tuple(getattr(self, f.name) for f in fields(self) if f.name != "file")
+
+
+def same_texts(parts: Mapping[str, Table] | Mapping[str, Encoded]) -> list[list[str]]:
+    """The groups of tasks that are labels of the same texts, row for row."""
+    groups: list[list[str]] = []
+    examples: Any = parts
+    for task in parts:
+        for group in groups:
+            if examples[task].has_texts_of(examples[group[0]]):
+                group.append(task)
+                break
+        else:
+            groups.append([task])
+    return [group for group in groups if len(group) > 1]

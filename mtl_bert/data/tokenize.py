@@ -5,8 +5,8 @@ Shapes: S sequences (an example's text or pair, or each text of a pair), T token
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import chain
@@ -44,19 +44,42 @@ class Tokenize:
 
     def __call__(self, table: Table) -> Encoded:
         """The tokens of a table of at least one row."""
-        sequences: Sequence[tuple[str, ...]] = table.texts
-        if alone := len(sequences[0]) == 2 and not self.cross_encode:
-            sequences = [(text,) for texts in table.texts for text in texts]
-        parts, unit = [], " texts" if len(sequences[0]) == 1 else " pairs"
+        return self.blocks([table], len(table))
+
+    def blocks(self, tables: Iterable[Table], rows: int | None = None) -> Encoded:
+        """The same of a table in several parts, whose texts need not be there at once.
+
+        ``rows`` is how many there are, or about so many.
+        """
+        parts, labels, skipped = [], [], list[str]()
+        origin, alone = "", False
         how: dict[str, Any] = {"unit_scale": True, "leave": False, "disable": not self.bar}
-        with tqdm(total=len(sequences), desc=f"encoding {table.origin}", unit=unit, **how) as shown:
-            for chunk in self._chunks(sequences):
-                parts.append(self._encode(chunk))
-                shown.update(len(chunk))
+        with tqdm(total=rows, desc="encoding", unit=" texts", **how) as shown:
+            for table in tables:
+                skipped += table.skipped
+                sequences: Sequence[tuple[str, ...]] = table.texts
+                if not sequences:
+                    continue
+                origin, alone = table.origin, len(sequences[0]) == 2 and not self.cross_encode
+                shown.set_description(f"encoding {origin}", refresh=False)
+                if len(sequences[0]) == 2 and not alone:
+                    shown.unit = " pairs"
+                if alone:
+                    sequences = [(text,) for texts in sequences for text in texts]
+                for chunk in self._chunks(sequences):
+                    parts.append(self._encode(chunk))
+                    shown.update(len(chunk) / (1 + alone))
+                labels.append(table.labels)
         tokens, types, lengths, cut = map(np.concatenate, zip(*parts, strict=True))
         known = types if "token_type_ids" in self.tokenizer.model_input_names else None
-        offsets, about = np.concatenate([[0], np.cumsum(lengths)]), (table.origin, table.skipped)
-        return Encoded(tokens, known, offsets, 1 + alone, table.labels, cut, *about)
+        given = [of for of in labels if of is not None]
+        all_labels = np.concatenate(given) if given else None
+        offsets, about = np.concatenate([[0], np.cumsum(lengths)]), (origin, tuple(skipped))
+        return Encoded(tokens, known, offsets, 1 + alone, all_labels, cut, *about)
+
+    def up_to(self, length: int | None) -> "Tokenize":
+        """The same with so many tokens of a sequence at most; None leaves it as it is."""
+        return self if length is None else replace(self, max_length=length)
 
     @cached_property
     def digest(self) -> str:

@@ -25,8 +25,7 @@ def describe(
 ) -> dict[str, Any]:
     """What heads.json holds of a run and some of its tasks; ``more`` goes beside it."""
     results = opened.results
-    best = opened.checkpoint == "best"
-    scores = (results if best else results.last).tasks
+    recorded = opened.recorded
     told = None if results.overrides is None else shlex.join(results.overrides)
     return {
         "format": FORMAT,
@@ -38,7 +37,7 @@ def describe(
             "commit": results.commit,
             "command": None if told is None else f"mtl-bert train {told}",
             "checkpoint": opened.checkpoint,
-            "epoch": results.best_epoch if best else results.last_epoch,
+            "epoch": recorded.epoch,
             "sampler": opened.settings.sampler.get("name", "unnamed"),
             "method": method_of(results.config).label,
             "seed": results.seed,
@@ -46,7 +45,7 @@ def describe(
             "data": results.data.name,
             "synthetic": results.data.synthetic,
             "sizes": {task.name: results.data.sizes[task.name] for task in tasks},
-            "dev": {task.name: scores[task.name].model_dump() for task in tasks},
+            "dev": {task.name: recorded.tasks[task.name].model_dump() for task in tasks},
             "intervals": {task.name: interval(opened, task.name) for task in tasks},
             "seen": results.data.seen,
             "notes": results.notes,
@@ -92,10 +91,10 @@ def write_heads(place: Path, about: dict[str, Any]) -> None:
     (place / HEADS).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def write_tokenizer(place: Path, loaded: TextModel) -> None:
+def write_tokenizer(place: Path, loaded: TextModel, max_length: int | None = None) -> None:
     """Write the tokenizer, which cuts texts where ours does when it is told to cut them."""
     tokenizer = copy.deepcopy(loaded.tokenize.tokenizer)
-    tokenizer.model_max_length = loaded.tokenize.max_length
+    tokenizer.model_max_length = max_length or loaded.tokenize.max_length
     tokenizer.save_pretrained(place)
 
 
@@ -121,4 +120,6 @@ def _head(task: Task, cross_encode: bool) -> dict[str, Any]:
         known["pairs"] = "joint" if cross_encode else "alone"
     if head.names:
         known["names"] = list(head.names)
+    if task.max_length is not None:
+        known["max_length"] = task.max_length
     return known | {end: getattr(head, end) for end in ("low", "high") if hasattr(head, end)}

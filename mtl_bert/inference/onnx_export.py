@@ -117,7 +117,7 @@ def _dev(opened: OpenedRun, loaded: TextModel, tasks: Sequence[Task]) -> dict[st
     """The tokens of the dev sets that the run was scored on."""
     corpus = make_corpus(opened.settings, list(loaded.model.tasks.values()))
     tables = make_selections(opened.settings)["dev"].of(corpus.read("dev"))
-    return {task.name: loaded.tokenize(tables[task.name]) for task in tasks}
+    return {t.name: loaded.tokenize.up_to(t.max_length)(tables[t.name]) for t in tasks}
 
 
 @dataclass

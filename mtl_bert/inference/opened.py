@@ -25,7 +25,8 @@ class Run(OpenedRun):
         path: its folder.
         settings: its own, but for one process on whatever device there is here.
         results: what it reached, and how.
-        checkpoint: whose weights answer: those of the ``best`` epoch or of the ``last``.
+        checkpoint: whose weights answer: those of the ``best`` epoch, of the ``last``, or of a
+            task's own best, by its name (``trainer.best_per_task``).
     """
 
     def save(

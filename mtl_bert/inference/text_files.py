@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -214,13 +215,17 @@ def predict_file(
             place = stack.enter_context(replacing(Path(target)))
             write = stack.enter_context(place.open("w", encoding="utf-8", newline="")).write
         bar = stack.enter_context(tqdm(total=question.rows, unit=" texts", disable=None))
-        rows, done, cut, empty = given.rows(), 0, 0, list[str]()
+        rows, done, cut, empty = given.rows(), 0, Counter[int](), list[str]()
         while chunk := list(islice(rows, CHUNK)):
             ids, texts = zip(*((at, question.texts_of(row)) for at, row in chunk), strict=True)
             empty += [at for at, each in zip(ids, texts, strict=True) if not all(each)]
-            encoded = loaded.tokenize(Table(given.name, ids, texts, None))
-            cut += encoded.truncated
-            outputs = loaded.outputs_of([task.name for task in question.tasks], encoded)
+            outputs = dict[str, Tensor]()
+            for limit in dict.fromkeys(task.max_length for task in question.tasks):
+                alike = [task.name for task in question.tasks if task.max_length == limit]
+                tokenize = loaded.tokenize.up_to(limit)
+                encoded = tokenize(Table(given.name, ids, texts, None))
+                cut[tokenize.max_length] += encoded.truncated
+                outputs |= loaded.outputs_of(alike, encoded)
             added = {
                 f"{task.name}_{kind}": values
                 for task in question.tasks
@@ -243,11 +248,11 @@ def predict_file(
                 write(_delimited_text(whole, columns, "\t" if suffix == ".tsv" else ",", not done))
             done += len(chunk)
             bar.update(len(chunk))
-    remarks = []
-    if cut:
-        remarks.append(
-            f"{given.name}: {cut:,} texts were cut at {loaded.tokenize.max_length} tokens"
-        )
+    remarks = [
+        f"{given.name}: {count:,} texts were cut at {limit} tokens"
+        for limit, count in cut.items()
+        if count
+    ]
     if empty:
         first = ", ".join([*empty[:SHOWN], *(["…"] if len(empty) > SHOWN else [])])
         lack = f"{len(empty):,} of {question.rows:,} rows lack a text ({first})"

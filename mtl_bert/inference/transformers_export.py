@@ -60,6 +60,7 @@ def export(opened: OpenedRun, out: Path, *, apart: bool = False) -> None:
     """
     ready = unpacked(opened)
     model = ready.model
+    _refuse_layers(model, list(model.tasks))
     with creating(out) as place:
         merges = model.adapter.kind == "lora_per_task" and not apart
         for name, task in model.tasks.items() if hasattr(model, "encoders") or merges else ():
@@ -147,7 +148,8 @@ def load(directory: str | Path) -> TextModel:
             made = {key: told[key] for key in ("names", "low", "high") if key in told}
             head: Any = READABLE[told["type"]](**made)
             # Nobody trains or scores it here, so that its loss and metric are anything.
-            tasks.append(Task(name, told["pair"], head, nn.Identity(), metric=MeanMetric))
+            cut = {"max_length": told.get("max_length")}
+            tasks.append(Task(name, told["pair"], head, nn.Identity(), metric=MeanMetric, **cut))
             cross_encode &= told.get("pairs", "joint") == "joint"
         weights = load_file(path / WEIGHTS)
         source = Pretrained(str(path), local=True)
@@ -192,11 +194,22 @@ def export_classifier(opened: OpenedRun, name: str, out: Path) -> None:
             "task: expected classes or a number, of a text or a pair that is read together, found "
             f"{found}, for which transformers has no form; leave it out to export all heads"
         )
+    _refuse_layers(loaded.model, [name])
     classifier = as_classifier(loaded.model, task)
     with creating(out) as place:
         classifier.save_pretrained(place)
-        write_tokenizer(place, loaded)
+        write_tokenizer(place, loaded, task.max_length)
         write_card(place, describe(opened, loaded, [task]), "classifier")
+
+
+def _refuse_layers(model: MultiTaskModel, names: Sequence[str]) -> None:
+    """Raise UserError for a head that is more than a linear layer, whose form others know."""
+    for name in names:
+        if not isinstance(model.heads[name], nn.Linear):
+            raise UserError(
+                f"to: expected heads of one linear layer each, found {name}'s with more; write "
+                "--to onnx, which has all layers"
+            )
 
 
 def as_classifier(model: MultiTaskModel, task: Task) -> PreTrainedModel:

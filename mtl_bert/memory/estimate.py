@@ -276,15 +276,18 @@ def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[W
     device = torch.device("cuda" if on_gpu(wanted.accelerator) else "cpu")
     with torch.device("meta"):
         text_model = make_text_model(settings, make_tasks(settings), source)
-    model, tokenize = text_model.model, text_model.tokenize
+    model = text_model.model
+    tokenizes = {task: text_model.tokenize.up_to(model.tasks[task].max_length) for task in tables}
     longest = {}
     for task, table in tables.items():
         characters = [-sum(map(len, texts)) for texts in table.texts]
-        longest[task] = tokenize(table.take(np.argsort(characters, kind="stable")[:LOOKED_AT]))
+        longest[task] = tokenizes[task](
+            table.take(np.argsort(characters, kind="stable")[:LOOKED_AT])
+        )
     lengths = {task: np.diff(encoded.offsets) for task, encoded in longest.items()}
     # Spread over a training set, so that the mean is about the one that a run will find.
     some = {
-        task: tokenize(table.take(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)))
+        task: tokenizes[task](table.take(np.linspace(0, len(table) - 1, LOOKED_AT).astype(int)))
         for task, table in tables.items()
     }
     one_pass = passes(wanted, model, settings.batch_size * mean_tokens(some)).one

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mtl_bert.config.compose import task_settings
 from mtl_bert.config.settings import MOST, ConfigError, Settings, shown
+from mtl_bert.data.table import same_texts
 from mtl_bert.runs.factories import make_corpus, make_planner, make_selections, make_tasks
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.balance import Classes, classes_used
@@ -70,7 +71,8 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         for task, table in (texts or {}).items()
         if task_settings(settings, task).balance == "classes"
     }
-    planner = make_planner(settings, sizes, classes)
+    alike = same_texts({t: table for t, table in (texts or {}).items() if t not in classes})
+    planner = make_planner(settings, sizes, classes, alike)
     decides = decided_by(planner.sampler) if is_dynamic(planner.sampler) else ""
     return Preview(settings, sizes, texts, origin, planner, classes, decides)
 

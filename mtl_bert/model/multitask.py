@@ -1,4 +1,4 @@
-"""One encoder, pooled, with a linear head for each task (docs/explanation/paper.md, 11).
+"""One encoder, pooled, with a head for each task (docs/explanation/paper.md, 11).
 
 Shapes: B examples, D features.
 """
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from mtl_bert.data.batch import Batch
 from mtl_bert.model.adapters import Adapter, put_on
 from mtl_bert.model.encoder import EncoderSource, ModelError, keep_first_layers
+from mtl_bert.model.head_layers import head_layers
 from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
 from mtl_bert.model.pals import TaskAdapters
 from mtl_bert.model.pooling import choose
@@ -78,7 +79,7 @@ class MultiTaskModel(nn.Module):
         self.dropout, self.features, self.heads = nn.Dropout(dropout), features, nn.ModuleDict()
         for task in tasks:
             parts = 3 if task.pair and not cross_encode else 1
-            self.heads[task.name] = nn.Linear(parts * features, task.head.outputs)
+            self.heads[task.name] = head_layers(task, parts * features, dropout)
         self._put_on(adapter or Adapter(), freeze_encoder, gradient_checkpointing)
         # Pretrained encoders come in evaluation mode; left so, they would train without dropout.
         self.train()
@@ -118,9 +119,14 @@ class MultiTaskModel(nn.Module):
         pooled = self.pooled_together(batches)
         return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
 
+    @property
+    def encodes_alike(self) -> bool:
+        """Whether a text's vector is the same for all tasks."""
+        return not hasattr(self, "encoders") and self.switched is None
+
     def of_all(self, tasks: Sequence[str], batch: Batch) -> dict[str, Tensor]:
         """What several tasks say of the same batch, in one pass where they share the encoder."""
-        if hasattr(self, "encoders") or self.switched is not None:
+        if not self.encodes_alike:
             return {task: self(task, batch) for task in tasks}
         pooled = self.pooled(tasks[0], batch)
         return {task: self.answers(task, batch, pooled) for task in tasks}
@@ -144,7 +150,8 @@ class MultiTaskModel(nn.Module):
             pooled = torch.cat([u, v, (u - v).abs()], dim=-1)
         head, features = self.heads[task], self.dropout(pooled)
         with torch.autocast(features.device.type, enabled=False):
-            return self.tasks[task].head.shape(head(features.to(head.weight.dtype)))
+            own = next(head.parameters(), features)  # in full precision whatever the encoder has
+            return self.tasks[task].head.shape(head(features.to(own.dtype)))
 
     def reaches(self, task: str, name: str) -> bool:
         """Whether a task's loss can depend on the parameter of that name."""

@@ -54,6 +54,8 @@ def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
     """Remove the checkpoints that a finished run need not keep: its largest files by far."""
     to_go_on = ("last", "previous")
     removed = {"all": (), "best": to_go_on, "none": (*to_go_on, "best")}
+    for path in folder.checkpoints_of_tasks if keep == "none" else ():
+        path.unlink()
     for name in removed[keep]:
         folder.checkpoint(name).unlink(missing_ok=True)
 

@@ -99,12 +99,18 @@ def _own_batch_sizes(settings: Settings) -> dict[str, int]:
     return sizes
 
 
-def make_planner(settings: Settings, sizes: Sizes, classes: Classes | None = None) -> Planner:
+def make_planner(
+    settings: Settings,
+    sizes: Sizes,
+    classes: Classes | None = None,
+    same_texts: Sequence[Sequence[str]] = (),
+) -> Planner:
     """What plans the epochs of a run with these training sets, but for lengths of texts.
 
     Args:
         sizes: of the training sets.
         classes: of their examples, of tasks that balance them; none if they are not known.
+        same_texts: groups of tasks whose training sets are labels of the same texts.
     """
     limits = {name: task_settings(settings, name).max_repeats for name in sizes}
     return Planner(
@@ -114,6 +120,7 @@ def make_planner(settings: Settings, sizes: Sizes, classes: Classes | None = Non
         settings.seed,
         max_repeats={name: limit for name, limit in limits.items() if limit is not None},
         classes=classes or {},
+        same_texts=same_texts,
     )
 
 

@@ -12,7 +12,7 @@ from mtl_bert.config.run_key import key_of
 from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.runs.factories import make, make_tasks
-from mtl_bert.runs.results import Results, RunFolder
+from mtl_bert.runs.results import Results, RunFolder, Scores
 from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class OpenedRun:
         path: its folder.
         settings: its own, but for one process on whatever device there is here.
         results: what it reached, and how.
-        checkpoint: whose weights answer: those of the ``best`` epoch or of the ``last``.
+        checkpoint: whose weights answer: those of the ``best`` epoch, of the ``last``, or of a
+            task's own best, by its name (``trainer.best_per_task``).
     """
 
     path: Path
@@ -51,7 +52,7 @@ class OpenedRun:
 
         Args:
             path: the folder.
-            checkpoint: best or last.
+            checkpoint: best, last or a task.
             data_dir: where the data lie, if not where the run found them.
             model_path: where the encoder lies, if not where the run found it.
             trust: the folder again, where its configuration may call others' code.
@@ -78,6 +79,13 @@ class OpenedRun:
                 f"{folder.results}: expected {', '.join(settings.tasks)}, the tasks in "
                 f"{folder.config.name}, found {', '.join(results.tasks)}; write another run"
             )
+        own = [task for task in settings.tasks if task in results.best_of_tasks]
+        if checkpoint not in ("best", "last", *own):
+            raise ConfigError(
+                f"--checkpoint: expected {', '.join(['best', *own])} or last, found "
+                f"{checkpoint!r}; write --checkpoint best"
+                + ("" if own else ", or train with trainer.best_per_task=true")
+            )
         here: dict[str, Any] = {"accelerator": "auto", "devices": 1, "num_nodes": 1}
         trainer = settings.trainer.model_copy(update=here)
         changes: dict[str, Any] = {"run_key": key_of(settings), "trainer": trainer}
@@ -98,6 +106,14 @@ class OpenedRun:
     def folder(self) -> RunFolder:
         """Where its files lie."""
         return RunFolder(self.path)
+
+    @property
+    def recorded(self) -> Scores:
+        """What the run recorded of the checkpoint's epoch."""
+        found = self.results
+        if self.checkpoint == "best":
+            return Scores(epoch=found.best_epoch, score=found.score, tasks=found.tasks)
+        return found.last if self.checkpoint == "last" else found.best_of_tasks[self.checkpoint]
 
     def metrics(self) -> pd.DataFrame:
         """A row for each epoch and task.
@@ -188,7 +204,9 @@ class OpenedRun:
         """Give a model of the run's form the checkpoint's weights; UserError if that cannot be."""
         from mtl_bert.runs.checkpoint import CheckpointError, read  # torch takes seconds
 
-        path = self.folder.checkpoint(self.checkpoint)
+        whole = self.checkpoint in ("best", "last")
+        folder = self.folder
+        path = (folder.checkpoint if whole else folder.checkpoint_of)(self.checkpoint)
         try:
             model.load_state_dict(read(path, key_of(self.settings))["state_dict"])
         except (CheckpointError, RuntimeError, TypeError) as error:

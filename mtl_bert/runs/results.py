@@ -41,6 +41,15 @@ class RunFolder:
         """The weights called ``best``, ``last`` or ``previous`` (the one before the last)."""
         return self.path / "checkpoints" / f"{name}.ckpt"
 
+    def checkpoint_of(self, task: str) -> Path:
+        """The weights of a task's own best epoch; UserError if that leads out."""
+        return self._within(self.checkpoint(f"best-{task}"))
+
+    @property
+    def checkpoints_of_tasks(self) -> list[Path]:
+        """Those that are there."""
+        return sorted(self.checkpoint("best").parent.glob("best-*.ckpt"))
+
     def refuse_links(self) -> None:
         """Raise UserError if something in the folder would be written, and lies elsewhere."""
         for path in self.path.rglob("*"):
@@ -250,6 +259,11 @@ class Results(Record):
     )
     last_epoch: int
     last: Scores = Field(description="the last epoch's scores")
+    best_of_tasks: dict[TaskName, Scores] = Field(
+        default={},
+        description="the scores of each task's own best epoch, the first of those scored, where "
+        "trainer.best_per_task keeps its weights; of samples of the dev sets where n says so",
+    )
     untrained: Scores | None = Field(description="the random baseline, measured before training")
     utilisation: dict[TaskName, Utilisation] = Field(description="over all epochs")
     minutes_per_epoch: float = Field(description="mean training wall clock, validation excluded")
@@ -278,6 +292,7 @@ class RunState(Record):
 
     epochs: list[EpochRecord] = []
     best: Scores | None = None
+    best_of_tasks: dict[TaskName, Scores] = {}
     untrained: Scores | None = None
     remarks: list[str] = []
     phase_seconds: dict[str, float] = Field(default={}, description="of the epoch so far")

@@ -41,9 +41,9 @@ class TextModel:
 
     def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
         """Say how many texts of each task were cut."""
-        limit = self.tokenize.max_length
         for task, part in encoded.items():
             if truncated := part.truncated:
+                limit = self.model.tasks[task].max_length or self.tokenize.max_length
                 log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
 
     def predict(self, task: str, texts: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
@@ -85,7 +85,7 @@ class TextModel:
 
     def outputs(self, task: str, table: Table) -> Tensor:
         """What a task's head gives for each of the N rows of a table, in its order: [N, ...]."""
-        encoded = self.tokenize(table)
+        encoded = self.tokenize.up_to(self.model.tasks[task].max_length)(table)
         self.report_cut({task: encoded})
         return self.outputs_of([task], encoded)[task]
 
@@ -166,9 +166,11 @@ def _max_length(
             f"model.path: expected an encoder with positions for at least {least} tokens, two of "
             f"them of texts, found {limit}; write another, or model=tiny"
         )
-    if not least <= wanted <= limit:
-        raise ConfigError(
-            f"model.max_length: expected {least} to {limit} tokens, found {wanted}; "
-            f"write model.max_length={min(limit, 128)}"
-        )
+    own = {f"tasks.{t.name}.max_length": t.max_length for t in model.tasks.values()}
+    for key, found in {"model.max_length": wanted, **own}.items():
+        if found is not None and not least <= found <= limit:
+            raise ConfigError(
+                f"{key}: expected {least} to {limit} tokens, found {found}; "
+                f"write {key}={min(limit, 128)}"
+            )
     return int(wanted)

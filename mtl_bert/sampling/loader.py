@@ -121,6 +121,8 @@ class PlanLoader(Generic[B]):
         classes: of the examples of tasks whose classes are to come up equally often, the rarer ones
             starting over: [examples] each.
         max_repeats: times that an epoch may use a task's examples, where there is a limit.
+        same_texts: groups of tasks whose rows are labels of the same texts, one by one: where a
+            sampler gives them batches in the same steps, these hold the same texts.
         rank: this process's number; torch.distributed's if left out.
         world_size: how many processes share each step; torch.distributed's if left out.
         options: torch's DataLoader arguments: ``num_workers``, ``pin_memory``, ``timeout``, …
@@ -142,6 +144,7 @@ class PlanLoader(Generic[B]):
         lengths: Lengths | None = None,
         classes: Classes | None = None,
         max_repeats: Mapping[str, float] | None = None,
+        same_texts: Sequence[Sequence[str]] = (),
         rank: int | None = None,
         world_size: int | None = None,
         **options: Any,
@@ -174,6 +177,13 @@ class PlanLoader(Generic[B]):
                 )
         for task, limit in (max_repeats or {}).items():
             number(f"max_repeats[{task!r}]", limit, 2, exclusive=True)
+        for group in same_texts:
+            alike = [self.sizes.get(task) for task in group if task not in (classes or {})]
+            if len(alike) != len(group) or len(set(alike)) != 1 or None in alike:
+                raise ValueError(
+                    "same_texts: expected groups of tasks with as many examples each, and without "
+                    f"balanced classes, found {list(group)}; leave them out"
+                )
         self.epochs, self.seed = epochs, seed
         self.planner = Planner(
             sampler,
@@ -184,6 +194,7 @@ class PlanLoader(Generic[B]):
             classes=classes or {},
             lengths=lengths or {},
             group_by_length=group_by_length,
+            same_texts=same_texts,
         )
         self._history: History = ()
         self._datasets, self._collate, self._options = datasets, collate_fn, options

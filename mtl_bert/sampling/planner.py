@@ -1,12 +1,13 @@
 """From a sampler's plan of the tasks to the plan of a run: what single tasks and texts ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mtl_bert.sampling.balance import Classes, balanced
 from mtl_bert.sampling.epoch import Epoch, Sampler, Sizes, Step
 from mtl_bert.sampling.history import DynamicSampler, History, is_dynamic
 from mtl_bert.sampling.length_grouping import Lengths, grouped_by_length
+from mtl_bert.sampling.same_texts import dealt_alike
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Planner:
         classes: of tasks whose classes are to come up equally often.
         lengths: of the examples; needed by ``group_by_length``.
         group_by_length: steps within which examples of similar length share a batch, or None.
+        same_texts: groups of tasks whose rows are about the same texts, one by one.
     """
 
     sampler: Sampler | DynamicSampler
@@ -32,6 +34,7 @@ class Planner:
     classes: Classes = field(default_factory=dict)
     lengths: Lengths = field(default_factory=dict)
     group_by_length: int | None = None
+    same_texts: Sequence[Sequence[str]] = ()
 
     def __call__(self, epoch: int, history: History = ()) -> Epoch:
         """The plan of an epoch, from 1.
@@ -43,7 +46,7 @@ class Planner:
             plan = balanced(plan, self.classes, self.seed)
         if self.group_by_length is not None:
             plan = grouped_by_length(plan, self.lengths, self.group_by_length, self.seed)
-        return plan
+        return dealt_alike(plan, self.same_texts)
 
     def outline(self, epoch: int, history: History = ()) -> Epoch:
         """The steps of an epoch with their tasks and numbers of examples, if not the very rows."""

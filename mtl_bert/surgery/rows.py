@@ -30,14 +30,15 @@ class LocalRows:
     """Where gradients and losses wait, by task, until all of a step's are there: one process's."""
 
     def __init__(self) -> None:
+        self._order: tuple[str, ...] = ()
         self._rows: dict[str, dict[int, Tensor]] = {}
         self._losses: dict[str, Tensor] = {}
         self._kept: dict[int, Tensor] = {}
         self._length = 0
 
     def start(self, tasks: Sequence[str]) -> None:
-        """Begin a step with these tasks, forgetting what was added before."""
-        self._rows, self._losses = {}, {}
+        """Begin a step with these tasks, in this order, forgetting what was added before."""
+        self._order, self._rows, self._losses = tuple(tasks), {}, {}
 
     def add(self, task: str, row: Row, loss: Tensor) -> None:
         """Add a part of a task's gradient and loss; a first part is kept as autograd made it."""
@@ -74,8 +75,9 @@ class LocalRows:
 
     def take(self) -> GradientRows:
         """Return the step's gradients and losses, and forget them."""
-        rows = [[row.get(p) for p in range(self._length)] for row in self._rows.values()]
-        losses, kept = list(self._losses.values()), list(self._kept.values())
-        taken = GradientRows(tuple(self._rows), rows, losses, kept)
+        tasks = tuple(t for t in dict.fromkeys((*self._order, *self._rows)) if t in self._rows)
+        rows = [[self._rows[task].get(p) for p in range(self._length)] for task in tasks]
+        losses, kept = [self._losses[task] for task in tasks], list(self._kept.values())
+        taken = GradientRows(tasks, rows, losses, kept)
         self.start(())
         return taken

@@ -97,6 +97,9 @@ class Task:
         metrics: more of them, or all: names as :func:`mtl_bert.tasks.metrics.by_name` knows them,
             or a mapping from names of one's own to such names or to what makes a metric; once made,
             all metrics by their names, the first of which enters the score unless that says others.
+        max_length: tokens of its texts at most; None takes the run's.
+        hidden: width of a hidden layer between features and outputs; None for none.
+        module: (features, outputs) -> the layers between them, instead of a linear one.
     """
 
     name: str
@@ -115,6 +118,9 @@ class Task:
     balance: str | None = None
     class_weights: str | Sequence[float] | None = None
     metrics: Sequence[str] | Mapping[str, Any] = ()
+    max_length: int | None = None
+    hidden: int | None = None
+    module: Callable[[int, int], nn.Module] | None = None
 
     def __post_init__(self) -> None:
         several = self.metrics
@@ -130,6 +136,10 @@ class Task:
                 "example metrics: [accuracy]"
             )
         object.__setattr__(self, "metrics", named)
+        if self.hidden is not None and self.module is not None:
+            raise ValueError(
+                f"hidden: expected none beside a module, found {self.hidden}; leave one of them out"
+            )
         for name in ("balance", "class_weights"):
             if getattr(self, name) is not None and (not self.head.names or self.head.per_class):
                 raise ValueError(

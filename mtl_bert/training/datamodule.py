@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -59,6 +59,7 @@ class PlanDataModule(LightningDataModule):
         dev_sample: examples of each dev set that are scored amid training, or None for all.
         select: the dev examples that are scored amid training, where they are others than ``dev``.
         balance: tasks whose classes are to come up equally often.
+        same_texts: groups of tasks whose training sets are labels of the same texts.
         options: how the ``PlanLoader`` of the training steps makes batches.
 
     Attributes:
@@ -82,6 +83,7 @@ class PlanDataModule(LightningDataModule):
         select: Mapping[str, Encoded] | None = None,
         eval_batch_size: int = 64,
         balance: Collection[str] = (),
+        same_texts: Sequence[Sequence[str]] = (),
         **options: Any,
     ) -> None:
         super().__init__()
@@ -98,12 +100,13 @@ class PlanDataModule(LightningDataModule):
         )
         self._label_types, self._eval_batch_size = label_types, eval_batch_size
         self.epochs, self._seed, self._validate_every = epochs, seed, validate_every
-        self._options = options
+        self.same_texts, self._options = same_texts, options
 
     @cached_property
     def _steps(self) -> PlanLoader[Batch]:
         lengths = {task: encoded.lengths for task, encoded in self._train.items()}
         options: Any = {"lengths": lengths, "classes": self.classes, **self._options}
+        options["same_texts"] = self.same_texts
         return self._loader(self.sampler, self._train, **options)
 
     def plan(self, epoch: int) -> Epoch:

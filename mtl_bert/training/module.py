@@ -173,6 +173,7 @@ class MultiTaskModule(LightningModule):
                 seed=self._seed,
                 rank=self.global_rank,
                 one_pass=self.passes.one,
+                same_texts=self._datamodule.same_texts,
                 parts=self._layers if self.step_log.layers_due() else None,
             )
         self.stopping = self.surgeon.stop_requested

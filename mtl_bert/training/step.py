@@ -21,6 +21,7 @@ from torch.profiler import record_function
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.sampling.loader import Part, PlanStep
+from mtl_bert.sampling.same_texts import sharing
 from mtl_bert.surgery import GradientMatrix, StepResult, Surgeon
 
 
@@ -33,6 +34,7 @@ def take_step(
     seed: int,
     rank: int = 0,
     one_pass: bool = False,
+    same_texts: Sequence[Sequence[str]] = (),
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> StepResult:
     """Take one step of the plan: forward and backward passes, surgery, one update.
@@ -41,6 +43,8 @@ def take_step(
         step: its phase, and its batches on the model's device.
         one_pass: all tasks go through the encoder together, not one after another: the same
             gradients to rounding, but dropout draws other masks.
+        same_texts: groups of tasks whose rows are labels of the same texts: where their batches
+            hold the same rows, these go through the encoder once, and each task's loss backward.
         parts: names of parameters whose Gram matrices are wanted by themselves (an encoder's
             layers), by any name.
     """
@@ -49,22 +53,25 @@ def take_step(
     with surgeon.step(
         optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts, epoch=step.epoch
     ):
-        for found in _at_once(step, one_pass):
+        shared = sharing(step.plan, same_texts) if model.encodes_alike else []
+        for found in _at_once(step, one_pass, shared):
             batches = {task: part.batch for task, part in found.items()}
-            with in_one_pass(surgeon, model, batches):
+            once = list(batches) in shared
+            with nullcontext() if once else in_one_pass(surgeon, model, batches):
                 with record_function(f"forward {', '.join(batches)}"):
-                    losses = losses_of(model, batches)
+                    losses = losses_of(model, batches, same=once)
                 surgeon.backward(losses, share={task: part.share for task, part in found.items()})
     return surgeon.last
 
 
-def _at_once(step: PlanStep[Batch], one_pass: bool) -> Iterator[dict[str, Part[Batch]]]:
-    """What goes through the model at once: a part of each task, or of one task after another."""
-    if not one_pass:
-        yield from ({task: part} for task, parts in step.parts.items() for part in parts)
-        return
-    for parts in zip_longest(*step.parts.values()):
-        yield {task: part for task, part in zip(step.parts, parts, strict=True) if part}
+def _at_once(
+    step: PlanStep[Batch], one_pass: bool, shared: Sequence[Sequence[str]]
+) -> Iterator[dict[str, Part[Batch]]]:
+    """What goes through the model at once: a part of one task, of those that share, or of all."""
+    others = [task for task in step.parts if not any(task in tasks for tasks in shared)]
+    for tasks in [*shared, *([others] if one_pass else ([task] for task in others))]:
+        for parts in zip_longest(*(step.parts[task] for task in tasks)):
+            yield {task: part for task, part in zip(tasks, parts, strict=True) if part}
 
 
 def in_one_pass(
@@ -74,9 +81,15 @@ def in_one_pass(
     return of.one_pass(model.trunk, *model.sizes(batches)) if len(batches) > 1 else nullcontext()
 
 
-def losses_of(model: MultiTaskModel, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
-    """Each task's loss, in one pass through the model."""
-    outputs = model.together(batches) if len(batches) > 1 else {}
+def losses_of(
+    model: MultiTaskModel, batches: Mapping[str, Batch], *, same: bool = False
+) -> dict[str, Tensor]:
+    """Each task's loss, in one pass through the model; of batches of the ``same`` texts, too."""
+    outputs: Mapping[str, Tensor] = {}
+    if same:
+        outputs = model.of_all(list(batches), next(iter(batches.values())))
+    elif len(batches) > 1:
+        outputs = model.together(batches)
     return {task: task_loss(model, task, batches[task], outputs.get(task)) for task in batches}
 
 

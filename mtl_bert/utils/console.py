@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -20,7 +20,13 @@ EXAMPLE = "runs/2026-01-31/12-00-00-arrp-seed1"
 
 # What commands about a finished run have in common.
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
-Checkpoint = Annotated[Literal["best", "last"], typer.Option(help="Which weights.")]
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        metavar="best|last|TASK",
+        help="Which weights; a task's own best are there with trainer.best_per_task=true.",
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the data lies now, if it moved.")
 ]

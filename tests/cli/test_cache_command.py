@@ -12,6 +12,7 @@ import pytest
 from mtl_bert.data.sources.delimited import Delimited
 from mtl_bert.data.table import Encoded
 from mtl_bert.data.token_cache import GIBI, Cache
+from mtl_bert.tasks import Task
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import Command, train_here
 
@@ -79,13 +80,13 @@ def test_a_second_run_reads_no_training_file_and_is_the_same(
     uncached = train(tmp_path / "uncached", files, "trainer.cache=false", *share)
     assert not place.exists()
     cold = train(tmp_path / "cold", files, *share)
-    read = Delimited.read
+    blocks = Delimited.blocks
 
-    def dev_only(self: Delimited, task: object, split: str) -> object:
+    def dev_only(self: Delimited, task: Task, split: str, *, whole: bool = True) -> object:
         assert split == "dev"
-        return read(self, task, split)  # type: ignore[arg-type]
+        return blocks(self, task, split, whole=whole)
 
-    monkeypatch.setattr(Delimited, "read", dev_only)
+    monkeypatch.setattr(Delimited, "blocks", dev_only)
     caplog.clear()
     with caplog.at_level(logging.INFO):
         warm = train(tmp_path / "warm", files, *share)

@@ -82,7 +82,7 @@ class Prepare:
     ) -> Encoded:
         """The same of what must be in the cache."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Delimited, "read", unread)
+            patch.setattr(Delimited, "blocks", unread)
             return self(tokenize, task, split)
 
 
@@ -191,7 +191,7 @@ def test_made_up_text(cache: Cache) -> None:
         source = Synthetic(**{"name": "demo", "scale": 2.0, **settings})
         with pytest.MonkeyPatch.context() as patch:
             if not read:
-                patch.setattr(Synthetic, "read", unread)
+                patch.setattr(Synthetic, "blocks", unread)
             return tokens_of(cache, source, make_task(sources=sources), split=split)
 
     assert_same_tokens(synthetic(read=True), synthetic(read=False))

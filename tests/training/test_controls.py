@@ -9,15 +9,19 @@ import pytest
 import torch
 from torch import nn
 
+from mtl_bert import Run
 from mtl_bert.config.settings import Settings
+from mtl_bert.inference.transformers_export import export
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.runs import checkpoint
 from mtl_bert.runs.factories import make, make_tasks
-from mtl_bert.runs.results import Results
+from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.training import adamw, schedule
 from mtl_bert.training import run as running
+from mtl_bert.utils.errors import UserError
 from tests.cli.driving import SMALL, train_here
 from tests.composing import settings_of
-from tests.factories import TINY
+from tests.factories import TINY, assert_tells
 
 
 def model_of(*overrides: str) -> tuple[MultiTaskModel, Any, Settings]:
@@ -134,3 +138,108 @@ def test_callbacks_of_ones_own_and_label_smoothing(tmp_path: Path) -> None:
     sure = 30 * torch.eye(5)
     assert sst.loss(sure, torch.arange(5)) == pytest.approx(0.1 * 30 * 4 / 5, abs=1e-4)
     assert not math.isnan(found.score)
+
+
+def test_texts_and_heads_of_a_tasks_own(tmp_path: Path) -> None:
+    """A limit of tokens, a hidden layer, and any layers, from training to answers and files."""
+    settings = settings_of(
+        *SMALL, "sampler=rr", "B=16", "+tasks.sst.max_length=6", "+tasks.sst.hidden=5",
+        "+tasks.sts.module._target_=tests.training.test_controls.Bilinear",
+        "+tasks.sts.module._partial_=true",
+    )  # fmt: skip
+    running.run(settings, tmp_path / "a")
+    run = Run.open(tmp_path / "a", trust=tmp_path / "a")
+    cut, whole = run.results.data.truncated["sst"], run.results.data.truncated["sts"]
+    assert cut > 0 == whole
+    model = run.predictor.model
+    shapes = {n: list(p.shape) for n, p in model.named_parameters() if "heads.s" in n}
+    D = model.features
+    assert shapes == {
+        "heads.sst.0.weight": [5, D], "heads.sst.0.bias": [5], "heads.sst.3.weight": [5, 5],
+        "heads.sst.3.bias": [5], "heads.sts.layer.weight": [1, D],
+    }  # fmt: skip
+    text = "a fine plot and a dull end with more words than any limit allows"
+    cut_by_hand = run.predictor.tokenize.tokenizer.decode(
+        run.predictor.tokenize.tokenizer(text)["input_ids"][1:5]
+    )
+    both = run.predict("sst", [text, cut_by_hand])["confidence"]
+    assert both[0] == pytest.approx(both[1], abs=1e-6)
+    assert run.predict("sts", [(text, text)])["prediction"].notna().all()
+    with pytest.raises(UserError, match=r"to: expected heads of one linear layer each, found sst"):
+        export(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class Bilinear(torch.nn.Module):
+    """Layers of a user's own."""
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(features, outputs, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x * x.tanh())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "parts"),
+    [
+        (("+tasks.sst.max_length=4000",), ("tasks.sst.max_length: expected", "found 4000")),
+        (("+tasks.sst.hidden=0",), ("tasks.sst.hidden: expected a whole number", "found 0")),
+        (
+            ("+tasks.sst.module._target_=torch.nn.Identity", "+tasks.sst.module._partial_=true"),
+            ("tasks.sst.module: expected", "to [2, 5]", "found [2, "),
+        ),
+    ],
+)
+def test_limits_and_layers_that_cannot_be(
+    wrong: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as error:
+        running.run(settings_of(*SMALL, *wrong), tmp_path / "a")
+    assert_tells(error.value, *parts)
+    assert not (tmp_path / "a").exists()
+
+
+OWN_BEST = ("sampler=rr", "B=24", "epochs=4", "lr=0.0003", "seed=2", "trainer.best_per_task=true")
+
+
+def test_each_tasks_best_epoch_is_kept_and_can_be_used(tmp_path: Path) -> None:
+    found = train_here(tmp_path / "a", *OWN_BEST)
+    plain = train_here(tmp_path / "b", *OWN_BEST[:-1])
+    assert [e.tasks for e in found.epochs] == [e.tasks for e in plain.epochs]
+    assert not list((tmp_path / "b" / "checkpoints").glob("best-*"))
+    for task, best in found.best_of_tasks.items():
+        values = [epoch.tasks[task].value for epoch in found.epochs if epoch.tasks]
+        assert best.tasks[task].value == max(values)
+        assert best.epoch == 1 + values.index(max(values))
+        run = Run.open(tmp_path / "a", checkpoint=task)
+        dev = Run.open(tmp_path / "a").predictions(task)
+        columns = [dev[c] for c in ("text", "text2") if c in dev]
+        texts = list(zip(*columns, strict=True))
+        answers = torch.tensor(run.predict(task, texts)["prediction"].to_numpy())
+        (made,) = (t for t in make_tasks(run.settings) if t.name == task)
+        value, _ = made.evaluate(answers, torch.tensor(dev["label"].to_numpy()).to(answers.dtype))
+        assert value == pytest.approx(best.tasks[task].value, abs=1e-6)
+    assert set(found.best_of_tasks) == set(found.tasks)
+    assert len({best.epoch for best in found.best_of_tasks.values()}) > 1  # or this shows little
+    with pytest.raises(UserError, match=r"--checkpoint: expected best or last, found 'sst'"):
+        Run.open(tmp_path / "b", checkpoint="sst")
+    checkpoint.prune(RunFolder(tmp_path / "a"), "best")
+    assert len(list((tmp_path / "a" / "checkpoints").glob("best*"))) == 3
+    checkpoint.prune(RunFolder(tmp_path / "a"), "none")
+    assert not list((tmp_path / "a" / "checkpoints").glob("*.ckpt"))
+
+
+def test_a_killed_run_goes_on_to_the_same_best_of_tasks(tmp_path: Path) -> None:
+    whole = train_here(tmp_path / "a", *OWN_BEST)
+    train_here(tmp_path / "b", *OWN_BEST, "epochs=2")
+    again = train_here(tmp_path / "b", *OWN_BEST)
+    assert again.best_of_tasks == whole.best_of_tasks
+    for task in whole.best_of_tasks:
+        one, other = (
+            torch.load(tmp_path / at / "checkpoints" / f"best-{task}.ckpt", weights_only=True)
+            for at in "ab"
+        )
+        for name, values in one["state_dict"].items():
+            assert torch.equal(values, other["state_dict"][name])

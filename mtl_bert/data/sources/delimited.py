@@ -5,11 +5,11 @@ not closed or stray, lines with too few or too many fields, bytes of another enc
 """
 
 import csv
-import io
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, count, islice, takewhile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +22,8 @@ from mtl_bert.data.token_cache import file_digest
 from mtl_bert.tasks import Task
 
 csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
+
+HELD = 10_000  # lines of a file that are in memory at least
 
 KINDS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive or a spreadsheet", b"BZh91AY": "bzip2"}
 KINDS |= {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "Parquet"}
@@ -115,6 +117,18 @@ class Delimited(Source):
 
         return Records(place, records(), origin, lambda: [*content, file_digest(path)])
 
+    def about(self, task: Task, split: str) -> int | None:
+        """The lines of the file."""
+        place = said(FilePlace, task, self.name, separator=self.separator)
+        shared = place.shared and split != "test"
+        path = Path(self.dir or ".") / place.of(task, self.name, "train" if shared else split)
+        if path.suffix == ".parquet":
+            return None
+        with path.open("rb") as file:
+            lines = sum(part.count(b"\n") for part in iter(partial(file.read, 2**20), b""))
+        share = place.dev_share or 0.0
+        return round(lines * ((share if split == "dev" else 1 - share) if shared else 1))
+
 
 def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iterator[Record]]:
     """The names of a file's columns, and its records, read as they are asked for.
@@ -125,7 +139,7 @@ def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iter
         return json_lines(path)
     if path.suffix == ".parquet":
         return parquet(path)
-    rows = _rows(_text(path, place.encoding), place)
+    rows = _rows(_Lines(_text(path, place.encoding)), place)
     first = line, names, fault = next(rows, (1, [], "an empty file"))
     if not place.header:
         rows, names = chain([first], rows), [str(number) for number in range(len(names))]
@@ -142,11 +156,12 @@ def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iter
     )
 
 
-def _text(path: Path, encoding: str) -> str:
-    """The text of a file; bytes of another encoding become lone surrogates."""
-    raw = path.read_bytes()
-    found = next((kind for start, kind in KINDS.items() if raw.startswith(start)), None)
-    for wide, zeros in (("utf-16-le", raw[1:32:2]), ("utf-16-be", raw[:32:2])):
+def _text(path: Path, encoding: str) -> Iterator[str]:
+    """The lines of a file; bytes of another encoding become lone surrogates."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    found = next((kind for begin, kind in KINDS.items() if start.startswith(begin)), None)
+    for wide, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
         if zeros.count(0) > len(zeros) / 2:
             found = found or wide
     advice = "unpack it or write it as text"
@@ -155,18 +170,47 @@ def _text(path: Path, encoding: str) -> str:
         found = found.upper() if encoding == "utf-8" else None
     try:
         if not found:
-            return raw.decode(encoding, "surrogateescape").removeprefix("\ufeff")
+            with path.open(encoding=encoding, errors="surrogateescape", newline="") as text:
+                yield next(text, "").removeprefix("\ufeff")
+                yield from text
+            return
     except UnicodeError as error:
         found, advice = f"something else ({error})", "write another encoding: in the task's file"
     raise DataError(f"{path}: expected text in {encoding}, found {found}; {advice}")
 
 
-def _rows(text: str, place: FilePlace) -> Iterator[tuple[int, list[str], str]]:
+class _Lines:
+    """A file's lines by their numbers, from 0, read when they are asked for."""
+
+    def __init__(self, coming: Iterator[str]) -> None:
+        # Whether a quote is closed in the last line is seen in a line after it.
+        self._coming, self._held, self._first = chain(filter(None, coming), ["\n"]), list[str](), 0
+
+    def has(self, number: int) -> bool:
+        """Whether there is such a line."""
+        missing = number + 1 - self._first - len(self._held)
+        self._held += islice(self._coming, max(0, missing))
+        return number < self._first + len(self._held)
+
+    def __getitem__(self, number: int) -> str:
+        return self._held[number - self._first] if self.has(number) else ""
+
+    def following(self, number: int) -> Iterator[str]:
+        """The lines from a number on."""
+        return (self[number] for number in takewhile(self.has, count(number)))
+
+    def forget(self, before: int) -> None:
+        """Drop lines that will not be asked for again; many at once, as each time takes long."""
+        if before - self._first >= HELD:
+            del self._held[: before - self._first]
+            self._first = before
+
+
+def _rows(lines: _Lines, place: FilePlace) -> Iterator[tuple[int, list[str], str]]:
     """The line of each row, from 1, its fields, and what is wrong with it or an empty string."""
-    # Whether a quote is closed in the last line is seen in a line after it.
-    lines = [*io.StringIO(text, newline=""), "\n"]
     at = width = 0
-    while at < len(lines):
+    while lines.has(at):
+        lines.forget(at)
         row, taken, doubt = _row(lines, at, width, place)
         for number in range(at, at + taken if doubt else at + 1):
             if not lines[number].strip() and place.separator not in lines[number]:
@@ -188,7 +232,7 @@ def _split(line: str, place: FilePlace) -> list[str]:
     return line.rstrip("\r\n").split(place.separator)
 
 
-def _row(lines: list[str], at: int, width: int, place: FilePlace) -> tuple[list[str], int, str]:
+def _row(lines: _Lines, at: int, width: int, place: FilePlace) -> tuple[list[str], int, str]:
     """The fields of the row that begins in a line, its number of lines, and what is in doubt.
 
     A quote at the beginning of a field may be a letter of the text. It surely opens a quoted text
@@ -198,8 +242,7 @@ def _row(lines: list[str], at: int, width: int, place: FilePlace) -> tuple[list[
     alone = _split(lines[at], place)
     if place.quoting == "none" or '"' not in lines[at]:
         return alone, 1, ""
-    following = (lines[number] for number in range(at, len(lines)))
-    reader = csv.reader(following, delimiter=place.separator, strict=True)
+    reader = csv.reader(lines.following(at), delimiter=place.separator, strict=True)
     try:
         row = next(reader)
     except csv.Error:
@@ -213,6 +256,8 @@ def _row(lines: list[str], at: int, width: int, place: FilePlace) -> tuple[list[
         where = f"lines {at + 1} to {at + taken}"
         return alone, taken, f"one text in quotes or several rows, {where}"
     for field in row:  # not quoted, or the quote would be doubled
-        if '\\"' in field and field.replace('"', '""') not in "".join(lines[at : at + taken]):
+        if '\\"' in field and field.replace('"', '""') not in "".join(
+            islice(lines.following(at), taken)
+        ):
             return alone, taken, "a backslash before a quote"
     return row, taken, ""

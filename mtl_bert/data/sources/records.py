@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from mtl_bert.data.table import DataError, Table
 from mtl_bert.data.token_cache import digest
 from mtl_bert.tasks import SoftLabels, Task
 
+BLOCK = 2**15  # rows
 UNREADABLE = re.compile("[\ud800-\udfff\0]")  # surrogates stand for bytes of another encoding
 # Which float() would take more of: 1_0, ١, nan.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -161,12 +162,30 @@ class Source:
         Rows that lack nothing are kept; if not ``whole``, all that have an id, without their
         labels, to predict them from what there is. DataError, if there are none.
         """
+        return Table.joined(list(self.blocks(task, split, whole=whole)))
+
+    def about(self, task: Task, split: str) -> int | None:
+        """About how many records a split has, if that is known without reading them."""
+        return None
+
+    def blocks(self, task: Task, split: str, *, whole: bool = True) -> Iterator[Table]:
+        """The same in tables of ``BLOCK`` rows, of which one at a time is in memory."""
         labelled = whole and split != "test"
         place, records, origin, _ = self.open(task, split, labelled=labelled)
         ids: list[str] = []
         texts: list[tuple[str, ...]] = []
         labels: list[float | list[float]] = []
-        skipped, incomplete, read_label = [], [], _label_reader(task, place)
+        skipped: list[str] = []
+        incomplete: list[str] = []
+        read_label, found = _label_reader(task, place), 0
+
+        def block() -> Table:
+            known = np.array(labels, np.float64) if labelled else None
+            held = (tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
+            for each in (ids, texts, labels, skipped, incomplete):
+                each.clear()
+            return Table(origin, *held)
+
         for at, fields, fault in records:
             if labelled and place.blanks and not any(_text(fields, c) for c in place.labels):
                 continue
@@ -190,14 +209,17 @@ class Source:
             ids.append(row_id)
             texts.append(row_texts)
             labels.append(label)
-        if not ids:
+            if len(ids) == BLOCK:
+                found += BLOCK
+                yield block()
+        if not found and not ids:
             example = f" (the first: {skipped[0]})" if skipped else ""
             raise DataError(
                 f"{origin}: expected rows for task {task.name}, found "
                 f"{len(skipped)} and none that can be used{example}; name another file"
             )
-        known = np.array(labels, np.float64) if labelled else None
-        return Table(origin, tuple(ids), tuple(texts), known, tuple(skipped), tuple(incomplete))
+        if ids or skipped:
+            yield block()
 
 
 def _text(fields: Mapping[str, object], column: str) -> str:

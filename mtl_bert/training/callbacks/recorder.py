@@ -75,6 +75,9 @@ class Recorder(Callback):
             best = checkpoint.read(self.folder.checkpoint("best"), self.key)
             state.best = Scores.model_validate_json(best["scores"])
             self._write_predictions(best)
+        for task in state.best_of_tasks:  # likewise
+            own = checkpoint.read(self.folder.checkpoint_of(task), self.key)
+            state.best_of_tasks[task] = Scores.model_validate_json(own["scores"])
 
     def finish(self, best: Evaluation, last: Evaluation) -> None:
         """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
@@ -112,6 +115,7 @@ class Recorder(Callback):
             best_epoch=best.epoch,
             last_epoch=last.epoch,
             last=last,
+            best_of_tasks=state.best_of_tasks,
             untrained=state.untrained,
             utilisation=self.utilisation(),
             minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
@@ -177,6 +181,8 @@ class Recorder(Callback):
             self._state.remarks += said
             if best is None or scores.score > best.score:
                 self.keep_best(evaluation)
+            if self.settings.trainer.best_per_task:
+                self._keep_best_of_tasks(scores)
         self._write_metrics()
         self._log(self._metrics())
 
@@ -193,6 +199,16 @@ class Recorder(Callback):
         content = {"state_dict": weights, "scores": scores, **evaluation.columns()}
         checkpoint.write(self.folder.checkpoint("best"), self.key, content)
         self._write_predictions(content)
+
+    def _keep_best_of_tasks(self, scores: Scores) -> None:
+        """Write the model for each task that is better than ever."""
+        best = self._state.best_of_tasks
+        for task, found in scores.tasks.items():
+            if task not in best or found.rising > best[task].tasks[task].rising:
+                best[task] = scores
+                weights = self._module.model.state_dict()
+                content = {"state_dict": weights, "scores": scores.model_dump_json()}
+                checkpoint.write(self.folder.checkpoint_of(task), self.key, content)
 
     def _write_predictions(self, columns: Mapping[str, Any]) -> None:
         """Write them, unless they are of a sample; those of the whole dev sets come at the end."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl_bert.data.sources.delimited import Delimited, FilePlace, _rows
+from mtl_bert.data.sources.delimited import HELD, Delimited, FilePlace, _Lines, _rows
 from mtl_bert.data.table import DataError
 from tests.factories import assert_tells, make_task
 
@@ -450,6 +450,22 @@ def test_pandas_reads_the_same(rows, line_break, blank, quoting, header, encodin
         except (pd.errors.ParserError, pd.errors.ParserWarning):
             return
     place = FilePlace(text=["x"], label="y", separator="\t", quoting=quoting, header=header)
-    found = list(_rows(content, place))[1 if header else 0 :]
+    lines = _Lines(io.StringIO(content, newline=""))
+    found = list(_rows(lines, place))[1 if header else 0 :]
     if not any(fault for _, _, fault in found):
         assert [row for _, row, _ in found] == frame.to_numpy().tolist()
+
+
+def test_lines_of_a_large_file_are_let_go_and_stay_the_same() -> None:
+    rows = [f'{n}\t"a ""quoted"" text\nof two lines, {n}"\t{n % 2}' for n in range(2 * HELD)]
+    file = (line + "\n" for line in "\n".join(["x\ty\tz", *rows]).split("\n"))
+    lines = _Lines(file)
+    place = FilePlace(text=["x"], label="y", separator="\t")
+    for number, (line, row, fault) in enumerate(_rows(lines, place)):
+        assert not fault
+        assert line == (2 * number if number else 1)
+        if number:
+            assert row == [str(number - 1), f'a "quoted" text\nof two lines, {number - 1}',
+                           str((number - 1) % 2)]  # fmt: skip
+        assert len(lines._held) <= HELD + 10
+    assert number == len(rows)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mtl_bert.data.sources.records import Place, Record, Records, Source, said
-from mtl_bert.data.table import DataError
+from mtl_bert.data.table import DataError, Table
+from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.tasks import MultiClass, Regression
-from tests.factories import assert_tells, make_task
+from tests.factories import TINY, assert_same_tokens, assert_tells, make_task
 
 SINGLE = Place(text=["text"], label="label", id="id")
 
@@ -168,3 +169,23 @@ def test_a_task_file_with_wrong_columns_is_an_error_for_users(source, parts):
 def test_columns_without_a_header_are_called_by_numbers():
     place = said(Place, make_task(sources={"files": {"text": [2], "label": 1, "id": 0}}), "files")
     assert (place.text, place.label, place.id) == (["2"], "1", "0")
+
+
+def test_parts_make_the_whole_and_tokens_of_parts_those_of_the_whole(monkeypatch):
+    """Whatever rows a part ends with: used, skipped, or none at all."""
+    records = [
+        Record(f"row {n}", record(text="" if n % 4 == 3 else f"some text {n}", label=str(n % 2)))
+        for n in range(24)
+    ]
+    source = Opened(Records(SINGLE, records, "somewhere", list))
+    whole = source.read(make_task(), "train")
+    tokenize = Tokenize(TINY.tokenizer(), 32)
+    for size in (1, 5, 6, 17, 18, 19):
+        monkeypatch.setattr("mtl_bert.data.sources.records.BLOCK", size)
+        parts = list(source.blocks(make_task(), "train"))
+        assert max(map(len, parts)) == min(size, 18)
+        joined = Table.joined(parts)
+        for name in ("origin", "ids", "texts", "skipped", "incomplete"):
+            assert getattr(joined, name) == getattr(whole, name)
+        assert joined.labels.tolist() == whole.labels.tolist()
+        assert_same_tokens(tokenize.blocks(parts, 18), tokenize(whole))
