@@ -101,7 +101,7 @@ def _of(metric: str) -> Metric:
     parts = [METRICS[name] for name in metric.split("+")]
 
     def mean(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-        return np.mean([part(labels, predictions, counts) for part in parts], axis=0)
+        return np.asarray(np.mean([part(labels, predictions, counts) for part in parts], axis=0))
 
     return mean if len(parts) > 1 else parts[0]
 
