@@ -96,17 +96,30 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def _of(metric: str) -> Metric:
+    """A metric by its name, or the mean of several by theirs, accuracy+f1."""
+    parts = [METRICS[name] for name in metric.split("+")]
+
+    def mean(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+        return np.asarray(np.mean([part(labels, predictions, counts) for part in parts], axis=0))
+
+    return mean if len(parts) > 1 else parts[0]
+
+
 def whole(metric: str, labels: Floats, predictions: Floats) -> Floats:
     """A metric of M models [M, N] on the whole dev set: [M]."""
-    return METRICS[metric](labels, predictions, np.ones((1, len(labels))))[:, 0]
+    return _of(metric)(labels, predictions, np.ones((1, len(labels))))[:, 0]
 
 
 def recognise(name: str, labels: Floats, predictions: Floats, recorded: float) -> str:
     """The metric that predictions [N] give the recorded value of, or nothing; ``name`` comes first.
 
     A metric may bear any name in a task's settings, so it is known by what it says of the answers.
+    A mean of several is known where their names are.
     """
-    for known in sorted(METRICS, key=lambda key: key != name):
+    several = name.split("+")
+    means = [name] if len(several) > 1 and METRICS.keys() >= {*several} else []
+    for known in [*means, *sorted(METRICS, key=lambda key: key != name)]:
         if abs(whole(known, labels, predictions[None])[0] - recorded) <= TOLERANCE:
             return known
     return ""
@@ -124,7 +137,7 @@ def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> 
         drawn = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
         places = drawn + n * np.arange(len(drawn))[:, None]
         counts = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        parts.append(METRICS[metric](labels, predictions, counts.astype(np.float64)))
+        parts.append(_of(metric)(labels, predictions, counts.astype(np.float64)))
     return np.concatenate(parts, axis=-1)
 
 

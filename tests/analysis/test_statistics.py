@@ -115,3 +115,21 @@ def test_percentiles_are_nested() -> None:
     assert wide.low < narrow.low < 1 < narrow.high < wide.high
     assert (wide.sign, narrow.within(1.3), narrow.within(1)) == (1, True, False)
     assert wide.low == pytest.approx(1 - 0.196, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["accuracy+f1", "pearson+spearman"])
+def test_a_mean_of_metrics_is_known_and_resampled_as_one(name: str) -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 40).astype(float)
+    answers = np.where(rng.random(40) < 0.7, labels, 1 - labels)
+    if name != "accuracy+f1":
+        answers = answers + rng.normal(size=40)
+    parts = name.split("+")
+    recorded = np.mean([own.whole(part, labels, answers[None])[0] for part in parts])
+    assert own.recognise(name, labels, answers, recorded) == name
+    assert own.recognise(name, labels, answers, recorded + 0.1) == ""
+    together = own.bootstrap(name, labels, answers[None], 0)
+    each = [own.bootstrap(part, labels, answers[None], 0) for part in parts]
+    np.testing.assert_allclose(together, np.mean(each, axis=0), rtol=1e-12)
+    low, high = own.percentiles(together[0])[0]
+    assert low < recorded < high
