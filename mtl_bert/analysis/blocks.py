@@ -14,7 +14,6 @@ Row = Mapping[Any, Any]
 """A row of a frame: column -> value."""
 
 TABLES = tomllib.loads(Path(__file__).with_name("tables.toml").read_text("utf-8"))
-GOOD, BAD, QUIET = "good", "bad", "quiet"
 
 
 class Plot(NamedTuple):

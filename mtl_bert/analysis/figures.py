@@ -415,7 +415,7 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     if not found[["label", "prediction"]].isin(classes).all(axis=None):
         raise UnusableError("predictions are not among the classes")
     shares = pd.crosstab(found["label"], found["prediction"], normalize="index")
-    shares = shares.reindex(classes, fill_value=0).reindex(classes, axis=1, fill_value=0)
+    shares = shares.reindex(index=classes, columns=classes, fill_value=0)
     return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 

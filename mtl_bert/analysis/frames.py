@@ -92,7 +92,7 @@ class Frames:
         runs = self.runs[(self.runs["setting"] == setting) & ~self.runs["superseded"]]
         return self.only(runs), self.settings[self.settings["setting"] == setting].iloc[0]
 
-    def answers(self, run: str, task: str, *, texts: bool = True) -> pd.DataFrame:
+    def answers(self, run: str, task: str) -> pd.DataFrame:
         """A run's answers to a task's dev set, with texts only where they may be seen.
 
         Columns: id, text (and text2 of pairs), label, prediction, confidence.
@@ -102,7 +102,7 @@ class Frames:
         """
         directory = self.runs.loc[self.runs["run"] == run, "directory"].iloc[0]
         found = _read_answers(RunFolder(Path(directory)).predictions(task))
-        if texts and self.texts:
+        if self.texts:
             return found
         return found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
 

@@ -155,7 +155,7 @@ class Comparison:
         metric, standard = "", pd.DataFrame()
         for row in scores.sort_values("method", kind="stable").to_dict("records"):
             try:
-                found = self.frames.answers(row["run"], task, texts=False)
+                found = self.frames.answers(row["run"], task)
                 standard = found[["id", "label"]] if standard.empty else standard
                 if len(found) < 2 or not found[["id", "label"]].equals(standard):
                     raise UnusableError(f"{row['run']} has another dev set than the others")

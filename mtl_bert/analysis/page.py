@@ -8,40 +8,19 @@ from typing import Any
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from mtl_bert.analysis import claims, figures, summaries
-from mtl_bert.analysis.blocks import (
-    BAD,
-    GOOD,
-    QUIET,
-    Article,
-    Block,
-    Cell,
-    Chart,
-    Page,
-    Row,
-    Section,
-    Table,
-    Text,
-    bar,
-    dots,
-    table,
-)
+from mtl_bert.analysis import blocks, claims, figures, leaderboard, summaries
+from mtl_bert.analysis.blocks import Article, Block, Cell, Chart, Page, Row, Section, Text, bar
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, UnusableError, file_name
-from mtl_bert.analysis.leaderboard import (
-    EQUIVALENT,
-    HIGHER,
-    LOWER,
-    MARGIN,
-    SCORE,
-    Comparison,
-    listed,
-)
+from mtl_bert.analysis.leaderboard import MARGIN, SCORE, Comparison
 from mtl_bert.analysis.methods import setting_words
-from mtl_bert.analysis.run_view import badges, mistakes, views
+from mtl_bert.analysis.run_view import mistakes, views
 
 MISTAKES = 200  # wrong answers of a chosen run to a task that are listed
-TONES = {HIGHER: GOOD, LOWER: BAD, EQUIVALENT: "", claims.SUPPORTED: GOOD, claims.CONTRADICTED: BAD}
+TONES = {
+    leaderboard.HIGHER: "good", leaderboard.LOWER: "bad", leaderboard.EQUIVALENT: "",
+    claims.SUPPORTED: "good", claims.CONTRADICTED: "bad",
+}  # fmt: skip
 TOLD = ("difference", "low", "high", "examples_low", "examples_high", "p_holm")
 MANY = figures.FEW  # columns of tasks or pairs that a table can show
 
@@ -70,19 +49,18 @@ class Study:
             "answers": ("Answers and mistakes", self.answers()),
             "provenance": ("Provenance", self.provenance()),
         }
-        found = {name: [block for block in parts[name][1] if block] for name in parts}
         trade = self.chart("tradeoff", figures.tradeoff)
         return Article(
             anchor=about["slug"],
             short=f"{about['setting']}: {about['title']}",
             title=self.title,
-            badges=badges(about["badges"]),
+            badges=about["badges"],
             lead=f"data {one['data']}, encoder {one['encoder']}, epochs: {c.epochs}. "
                  f"{about['caution']}".strip(),
             answer=c.recommend(),
-            first=[self.leaderboard(board), *([trade] if trade else [])],
-            sections=[Section(self.name(name), parts[name][0], blocks)
-                      for name, blocks in found.items() if blocks],
+            first=[self.board(board), *([trade] if trade else [])],
+            sections=[Section(self.name(name), title, shown) for name, (title, made)
+                      in parts.items() if (shown := [block for block in made if block])],
         )  # fmt: skip
 
     def name(self, what: str) -> str:
@@ -93,29 +71,29 @@ class Study:
     def title(self) -> str:
         """What was compared on which data, in a sentence."""
         c, runs = self.compared, self.compared.frames.runs
-        tasks = listed(c.tasks) if len(c.tasks) <= 6 else f"{len(c.tasks)} tasks"
+        tasks = leaderboard.listed(c.tasks) if len(c.tasks) <= 6 else f"{len(c.tasks)} tasks"
         seeds = sorted({len(c.of(method)) for method in c.methods})
         each = " to ".join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))
         what = f"{len(c.methods)} methods compared" if len(c.methods) > 1 else c.methods[0]
         plural = "" if seeds == [1] else "s"
         return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each} seed{plural}"
 
-    def table(self, kind: str, frame: pd.DataFrame, name: str = "", **more: Any) -> Table:
+    def table(self, kind: str, frame: pd.DataFrame, name: str = "", **more: Any) -> blocks.Table:
         """A table of the setting; see :func:`~mtl_bert.analysis.blocks.table`."""
-        return table(kind, frame, self.name(name or kind), **more)
+        return blocks.table(kind, frame, self.name(name or kind), **more)
 
     def chart(self, name: str, draw: Callable[..., Any], **how: Any) -> Chart | None:
         """A chart of the setting; None where there is nothing to draw."""
         made = draw(self.compared, **how)
         return made and Chart(self.name(name), made.to_dict(validate=False))
 
-    def leaderboard(self, frame: pd.DataFrame) -> Table:
+    def board(self, frame: pd.DataFrame) -> blocks.Table:
         """Every method, its score and price, and where it stands to each as the baseline."""
         c, scores = self.compared, self.compared.frames.runs["score"]
         ends = float(scores.min()), float(scores.max())
         given = {"score": [
             Cell(write("score", row["score"], row["score_sd"]), row["score"],
-                 plots=dots(c.of(row["method"])["score"].to_list(), *ends))
+                 plots=blocks.dots(c.of(row["method"])["score"].to_list(), *ends))
             for row in frame.to_dict("records")
         ]}  # fmt: skip
         for base in c.methods:
@@ -162,7 +140,7 @@ class Study:
             "claim": [Cell(f"{row['claim']}. {row['text']}",
                            tip=f"The paper: {row['printed']}\nRule: {row['rule']}")
                       for row in found.to_dict("records")],
-            "verdict": [Cell(v, tone=TONES.get(v.partition(" (")[0], QUIET))
+            "verdict": [Cell(v, tone=TONES.get(v.partition(" (")[0], "quiet"))
                         for v in found["verdict"]],
             "evidence": [Cell("", plots=tuple(p for row in rows if row["claim"] == n
                                               for p in bar(row, reach, margin, row["contrast"])))
@@ -185,7 +163,7 @@ class Study:
         given = {
             "row": [Cell(row["row"] + "".join(f" [{notes.index(n) + 1}]" for n in row["notes"]),
                          tip=f"ours: {row['method'] or 'not run'}, n={row['seeds']}",
-                         tone="" if row["method"] else QUIET) for row in rows],
+                         tone="" if row["method"] else "quiet") for row in rows],
             f"{time}.beside": [beside(row, *times) for row in rows],
         }  # fmt: skip
         given |= {f"{what}.beside": [beside(row, what, f"{what}.printed", "value") for row in rows]
@@ -301,7 +279,7 @@ class Study:
 def versus(row: Row | None) -> Cell:
     """A method against the baseline: the difference and the verdict, the rest on demand."""
     if row is None:
-        return Cell("baseline", 0.0, tone=QUIET)
+        return Cell("baseline", 0.0, tone="quiet")
     verdict = str(row["verdict"])
     told = {name: write(name, row[name]) for name in TOLD}
     tip = (
@@ -309,8 +287,8 @@ def versus(row: Row | None) -> Cell:
         f"over dev examples: {told['examples_low']} to {told['examples_high']}\n"
         f"p = {told['p_holm']}, adjusted by Holm"
     )
-    short = "significant" if verdict in (HIGHER, LOWER) else verdict
-    return Cell(f"{told['difference']} {short}", tip=tip, tone=TONES.get(verdict, QUIET))
+    short = "significant" if verdict.startswith("significantly") else verdict
+    return Cell(f"{told['difference']} {short}", tip=tip, tone=TONES.get(verdict, "quiet"))
 
 
 def beside(row: Row, ours: str, printed: str, form: str) -> Cell:
@@ -363,5 +341,5 @@ def series(frames: Frames, margin: float) -> list[Article]:
         "The largest training set to each other one, where nothing else differs.", "", [
             Chart("imbalance-chart", drawn.to_dict(validate=False)),
             Text("At the most unequal sizes:", summaries.imbalance_answers(frames, margin)),
-            table("imbalance", means.reset_index()),
+            blocks.table("imbalance", means.reset_index()),
         ])]  # fmt: skip

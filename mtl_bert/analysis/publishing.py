@@ -47,20 +47,18 @@ def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
 
 def write_small(page: Page, out: Path, pictures: Sequence[str]) -> set[Path]:
     """Write the text, tables and figures; returns the tables' and figures' files."""
-    written = set()
+    contents: dict[Path, bytes] = {}
     for block in blocks(page.studies):
         if isinstance(block, Table):
-            path = out / TABLES / f"{block.name}.csv"
-            write_text(path, csv_text(block.frame))
-            written.add(path)
+            contents[out / TABLES / f"{block.name}.csv"] = csv_text(block.frame).encode()
         elif isinstance(block, Chart):
-            for kind in pictures:
-                path = out / FIGURES / f"{block.name}.{kind}"
-                with replacing(path) as temporary:
-                    temporary.write_bytes(picture(block.spec, kind))
-                written.add(path)
-    write_text(out / TEXT, markdown(page, with_figures="svg" in pictures))
-    return written
+            contents |= {out / FIGURES / f"{block.name}.{kind}": picture(block.spec, kind)
+                         for kind in pictures}  # fmt: skip
+    contents[out / TEXT] = markdown(page, with_figures="svg" in pictures).encode()
+    for path, content in contents.items():
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    return set(contents)
 
 
 def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
@@ -128,11 +126,10 @@ _NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?$")
 
 def harmless(value: Any) -> Any:
     """The same, but of a text that a spreadsheet would calculate with a quote before it."""
-    if isinstance(value, str):  # a carriage return would end the row
-        value = value.replace("\r\n", "\n").replace("\r", "\n")
-    if isinstance(value, str) and FORMULA.match(value) and not _NUMBER.match(value):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    value = re.sub("\r\n?", "\n", value)  # a carriage return would end the row
+    return f"'{value}" if FORMULA.match(value) and not _NUMBER.match(value) else value
 
 
 def csv_text(frame: pd.DataFrame) -> str:

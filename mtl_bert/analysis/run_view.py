@@ -18,10 +18,6 @@ from mtl_bert.analysis.leaderboard import SCORE
 from mtl_bert.runs.results import RunFolder
 
 WORST = 5  # answers to a task that a view lists
-BADGES = {
-    "synthetic": "SYNTHETIC", "partial": "PARTIAL DATA", "contaminated": "CONTAMINATED",
-}  # fmt: skip
-"""What a badge says of a flag."""
 CHARTS = {
     "course": ("Losses and dev metrics", "task", ("loss", "value")),
     "pairs_course": ("Conflicts over the epochs", "pair", ("cosine", "conflicting")),
@@ -30,18 +26,16 @@ CHARTS = {
 """Charts over epochs: title, what has a line, and a panel for each measure."""
 
 
-def badges(flags: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What a reader must know before any number, and why, for a setting's flags."""
-    return [(BADGES[flag], why) for flag, why in flags]
-
-
 def views(frames: Frames) -> Iterator[Article]:
     """Every run's view, in the order of the frame."""
     by_epoch = frames.epochs.drop_duplicates(["run", "epoch"])
     scored = by_epoch.assign(task=SCORE, value=by_epoch["epoch_score"], loss=float("nan"))
     course = pd.concat([frames.epochs.astype({"task": str}), scored])
+    phases = summaries.phases(frames)
+    total = phases.groupby("run", observed=True)["seconds"].transform("sum")
     parts = {
-        "scores": frames.scores, "phases": _phases(frames), "answers": _worst(frames),
+        "scores": frames.scores, "phases": phases.assign(of_time=phases["seconds"] / total),
+        "answers": _worst(frames),
         "joint": summaries.joint_steps(frames, "run"), "pairs": summaries.pairs(frames, "run"),
         "parts": summaries.influences(frames, "run"),
         "course": course.dropna(subset=["loss", "value"], how="all"),
@@ -77,9 +71,7 @@ def views(frames: Frames) -> Iterator[Article]:
         setting = settings[run["setting"]]
         lead = (f"{run['method']}, seed {run['seed']}, epochs: {run['epochs']}; data "
                 f"{run['data']}, encoder {run['encoder']}.")  # fmt: skip
-        yield Article(
-            setting["slug"], "", str(run["run"]), badges(setting["badges"]), lead, "", shown
-        )
+        yield Article(setting["slug"], "", str(run["run"]), setting["badges"], lead, "", shown)
 
 
 def _by_run(frame: pd.DataFrame) -> dict[Any, list[Row]]:
@@ -111,15 +103,6 @@ def words(run: Row) -> str:
         f"{'' if isnan(run['untrained_score']) else before} This is one seed; the leaderboard "
         "judges methods by all of theirs."
     )
-
-
-def _phases(frames: Frames) -> pd.DataFrame:
-    """Steps, examples and seconds of each run's phases over all epochs, with what they cost."""
-    sums = frames.phases.groupby(["run", "phase"], observed=True, sort=False)
-    found = sums[["steps", "examples", "seconds"]].sum().reset_index()
-    total = found.groupby("run", observed=True)["seconds"].transform("sum")
-    cost = 1000 * found["seconds"] / found["examples"].where(found["examples"] > 0)
-    return found.assign(of_time=found["seconds"] / total, seconds_per_1000=cost)
 
 
 def mistakes(frames: Frames, score: Row, most: int) -> pd.DataFrame:

@@ -64,18 +64,24 @@ def usage(frames: Frames) -> pd.DataFrame:
     return found.dropna(subset="examples").reset_index()
 
 
+def phases(frames: Frames) -> pd.DataFrame:
+    """Steps, examples and seconds of each run's phases over all epochs, and what they cost."""
+    sums = frames.phases.groupby(["run", "method", "phase"], observed=True, sort=False)
+    found = sums[["steps", "examples", "seconds"]].sum().reset_index()
+    cost = 1000 * found["seconds"] / found["examples"].where(found["examples"] > 0)
+    return found.assign(seconds_per_1000=cost)
+
+
 def costs(frames: Frames) -> pd.DataFrame:
     """Examples and seconds of each phase's epoch, and seconds per 1,000 examples.
 
     Means over the seeds that have the phase, and NAME_sd.
     """
-    by = ["method", "phase"]
-    sums = frames.phases.groupby(["run", *by], observed=True)[["examples", "seconds"]].sum()
-    sums = sums[sums["examples"] > 0].astype(float).reset_index("run")
-    epochs = sums["run"].map(frames.runs.set_index("run")["last_epoch"]).astype(float)
-    each = sums[["examples", "seconds"]].div(epochs, axis=0)
-    each["seconds_per_1000"] = 1000 * sums["seconds"] / sums["examples"]
-    groups = each.groupby(by, observed=True)
+    each, names = phases(frames), ["examples", "seconds"]
+    each = each[each["examples"] > 0].astype({"examples": float, "seconds_per_1000": float})
+    epochs = each["run"].map(frames.runs.set_index("run")["last_epoch"]).astype(float)
+    each[names] = each[names].div(epochs, axis=0)
+    groups = each.groupby(["method", "phase"], observed=True)[[*names, "seconds_per_1000"]]
     found = groups.mean().join(groups.std().add_suffix("_sd"))
     return found.assign(seeds=groups.size()).reset_index()
 
@@ -115,16 +121,14 @@ def imbalance_answers(frames: Frames, margin: float) -> list[str]:
     That one difference is significant and another is not says nothing of their difference, so the
     change between the ends is a test of its own, paired by seed.
     """
-    said = []
-    for _, found in imbalance(frames).groupby("series"):
-        scores = found[found["what"] == SCORE]
+    found, said = imbalance(frames), []
+    for _, scores in found[found["what"] == SCORE].groupby("series"):
         least, most = scores["ratio"].min(), scores["ratio"].max()
         wide: Any = scores.pivot(index="seed", columns=["method", "ratio"], values="value")
         c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
         own = _along(c)
-        for arrp, other in product(own, own):
-            if [c.kinds[own[name]].sampler == "arrp" for name in (arrp, other)] != [True, False]:
-                continue
+        arrps = [name for name in own if c.kinds[own[name]].sampler == "arrp"]
+        for arrp, other in product(arrps, own.keys() - arrps):
             verdict = c.difference(own[arrp], own[other]).verdict(margin)
             text = f"{arrp} against {other}: {verdict} at {most:g} : 1"
             ends = (wide[arrp] - wide[other]).reindex(columns=[least, most])

@@ -285,6 +285,13 @@ class Results(Record):
         return int(most)
 
 
+def named(scores: Scores | Results, lead: str) -> dict[str, float]:
+    """The score and every metric by the names that loggers give them: LEAD/TASK/METRIC."""
+    tasks = scores.tasks.items()
+    metrics = {f"{lead}/{task}/{name}": n for task, of in tasks for name, n in of.all.items()}
+    return {f"{lead}/score": scores.score} | metrics
+
+
 class RunState(Record):
     """What a checkpoint knows of the run so far, besides the state of training."""
 

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from mtl_bert.config.compose import sampler_keys
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
-from mtl_bert.runs.results import DataRecord, Results, RunFolder
+from mtl_bert.runs.results import DataRecord, Results, RunFolder, named
 from mtl_bert.utils.errors import first_line
 
 log = logging.getLogger(__name__)
@@ -207,16 +207,12 @@ class WandbCallback(Callback):
 
 def summary(results: Results) -> dict[str, float]:
     """What W&B's tables of runs show: the best epoch's scores, the last one's beside them."""
-    found: dict[str, float] = {
+    return {
         "score": results.score, "best_epoch": results.best_epoch, "last/epoch": results.last_epoch,
         "minutes_per_epoch": results.minutes_per_epoch,
         "dev/examples": sum(score.n for score in results.tasks.values()),
+        **named(results, "dev"), **named(results.last, "last"),
     }  # fmt: skip
-    for lead, scores in (("dev", results), ("last", results.last)):
-        found[f"{lead}/score"] = scores.score
-        for task, of in scores.tasks.items():
-            found |= {f"{lead}/{task}/{metric}": value for metric, value in of.all.items()}
-    return found
 
 
 def answers(directory: Path, results: Results) -> dict[str, Any]:

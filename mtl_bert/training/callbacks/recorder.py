@@ -25,6 +25,7 @@ from mtl_bert.runs.results import (
     Scores,
     TaskScore,
     Utilisation,
+    named,
 )
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.epoch import rows_used
@@ -258,12 +259,7 @@ class Recorder(Callback):
             examples = sum(phase.examples for phase in record.phases)
             metrics["time/examples_per_second"] = examples / record.seconds
         if (scores := record.scores) is not None:
-            metrics["dev/score"] = scores.score
-            metrics |= {
-                f"dev/{name}/{metric}": value
-                for name, task in scores.tasks.items()
-                for metric, value in task.all.items()
-            }
+            metrics |= named(scores, "dev")
         for task, used in self.utilisation().items():
             epochs = used.examples / self._datamodule.sizes[task]
             metrics[f"utilisation/fraction/{task}"] = used.fraction
