@@ -239,9 +239,10 @@ def main() -> None:
         carry_out(options.folder, tuning())
         tried = pd.DataFrame(tried_rates(finished(options.folder / "tuning"))).T
         tried.rename_axis(["sampler", "surgery"]).to_csv(TUNED, float_format="%.4f")
-    rates = (
-        pd.read_csv(TUNED, index_col=[0, 1], keep_default_na=False).idxmax(axis="columns").to_dict()
-    )
+    best = pd.read_csv(TUNED, index_col=[0, 1], keep_default_na=False).idxmax(axis="columns")
+    rates = {
+        (str(cell[0]), str(cell[1])): str(rate) for cell, rate in zip(best.index, best, strict=True)
+    }
     for (sampler, surgery), rate in rates.items():
         print(f"{sampler}, {surgery}: lr={rate}")
     for part in options.parts.split(","):

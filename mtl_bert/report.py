@@ -34,7 +34,8 @@ Examples
 
 Runs that differ in nothing but the seed are repetitions of one method. Methods stand side by side
 when everything else (data, encoder, batch, learning rate, ...) is the same; other settings get a
-section of their own. Rows of the paper that nobody has run come with the command that makes them.
+section of their own. With --tuned lr each method may have a learning rate of its own. Rows of the
+paper that nobody has run come with the command that makes them.
 """
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.report")
@@ -56,6 +57,13 @@ def report(
     margin: Annotated[
         float, typer.Option(help="Within which methods count as equivalent.", min=0)
     ] = 0.01,
+    tuned: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SETTING",
+            help="Chosen for each method, and no reason to part runs: lr, optimizer, scheduler.",
+        ),
+    ] = None,
     figures: Annotated[
         bool, typer.Option("--figures", help="Also draw every figure as SVG and PNG.")
     ] = False,
@@ -87,7 +95,8 @@ def report(
             f"{to}; leave it out"
         )
     out = _place(directories, out, publish=publish)
-    frames = read(*directories, *(path for path in run or () if not _below(path, directories)))
+    places = [*directories, *(path for path in run or () if not _below(path, directories))]
+    frames = read(*places, tuned=tuned or ())
     for warning in frames.warnings:
         say(warning, sys.stderr)
     if frames.runs.empty:

@@ -33,6 +33,7 @@ ANOTHER = (
 LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
 UNSET = "None"
+TUNED = ("lr", "optimizer", "scheduler")  # what may be tuned for each method
 KEYS = list(columns.KEYS)
 PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
 Source = str | Path | pd.DataFrame
@@ -118,19 +119,25 @@ class Frames:
         return whole.astype(dict.fromkeys((*KEYS[:3], "task"), "category"))
 
 
-def read(*sources: Source | Frames) -> Frames:
+def read(*sources: Source | Frames, tuned: Sequence[str] = ()) -> Frames:
     """Read all runs below some directories, or those of a frame of runs, whose rows stay.
 
+    Args:
+        sources: directories, or a frame of runs, or frames, which are given back.
+        tuned: settings such as ``lr`` that were chosen for each method: runs that differ in them
+            are compared all the same.
+
     Raises:
-        UserError: a directory that is none.
+        UserError: a directory that is none, or a method with several values of what was tuned.
     """
     first = sources[0] if sources else None
     if isinstance(first, Frames):
         return first
     if isinstance(first, pd.DataFrame):
-        places = zip(map(Path, first["directory"]), first["run"].astype(str), strict=True)
-        return _frames(list(places)).only(first)
-    return _frames(_find([Path(source) for source in sources if isinstance(source, str | Path)]))
+        places = [*zip(map(Path, first["directory"]), first["run"].astype(str), strict=True)]
+        return _frames(places, tuned=tuned).only(first)
+    places = _find([Path(source) for source in sources if isinstance(source, str | Path)])
+    return _frames(places, tuned=tuned)
 
 
 def of_results(results: Results, directory: Path) -> Frames:
@@ -155,14 +162,20 @@ def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
     return list(found.values())
 
 
-def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -> Frames:
+def _frames(
+    places: Sequence[tuple[Path, str]], so_far: Results | None = None, tuned: Sequence[str] = ()
+) -> Frames:
     """The frames of the runs in some directories, which have names."""
+    if unknown := set(tuned) - set(TUNED):
+        raise UserError(
+            f"--tuned: expected settings of {', '.join(TUNED)}, found {min(unknown)}; leave it out"
+        )
     runs: dict[str, _Run] = {}
     records: dict[str, list[Row]] = {name: [] for name in columns.FRAMES}
     warnings = []
     for directory, name in places:
         try:
-            run = _Run(so_far or RunFolder(directory).read_results(), directory)
+            run = _Run(so_far or RunFolder(directory).read_results(), directory, tuned)
             rows = [(frame, (len(runs), *map(_sane, row))) for frame, row in run.rows()]
         except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
             warnings.append(
@@ -173,6 +186,14 @@ def _frames(places: Sequence[tuple[Path, str]], so_far: Results | None = None) -
         for frame, row in rows:
             records[frame].append(row)
         runs[name if name not in runs else f"{name} ({len(runs)})"] = run
+    values: dict[tuple[str, Method], dict[str, Any]] = {}
+    for run in runs.values():
+        usual = values.setdefault((run.setting, run.method), run.tuned)
+        if other := [name for name in tuned if usual[name] != run.tuned[name]]:
+            raise UserError(
+                f"--tuned: expected one {other[0]} for each method, found {usual[other[0]]} and "
+                f"{run.tuned[other[0]]} of {run.method.short()}; report on the chosen runs alone"
+            )
     # A short name for each method; the whole one where two would share the short one.
     distinct = sorted({run.method for run in runs.values()}, key=Method.order)
     shared = Counter(method.short() for method in distinct)
@@ -208,9 +229,10 @@ def _sane(value: Any) -> Any:
 class _Run:
     """A run while it is taken apart into rows."""
 
-    def __init__(self, results: Results, directory: Path) -> None:
+    def __init__(self, results: Results, directory: Path, tuned: Sequence[str]) -> None:
         self.results, self.directory, self.config = results, directory, results.config
-        self.method, self.words = method_of(self.config), setting_of(results)
+        self.method, self.words = method_of(self.config), setting_of(results, without=tuned)
+        self.tuned = {name: self.config[name] for name in tuned}
         self.setting = json.dumps(self.words, sort_keys=True)
         if other := set(results.tasks) ^ set(self.config["tasks"]):
             raise KeyError(f"no tasks.{min(other)}")

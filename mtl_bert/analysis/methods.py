@@ -107,14 +107,14 @@ def method_of(config: dict[str, Any]) -> Method:
     )
 
 
-def setting_of(results: Results) -> dict[str, Any]:
+def setting_of(results: Results, without: Sequence[str] = ()) -> dict[str, Any]:
     """Everything besides the method that could change a run's numbers, by name."""
     config, data = results.config, results.data
     trainer, given = config["trainer"], {k: v for k, v in config["data"].items() if v is not None}
     together = trainer["accumulate_grad_batches"] * trainer["devices"] * trainer["num_nodes"]
     alike = ("group_by_length", "lr", "optimizer", "scheduler")
     alike_trainer = ("gradient_clip_val", "precision", "check_val_every_n_epoch")
-    return {
+    words = {
         "data": _without(given, _PLACES) | {"name": data.name},
         "sizes": data.sizes,
         "encoder": results.encoder,
@@ -125,6 +125,8 @@ def setting_of(results: Results) -> dict[str, Any]:
         "dev_sample": results.dev_sample,
         "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
     }
+    kept: dict[str, Any] = _without(words, without)  # lr is the optimizer's, too
+    return kept
 
 
 def _without(node: Any, keys: Sequence[str]) -> Any:

@@ -215,3 +215,16 @@ def test_a_number_is_written_in_one_way(
 ) -> None:
     assert columns.write(name, value, deviation) == text
     assert columns.column("sst.value").title == "sst"
+
+
+def test_what_was_tuned_for_each_method_does_not_part_them(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path / f"rr{seed}", Made(seed=seed))
+        make_run(tmp_path / f"arrp{seed}", Made(sampler="arrp", B=40, seed=seed, lr=1e-3))
+    assert set(read(tmp_path).runs["setting"]) == {"A", "B"}
+    assert set(read(tmp_path, tuned=["lr"]).runs["setting"]) == {"A"}
+    with pytest.raises(UserError, match="--tuned: expected settings of lr, optimizer, scheduler"):
+        read(tmp_path, tuned=["seed"])
+    make_run(tmp_path / "rr3", Made(seed=3, lr=0.5))
+    with pytest.raises(UserError, match=r"expected one lr for each method, found .* of RR"):
+        read(tmp_path, tuned=["lr"])
