@@ -11,12 +11,12 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from html import escape as html_escape
 from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -28,7 +28,7 @@ from mtl_bert.analysis.columns import FRAMES
 from mtl_bert.analysis.frames import LEFT_OUT, Frames
 from mtl_bert.runs.results import RunFolder
 from mtl_bert.utils.errors import UserError
-from mtl_bert.utils.files import replacing, write_text
+from mtl_bert.utils.files import replacing, without_places, write_text
 
 PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
     "index.html", "report.md", "tables", "figures", "runs.tar.xz",
@@ -106,18 +106,6 @@ def _archived(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
                 kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
                 text = kept.to_csv(index=False, lineterminator="\n")
                 yield own.predictions(task).as_posix(), text
-
-
-def without_places(node: Any) -> Any:
-    """The same, but of each path of this machine only its last part."""
-    if isinstance(node, Mapping):
-        return {without_places(key): without_places(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [without_places(value) for value in node]
-    if isinstance(node, str):
-        key, sign, value = node.rpartition("=")  # an override, or plain words
-        return f"{key}{sign}DIR/{PurePath(value).name}" if PurePath(value).is_absolute() else node
-    return node
 
 
 FORMULA = re.compile(r"^[=+\-@\t\n]")

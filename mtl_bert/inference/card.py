@@ -15,6 +15,7 @@ from mtl_bert.analysis.statistics import bootstrap, percentiles, recognise
 from mtl_bert.runs.opened_run import OpenedRun
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
+from mtl_bert.utils.files import without_places
 
 FORMAT = 1
 HEADS = "heads.json"
@@ -26,7 +27,7 @@ def describe(
     """What heads.json holds of a run and some of its tasks; ``more`` goes beside it."""
     results = opened.results
     recorded = opened.recorded
-    told = None if results.overrides is None else shlex.join(results.overrides)
+    told = None if results.overrides is None else shlex.join(without_places(results.overrides))
     return {
         "format": FORMAT,
         **more,
@@ -41,7 +42,7 @@ def describe(
             "sampler": opened.settings.sampler.get("name", "unnamed"),
             "method": method_of(results.config).label,
             "seed": results.seed,
-            "encoder": results.encoder,
+            "encoder": without_places(results.encoder),
             "data": results.data.name,
             "synthetic": results.data.synthetic,
             "sizes": {task.name: results.data.sizes[task.name] for task in tasks},

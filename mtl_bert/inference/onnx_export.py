@@ -129,6 +129,16 @@ class _Padded:
     token_type_ids: Tensor | None  # [B, T]
     per_example = 1
 
+    @property
+    def sequences(self) -> int:
+        """B."""
+        return self.input_ids.shape[0]
+
+    @property
+    def max_seqlen(self) -> int:
+        """T."""
+        return self.input_ids.shape[1]
+
     def padded(self, values: Tensor, fill: int) -> Tensor:
         """The same, as it is padded."""
         return values

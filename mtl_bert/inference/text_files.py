@@ -11,16 +11,19 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from tqdm import tqdm
 
+from mtl_bert.data.sources.columnar import json_lines, parquet
+from mtl_bert.data.sources.records import Record
 from mtl_bert.data.table import DataError, Table
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.runs.opened_run import OpenedRun
@@ -32,7 +35,9 @@ CHUNK = 8192  # rows that are in memory at once: enough to put texts of the same
 STANDARD = "-"  # standard input or output
 TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson")
 SHOWN = 3  # rows without a text that a message names
-Row = dict[str, Any]
+Row = Mapping[str, object]
+
+csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
 
 
 @dataclass(frozen=True)
@@ -41,33 +46,29 @@ class TextFile:
 
     Attributes:
         name: what people call it.
-        file: opened, and able to go back to its beginning.
+        path: where it lies.
     """
 
     name: str
-    file: IO[bytes]
+    path: Path
 
-    @property
+    @cached_property
     def form(self) -> str:
         """What its first bytes say it is: parquet, jsonl or csv."""
-        self.file.seek(0)
-        start = self.file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+        with self.path.open("rb") as file:
+            start = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
         if start.startswith(b"PAR1"):
             return "parquet"
         return "jsonl" if start.startswith(b"{") else "csv"
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Each row, and where it stands; DataError for the first that cannot be read."""
-        read, at = {"parquet": _parquet, "jsonl": _json_lines, "csv": _delimited}[self.form], ""
-        self.file.seek(0)
+        read, at = {"parquet": parquet, "jsonl": json_lines, "csv": _delimited}[self.form], ""
         try:
-            for at, row in read(self.file):
-                yield at, row
-        except ImportError:
-            raise DataError(
-                f"{self.name}: expected pyarrow to read Parquet with, found none; write "
-                "pip install pyarrow, or name another file"
-            ) from None
+            for place, fields, fault in read(self.path)[1]:
+                if fault:
+                    raise ValueError(f"{fault} in {place}")
+                yield (at := place.removeprefix(f"{self.path.name} ")), fields
         except (ValueError, csv.Error) as error:  # bytes that are not UTF-8 among them
             where = f" after {at}" if at else ""
             raise DataError(
@@ -76,39 +77,29 @@ class TextFile:
             ) from error
 
 
-def _parquet(file: IO[bytes]) -> Iterator[tuple[str, Row]]:
-    from pyarrow.parquet import ParquetFile
+def _delimited(path: Path) -> tuple[list[str], Iterator[Record]]:
+    """As ``data.sources`` reads the other forms.
 
-    batches = ParquetFile(file).iter_batches(CHUNK)
-    rows = (row for batch in batches for row in batch.to_pylist())
-    for number, row in enumerate(rows, 1):
-        yield f"row {number:,}", row
-
-
-def _json_lines(file: IO[bytes]) -> Iterator[tuple[str, Row]]:
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            if not isinstance(row := json.loads(line.decode("utf-8-sig")), dict):
-                raise ValueError(f"no object in line {number}")
-            yield f"line {number}", row
-
-
-def _delimited(file: IO[bytes]) -> Iterator[tuple[str, Row]]:
-    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    try:
+    Its reader of delimited files leaves rows in doubt out; here every row has to be answered.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as text:
         first = text.readline()
-        separator = "\t" if "\t" in first else ","
-        (names,) = csv.reader([first], delimiter=separator)
-        if len(set(names)) < len(names):
-            raise ValueError(f"several columns of one name in {', '.join(names)}")
-        reader = csv.reader(text, delimiter=separator, strict=True)
-        for fields in filter(None, reader):
-            line = f"line {reader.line_num + 1}"
-            if len(fields) != len(names):
-                raise ValueError(f"{len(fields)} fields in {line} for {len(names)} columns")
-            yield line, dict(zip(names, fields, strict=True))
-    finally:
-        text.detach()
+    separator = "\t" if "\t" in first else ","
+    (names,) = csv.reader([first], delimiter=separator)
+    if len(set(names)) < len(names):
+        raise ValueError(f"several columns of one name in {', '.join(names)}")
+
+    def records() -> Iterator[Record]:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            text.readline()
+            reader = csv.reader(text, delimiter=separator, strict=True)
+            for row in filter(None, reader):
+                other = len(row) != len(names)
+                fault = f"{len(row)} fields for {len(names)} columns" if other else ""
+                place = f"{path.name} line {reader.line_num + 1}"
+                yield Record(place, dict(zip(names, row, strict=False)), fault)
+
+    return names, records()
 
 
 class Question(NamedTuple):
@@ -200,20 +191,20 @@ def predict_file(
         )
     tasks = [task for task in make_tasks(opened.settings) if names is None or task.name in names]
     with ExitStack() as stack:
+        given = TextFile(source, Path(source))
         if source == STANDARD:
-            file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        else:
-            file = stack.enter_context(Path(source).open("rb"))
-        given = TextFile("standard input" if source == STANDARD else source, file)
+            place = stack.enter_context(tempfile.TemporaryDirectory())
+            given = TextFile("standard input", Path(place) / "standard input")
+            with given.path.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
         question = look(given, tasks, columns, few=names is None)
         lines = suffix in LINES or (target == STANDARD and given.form == "jsonl")
         loaded = opened.predictor  # where none loads, no temporary file is made
         if target == STANDARD:
             write: Callable[[str], object] = _show
         else:
-            place = stack.enter_context(replacing(Path(target)))
-            write = stack.enter_context(place.open("w", encoding="utf-8", newline="")).write
+            new = stack.enter_context(replacing(Path(target)))
+            write = stack.enter_context(new.open("w", encoding="utf-8", newline="")).write
         bar = stack.enter_context(tqdm(total=question.rows, unit=" texts", disable=None))
         rows, done, cut, empty = given.rows(), 0, Counter[int](), list[str]()
         while chunk := list(islice(rows, CHUNK)):
@@ -237,8 +228,8 @@ def predict_file(
                     "rename it"
                 )
             answers = zip(*added.values(), strict=True)
-            whole = [
-                row | dict(zip(added, each, strict=True))
+            whole: list[Mapping[str, object]] = [
+                {**row, **dict(zip(added, each, strict=True))}
                 for (_, row), each in zip(chunk, answers, strict=True)
             ]
             if lines:

@@ -5,8 +5,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from secrets import token_hex
+from typing import Any
 
 TEMPORARY = ".tmp"
 
@@ -94,3 +95,15 @@ def place_for(directory: Path) -> Iterator[None]:
         for place in made:
             with suppress(OSError):
                 place.rmdir()
+
+
+def without_places(node: Any) -> Any:
+    """The same, but of each path of this machine only its last part."""
+    if isinstance(node, Mapping):
+        return {without_places(key): without_places(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_places(value) for value in node]
+    if isinstance(node, str):
+        key, sign, value = node.rpartition("=")  # an override, or plain words
+        return f"{key}{sign}DIR/{PurePath(value).name}" if PurePath(value).is_absolute() else node
+    return node

@@ -97,7 +97,8 @@ def test_what_has_no_form_is_refused(family: str, how: dict[str, Any]) -> None:
         parameter.data.normal_(std=0.3)
     with pytest.raises(UserError) as error:
         as_classifier(model.eval(), task)
-    assert_tells(error.value, type(model.encoder_of("toy")).__name__, "leave it out")
+    assert_tells(error.value, type(model.encoder_of("toy")).__name__, "leave it out", "--to onnx")
+    assert ("train with model.pooling=pooler" in str(error.value)) == ("adapter" not in how)
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft's

@@ -85,6 +85,20 @@ def test_the_card_says_what_the_numbers_are_about(exported: Path) -> None:
     assert data_sets_of(str(exported)) == []
 
 
+def test_the_card_names_no_place_of_this_machine(trained: Path, tmp_path: Path) -> None:
+    """A command's absolute paths keep their last part alone, as in what report publishes."""
+    from mtl_bert.inference.opened import Run
+
+    opened = Run.open(trained)
+    told = ["data.dir=/home/somebody/private data", "seed=3"]
+    results = opened.results.model_copy(update={"overrides": told})
+    replace(opened, results=results).save(tmp_path / "out")
+    for name in ("README.md", "heads.json"):
+        text = (tmp_path / "out" / name).read_text("utf-8")
+        assert "mtl-bert train 'data.dir=DIR/private data' seed=3" in text
+        assert "somebody" not in text
+
+
 def test_a_run_on_top_of_a_model_knows_what_it_has_seen(tmp_path: Path) -> None:
     """Had its texts been real, the card would have named them in a form that is understood."""
     from mtl_bert.inference.opened import Run

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoTokenizer
 
+from mtl_bert.data.table import Table
 from mtl_bert.inference import onnx_export
 from mtl_bert.inference.opened import Run
 from mtl_bert.utils.errors import UserError
@@ -138,3 +140,26 @@ def test_an_encoder_per_task_in_double_precision(tmp_path: Path) -> None:
     assert "from PyTorch's on 40 dev examples" in line
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     assert {each.type for each in session.get_outputs()} == {"tensor(float)"}
+
+
+@needs_onnx
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # peft's
+@pytest.mark.parametrize("adapter", ["pals", "lora", "lora_per_task"])
+def test_adapters_are_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: str
+) -> None:
+    """Each task's output has its own adapter's part, which is large here."""
+    if adapter != "pals":
+        pytest.importorskip("peft")
+    train_here(tmp_path / "run", "sampler=rr", f"model.adapter={adapter}")
+    opened = Run.open(tmp_path / "run")
+    loaded = onnx_export.unpacked(opened)
+    without = loaded.outputs("sst", texts := Table("t", ("a",), (("A fine film.",),), None))
+    torch.manual_seed(0)
+    for name, parameter in loaded.model.named_parameters():
+        if "lora_" in name or "adapters" in name:
+            parameter.data.normal_(std=0.3)
+    assert (loaded.outputs("sst", texts) - without).abs().max() > 100 * onnx_export.TOLERANCE
+    monkeypatch.setattr(onnx_export, "unpacked", lambda _: loaded)
+    lines = opened.save(tmp_path / "out", "onnx")
+    assert [line.partition(":")[0] for line in lines] == ["sst", "sts"]

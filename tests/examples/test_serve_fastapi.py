@@ -1,6 +1,7 @@
 """The service answers as the model does, and requests that come together in one batch."""
 
 import importlib
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,7 @@ def client(run: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.setenv("MODEL", str(run))
+    monkeypatch.delitem(sys.modules, "serve_fastapi", raising=False)
     service = importlib.import_module("serve_fastapi")
     monkeypatch.setattr(service, "WAIT", 0.5)
     with TestClient(service.app) as client:
