@@ -42,6 +42,13 @@ def test_the_report_finds_the_row_and_has_its_numbers(row: paper.PaperRow) -> No
     assert printed == [*row.tasks.values(), last]
 
 
+def test_a_method_is_named_with_its_adapter() -> None:
+    """Of the same schedule with three adapters the names differ, and the one without is as ever."""
+    labels = {kind: method_of(settings_of(f"model.adapter={kind}").plain()).label
+              for kind in ("none", "pals", "low_rank")}  # fmt: skip
+    assert all(("adapter=" + kind in label) == (kind != "none") for kind, label in labels.items())
+
+
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_a_file_is_a_claim_and_a_delta(path: Path) -> None:
     lines = path.read_text("utf-8").splitlines()

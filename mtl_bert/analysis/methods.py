@@ -34,7 +34,7 @@ class Method:
     frozen: tuple[str, ...] = ()  # patterns of parameter names (Θ')
     lambda_on: str = LOSS  # what λ scales; with λ=1 that is nothing, and called the loss
     surgery: str = PAPER_SURGERY  # how gradients are combined, in words
-    rest: str = ""  # further settings of the sampler
+    rest: str = ""  # further settings of the sampler, and what each task adds to the encoder
 
     @property
     def drawn(self) -> int | None:
@@ -95,6 +95,8 @@ def method_of(config: dict[str, Any]) -> Method:
         rest["freeze"], frozen = frozen, []
     if not (target := str(sampler.get("_target_", ""))).startswith("mtl_bert.sampling.") and target:
         rest["_target_"] = target
+    if (adapter := config.get("model", {}).get("adapter", "none")) != "none":
+        rest["adapter"] = adapter
     return Method(
         sampler=sampler["name"],
         B=None if B is None else index(B),

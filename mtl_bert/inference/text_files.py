@@ -271,7 +271,7 @@ def _short(values: Tensor) -> list[float]:
     return [float(f"{value:.9g}") for value in values.tolist()]
 
 
-def _delimited_text(rows: list[Row], columns: list[str], separator: str, header: bool) -> str:
+def _delimited_text(rows: Sequence[Row], columns: list[str], separator: str, header: bool) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, delimiter=separator, lineterminator="\n")
     if header:
