@@ -312,7 +312,7 @@ class _Run:
         length, imbalance = config["group_by_length"], config["data"].get("imbalance")
         return (
             m.sampler, m.B, m.B_scale, m.drawn, m.lambda_, m.lambda_on, " ".join(m.frozen),
-            m.surgery, m.rest, int(config["epochs"]), r.score, r.last.score,
+            m.surgery, m.rest, m.adapter, r.trained, int(config["epochs"]), r.score, r.last.score,
             r.untrained and r.untrained.score, r.best_epoch, r.last_epoch, worst, self.units[worst],
             r.minutes_per_epoch, r.device, r.encoder, r.data.name, r.data.synthetic,
             "partial" in flags, "contaminated" in flags, self.like_the_paper, False, r.commit or "",

@@ -239,6 +239,7 @@ class Comparison:
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
             delta_m=(values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False),
+            trained_per_task=runs["trained"].mean().astype(float) / len(self.tasks),
             device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
         )  # fmt: skip
         judged = self.against(base).astype({"method": str}).set_index("method")

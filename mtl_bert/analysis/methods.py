@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
+from mtl_bert.config.settings import ModelSettings
 from mtl_bert.runs.results import Results
 
 ALL_BUT_HEAD = ("*", "!heads.{task}.*")
@@ -16,6 +17,10 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
+ADAPTER = (
+    "adapter", "adapter_size", "adapter_heads", "adapter_layers", "lora_alpha", "freeze_encoder",
+)  # fmt: skip
+"""Settings of the model that say what is trained, and so belong to the method."""
 STATIC = ("fixed", "temperature", "vanilla")
 
 _OWN_FIELDS = {"_target_", "name", "lambda_on"}
@@ -34,7 +39,8 @@ class Method:
     frozen: tuple[str, ...] = ()  # patterns of parameter names (Θ')
     lambda_on: str = LOSS  # what λ scales; with λ=1 that is nothing, and called the loss
     surgery: str = PAPER_SURGERY  # how gradients are combined, in words
-    rest: str = ""  # further settings of the sampler, and what each task adds to the encoder
+    rest: str = ""  # further settings of the sampler
+    adapter: str = ""  # what is put on the encoder, and whether that is left as it came
 
     @property
     def drawn(self) -> int | None:
@@ -64,7 +70,7 @@ class Method:
             parts.append(f"B={self.drawn:,}")
         kept = "all_but_head" if self.frozen == ALL_BUT_HEAD else f"[{','.join(self.frozen)}]"
         more = [
-            self.rest, f"freeze={kept}" if self.frozen else "",
+            self.adapter, self.rest, f"freeze={kept}" if self.frozen else "",
             f"λ on the {self.lambda_on}" if self.lambda_on != LOSS else "",
             self.surgery if self.surgery != PAPER_SURGERY else "",
         ]  # fmt: skip
@@ -95,8 +101,6 @@ def method_of(config: dict[str, Any]) -> Method:
         rest["freeze"], frozen = frozen, []
     if not (target := str(sampler.get("_target_", ""))).startswith("mtl_bert.sampling.") and target:
         rest["_target_"] = target
-    if (adapter := config.get("model", {}).get("adapter", "none")) != "none":
-        rest["adapter"] = adapter
     return Method(
         sampler=sampler["name"],
         B=None if B is None else index(B),
@@ -106,7 +110,16 @@ def method_of(config: dict[str, Any]) -> Method:
         lambda_on=LOSS if lambda_ == 1 else sampler.get("lambda_on", LOSS),
         surgery="" if sampler["name"] in WITHOUT_SURGERY else ", ".join(words),
         rest=", ".join(f"{key}={setting_words(value)}" for key, value in sorted(rest.items())),
+        adapter=_adapter(config["model"]),
     )
+
+
+def _adapter(model: dict[str, Any]) -> str:
+    """Those of the model's settings of ADAPTER that are not the usual ones, in words."""
+    counts = ADAPTER if model.get("adapter", "none") != "none" else ("freeze_encoder",)
+    usual = {key: ModelSettings.model_fields[key].default for key in counts}
+    told = {key: model[key] for key in counts if model.get(key, usual[key]) != usual[key]}
+    return ", ".join(f"{key}={setting_words(value)}" for key, value in told.items())
 
 
 def setting_of(results: Results, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -120,7 +133,7 @@ def setting_of(results: Results, without: Sequence[str] = ()) -> dict[str, Any]:
         "data": _without(given, _PLACES) | {"name": data.name},
         "sizes": data.sizes,
         "encoder": results.encoder,
-        "model": _without(config["model"], _PLACES),
+        "model": _without(config["model"], (*_PLACES, *ADAPTER)),
         "batch_size": config["batch_size"] * together,
         **{key: config[key] for key in alike},
         **{key: trainer[key] for key in alike_trainer},

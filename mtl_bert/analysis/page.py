@@ -112,7 +112,11 @@ class Study:
         shown = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in c.tasks]
         more = " Δm: mean change of the metrics to models of one task each (sampler=single)."
         alone = [column("delta_m")] if frame["delta_m"].notna().any() else []
-        yield self.table("tasks", frame, more=[*shown, *alone], words=more if alone else "")
+        # What a method costs beside what it gains: of interest where methods differ in it.
+        size = [column("trained_per_task")] if frame["trained_per_task"].nunique() > 1 else []
+        words = more if alone else ""
+        words += " Trained per task: numbers that training may change by tasks." if size else ""
+        yield self.table("tasks", frame, more=[*shown, *alone, *size], words=words)
 
     def paper(self) -> Iterable[Block]:
         """The paper's tables beside ours, and its claims; nothing for others' tasks."""

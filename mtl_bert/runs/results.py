@@ -248,6 +248,11 @@ class Results(Record):
     versions: dict[str, str]
     data: DataRecord
     encoder: str
+    trained: int | None = Field(
+        default=None,
+        description="numbers that training may change: of the encoder or encoders and all that "
+        "each task has of its own",
+    )
     score: float
     tasks: dict[TaskName, TaskScore]
     more: dict[TaskName, dict[str, TaskScore]] = Field(

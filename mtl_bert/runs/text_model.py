@@ -148,6 +148,8 @@ def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSo
 
 def _name(wanted: ModelSettings, encoder: str) -> str:
     usual = {"source", "path", "pairs", "dropout", "max_length", "gradient_checkpointing"}
+    usual |= {"adapter", "adapter_size", "adapter_heads", "adapter_layers", "lora_alpha"}
+    usual |= {"freeze_encoder"}  # what is trained is the method's
     changes = wanted.model_dump(exclude=usual, exclude_defaults=True)
     said = ", ".join(f"{key}={value}" for key, value in changes.items())
     return f"{encoder} ({said})" if said else encoder

@@ -73,6 +73,7 @@ class Made:
     dev: Mapping[str, int] = field(default_factory=lambda: {"sst": 220, "qqp": 400, "sts": 180})
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encoder: str = "tiny"
+    trained: int | None = None
     batch_size: int = 32
     bucket: int | None = None
     validate_every: int = 1
@@ -286,6 +287,7 @@ def results_of(made: Made, tasks: Mapping[str, TaskScore]) -> Results:
             seen={task: list(sets) for task, sets in made.seen.items()},
         ),
         encoder=made.encoder,
+        trained=made.trained,
         score=score,
         tasks=dict(tasks),
         best_epoch=len(epochs),

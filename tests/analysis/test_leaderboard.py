@@ -158,6 +158,22 @@ def test_leaderboard(comparison: Comparison) -> None:
     assert found.loc["one encoder per task", "delta_m"] == pytest.approx(0)
 
 
+def test_an_adapter_is_a_method_beside_what_is_trained_without_it(tmp_path: Path) -> None:
+    pals = {"model": {"adapter": "pals", "adapter_size": 64, "lora_alpha": 16}}
+    alone = {"model": {"adapter": "pals", "adapter_size": None, "freeze_encoder": True}}
+    found = Comparison(study(tmp_path, {
+        "rr": ({"trained": 110}, [0.0, 0.02]),
+        "single": ({"sampler": "single", "trained": 330}, [0.1, 0.13]),
+        "pals": ({"trained": 115, "override": pals}, [0.1, 0.12]),
+        "alone": ({"trained": 6, "override": alone}, [0.0, 0.01]),
+    })).leaderboard().set_index("method")  # fmt: skip
+    names = "RR (adapter=pals, adapter_size=64)", "RR (adapter=pals, freeze_encoder=true)"
+    assert found.loc["RR", "trained_per_task"] == pytest.approx(110 / 3)
+    assert found.loc["one encoder per task", "trained_per_task"] == 110
+    assert found.loc[list(names), "trained_per_task"].tolist() == pytest.approx([115 / 3, 2])
+    assert found["delta_m"].notna().all()
+
+
 def test_compare_takes_names_as_people_write_them(comparison: Comparison) -> None:
     found = analysis.compare(comparison.frames, "annealed", "rr")
     assert list(found["what"]) == [SCORE, *comparison.tasks]

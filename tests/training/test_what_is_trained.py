@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mtl_bert.runs.results import RunFolder
 from mtl_bert.surgery.freezing import FreezeError
 from mtl_bert.tracking.loggers import run_labels
 from mtl_bert.training.build import assemble, make_trainer
+from mtl_bert.training.callbacks.recorder import Recorder
 from tests.cli.driving import SMALL
 from tests.composing import settings_of
 from tests.factories import assert_tells
@@ -36,6 +38,14 @@ def test_what_shall_moves(name: str, tmp_path: Path) -> None:
     model = parts.module.model
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     make_trainer(settings_of(*SMALL, *overrides), tmp_path).fit(parts.module, parts.datamodule)
+    moving = sum(p.numel() for n, p in model.named_parameters() if not torch.equal(p, before[n]))
+    recorder = Recorder(RunFolder(tmp_path), settings_of(*SMALL, *overrides), parts)
+    assert 0 < moving <= recorder.trained
+    assert recorder.trained == sum(
+        value.numel()
+        for parameter, value in before.items()
+        if ("lora" if ".lora_" in parameter and "lora" in wanted else parameter).startswith(wanted)
+    )
     for parameter, value in model.named_parameters():
         kind = "lora" if ".lora_" in parameter and "lora" in wanted else parameter
         moved = not torch.equal(value, before[parameter])

@@ -44,6 +44,7 @@ class Recorder(Callback):
         device: that the run is trained on, in words.
         wandb_id: of the W&B run that goes on with this one, if there is any.
         key: the run's, which its checkpoints carry.
+        trained: numbers that training may change.
         more: what the best model reaches on further labelled sets: task -> name -> score.
     """
 
@@ -53,6 +54,8 @@ class Recorder(Callback):
         self.device, self.key = "", key_of(settings)
         self.wandb_id: str | None = None
         self.more: dict[str, dict[str, TaskScore]] = {}
+        model = parts.module.model
+        self.trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._commit = provenance.commit()  # the checkout may change while the run goes on
         self._state = RunState()
         self._final: tuple[Scores, Scores] | None = None
@@ -110,6 +113,7 @@ class Recorder(Callback):
             versions=provenance.versions(),
             data=self.parts.data,
             encoder=self.parts.encoder,
+            trained=self.trained,
             score=best.score,
             tasks=best.tasks,
             more=self.more,
