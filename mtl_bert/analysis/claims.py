@@ -139,8 +139,8 @@ def command(comparison: Comparison, row: paper.PaperRow) -> str:
         own = ("batch_size", "trainer.devices", "trainer.num_nodes")
         words = [word for word in words if word.partition("=")[0] not in own]
         words.append(f"batch_size={recorded[0]['batch_size'] * processes}")
-    own = {f"model.{key}" for key in ADAPTER}
-    words = [w for w in words if w.lstrip("+").partition("=")[0] not in own]
+    chosen = {f"model.{key}" for key in ADAPTER}
+    words = [w for w in words if w.lstrip("+").partition("=")[0] not in chosen]
     words = [w for w in words if re.split(r"[=./@]", w.lstrip("+~"), maxsplit=1)[0] not in _OWN]
     # Where things lie is the reader's to say, and nobody else's business.
     return shlex.join([*head, *(re.sub(r"=/.*", "=DIR", word) for word in words)])
