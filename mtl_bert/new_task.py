@@ -57,7 +57,7 @@ def new_task(
     label_separator: Annotated[str, _option("Between labels.", metavar="TEXT")] = ",",
     dev_share: Annotated[float, _option("Share of FILE that is the dev set.")] = 0.1,
 ) -> None:  # fmt: skip
-    """Look at a file, say what is in it, and make a task of it."""
+    """Look at a data file, say what is in it, and write a task for it."""
     import yaml  # not before the command line is right
     from pydantic import ValidationError
 
@@ -115,12 +115,16 @@ def new_task(
     node["sources"] = {"files": source}
     for line in proposal.told(looks[0], texts, labels, wanted):
         say(line)
+    used_columns = (*texts, *labels, id_column)
+    if unused := [column for column in looks[0].columns if column not in used_columns]:
+        pair = "" if len(texts) == 2 else "; --text2-column COLUMN makes one a pair's second text"
+        say(f"not used: {', '.join(unused)}{pair}")
     usable = _tried(name, node)
     if not dev:
-        say(f"dev: {dev_share:g} of these rows, chosen by their texts; --dev FILE names others")
+        say(f"dev: {dev_share:.0%} of these rows, drawn by their texts; --dev FILE names others")
     used = ", ".join(f"{count:,} {split}" for split, count in usable.items())
     metrics, of = node["metrics"], node["score"].get("of", node["metrics"][:1])
-    say(f"examples: {used}; metrics {', '.join(metrics)}, of which {of[0]} enters the score")
+    say(f"examples: {used}; metrics {', '.join(metrics)}, of which {of[0]} counts for the score")
     head = f"# @package tasks.{name}\n# {wanted.capitalize()} of {file.name}.\n"
     write_text(
         target,

@@ -61,7 +61,7 @@ def predict(
     model_path: ModelPath = None,
     trust: Trust = None,
 ) -> None:
-    """Answer with a finished run: a text, a file, or submissions."""
+    """Predict with a finished run, for a text, a file or submissions."""
     from mtl_bert.inference.opened import Run
 
     opened = Run.open(run, checkpoint, data_dir=data_dir, model_path=model_path, trust=trust)

@@ -23,7 +23,7 @@ main = partial(console.run, app, "python -m mtl_bert.sweep")
 
 @app.callback()
 def sweep() -> None:
-    """See what has become of a sweep's jobs."""
+    """Show how far a sweep's jobs are."""
 
 
 @app.command(cls=console.Command, epilog="Example: mtl-bert sweep status runs/sweep")

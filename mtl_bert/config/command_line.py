@@ -315,6 +315,7 @@ def _check_choice(group: str, value: object) -> None:
             raise UserError(
                 f"{group}: expected one of {', '.join(there)}, found {shown(name)}; "
                 + (f"did you mean {close[0]}?" if close else "see --help for what there is")
+                + (" mtl-bert new-task FILE makes one" if group == "task" else "")
             )
         if names.count(name) > 1:
             once = ",".join(dict.fromkeys(map(str, names)))

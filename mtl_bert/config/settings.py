@@ -437,14 +437,18 @@ def unknown_setting(key: str, known: Sequence[str] = (), own: bool = False) -> s
 
     It may be the object's ``own`` that its place names, which says so itself.
     """
-    close = difflib.get_close_matches(key, known, n=1)
     name = key.rpartition(".")[2].rstrip("_")
     if key in RENAMED:
         advice = f"write {RENAMED[key]}"
     elif name in known:  # the sampler's lambda_ is the run's lambda
         advice = f"write {name}"
     else:
+        group = f"{key.rpartition('.')[0]}."
+        beside = [each for each in known if each.startswith(group) and group != "."]
+        close = difflib.get_close_matches(key, beside or known, n=1, cutoff=0.8 if beside else 0.6)
         advice = f"did you mean {close[0]}?" if close else "leave it out, or see --help"
+        if beside and not close:
+            advice = f"there are {', '.join(beside)}"
         if own:
             advice += f" Write +{key}=VALUE to add one that {key.rpartition('.')[0]} takes"
     return f"{shown(key)[1:-1]}: expected a known setting, found {shown(key)[1:-1]}; {advice}"

@@ -150,9 +150,9 @@ def chosen(of: Look, texts: Sequence[str], labels: Sequence[str]) -> tuple[list[
     found = list(texts) or (may_be if len(may_be) in (1, 2) else known)
     if len(found) not in (1, 2):
         raise UserError(
-            f"--text-column: expected the column of the text, found {', '.join(may_be) or 'none'} "
-            f"of {', '.join(of.columns)}, each of which could be it; write --text-column COLUMN, "
-            "and --text2-column COLUMN for a pair"
+            "--text-column: expected one column that could be the text, or two of a pair, found "
+            f"{', '.join(may_be) or 'none'} among {', '.join(of.columns)}; write --text-column "
+            "COLUMN, and --text2-column COLUMN for a pair"
         )
     return found, found_labels
 
@@ -164,8 +164,9 @@ def _the_one(of: Look, names: Sequence[str], taken: Sequence[str]) -> list[str]:
         if len(found) == 1:
             return found
     raise UserError(
-        f"--label-column: expected the column of the label, found {', '.join(may_be) or 'none'} of "
-        f"{', '.join(of.columns)} that could be it; write --label-column COLUMN"
+        "--label-column: expected one column that could be the label, found "
+        f"{', '.join(may_be) or 'none'} among {', '.join(of.columns)}; write --label-column "
+        f"{may_be[-1] if may_be else 'COLUMN'}"
     )
 
 
@@ -275,7 +276,7 @@ def told(of: Look, texts: Sequence[str], labels: Sequence[str], kind: Kind) -> I
     for name in texts:
         c = of.columns[name]
         mean = c.characters / max(1, c.filled)
-        yield f"text: {name}, {mean:.0f} characters in the mean, {c.words} words at most"
+        yield f"text: {name}, {mean:.0f} characters on average, the longest has {c.words} words"
     for name in labels:
         c = of.columns[name]
         some = ", ".join(f"{value} ({n:,})" for value, n in c.values.most_common(10))

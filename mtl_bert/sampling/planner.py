@@ -55,6 +55,11 @@ class Planner:
             plan = self.sampler(self.sizes, epoch, self.epochs, self.seed, **past)
         else:
             plan = self.sampler(self.sizes, epoch, self.epochs, self.seed)
+        if not isinstance(plan, Epoch):
+            raise TypeError(
+                f"sampler: expected it to return an Epoch, found {type(plan).__name__}; write "
+                "return Epoch(number, steps)"
+            )
         return within_limits(plan, self.sizes, self.max_repeats) if self.max_repeats else plan
 
 

@@ -166,7 +166,7 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
     ("words", "parts"),
     [
         (("gone.csv",), ("FILE: expected a file", "gone.csv")),
-        (("two.csv",), ("--label-column: expected the column of the label", "found a, b of")),
+        (("two.csv",), ("--label-column: expected one column", "found a, b among text, a, b")),
         (("two.csv", "--label-column", "c"), ("--label-column: expected one of text, a, b",)),
         (("tags.csv",), ("--kind: expected classes or labels", "'x,y' in tags")),
         (("texts.csv", "--label-column", "a"), ("--text-column: expected", "one, two, three")),
@@ -195,3 +195,15 @@ def test_what_is_unclear_is_asked_in_a_line_and_nothing_is_written(
     (line,) = done.err.strip().splitlines()
     assert_tells(line, *parts)
     assert tree(tmp_path) == before
+
+
+def test_columns_that_are_not_used_are_named(command: Command, tmp_path: Path) -> None:
+    s, second = sentences(), ["a cat", "a dog", "a hen"]
+    rows: list[dict[str, object]] = [
+        {"a": next(s), "b": second[i % 3], "same": i % 2, "note": i} for i in range(30)
+    ]
+    spread(tmp_path / "pairs.csv", rows)
+    done = command("new-task", "pairs.csv", "--name", "one", "--label-column", "same")
+    assert "not used: b, note; --text2-column COLUMN makes one a pair's second text" in done.out
+    pair = ("--text-column", "a", "--text2-column", "b", "--label-column", "same")
+    assert "not used: note\n" in command("new-task", "pairs.csv", "--name", "two", *pair).out

@@ -1,8 +1,10 @@
 """What holds for single tasks, whatever the sampler: limits and classes that come up alike."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,3 +86,9 @@ def test_a_planner_without_wishes_is_the_sampler() -> None:
     plan, planned = RoundRobin(4)(SIZES, 2, 3, 1), Planner(RoundRobin(4), SIZES, 3, 1)(2)
     assert counts(plan) == counts(planned)
     assert rows_used(plan.steps, "b").tolist() == rows_used(planned.steps, "b").tolist()
+
+
+def test_a_sampler_that_returns_something_else_is_named() -> None:
+    wrong: Any = lambda sizes, epoch, epochs, seed: 3  # noqa: E731
+    with pytest.raises(TypeError, match="sampler: expected it to return an Epoch, found int"):
+        Planner(wrong, SIZES, epochs=2, seed=1)(1)
