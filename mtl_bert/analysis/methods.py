@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from mtl_bert.config.settings import ModelSettings
 from mtl_bert.runs.results import Results
 
 ALL_BUT_HEAD = ("*", "!heads.{task}.*")
@@ -17,10 +16,9 @@ NAMES = {
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
 
-ADAPTER = (
-    "adapter", "adapter_size", "adapter_heads", "adapter_layers", "lora_alpha", "freeze_encoder",
-)  # fmt: skip
-"""Settings of the model that say what is trained, and so belong to the method."""
+ADAPTER = {"adapter": "none", "adapter_size": None, "adapter_heads": 6, "adapter_layers": None,
+           "lora_alpha": 16, "freeze_encoder": None}  # fmt: skip
+"""Settings of the model that say what is trained, and so belong to the method; the usual values."""
 STATIC = ("fixed", "temperature", "vanilla")
 
 _OWN_FIELDS = {"_target_", "name", "lambda_on"}
@@ -117,8 +115,7 @@ def method_of(config: dict[str, Any]) -> Method:
 def _adapter(model: dict[str, Any]) -> str:
     """Those of the model's settings of ADAPTER that are not the usual ones, in words."""
     counts = ADAPTER if model.get("adapter", "none") != "none" else ("freeze_encoder",)
-    usual = {key: ModelSettings.model_fields[key].default for key in counts}
-    told = {key: model[key] for key in counts if model.get(key, usual[key]) != usual[key]}
+    told = {key: model[key] for key in counts if model.get(key, ADAPTER[key]) != ADAPTER[key]}
     return ", ".join(f"{key}={setting_words(value)}" for key, value in told.items())
 
 

@@ -10,6 +10,8 @@ import pytest
 from mtl_bert import analysis
 from mtl_bert.analysis import columns
 from mtl_bert.analysis.frames import LEFT_OUT, PER_RUN, Frames, UnusableError, read
+from mtl_bert.analysis.methods import ADAPTER
+from mtl_bert.config.settings import ModelSettings
 from mtl_bert.utils.errors import UserError
 from tests.analysis.conflicting import quarrel
 from tests.analysis.factory import Made, changed, damaged, make_run
@@ -228,3 +230,8 @@ def test_what_was_tuned_for_each_method_does_not_part_them(tmp_path: Path) -> No
     make_run(tmp_path / "rr3", Made(seed=3, lr=0.5))
     with pytest.raises(UserError, match=r"expected one lr for each method, found .* of RR"):
         read(tmp_path, tuned=["lr"])
+
+
+def test_what_of_an_adapter_is_usual_is_the_settings_default() -> None:
+    usual = {name: ModelSettings.model_fields[name].default for name in ADAPTER}
+    assert usual == ADAPTER

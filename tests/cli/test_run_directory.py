@@ -27,7 +27,8 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
 PROMISED = {
     "schema_version", "config", "overrides", "seed", "commit", "device", "versions", "data",
     "encoder", "score", "tasks", "best_epoch", "last_epoch", "last", "untrained", "utilisation",
-    "minutes_per_epoch", "epochs", "more", "skipped", "overflows", "notes", "finished",
+    "minutes_per_epoch", "epochs", "more", "skipped", "overflows", "notes", "finished", "trained",
+    "best_of_tasks",
 }  # fmt: skip
 
 

@@ -281,7 +281,7 @@ def test_the_bar_counts_the_texts(tokenizer, capsys, monkeypatch):
     table = make_table(random_texts(tokenizer, 45, 2, longest=9))
     for bar, joint, total in (
         (True, True, "45.0/45.0"),
-        (True, False, "90.0/90.0"),
+        (True, False, "45.0/45.0"),
         (False, True, ""),
     ):
         Tokenize(tokenizer, LIMIT, joint, bar)(table)
