@@ -57,7 +57,7 @@ def new_task(
     label_separator: Annotated[str, _option("Between labels.", metavar="TEXT")] = ",",
     dev_share: Annotated[float, _option("Share of FILE that is the dev set.")] = 0.1,
 ) -> None:  # fmt: skip
-    """Look at a data file, say what is in it, and write a task for it."""
+    """Look at a data file, and write the task that reads it."""
     import yaml  # not before the command line is right
     from pydantic import ValidationError
 
