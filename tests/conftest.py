@@ -8,13 +8,12 @@ import shutil
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's libraries are imported
+# Read when torch is: a fork of a process whose OpenMP has other threads waits for them for ever.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MTL_BERT_CACHE"] = tempfile.mkdtemp(prefix="cache-of-tests-")
 
-import torch
 
 from tests import warm
-
-torch.set_num_threads(1)
 
 # Of the server of processes, whoever is the first to want one.
 multiprocessing.set_forkserver_preload(["mtl_bert.training.run", warm.__name__])

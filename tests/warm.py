@@ -11,15 +11,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 
 from mtl_bert.training import run as running
 from tests.composing import settings_of
-
-# A fork of a process whose OpenMP has other threads waits for them for ever.
-torch.set_num_threads(1)
 
 Plugins.instance()
 _FILES = SourcesRegistry.instance().resolve("file")
@@ -46,6 +42,6 @@ with (
     words = (
         "task=[sst,sts]", "data.scale=0.002", "tasks.sst.sources.demo.dev=4",
         "tasks.sts.sources.demo.dev=4", "epochs=1", "B=8", "trainer.accelerator=cpu",
-        "trainer.cache=false", "trainer.enable_progress_bar=false", "trainer.threads=1",
+        "trainer.cache=false", "trainer.enable_progress_bar=false",
     )  # fmt: skip
     running.run(settings_of(*words), Path(place, "run"))
