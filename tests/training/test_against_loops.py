@@ -196,7 +196,7 @@ def test_the_weights_are_those_of_the_loop(
         ]
         phases, weights = {"rr2": (LAMBDA, frozen)}, {"sst": WEIGHT}
     if sampler in ("full", "single"):
-        more += ["data.scale=0.001"]
+        more += ["data.scale=0.0005"]
     chosen = settings_for(sampler, *more)
     parts = assemble(chosen)
     before = copy.deepcopy(parts.module.model.state_dict())
