@@ -1,7 +1,9 @@
 """What a run takes of the machine, where its settings leave that open."""
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,18 @@ def usable_memory(cgroup: Path = CGROUP, own: Path = OWN_CGROUPS) -> int:
         for name in ("memory.max", "memory.limit_in_bytes"):
             bytes_ += _numbers(group / name)
     return min(bytes_)
+
+
+def return_freed_memory() -> None:
+    """Give memory that has been freed back to the system, where the C library can.
+
+    glibc's malloc keeps what is freed in pieces between the few things that live on; tensors of
+    other sizes do not fit into them, and a process that computes in parts grows with every part.
+    """
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl
+        if trim:
+            trim(0)
 
 
 def _groups(controller: str, cgroup: Path, own: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """What is taken of the machine where settings leave it open; a GPU is pretended."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mtl_bert.machine import hardware
 from mtl_bert.machine.hardware import (
     on_gpu,
     resolved,
+    return_freed_memory,
     usable_memory,
     usable_threads,
     wants_packing,
@@ -158,3 +160,23 @@ def test_bf16_on_a_GPU_is_no_matter_of_the_processor(  # noqa: N802 - an abbrevi
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: X86, raising=False)
     line = hardware.in_words(settings_of("trainer.precision=bf16-mixed"), "a GPU", packs=False)
     assert line == "on a GPU: precision bf16-mixed, padded batches"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_goes_back() -> None:
+    """Pieces below the size that glibc maps on its own, kept apart by small ones that live on."""
+    small, pieces = [], []
+    for _ in range(1000):
+        pieces.append(bytearray(100_000))
+        small.append(bytearray(1000))
+    pieces.clear()
+    held = resident()
+    return_freed_memory()
+    assert held - resident() > 80_000_000
+    assert len(small) == 1000
+
+
+def resident() -> int:
+    """Bytes of this process that lie in memory."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
