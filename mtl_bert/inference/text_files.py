@@ -25,7 +25,6 @@ from tqdm import tqdm
 from mtl_bert.data.sources.columnar import json_lines, parquet
 from mtl_bert.data.sources.records import Record
 from mtl_bert.data.table import DataError, Table
-from mtl_bert.machine.hardware import return_freed_memory
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.runs.opened_run import OpenedRun
 from mtl_bert.tasks import Task
@@ -240,7 +239,6 @@ def predict_file(
                 write(_delimited_text(whole, columns, "\t" if suffix == ".tsv" else ",", not done))
             done += len(chunk)
             bar.update(len(chunk))
-            return_freed_memory()
     remarks = [
         f"{given.name}: {count:,} texts were cut at {limit} tokens"
         for limit, count in cut.items()

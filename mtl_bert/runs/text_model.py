@@ -13,7 +13,7 @@ from mtl_bert.config.settings import ConfigError, ModelSettings, Settings
 from mtl_bert.data.batch import Tokenized
 from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.tokenize import Tokenize
-from mtl_bert.machine.hardware import usable_threads, wants_packing
+from mtl_bert.machine.hardware import return_freed_memory, usable_threads, wants_packing
 from mtl_bert.model import EncoderSource, MultiTaskModel
 from mtl_bert.model.adapters import Adapter
 from mtl_bert.model.packing import position_table
@@ -28,6 +28,7 @@ DEFAULT_THREADS = usable_threads()  # what an earlier job of a sweep set must no
 UNLIMITED = 10**9  # tokenizers without a limit of their own answer with something astronomical
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 BATCH = 64
+TIDIED = 16  # batches after which freed memory goes back to the system
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,18 @@ class TextModel:
             ConfigError: an output that is not finite.
         """
         device = next(self.model.parameters()).device
-        parts: dict[str, list[Tensor]] = {task: [] for task in tasks}
-        rows = []
+        outputs: dict[str, Tensor] = {}
         with torch.autocast(device.type, dtype=self.half, enabled=self.half is not None):
-            for numbers in encoded.batches(BATCH):
+            for count, numbers in enumerate(encoded.batches(BATCH), 1):
                 batch = Tokenized(encoded, torch.float32)[numbers].to(device)
                 for task, answers in self.model.of_all(tasks, batch).items():
-                    parts[task].append(answers)
-                rows.append(batch.rows)
-        order = torch.cat(rows).argsort()
-        outputs = {task: torch.cat(part)[order].cpu() for task, part in parts.items()}
+                    # Kept in one piece: many small ones would lie between what is freed.
+                    if task not in outputs:
+                        outputs[task] = answers.new_empty(len(encoded), *answers.shape[1:])
+                    outputs[task][batch.rows] = answers
+                if count % TIDIED == 0:
+                    return_freed_memory()
+        outputs = {task: found.cpu() for task, found in outputs.items()}
         for task, found in outputs.items():
             if not found.isfinite().all():
                 raise ConfigError(
