@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Generator, Tensor, nn
@@ -29,7 +29,9 @@ SCOPES = ("all", "shared")
 REDUCTIONS = ("mean", "sum")
 NORMALISE = ("none", "loss")
 
-PIECE = 2**19  # elements
+# Elements: on a CPU larger sums are made in pieces that its cache still has when the next entry is
+# added, and smaller ones cost less than to ask for them one by one.
+PIECE, SMALL = 2**19, 2**14
 
 
 class GradientMatrix:
@@ -241,7 +243,7 @@ class _Column:
     entries: Sequence[Tensor | None]
     table: TouchedRows | None = None
 
-    @property
+    @cached_property
     def shared(self) -> bool:
         """Whether every represented task reaches the parameter."""
         return all(entry is not None for entry in self.entries)
@@ -254,7 +256,7 @@ class _Column:
         Args:
             factors: of the entries.
             own: memory that may be written to.
-            later: takes the sums that a GPU had better do together.
+            later: takes the sums that had better be done together.
         """
         reached = [
             (entry, factor)
@@ -266,7 +268,7 @@ class _Column:
         first, _ = reached[0]
         total = first if _storage(first) in own else first.clone()
         entries, weights = [total, *(entry for entry, _ in reached[1:])], [f for _, f in reached]
-        if total.is_cpu or self.table is not None:
+        if self.table is not None or (total.is_cpu and total.numel() > SMALL):
             _weighted_sum(entries, weights)
         else:
             later.sums.setdefault(tuple(weights), []).append(entries)
@@ -275,7 +277,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Later:
-    """Weighted sums of many parameters, by their factors: a GPU waits for each operation's launch.
+    """Weighted sums of many parameters, by their factors: each alone costs a call or a launch.
 
     Attributes:
         sums: factors -> the entries of each parameter.
@@ -303,8 +305,9 @@ def _weighted_sum(entries: Sequence[Tensor], factors: Sequence[float]) -> None:
 
 
 def _pieces(entries: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
-    """The same in pieces that a CPU's cache still has when the next entry is added."""
-    if all(entry.is_cpu and entry.is_contiguous() for entry in entries):
+    """The same in pieces, if they are large and in order."""
+    large = entries[0].is_cpu and entries[0].numel() > PIECE
+    if large and all(entry.is_contiguous() for entry in entries):
         return zip(*(torch.split(entry.view(-1), PIECE) for entry in entries), strict=True)
     return [entries]
 
@@ -315,11 +318,13 @@ def _overwritable(columns: Sequence[_Column], kept: Sequence[Tensor]) -> frozens
     Autograd may hand out one tensor as the gradient of two parameters, or views of one.
     """
     entries = [entry for column in columns for entry in column.entries if entry is not None]
-    uses = Counter(map(_storage, entries))
+    storages = [entry.untyped_storage() for entry in entries]
+    places = [storage.data_ptr() for storage in storages]
+    uses = Counter(places)
     return frozenset(map(_storage, kept)) | frozenset(
-        _storage(entry)
-        for entry in entries
-        if uses[_storage(entry)] == 1 and entry.untyped_storage().nbytes() == entry.nbytes
+        place
+        for entry, storage, place in zip(entries, storages, places, strict=True)
+        if uses[place] == 1 and storage.nbytes() == entry.nbytes
     )
 
 

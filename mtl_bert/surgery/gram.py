@@ -145,6 +145,8 @@ def _products(rows: Sequence[Tensor], room: Tensor) -> Tensor:
     starts = [row.storage_offset() for row in rows]
     beside = K > 1 and len(stores) == 1 and starts == [starts[0] + k * P for k in range(K)]
     for part in parts:
+        if not part[0].numel():
+            continue
         shape = len(part[0]), K, part[0].shape[1]
         found = [part[0].as_strided(shape, (shape[2], P, 1))] if beside else _gathered(part, room)
         for J in found:
@@ -157,8 +159,6 @@ def _gathered(rows: Sequence[Tensor], room: Tensor) -> Iterator[Tensor]:
 
     What was yielded is overwritten by what comes next, so that it stays in cache.
     """
-    if not rows[0].numel():
-        return
     size = len(rows) * rows[0].shape[1]
     for parts in zip(*(torch.split(row, room.numel() // size) for row in rows), strict=True):
         gathered = room[: len(parts[0]) * size].view(len(parts[0]), len(rows), -1)

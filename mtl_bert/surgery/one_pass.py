@@ -9,7 +9,7 @@ examples (`opacus.grad_sample`). Shapes: N tokens or examples, D features.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
@@ -94,9 +94,10 @@ class Trunk:
         """
         B, N = sum(examples.values()), sum((tokens or {}).values())
 
-        def segments(leading: Sequence[int]) -> list[Segment]:
+        @cache
+        def segments(leading: torch.Size) -> list[Segment]:
             """Of an input with these leading dimensions, laid out flat; none if it is none."""
-            count = torch.Size(leading).numel()
+            count = leading.numel()
             if leading and leading[0] == B:
                 sizes, each = examples, count // B
             elif tokens and count == N:
