@@ -70,7 +70,9 @@ def new_task(
             f"--name: expected letters, digits and _, found {name!r}; write --name my_task"
         )
     if target.exists():
-        raise UserError(f"{target}: expected no such file yet, found one; write another --name")
+        raise UserError(
+            f"{target}: expected no such file yet, found one; delete it, or write another --name"
+        )
     given = {"--text-column": text_column, "--text2-column": text2_column}
     if text2_column and not text_column:
         raise UserError(

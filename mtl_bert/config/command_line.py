@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -106,7 +107,7 @@ class Composed:
         if not path.is_file():
             raise ConfigError(
                 f"resume: expected the directory of a run, found no {CONFIG} in {directory}; "
-                "write resume=DIR"
+                "write for example resume=runs/2026-01-31/12-00-00-arrp-seed1"
             )
         named = callables(OmegaConf.to_container(config))
         trust = None if config.trust is None else place("trust", config.trust)
@@ -244,7 +245,7 @@ def _look_into(directories: Sequence[str | Path]) -> None:
 def _flags(words: Sequence[str]) -> dict[str, Any]:
     """Hydra's flags that are given, which may stand anywhere, and the words between them."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.error = _refuse  # type: ignore[method-assign]
+    parser.error = partial(_refuse, words=words)  # type: ignore[method-assign]
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--config-name", "-cn")
     parser.add_argument("--config-dir", "-cd", action="append")
@@ -264,11 +265,22 @@ def _flags(words: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(message: str, words: Sequence[str] = ()) -> NoReturn:
     """What argparse says of Hydra's flags, in a line."""
+    advice = "see --help"
+    if unknown := re.search(r"unrecognized arguments: --([\w.-]+)(?:=(\S+))?", message):
+        key, value = unknown[1].replace("-", "_"), unknown[2]
+        after = words[words.index(f"--{unknown[1]}") + 1 :] if value is None else ()
+        value = value or (after[0] if after and "=" not in after[0] else "VALUE")
+        advice = f"write {key}={value}" if key in _keys() else advice
     raise UserError(
-        f"command line: expected KEY=VALUE and Hydra's flags, found others ({message}); see --help"
+        f"command line: expected KEY=VALUE and Hydra's flags, found others ({message}); {advice}"
     )
+
+
+def _keys() -> set[str]:
+    """The names of all settings."""
+    return {*NO_SETTINGS, *(setting.key for setting in described())}
 
 
 def readable(words: Sequence[str], *, sweep: bool = False) -> list[str]:
@@ -314,14 +326,23 @@ def _check_choice(group: str, value: object) -> None:
             close = difflib.get_close_matches(str(name), there, n=1)
             raise UserError(
                 f"{group}: expected one of {', '.join(there)}, found {shown(name)}; "
-                + (f"did you mean {close[0]}?" if close else "see --help for what there is")
-                + (" mtl-bert new-task FILE makes one" if group == "task" else "")
+                + (f"did you mean {close[0]}?" if close else _where_else(group, name))
             )
         if names.count(name) > 1:
             once = ",".join(dict.fromkeys(map(str, names)))
             raise UserError(
                 f"{group}: expected each once, found {name} twice; write {group}=[{once}]"
             )
+
+
+def _where_else(group: str, name: object) -> str:
+    """What to write for a choice that is none: the folder of settings that somebody forgot?"""
+    own = sorted(Path().glob(f"*/{group}/{name}.yaml")) if str(name).isidentifier() else []
+    if own:
+        return f"write --config-dir {shlex.quote(str(own[0].parents[1]))}"
+    if group == "task":
+        return "mtl-bert new-task FILE --name NAME makes one, for --config-dir my_conf"
+    return "see --help for what there is"
 
 
 def _parsed(word: str) -> Override | None:
@@ -336,7 +357,8 @@ def _unreadable(word: str) -> str:
     """What to say of a word that Hydra's grammar does not know."""
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"[~+]{0,2}[\w./@:]+", key):
-        return f"command line: expected KEY=VALUE, found {shown(word)}; see --help"
+        advice = f"write {word}=VALUE" if word in _keys() else "see --help"
+        return f"command line: expected KEY=VALUE, found {shown(word)}; {advice}"
     advice = _advice(key, value)
     return f"{key}: expected a value in Hydra's grammar, found {shown(value)}; write {advice}"
 
@@ -369,7 +391,9 @@ def explained(error: Exception) -> UserError:
         if key in PLAN:
             text = f"{key}: expected by mtl-bert plan alone, found in another command; leave it out"
         elif key in known:
+            only = next((s.only_with for s in described() if s.key == key), "")
             text = f"{key}: expected no value, found one for what was not chosen; leave it out"
+            text += f", or write {only}" if only else ""
         else:
             text = unknown_setting(key, known, own=key.startswith(OBJECTS))
     elif merging := re.match(r"Error merging override \+*([^=]+)=(.*)", text):

@@ -195,7 +195,7 @@ def command_keys(config: DictConfig) -> Path | None:
     except OmegaConfBaseException as error:
         raise ConfigError(
             f"resume: expected the directory of a run, found none ({first_line(error)}); "
-            "write resume=DIR"
+            "write for example resume=runs/2026-01-31/12-00-00-arrp-seed1"
         ) from None
 
 

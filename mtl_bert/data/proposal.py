@@ -27,6 +27,7 @@ TEXTS = (
 """What such columns are mostly called."""
 CLASSES = 100  # different texts in a column that may still be classes
 WHOLE = 20  # different whole numbers that may still be classes
+MANY = 30  # classes of which one is asked whether they are meant
 KEPT = 10_000  # different values of a column that are counted one by one
 SEPARATORS = "\t,;|"
 SKEWED = 0.7  # share of one class from which accuracy says little
@@ -163,10 +164,13 @@ def _the_one(of: Look, names: Sequence[str], taken: Sequence[str]) -> list[str]:
     for found in (known, may_be):
         if len(found) == 1:
             return found
+    # Names of people and places come up often, too: the fewer different values, the likelier.
+    may_be.sort(key=lambda name: len(of.columns[name].values))
+    counted = [f"{name} ({len(of.columns[name].values):,} different values)" for name in may_be]
     raise UserError(
         "--label-column: expected one column that could be the label, found "
-        f"{', '.join(may_be) or 'none'} among {', '.join(of.columns)}; write --label-column "
-        f"{may_be[-1] if may_be else 'COLUMN'}"
+        f"{', '.join(counted) or 'none'} among {', '.join(of.columns)}; write --label-column "
+        f"{may_be[0] if may_be else 'COLUMN'}"
     )
 
 
@@ -282,6 +286,8 @@ def told(of: Look, texts: Sequence[str], labels: Sequence[str], kind: Kind) -> I
         some = ", ".join(f"{value} ({n:,})" for value, n in c.values.most_common(10))
         more = ", …" if len(c.values) > 10 else ""
         yield f"label: {name}, read as {kind}: {some}{more}"
+        if kind == "classes" and len(c.values) > MANY:
+            yield f"       {len(c.values):,} classes are many: --label-column names another column"
         if blanks := of.rows - len(of.faults) - c.filled:
             yield f"       {blanks:,} rows have no {name}, and are left out (blanks: true)"
     if kind == "classes" and of.columns[labels[0]].whole:

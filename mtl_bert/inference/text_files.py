@@ -131,7 +131,13 @@ def look(given: TextFile, tasks: Sequence[Task], columns: Sequence[str], few: bo
         present |= dict.fromkeys(row)
         count += 1
     if not count:
-        raise DataError(f"{given.name}: expected rows, found none; name another file")
+        header = given.form == "csv" and given.path.stat().st_size > 0
+        raise DataError(
+            f"{given.name}: expected a line with the columns' names, then rows, found one line; "
+            "begin with the line text"
+            if header
+            else f"{given.name}: expected rows, found none; name another file"
+        )
     ways = [tuple(columns)] if columns else []
     if not columns:
         pairs = sorted({task.pair for task in tasks}, reverse=True)
@@ -142,8 +148,8 @@ def look(given: TextFile, tasks: Sequence[Task], columns: Sequence[str], few: bo
         told = " or ".join(dict.fromkeys(", ".join(way) for way in ways if way != ("",)))
         raise DataError(
             f"{given.name}: expected the columns {told}, found "
-            f"{', '.join(map(repr, present))}; write --text-column, and for a pair "
-            "--text2-column"
+            f"{', '.join(map(repr, present))}; write one of these after "
+            f"{'--text-column' if len(ways[0]) == 1 else '--text-column and --text2-column'}"
         )
     fitting = [task for task in tasks if 1 + task.pair == len(texts)]
     if len(fitting) < (1 if few else len(tasks)):
@@ -239,7 +245,10 @@ def predict_file(
                 write(_delimited_text(whole, columns, "\t" if suffix == ".tsv" else ",", not done))
             done += len(chunk)
             bar.update(len(chunk))
-    remarks = [
+    left_out = [task.name for task in tasks if task not in question.tasks]
+    takes = "two texts" if len(question.texts) == 1 else "one text"
+    remarks = [f"{given.name}: {task} takes {takes} and did not answer" for task in left_out]
+    remarks += [
         f"{given.name}: {count:,} texts were cut at {limit} tokens"
         for limit, count in cut.items()
         if count

@@ -238,12 +238,13 @@ def as_classifier(model: MultiTaskModel, task: Task) -> PreTrainedModel:
     except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
         same = False
     if not same:
-        other = "" if model.switched else " (cls of DistilBERT, ELECTRA and DeBERTa)"
+        pooler = getattr(encoder, "pooler", None) is not None
+        fitting = "pooler" if pooler else "cls (of DistilBERT, ELECTRA and DeBERTa)"
         raise UserError(
             "task: expected an encoder whose classifier in transformers can be a linear head on "
             f"its features, found {type(encoder).__name__} (pooling={model.pooling.kind}, "
             f"adapter={kind}), whose cannot; write --to onnx, "
-            + (f"train with model.pooling=pooler{other}, " if other else "")
+            + ("" if model.switched else f"train with model.pooling={fitting}, ")
             + "or leave it out to export all heads"
         )
     return made

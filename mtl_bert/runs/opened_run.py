@@ -61,6 +61,11 @@ class OpenedRun:
             ConfigError: the folder holds no finished run, or a damaged one.
         """
         folder = RunFolder(Path(path))
+        if folder.config.is_file() and not folder.results.is_file():
+            raise ConfigError(
+                f"run: expected the folder of a finished run, found one that has not ended in "
+                f"{path}; write mtl-bert train resume={path}"
+            )
         if not folder.results.is_file():
             raise ConfigError(
                 f"run: expected the folder of a finished run, found no {folder.results.name} in "

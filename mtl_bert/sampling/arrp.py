@@ -63,10 +63,14 @@ class ARRP:
             Step(phase, {t: decks[t].deal(size)})
             for size in batch_sizes(sample, self.batch_sizes.get(t, self.batch_size))
         )
-        notes: tuple[str, ...] = ()
-        if self.B is not None and self.B > remaining:
-            notes = (f"B={self.B} is capped at the {remaining} examples of {t} that RR left",)
-        return Epoch(epoch, joint + alone, notes)
+        notes = []
+        if not remaining:
+            notes.append(f"RR left no example of {t}, so this is RR and nothing more")
+        elif self.B is not None and self.B > remaining:
+            notes.append(f"B={self.B} is capped at the {remaining} examples of {t} that RR left")
+        if self.lambda_ > 1:
+            notes.append(f"lambda={self.lambda_:g} makes {t} weigh more alone, not less")
+        return Epoch(epoch, joint + alone, tuple(notes))
 
     def _fine_tuning(self, task: str) -> Phase:
         return Phase(

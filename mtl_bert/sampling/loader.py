@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -271,7 +273,11 @@ class PlanLoader(Generic[B]):
             for note in plan.notes:
                 log.info("epoch %d: %s", plan.number, note)
         steps = _Steps(plan, first, self._datasets, self._collate, *self._place(), self._parts)
-        for place, parts in DataLoader(steps, batch_size=None, collate_fn=_as_is, **self._options):
+        # Torch draws the workers' seed, by default from the generator that dropout draws from, and
+        # a loop that goes on in mid-epoch would have other masks than one that never stopped.
+        seed = int(np.random.SeedSequence((self.seed, plan.number)).generate_state(1)[0])
+        options = {"generator": torch.Generator().manual_seed(seed), **self._options}
+        for place, parts in DataLoader(steps, batch_size=None, collate_fn=_as_is, **options):
             self._done = place + 1
             yield PlanStep(plan.number, place, plan.steps[place], parts)
         self._first = 0

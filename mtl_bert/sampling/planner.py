@@ -60,6 +60,9 @@ class Planner:
                 f"sampler: expected it to return an Epoch, found {type(plan).__name__}; write "
                 "return Epoch(number, steps)"
             )
+        if unseen := self.sizes.keys() - {task for step in plan.steps for task in step.rows}:
+            names = ", ".join(task for task in self.sizes if task in unseen)
+            plan = replace(plan, notes=(*plan.notes, f"no step has {names}"))
         return within_limits(plan, self.sizes, self.max_repeats) if self.max_repeats else plan
 
 

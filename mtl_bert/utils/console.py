@@ -153,9 +153,12 @@ def _explained(error: Any, name: str) -> str:
     if option is not None:
         return told(option, *("no value", "one") if "not take" in said else ("a value", "none"))
     if parameter is not None and not said:
-        words = [_shown(p) for p in command.params if p.param_type_name == "argument"]
-        advice = f"write {where} {' '.join(words)}"
-        return told(_shown(parameter), parameter.help, "nothing")
+        needed = [p for p in command.params if p.required]
+        advice = f"write {where} {' '.join(map(_written, needed))}"
+        wanted = parameter.help.rstrip(".")
+        if parameter.param_type_name == "option":
+            wanted = wanted[0].lower() + wanted[1:]
+        return told(_shown(parameter), wanted, "nothing")
     if parameter is not None:
         found, *choices = quoted or [said]
         return told(_shown(parameter), " or ".join(choices) or parameter.help, repr(found))
@@ -164,6 +167,12 @@ def _explained(error: Any, name: str) -> str:
         expected = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
         return told(where, expected, (quoted or ["nothing"])[0], known)
     return told(where, "no more arguments", said[said.rfind("(") + 1 : -1])
+
+
+def _written(parameter: Any) -> str:
+    """An argument, or an option with its value, as one writes it."""
+    name = _shown(parameter)
+    return f"{name} {parameter.metavar}" if name.startswith("--") else name
 
 
 def _shown(parameter: Any) -> str:

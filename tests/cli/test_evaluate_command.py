@@ -63,6 +63,17 @@ def test_what_cannot_be_evaluated(
     assert tree(tmp_path) == []
 
 
+def test_a_run_that_was_stopped_is_told_from_none(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 1\n")
+    outcome = command("evaluate", "run")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "RUN: expected the folder of a finished run, found one that has not ended in run; "
+        "write mtl-bert train resume=run\n"
+    )
+
+
 def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
     assert "(synthetic text)" in command("evaluate", str(trained)).out
 

@@ -96,6 +96,13 @@ def test_python_m_is_the_same(tmp_path: Path, module: str) -> None:
         ("evaluate a --nope", "--nope: expected an option|found|see mtl-bert evaluate --help"),
         ("evaluate a --checkpoint", "--checkpoint: expected a value|none|mtl-bert evaluate --help"),
         ("sweep status a --json=1", "--json: expected no value|one|mtl-bert sweep status --help"),
+        (
+            "new-task a",
+            "--name: expected what the task is called|nothing|new-task FILE --name NAME",
+        ),
+        ("train --lambda 0.5 seed=1", "--lambda|write lambda=0.5"),
+        ("train seed=1 --epochs=2", "--epochs=2|write epochs=2"),
+        ("train epochs 3", "expected KEY=VALUE|found 'epochs'|write epochs=VALUE"),
         ("train --nope", "expected KEY=VALUE and Hydra's flags|--nope|see --help"),
         ("train seed=1 --cfg", "expected KEY=VALUE and Hydra's flags|--cfg|see --help"),
     ],

@@ -166,7 +166,8 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
     ("words", "parts"),
     [
         (("gone.csv",), ("FILE: expected a file", "gone.csv")),
-        (("two.csv",), ("--label-column: expected one column", "found a, b among text, a, b")),
+        (("two.csv",), ("--label-column: expected one column", "a (2 different values), b (2")),
+        (("people.csv",), ("stars (3 different values), who (12", "--label-column stars")),
         (("two.csv", "--label-column", "c"), ("--label-column: expected one of text, a, b",)),
         (("tags.csv",), ("--kind: expected classes or labels", "'x,y' in tags")),
         (("texts.csv", "--label-column", "a"), ("--text-column: expected", "one, two, three")),
@@ -184,6 +185,7 @@ def test_what_is_unclear_is_asked_in_a_line_and_nothing_is_written(
     files: dict[str, Callable[[int], dict[str, object]]] = {
         "two": lambda i: {"text": next(s), "a": both[i % 2], "b": i % 2},
         "tags": lambda i: {"text": next(s), "tags": ["x,y", "x", "y,z"][i % 3]},
+        "people": lambda i: {"text": next(s), "stars": "abc"[i % 3], "who": f"user{i % 12}"},
         "texts": lambda i: {"one": next(s), "two": next(s), "three": next(s), "a": i % 2},
     }
     for name, make in files.items():

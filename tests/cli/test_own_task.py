@@ -55,6 +55,17 @@ def test_a_fourth_task_is_trained_and_scored(command: Command, place: Path) -> N
     assert results["utilisation"]["cola"]["examples"] > 0
 
 
+def test_its_forgotten_folder_is_named(
+    command: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    (place / "conf" / "task" / "cola.yaml").rename(place / "conf" / "task" / "mine.yaml")
+    done = command("train", "task=[sst,mine]")
+    assert done.code == 2
+    assert done.err.startswith("task: expected one of ")
+    assert done.err.endswith("found 'mine'; write --config-dir conf\n")
+
+
 def test_its_bad_file_is_an_error_of_one_line(command: Command, place: Path) -> None:
     (place / "cola-dev.csv").write_text("sentence\nno label\n")
     done = command(*TRAIN)

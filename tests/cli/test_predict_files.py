@@ -112,7 +112,9 @@ def test_all_tasks_read_each_text_once(
         MultiTaskModel, "pooled", lambda *given: passes.append(given[1]) or pooled(*given)
     )
     words = ("--text-column", "sentence1", "--text2-column", "b", "--output", "out.csv")
-    assert command("predict", "run", "--input", "pairs.csv", "--task", "all", *words).code == 0
+    ended = command("predict", "run", "--input", "pairs.csv", "--task", "all", *words)
+    assert ended.code == 0
+    assert "pairs.csv: sst takes one text and did not answer" in ended.err
     assert len(passes) == 1
     found = pd.read_csv("out.csv")
     assert list(found) == [
@@ -144,7 +146,8 @@ def test_memory_holds_a_chunk(opened: Run, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
-        ("text\n", "", "my: expected rows, found none"),
+        ("text\n", "", "my: expected a line with the columns' names, then rows, found one line"),
+        ("", "", "my: expected rows, found none"),
         ("body\na\n", "--task sst", "my: expected the columns text or sentence, found 'body'"),
         ("text\na\n", "--task sts", "my: expected the columns text, text2"),
         ("text\na\n", "--task sts --text-column text", "my: expected 2 columns of text for sts"),

@@ -29,8 +29,9 @@ WRONG = [
     ("sampler=ar", "sampler: expected one of|found 'ar'|did you mean arrp?"),
     (
         "task=[sst,nope]",
-        "task: expected one of cola, mnli, mrpc|found 'nope'|see --help",
+        "task: expected one of cola, mnli, mrpc|found 'nope'|mtl-bert new-task FILE --name NAME",
     ),
+    ("data.dir=x", "data.dir: expected no value|leave it out, or write data=cs224n or glue"),
     ("lambda=null", "lambda: expected a finite number ≥ 0|found None|lambda=0.5"),
     (
         "freeze=[nope]",

@@ -1,7 +1,7 @@
 """The loader's batches are the plan's rows, whoever shares, resumes or prefetches them."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +80,23 @@ def test_it_goes_on_after_the_last_step_that_was_done(done: int) -> None:
     again.set_epoch(2)
     assert len(again) == len(loader().plan(2).steps)
     assert next(iter(again)).number == 0
+
+
+def test_what_a_model_draws_goes_on_with_torch_s_state() -> None:
+    """To begin an epoch in the middle draws nothing from the generator of dropout."""
+
+    def drawn(steps: Iterable[PlanStep[list[int]]]) -> list[float]:
+        return [torch.rand(()).item() for _ in steps]
+
+    torch.manual_seed(3)
+    whole, first, again = drawn(loader()), loader(), loader()
+    torch.manual_seed(3)
+    assert drawn(itertools.islice(first, 2)) == whole[:2]
+    states = first.state_dict(), torch.get_rng_state()
+    torch.rand(5)
+    again.load_state_dict(states[0])
+    torch.set_rng_state(states[1])
+    assert drawn(again) == whole[2:]
 
 
 def test_a_state_after_an_epoch_s_last_step_is_the_next_epoch_s_beginning() -> None:

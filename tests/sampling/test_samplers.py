@@ -165,7 +165,11 @@ def test_arrp_fine_tunes_the_largest_task_on_what_round_robin_left(
     assert len(rows) == len(set(rows)) == wanted
     assert not set(rows) & set(used(rr, largest))
     assert len(alone) == math.ceil(wanted / batch_size)
-    assert bool(plan.notes) == (B is not None and left < B)
+    capped = B is not None and left < B
+    expected = ["RR left no example"] if not left else ["is capped at the"] if capped else []
+    assert [piece in note for piece, note in zip(expected, plan.notes, strict=True)] == [
+        True for _ in expected
+    ]
     for step in alone:
         assert list(step.rows) == [largest]
         assert (step.phase.name, step.phase.surgery) == ("finetune", False)

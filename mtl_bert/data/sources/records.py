@@ -54,7 +54,7 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
         if not (name := further.get(split) or getattr(self, split, None)):
             raise DataError(
                 f"task {task.name}: expected sources.{source}.{split}, found none; add it to the "
-                "task's file, or leave the task out"
+                "task's file, or name other tasks, for example 'task=[sst,qqp]'"
             )
         return str(name)
 
