@@ -182,27 +182,23 @@ def _heat(
     return chart.properties(title=_head(column(value).title), **sides)
 
 
-def over_epochs(title: str, series: str, measures: Sequence[str]) -> Any:
-    """A run's lines over epochs, in a panel for each measure; whoever shows it brings the rows."""
-    rows = alt.Chart(alt.NamedData("rows")).properties(width=300, height=190)
-    base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
-        x=alt.X(
-            "epoch:Q",
-            axis=alt.Axis(tickMinStep=1, format="d"),
-            scale=alt.Scale(zero=False, nice=False),
-        ),
-        color=alt.Color(f"{series}:N", title=None, sort=None),
-    )
-    panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
-                          tooltip=_tips(series, "epoch", name)) for name in measures]  # fmt: skip
-    return _titled(alt.concat(*panels, columns=2), title)
+def of_run(title: str, x: str, series: str, *measures: str) -> Any:
+    """A run's lines over epochs, a panel for each measure, or pairs by part, where ``x`` is that.
 
-
-def by_part() -> Any:
-    """The cosine of a run's pairs in each part of the encoder; whoever shows it brings the rows."""
+    Whoever shows it brings the rows.
+    """
     rows = alt.Chart(alt.NamedData("rows"))
-    chart = _heat(rows, "pair", "part", "cosine", "redblue", (-0.25, 0.25), "conflicting")
-    return _titled(chart, "Mean cosine by part of the encoder")
+    if x == "part":
+        chart = _heat(rows, series, x, measures[0], "redblue", (-0.25, 0.25), *measures[1:])
+        return _titled(chart, title)
+    axis, scale = alt.Axis(tickMinStep=1, format="d"), alt.Scale(zero=False, nice=False)
+    base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
+        x=alt.X(f"{x}:Q", axis=axis, scale=scale),
+        color=alt.Color(f"{series}:N", title=None, sort=None),
+    ).properties(width=300, height=190)  # fmt: skip
+    panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
+                          tooltip=_tips(series, x, name)) for name in measures]  # fmt: skip
+    return _titled(alt.concat(*panels, columns=2), title)
 
 
 def _bars(counts: pd.Series, title: str) -> Any:

@@ -46,30 +46,27 @@ def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
 
 
 def write_small(page: Page, out: Path, pictures: Sequence[str]) -> set[Path]:
-    """Write the text, tables and figures; returns the tables' and figures' files."""
-    contents: dict[Path, bytes] = {}
+    """Write the text, tables and figures; returns their places."""
+    contents = {out / TEXT: markdown(page, with_figures="svg" in pictures).encode()}
     for block in blocks(page.studies):
         if isinstance(block, Table):
             contents[out / TABLES / f"{block.name}.csv"] = csv_text(block.frame).encode()
-        elif isinstance(block, Chart):
-            contents |= {out / FIGURES / f"{block.name}.{kind}": picture(block.spec, kind)
-                         for kind in pictures}  # fmt: skip
-    contents[out / TEXT] = markdown(page, with_figures="svg" in pictures).encode()
+        for kind in pictures if isinstance(block, Chart) else ():
+            contents[out / FIGURES / f"{block.name}.{kind}"] = picture(block.spec, kind)
     for path, content in contents.items():
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-    return set(contents)
+    return {*contents}
 
 
 def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
     """Write a report's small files, without texts, and its runs; what an older one left goes."""
-    published_before = (out / ARCHIVE).exists()
+    older = {*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")}
+    older = older if (out / ARCHIVE).exists() else set()
     written = write_small(page, out, ("svg",))
     write_archive(runs, out / ARCHIVE)
-    if published_before:
-        for path in (*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")):
-            if path not in written:
-                path.unlink()
+    for path in older - written:
+        path.unlink()
 
 
 def picture(spec: dict[str, Any], kind: str) -> bytes:
@@ -138,29 +135,54 @@ def html(page: Page) -> str:
     specs = {b.name: b.spec for b in blocks([*page.studies, *page.views]) if isinstance(b, Chart)}
     # Numbers to five digits: no screen shows more of them.
     charts = json.loads(json.dumps(specs), parse_float=lambda n: float(f"{float(n):.5g}"))
-    return _render("page.html.j2", page=page, charts=charts, vega=vega, script=script,
-                   css=css, hashes=hashes)  # fmt: skip
+    # Every text is escaped, and JSON cannot end its element.
+    jinja = Environment(
+        loader=PackageLoader("mtl_bert.analysis", "templates"), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return jinja.get_template("page.html.j2").render(
+        page=page, charts=charts, vega=vega, script=script, css=css, hashes=hashes
+    )
 
 
 def markdown(page: Page, *, with_figures: bool = True) -> str:
     """The answers in short, and the names of the files that say more."""
-    found = _render("report.md.j2", page=page, with_figures=with_figures)
-    return re.sub(r"\n{3,}", "\n\n", found).strip() + "\n"
+    found: list[str] = []
+    for number, s in enumerate(page.studies):
+        badges = (f"**{word.upper()}**: {_inner(why)}." for word, why in s.badges)
+        answer = f"**{_inner(s.answer)}**" if s.answer else ""
+        found += [f"{'##' if number else '#'} {_inner(s.title)}", " ".join(badges), _inner(s.lead),
+                  answer]  # fmt: skip
+        for b in blocks([s]):
+            if isinstance(b, Table) and (b.told or b in s.first):
+                found += [f"**{_inner(b.title)}**", _rows(b), _inner(b.caption)]
+            elif isinstance(b, Chart) and with_figures and b in s.first:
+                found.append(f"!{_link(b)}")
+        kinds = (Table, Chart) if with_figures else Table
+        found.append("\n".join(
+            f"- {title}: {', '.join(_link(b) for b in own if isinstance(b, kinds))}"
+            for title, own in s.sections.items()
+        ))  # fmt: skip
+    if page.warnings:
+        found += ["## Left out", "\n".join(f"- at {_inner(warning)}" for warning in page.warnings)]
+    return "\n\n".join(filter(None, found)) + "\n"
 
 
-def _render(template: str, **given: Any) -> str:
-    """A template filled in; in HTML every text is escaped, and JSON cannot end its element."""
-    jinja = Environment(
-        loader=PackageLoader("mtl_bert.analysis", "templates"),
-        autoescape="html" in template,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    jinja.filters["inner"] = _inner
-    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return jinja.get_template(template).render(given)
+def _link(b: Table | Chart) -> str:
+    """The name of a file, and where it lies."""
+    place = f"{TABLES}/{b.name}.csv" if isinstance(b, Table) else f"{FIGURES}/{b.name}.svg"
+    return f"[{_inner(b.title)}]({place})"
+
+
+def _rows(t: Table) -> str:
+    """A table without the columns that are hidden or have no text."""
+    places = [n for n, c in enumerate(t.columns) if " " not in c.name or c.name == t.shown]
+    places = [n for n in places if any(row[n].text for row in t.rows)]
+    lines = [[_inner(t.columns[n].title) for n in places],
+             ["---:" if t.columns[n].form else "---" for n in places],
+             *([_inner(row[n].text) for n in places] for row in t.rows)]  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _inner(text: str) -> str:
