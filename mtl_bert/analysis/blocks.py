@@ -69,7 +69,7 @@ class Table(NamedTuple):
     caption: str = ""
     folded: bool = False  # shown on demand only, where that can be
     told: bool = False  # in the Markdown too, which names the files of all others
-    shown: str = ""  # of the columns whose names have a space, the only one that is not hidden
+    shown: str = ""  # of the columns against a baseline, the only one that is not hidden
     kind: str = "table"
 
 

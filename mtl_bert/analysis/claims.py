@@ -61,29 +61,28 @@ def papers_minutes(comparison: Comparison, method: str) -> float:
 def table(comparison: Comparison, number: int) -> pd.DataFrame:
     """A table of the paper beside our leaderboard: a row for each of its rows, run or not.
 
-    Columns: experiment, row (as printed), method (ours), notes; what is printed of each task, the
-    score and the minutes (NAME.printed), and the leaderboard's (TASK.value for each task, with
-    _sd). Minutes compare as ratios to round-robin's only: minutes_ratio.printed, time_ratio, and
-    papers_ratio, ours at the paper's sizes. Of Table 3 the minutes are those beyond round-robin's.
+    Columns: experiment, row (as printed), method (ours), notes, and the leaderboard's score,
+    minutes, time_ratio (to round-robin's minutes) and TASK.value; each as paper.NAME, too, as it is
+    printed, and full.time_ratio, ours at the paper's sizes. Of Table 3 the minutes are those beyond
+    round-robin's.
     """
     c, first = comparison, paper.row(number, "rr")
-    found = pd.DataFrame([
+    printed = pd.DataFrame([
         {"experiment": row.experiment, "row": row.label, "method": run_of(c, row),
-         "notes": row.footnotes, "minutes.printed": row.minutes,
-         "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
-         **{f"{task}.printed": value for task, value in row.tasks.items()},
-         **({} if row.score is None else {f"{SCORE}.printed": row.score})}
+         "notes": row.footnotes, "paper.score": row.score, "paper.minutes": row.minutes,
+         **{f"paper.{task}.value": value for task, value in row.tasks.items()}}
         for row in paper.rows(number)
     ])  # fmt: skip
     rr = run_of(c, first)
+    ours = ["seeds", "time_ratio", "score", "minutes", *(f"{task}.value" for task in c.tasks)]
     board = c.leaderboard(rr)
-    ours = ["seeds", "time_ratio", SCORE, "minutes", *(f"{task}.value" for task in c.tasks)]
     board = board[["method", *(n for n in board if str(n).removesuffix("_sd") in ours)]]
-    found = found.merge(board, "left", "method")
+    found = printed.merge(board, "left", "method")
     timed = [bool(rr and m in c.methods and c.same_device(m, rr)) for m in found["method"]]
     minutes = [papers_minutes(c, m) if there else np.nan
                for m, there in zip(found["method"], timed, strict=True)]  # fmt: skip
-    found["papers_ratio"] = np.array(minutes) / (papers_minutes(c, rr) if rr else np.nan)
+    found["full.time_ratio"] = np.array(minutes) / (papers_minutes(c, rr) if rr else np.nan)
+    found["paper.time_ratio"] = found["paper.minutes"] / (first.minutes or np.nan)
     found["time_ratio"] = found["time_ratio"].where(timed)
     if number == 3:
         beyond = found["minutes"] - found.loc[found["method"] == rr, "minutes"].mean()
@@ -95,14 +94,11 @@ def sizes(comparison: Comparison) -> pd.DataFrame:
     """Table 1: sizes, and the share that the first round-robin epoch used of each training set."""
     rr, epochs = run_of(comparison, paper.row(2, "rr")), comparison.frames.epochs
     first = epochs[(epochs["method"] == rr) & (epochs["epoch"] == 1)]
-    used = first.groupby("task", observed=True)["fraction"].first()
     own = comparison.frames.scores.groupby("task", observed=True)[["train", "dev"]].first()
-    printed = pd.DataFrame(
-        {t: (n.train, n.dev, n.used / 100) for t, n in paper.SIZES.items()},
-        ["train.printed", "dev.printed", "fraction.printed"],
-    )
-    found = own.join(used).join(printed.T).loc[list(comparison.tasks)]
-    return found.rename_axis("task").reset_index()
+    own["fraction"] = first.groupby("task", observed=True)["fraction"].first()
+    printed = {t: (n.train, n.dev, n.used / 100) for t, n in paper.SIZES.items()}
+    found = own.join(pd.DataFrame(printed, own.columns).T.add_prefix("paper."))
+    return found.loc[list(comparison.tasks)].rename_axis("task").reset_index()
 
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"

@@ -9,7 +9,7 @@ margin. All other pairs are exploratory. With one common seed nothing is said.
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
-from typing import Any, Union
+from typing import Union
 
 import numpy as np
 import pandas as pd
@@ -209,14 +209,22 @@ class Comparison:
         ours, theirs = (float(self.of(m)["minutes"].mean()) for m in (method, other))
         return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
 
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Each method's mean score and minutes, with NAME_sd; numbers trained, seeds, devices."""
+        runs = self.frames.runs.astype({"method": str}).groupby("method")
+        numbers = runs[["score", "minutes"]]
+        return numbers.mean().join(numbers.std().add_suffix("_sd")).assign(
+            trained=runs["trained"].mean().astype(float), seeds=runs.size().astype("Int64"),
+            device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
+        ).loc[self.methods]  # fmt: skip
+
     def leaderboard(self, baseline: str | None = None) -> pd.DataFrame:
         """The frame ``leaderboard``: every method, the highest score first.
 
         Also ``TASK.value`` and ``TASK.value_sd`` for each task.
         """
         base = self.baseline(baseline)
-        runs = self.frames.runs.astype({"method": str}).groupby("method")
-        numbers = runs[["score", "minutes"]]
         units, values = (
             self.frames.scores.astype({"method": str}).pivot_table(name, "method", "task")
             for name in ("unit", "value")
@@ -224,23 +232,21 @@ class Comparison:
         # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
-        found = numbers.mean().join(numbers.std().add_suffix("_sd")).assign(
-            setting=self.about["setting"], seeds=runs.size().astype("Int64"), baseline=base,
+        found = self.means.assign(
+            setting=self.about["setting"], baseline=base,
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
             delta_m=(values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False),
-            trained_per_task=runs["trained"].mean().astype(float) / len(self.tasks),
-            device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
+            trained_per_task=self.means["trained"] / len(self.tasks),
         )  # fmt: skip
         judged = self.against(base).astype({"method": str}).set_index("method")
         found = found.join(judged[judged.columns.difference(found.columns)])
         found.loc[base, "verdict"] = "baseline"
-        found = found.loc[self.methods].reset_index()[columns.names("leaderboard")]
-        more: dict[str, Any] = {}
-        for task in self.tasks:
-            own = self.values[task][self.methods]
-            more |= {f"{task}.value": own.mean().array, f"{task}.value_sd": own.std().array}
-        found = pd.concat([found, pd.DataFrame(more)], axis=1)
+        found = found[[name for name in columns.names("leaderboard") if name != "method"]]
+        more = {f"{task}.value{end}": getattr(self.values[task], how)()
+                for task in self.tasks for end, how in (("", "mean"), ("_sd", "std"))}  # fmt: skip
+        found = found.join(pd.DataFrame(more).reindex(self.methods))
+        found = found.rename_axis("method").reset_index()
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def recommend(self) -> str:

@@ -10,7 +10,7 @@ from altair.utils.schemapi import debug_mode
 from mtl_bert.analysis import blocks, claims, figures, leaderboard, summaries
 from mtl_bert.analysis.blocks import Article, Block, Cell, Chart, Page, Row, Text, plot
 from mtl_bert.analysis.columns import column, write
-from mtl_bert.analysis.frames import Frames, UnusableError, file_name
+from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError, file_name
 from mtl_bert.analysis.leaderboard import MARGIN, SCORE, Comparison
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import mistakes, views
@@ -52,9 +52,10 @@ class Study:
             badges=about["badges"],
             lead=f"{lead} {about['caution']}".strip(),
             answer=c.recommend(),
-            first=_there([self.board(board), self.chart("tradeoff", figures.tradeoff)]),
-            sections={title: shown for title, made in parts.items() if (shown := _there(made))},
-        )
+            first=[b for b in (self.board(board), self.chart("tradeoff", figures.tradeoff)) if b],
+            sections={title: shown for title, made in parts.items()
+                      if (shown := [block for block in made if block])},
+        )  # fmt: skip
 
     @property
     def title(self) -> str:
@@ -92,27 +93,19 @@ class Study:
             given["score"].append(Cell(text, row["score"], plots=drawn))
         for base in c.methods:
             rows = {row["method"]: row for row in c.against(base).to_dict("records")}
-            given[f"against {base}"] = [versus(rows.get(m)) for m in frame["method"]]
-        columns = [column("against", f"against {m}")._replace(name=f"against {m}")
-                   for m in c.methods]  # fmt: skip
+            given[f"{base}.against"] = [versus(rows.get(m)) for m in frame["method"]]
+        columns = [column(f"{m}.against", f"against {m}") for m in c.methods]
         made = self.table("leaderboard", frame.drop(columns="setting"), more=columns, given=given,
                           epochs=c.epochs, margin=c.margin)  # fmt: skip
-        return made._replace(shown=f"against {frame['baseline'].iloc[0]}")
+        return made._replace(shown=f"{frame['baseline'].iloc[0]}.against")
 
     def tasks(self, frame: pd.DataFrame) -> Iterable[Block]:
         """Each task's metric by method, and the change to models of one task each."""
-        c = self.compared
-        metrics = c.frames.scores.groupby("task", observed=True)["metric"].first()
-        shown = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in c.tasks]
-        words = ""
-        if frame["delta_m"].notna().any():
-            shown.append(column("delta_m"))
-            words += " Δm: mean change of the metrics to models of one task each (sampler=single)."
-        # What a method costs beside what it gains: of interest where methods differ in it.
-        if frame["trained_per_task"].nunique() > 1:
-            shown.append(column("trained_per_task"))
-            words += " Trained per task: numbers that training may change by tasks."
-        yield self.table("tasks", frame, more=shown, words=words)
+        metrics = self.compared.frames.scores.groupby("task", observed=True)["metric"].first()
+        more = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in self.compared.tasks]
+        if frame["trained_per_task"].nunique() < 2:  # of interest where methods differ in it
+            frame = frame.drop(columns="trained_per_task")
+        yield self.table("tasks", frame, more=more)
 
     def paper(self) -> Iterable[Block]:
         """The paper's tables beside ours, and its claims; nothing for others' tasks."""
@@ -125,10 +118,7 @@ class Study:
         if first.methods:
             yield from self.printed(first, 3, "paraphrase after one epoch")
         yield from self.printed(c, 4, "ARRP after all epochs")
-        titles = {"train": "training set", "dev": "dev set", "fraction": "used by an RR epoch"}
-        shown = [column(n, f"{t}{', paper' if p else ''}")._replace(name=f"{n}{p}")
-                 for n, t in titles.items() for p in ("", ".printed")]  # fmt: skip
-        yield self.table("table1", claims.sizes(c), more=shown)
+        yield self.table("table1", claims.sizes(c))
 
     def claims(self) -> Iterable[Block]:
         """The paper's claims, each with its verdict and a bar for each difference it rests on."""
@@ -150,22 +140,19 @@ class Study:
     def printed(self, c: Comparison, number: int, title: str) -> Iterable[Block]:
         """A table of the paper beside ours, and the command for the rows that are missing."""
         frame = claims.table(c, number)
-        shown = [(f"{task}: ours | paper", f"{task}.value", f"{task}.printed", "value")
-                 for task in c.tasks]  # fmt: skip
-        shown.append(("score: ours | paper", SCORE, f"{SCORE}.printed", SCORE))
-        shown.append(
-            ("min beyond RR: ours | paper", "minutes", "minutes.printed", "minutes") if number == 3
-            else ("time ÷ RR: ours | paper", "papers_ratio", "minutes_ratio.printed", "time_ratio")
-        )  # fmt: skip
-        rows, shown = frame.to_dict("records"), [each for each in shown if each[2] in frame]
-        yield self.table(
-            "printed", frame.drop(columns="notes"), f"table{number}", number=number, about=title,
-            more=[column("beside", heading)._replace(name=heading) for heading, *_ in shown],
-            given={heading: [beside(row, *of) for row in rows] for heading, *of in shown},
-        )  # fmt: skip
+        names = [f"{task}.value" for task in c.tasks if f"paper.{task}.value" in frame]
+        more = [column(place + name, "paper" if place else "")
+                for name in (*names, "score") for place in ("", "paper.")]  # fmt: skip
+        if number == 3:
+            more += [column("minutes", "min beyond RR"), column("paper.minutes")]
+        else:
+            more += [column("full.time_ratio", "time ÷ RR"), column("paper.time_ratio")]
+        shown = frame.drop(columns=["notes", *(["score"] if number == 3 else [])])
+        about = {"number": number, "about": title}
+        yield self.table("printed", shown, f"table{number}", more=more, **about)
         notes = frame.explode("notes").groupby("notes", sort=False)["row"].agg("; ".join)
-        yield Text("", [f"{whose}: {note}" for note, whose in notes.items()])
-        if missing := [row["experiment"] for row in rows if pd.isna(row["method"])]:
+        yield Text("", [f"{rows}: {note}" for note, rows in notes.items()])
+        if len(missing := frame.loc[frame["method"].isna(), "experiment"]):
             yield Text(
                 f"Rows that nobody has run: mtl-bert train -m +experiment/table{number}="
                 f"{','.join(missing)} seed=1,2,3 epochs={c.epochs}, with the settings of Provenance"
@@ -240,7 +227,7 @@ class Study:
                 yield Chart(self.name(f"{stem}-answers"), chart.to_dict(validate=False))
                 numbers = score["classes"] is None
                 by = "largest errors" if numbers else "most confident wrong answers"
-                if len(wrong):
+                if (wrong["text"] != LEFT_OUT).any():
                     yield self.table("mistakes", wrong, f"{stem}-mistakes", task=task, by=by)
 
     def provenance(self) -> Iterable[Block]:
@@ -248,13 +235,7 @@ class Study:
         runs, words = self.frames.runs, self.compared.about["words"]
         common = [f"{key}: {_pairs(value)}" for key, value in words.items() if key != "tasks"]
         yield Text("What all runs of this setting have in common:", common)
-        yield Text("Where they come from:", [
-            f"Commits: {', '.join(runs['commit'].replace('', 'unknown').unique())}",
-            f"Devices: {', '.join(runs['device'].unique())}",
-            f"Seeds: {', '.join(map(str, sorted(runs['seed'].unique())))}",
-            f"Versions: {' | '.join(sorted({_pairs(each) for each in runs['versions']}))}",
-            f"Finished: {runs['finished'].min():%Y-%m-%d} to {runs['finished'].max():%Y-%m-%d}",
-        ])  # fmt: skip
+        yield Text("Versions:", sorted({_pairs(each) for each in runs["versions"]}))
         if notes := sorted({note for each in runs["notes"] for note in each}):
             yield Text("Notes of the runs:", notes)
         tasks = list(self.compared.tasks)
@@ -270,11 +251,6 @@ class Study:
         yield self.table("runs", shown, more=metrics, given={"run": links})
 
 
-def _there(made: Iterable[Block | None]) -> list[Block]:
-    """The blocks among them."""
-    return [block for block in made if block]
-
-
 def versus(row: Row | None) -> Cell:
     """A method against the baseline: the difference and the verdict, the rest on demand."""
     if row is None:
@@ -288,13 +264,6 @@ def versus(row: Row | None) -> Cell:
     )
     short = "significant" if verdict.startswith("significantly") else verdict
     return Cell(f"{told['difference']} {short}", tip=tip, tone=blocks.TONES.get(verdict, "quiet"))
-
-
-def beside(row: Row, ours: str, printed: str, form: str) -> Cell:
-    """Our number ± its deviation, and the paper's; their difference on demand."""
-    a, b = row[ours], row[printed]
-    text = f"{write(form, a, row.get(f'{ours}_sd'))} | {write(form, b)}"
-    return Cell(text, tip="" if pd.isna(a - b) else f"ours − paper: {write('difference', a - b)}")
 
 
 def _pairs(node: object) -> str:

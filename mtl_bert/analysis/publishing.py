@@ -11,11 +11,12 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from html import escape as html_escape
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -77,32 +78,29 @@ def picture(spec: dict[str, Any], kind: str) -> bytes:
 
 
 def write_archive(runs: pd.DataFrame, path: Path) -> None:
-    """Write the runs, the same bytes for the same ones; without texts and this machine's paths."""
+    """Write the runs, the same bytes for the same ones; without texts and this machine's paths.
+
+    Like lies beside like, which packs best.
+    """
+    places = runs.sort_values("run")[["run", "directory"]].map(lambda place: RunFolder(Path(place)))
+    folders = list(places.itertuples(index=False, name=None))
+    contents: dict[Path, str] = {}
+    tasks: dict[str, None] = {}
+    for own, source in folders:
+        results = without_places(json.loads(source.results.read_text("utf-8")))
+        tasks |= dict.fromkeys(results["tasks"])
+        contents[own.results] = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    for task, (own, source) in product(tasks, folders):
+        # A report of the archive says what is missing, as one of the run does.
+        with suppress(OSError, ValueError, KeyError):
+            answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
+            kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
+            contents[own.predictions(task)] = kept.to_csv(index=False, lineterminator="\n")
     with replacing(path) as temporary, tarfile.open(temporary, "w:xz") as archive:
-        for name, text in _archived(runs.sort_values("run")):
-            entry = tarfile.TarInfo(name)
+        for name, text in contents.items():
+            entry = tarfile.TarInfo(name.as_posix())
             entry.size = len(content := text.encode())
             archive.addfile(entry, io.BytesIO(content))
-
-
-def _archived(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Names and contents, like beside like, which packs best."""
-    places = [(RunFolder(Path(name)), RunFolder(Path(directory)))
-              for name, directory in zip(runs["run"], runs["directory"], strict=True)]  # fmt: skip
-    tasks: dict[str, None] = {}
-    for own, source in places:
-        results = json.loads(source.results.read_text("utf-8"))
-        tasks |= dict.fromkeys(results["tasks"])
-        text = json.dumps(without_places(results), indent=1, ensure_ascii=False)
-        yield own.results.as_posix(), text + "\n"
-    for task in tasks:
-        for own, source in places:
-            # A report of the archive says what is missing, as one of the run does.
-            with suppress(OSError, ValueError, KeyError):
-                answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
-                kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
-                text = kept.to_csv(index=False, lineterminator="\n")
-                yield own.predictions(task).as_posix(), text
 
 
 FORMULA = re.compile(r"^[=+\-@\t\n]")
@@ -160,10 +158,10 @@ def markdown(page: Page, *, with_figures: bool = True) -> str:
             elif isinstance(b, Chart) and with_figures and b in s.first:
                 found.append(f"!{_link(b)}")
         kinds = (Table, Chart) if with_figures else Table
-        found.append("\n".join(
-            f"- {title}: {', '.join(_link(b) for b in own if isinstance(b, kinds))}"
-            for title, own in s.sections.items()
-        ))  # fmt: skip
+        named = {title: [_link(b) for b in own if isinstance(b, kinds)]
+                 for title, own in s.sections.items()}  # fmt: skip
+        lines = (f"- {title}: {', '.join(links)}" for title, links in named.items() if links)
+        found.append("\n".join(lines))
     if page.warnings:
         found += ["## Left out", "\n".join(f"- at {_inner(warning)}" for warning in page.warnings)]
     return "\n\n".join(filter(None, found)) + "\n"
@@ -177,7 +175,9 @@ def _link(b: Table | Chart) -> str:
 
 def _rows(t: Table) -> str:
     """A table without the columns that are hidden or have no text."""
-    places = [n for n, c in enumerate(t.columns) if " " not in c.name or c.name == t.shown]
+    places = [
+        n for n, c in enumerate(t.columns) if c.name == t.shown or not c.name.endswith(".against")
+    ]
     places = [n for n in places if any(row[n].text for row in t.rows)]
     lines = [[_inner(t.columns[n].title) for n in places],
              ["---:" if t.columns[n].form else "---" for n in places],
@@ -207,15 +207,14 @@ def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
         if name in ("leaderboard", "differences"):  # of a setting each: analysis.leaderboard
             continue
         frame = frames.predictions() if name == "predictions" else getattr(frames, name)
-        plain = frame.assign(**{
-            str(key): frame[key].map(_as_json) for key in frame if frame[key].dtype == object
-        })  # fmt: skip
+        nested = {key: own.map(_as_json) for key, own in frame.items() if own.dtype == object}
+        frame = frame.assign(**nested)
         paths.append(out / f"{name}.{kind}")
         with replacing(paths[-1]) as temporary:
             if kind == "csv":
-                temporary.write_text(csv_text(plain), "utf-8")
+                temporary.write_text(csv_text(frame), "utf-8")
             else:
-                plain.to_parquet(temporary, index=False)
+                frame.to_parquet(temporary, index=False)
     return paths
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +37,7 @@ def views(frames: Frames) -> Iterator[Article]:
     scores = epochs.drop_duplicates(["run", "epoch"]).assign(task=SCORE, loss=float("nan"))
     course = pd.concat([epochs, scores.assign(value=scores["epoch_score"])])
     tables = {
+        "run": frames.runs,
         "scores": frames.scores, "phases": summaries.phases(frames),
         "joint": summaries.joint_steps(frames, "run"), "pairs": summaries.pairs(frames, "run"),
         "parts": summaries.influences(frames, "run"), "answers": _worst(frames),
@@ -59,36 +59,18 @@ def views(frames: Frames) -> Iterator[Article]:
             shown[str(run)].append(Chart(f"view-{kind}", spec, rows))
     settings = frames.settings.set_index("setting")
     for run in frames.runs.to_dict("records"):
-        lead = (f"{run['method']}, seed {run['seed']}, epochs: {run['epochs']}; data "
-                f"{run['data']}, encoder {run['encoder']}.")  # fmt: skip
-        origin = Text("Provenance:", [
-            f"command: {' '.join(run['overrides'] or ['not recorded'])}",
-            f"commit: {run['commit'] or 'unknown'}", f"device: {run['device']}",
-            f"finished: {run['finished']:%Y-%m-%d %H:%M} UTC", *run["notes"],
-        ])  # fmt: skip
         name, about = str(run["run"]), settings.loc[run["setting"]]
-        blocks = [Text(words(run)), *shown[name], origin]
-        yield Article(about["slug"], name, lead, blocks, about["badges"])
-
-
-def words(run: Row) -> str:
-    """What a run says of its score and its price."""
-    if not run["last_epoch"]:
-        return f"Nothing was trained: the dev score of {write('score', run['score'])} is chance's."
-    before = f" Untrained it was {write('score', run['untrained_score'])}."
-    return (
-        f"Training took {write('minutes', run['minutes'])} minutes per epoch; the dev score is "
-        f"{write('score', run['score'])} (best epoch, {run['best_epoch']} of {run['last_epoch']})."
-        f"{'' if isnan(run['untrained_score']) else before} This is one seed; the leaderboard "
-        "judges methods by all of theirs."
-    )
+        command = f"Command: {' '.join(run['overrides'] or ['not recorded'])}"
+        shown[name].append(Text(command, run["notes"]))
+        lead = f"data {run['data']}, encoder {run['encoder']}."
+        yield Article(about["slug"], name, lead, shown[name], about["badges"])
 
 
 def mistakes(frames: Frames, score: Row, most: int) -> pd.DataFrame:
     """A run's wrong answers to a task, the worst first; right and told are the answers in words.
 
     Of classes those with the highest confidence, of numbers those farthest off; ``sure`` is that.
-    At most ``most``; a few only where there are no texts. ``score`` is the row of ``scores``.
+    At most ``most``; ``score`` is the row of ``scores``.
 
     Raises:
         UnusableError: its predictions are missing or damaged.
@@ -97,8 +79,6 @@ def mistakes(frames: Frames, score: Row, most: int) -> pd.DataFrame:
     error = (found["prediction"] - found["label"]).abs()
     found = found.assign(sure=error if classes is None else found["confidence"])[error > 0]
     worst = found.sort_values("sure", ascending=False, kind="stable").head(most)
-    if (worst["text"] == LEFT_OUT).all():
-        worst = worst.head(WORST).drop(columns=["text", "text2"], errors="ignore")
 
     def named(value: float) -> str:
         known = bool(classes) and value in range(len(classes))

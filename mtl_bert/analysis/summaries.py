@@ -86,25 +86,23 @@ def costs(frames: Frames) -> pd.DataFrame:
 def imbalance(frames: Frames) -> pd.DataFrame:
     """Scores against the ratio of sizes, of settings that differ in ``data.imbalance`` alone.
 
-    Columns: series, setting, ratio, method (as it is called at every ratio: B may follow the
-    sizes, and of several B the largest stands for it), seed, what (score, worst task or a task),
-    value.
+    Of several such series the one with most settings. Columns: setting, ratio, method (as it is
+    called at every ratio: B may follow the sizes, and of several B the largest stands for it),
+    what (score, worst task or a task), value.
     """
-    names = ["series", "setting", "ratio", "method", "seed", "what", "value"]
     rows: list[tuple[Any, ...]] = []
-    for series, settings in frames.settings.groupby("alike"):
-        for letter in settings["setting"] if series and len(settings) > 1 else ():
-            c = compared(frames, letter)
-            runs = c.frames.runs
-            worst = runs.pivot(index="seed", columns="method", values="worst")
-            ordered = sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0)
-            along = {
-                c.kinds[m].short("B") + (", any B" if c.kinds[m].B else ""): m for m in ordered
-            }
-            rows += [
-                (series, letter, runs["imbalance"].iloc[0], name, seed, what, value)
-                for name, method in along.items()
-                for what, wide in {SCORE: c.values[SCORE], WORST: worst, **c.values}.items()
-                for seed, value in wide[method].dropna().items()
-            ]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
+    series = frames.settings["alike"].replace("", None).mode()
+    settings = frames.settings.loc[frames.settings["alike"].isin(series[:1]), "setting"]
+    for letter in settings if len(settings) > 1 else ():
+        c = compared(frames, letter)
+        runs = c.frames.runs
+        worst = runs.pivot(index="seed", columns="method", values="worst")
+        ordered = sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0)
+        along = {c.kinds[m].short("B") + (", any B" if c.kinds[m].B else ""): m for m in ordered}
+        rows += [
+            (letter, runs["imbalance"].iloc[0], name, what, value)
+            for name, method in along.items()
+            for what, wide in {SCORE: c.values[SCORE], WORST: worst, **c.values}.items()
+            for value in wide[method].dropna()
+        ]
+    return pd.DataFrame(rows, columns=["setting", "ratio", "method", "what", "value"])

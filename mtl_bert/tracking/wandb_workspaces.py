@@ -70,10 +70,10 @@ def dashboards(subject: Subject) -> dict[str, ws.Workspace]:
     """Build those of a run and of a sweep; nothing is asked or sent."""
     pinned = ["config:sampler.value.name", "config:lambda.value", "config:B.value",
               "summary:score", "summary:best_epoch", "summary:minutes_per_epoch"]  # fmt: skip
-    images = wr.MediaBrowser(title="answers on the dev sets",
-                             media_keys=[f"answers/chart/{task}" for task in subject.tasks])  # fmt: skip
-    tables = (wr.WeavePanelSummaryTable(table_name=f"answers/mistakes/{task}")
-              for task in subject.tasks)  # fmt: skip
+    charts = [f"answers/chart/{task}" for task in subject.tasks]
+    mistakes = (f"answers/mistakes/{task}" for task in subject.tasks)
+    images = wr.MediaBrowser(title="answers on the dev sets", media_keys=charts)
+    tables = (wr.WeavePanelSummaryTable(table_name=name) for name in mistakes)
     answers = {"Answers": [images, *tables]}
 
     def workspace(name: str, sections: Sequence[str], **runs: Any) -> ws.Workspace:

@@ -33,11 +33,11 @@ def test_every_row_stands_beside_its_run(both: tuple[Comparison, Comparison], nu
     assert list(found["row"]) == [row.label for row in paper.rows(number)]
     assert found["method"].notna().all()
     for row, own in zip(paper.rows(number), found.to_dict("records"), strict=True):
-        name, column = (paper.PARAPHRASE, "qqp.value") if number == 3 else (SCORE, SCORE)
+        name, column = ("qqp", "qqp.value") if number == 3 else (SCORE, SCORE)
         values = c.values[name][own["method"]]
         assert own[column] == pytest.approx(values.mean())
         assert own[f"{column}_sd"] == pytest.approx(values.std())
-        assert own[f"{name}.printed"] == (row.tasks["qqp"] if number == 3 else row.score)
+        assert own[f"paper.{column}"] == (row.tasks["qqp"] if number == 3 else row.score)
         assert own["notes"] == row.footnotes
     assert found["time_ratio"].iloc[0] == 1
     assert found["minutes"].iloc[0] == (0 if number == 3 else c.of("RR")["minutes"].mean())
@@ -46,8 +46,8 @@ def test_every_row_stands_beside_its_run(both: tuple[Comparison, Comparison], nu
 def test_sizes_are_those_of_table_1(both: tuple[Comparison, Comparison]) -> None:
     found = claims.sizes(both[0]).set_index("task")
     assert found.loc["sst"].to_dict() == {
-        "train.printed": 8544, "train": 940, "dev.printed": 1101, "dev": 60,
-        "fraction.printed": pytest.approx(0.707), "fraction": pytest.approx(664 / 940, abs=1e-3),
+        "paper.train": 8544, "train": 940, "paper.dev": 1101, "dev": 60,
+        "paper.fraction": pytest.approx(0.707), "fraction": pytest.approx(664 / 940, abs=1e-3),
     }  # fmt: skip
 
 
@@ -58,8 +58,10 @@ def test_rows_that_nobody_has_run_are_empty(tmp_path: Path) -> None:
     found = claims.table(c, 4).set_index("experiment")
     assert list(found.index[found["method"].notna()]) == ["arrp_f0_lambda05"]
     others = found[found["method"].isna()]
-    assert others[[SCORE, "minutes", "seeds", "time_ratio", "papers_ratio"]].isna().all(axis=None)
-    assert found["score.printed"].notna().all()
+    assert (
+        others[[SCORE, "minutes", "seeds", "time_ratio", "full.time_ratio"]].isna().all(axis=None)
+    )
+    assert found["paper.score"].notna().all()
 
 
 OWN: Mapping[str, Made] = {
