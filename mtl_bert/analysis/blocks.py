@@ -167,4 +167,4 @@ def plot(
     def placed(values: Sequence[float]) -> list[float]:
         return [round(100 * (min(max(v, low), high) - low) / (high - low), 1) for v in values]
 
-    return (Plot(label, placed(points), *placed([mark]), placed(span), placed(band)),)
+    return (Plot(label, placed(points), placed([mark])[0], placed(span), placed(band)),)

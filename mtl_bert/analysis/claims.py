@@ -78,7 +78,9 @@ def table(comparison: Comparison, number: int) -> pd.DataFrame:
     board = c.leaderboard(rr)
     board = board[["method", *(n for n in board if str(n).removesuffix("_sd") in ours)]]
     found = printed.merge(board, "left", "method")
-    timed = [bool(rr and m in c.methods and c.same_device(m, rr)) for m in found["method"]]
+    timed = np.array(
+        [rr and m in c.methods and c.same_device(m, rr) for m in found["method"]], bool
+    )
     minutes = [papers_minutes(c, m) if there else np.nan
                for m, there in zip(found["method"], timed, strict=True)]  # fmt: skip
     found["full.time_ratio"] = np.array(minutes) / (papers_minutes(c, rr) if rr else np.nan)

@@ -52,8 +52,9 @@ def write_small(page: Page, out: Path, pictures: Sequence[str]) -> set[Path]:
     for block in blocks(page.studies):
         if isinstance(block, Table):
             contents[out / TABLES / f"{block.name}.csv"] = csv_text(block.frame).encode()
-        for kind in pictures if isinstance(block, Chart) else ():
-            contents[out / FIGURES / f"{block.name}.{kind}"] = picture(block.spec, kind)
+        elif isinstance(block, Chart):
+            for kind in pictures:
+                contents[out / FIGURES / f"{block.name}.{kind}"] = picture(block.spec, kind)
     for path, content in contents.items():
         with replacing(path) as temporary:
             temporary.write_bytes(content)
@@ -207,7 +208,7 @@ def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
         if name in ("leaderboard", "differences"):  # of a setting each: analysis.leaderboard
             continue
         frame = frames.predictions() if name == "predictions" else getattr(frames, name)
-        nested = {key: own.map(_as_json) for key, own in frame.items() if own.dtype == object}
+        nested = {str(key): own.map(_as_json) for key, own in frame.items() if own.dtype == object}
         frame = frame.assign(**nested)
         paths.append(out / f"{name}.{kind}")
         with replacing(paths[-1]) as temporary:

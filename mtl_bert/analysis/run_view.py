@@ -58,11 +58,11 @@ def views(frames: Frames) -> Iterator[Article]:
             rows = own.to_csv(columns=fields, index=False, float_format="%.4g")
             shown[str(run)].append(Chart(f"view-{kind}", spec, rows))
     settings = frames.settings.set_index("setting")
-    for run in frames.runs.to_dict("records"):
-        name, about = str(run["run"]), settings.loc[run["setting"]]
-        command = f"Command: {' '.join(run['overrides'] or ['not recorded'])}"
-        shown[name].append(Text(command, run["notes"]))
-        lead = f"data {run['data']}, encoder {run['encoder']}."
+    for row in frames.runs.to_dict("records"):
+        name, about = str(row["run"]), settings.loc[row["setting"]].to_dict()
+        command = f"Command: {' '.join(row['overrides'] or ['not recorded'])}"
+        shown[name].append(Text(command, row["notes"]))
+        lead = f"data {row['data']}, encoder {row['encoder']}."
         yield Article(about["slug"], name, lead, shown[name], about["badges"])
 
 
