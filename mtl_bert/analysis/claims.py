@@ -69,8 +69,9 @@ def table(comparison: Comparison, number: int) -> pd.DataFrame:
     c, first = comparison, paper.row(number, "rr")
     printed = pd.DataFrame([
         {"experiment": row.experiment, "row": row.label, "method": run_of(c, row),
-         "notes": row.footnotes, "paper.score": row.score, "paper.minutes": row.minutes,
-         **{f"paper.{task}.value": value for task, value in row.tasks.items()}}
+         "notes": row.footnotes, "paper.minutes": row.minutes,
+         **{f"paper.{task}.value": value for task, value in row.tasks.items()},
+         **({} if row.score is None else {"paper.score": row.score})}
         for row in paper.rows(number)
     ])  # fmt: skip
     rr = run_of(c, first)

@@ -137,19 +137,18 @@ class Study:
         yield self.table("claims", found, given={"evidence": drawn}, margin=margin)
         yield self.table("evidence", evidence)
 
-    def printed(self, c: Comparison, number: int, title: str) -> Iterable[Block]:
+    def printed(self, c: Comparison, number: int, about: str) -> Iterable[Block]:
         """A table of the paper beside ours, and the command for the rows that are missing."""
         frame = claims.table(c, number)
-        names = [f"{task}.value" for task in c.tasks if f"paper.{task}.value" in frame]
-        more = [column(place + name, "paper" if place else "")
-                for name in (*names, "score") for place in ("", "paper.")]  # fmt: skip
-        if number == 3:
-            more += [column("minutes", "min beyond RR"), column("paper.minutes")]
-        else:
-            more += [column("full.time_ratio", "time ÷ RR"), column("paper.time_ratio")]
-        shown = frame.drop(columns=["notes", *(["score"] if number == 3 else [])])
-        about = {"number": number, "about": title}
-        yield self.table("printed", shown, f"table{number}", more=more, **about)
+        titles = {f"{task}.value": task for task in c.tasks} | {"score": "score"}
+        pairs = [(name, f"paper.{name}", title) for name, title in titles.items()
+                 if f"paper.{name}" in frame]  # fmt: skip
+        pairs.append(("minutes", "paper.minutes", "min beyond RR") if number == 3 else
+                     ("full.time_ratio", "paper.time_ratio", "time ÷ RR"))  # fmt: skip
+        more = [made for ours, paper, title in pairs
+                for made in (column(ours, title), column(paper, f"{title}, paper"))]  # fmt: skip
+        yield self.table("printed", frame.drop(columns="notes"), f"table{number}", more=more,
+                         number=number, about=about)  # fmt: skip
         notes = frame.explode("notes").groupby("notes", sort=False)["row"].agg("; ".join)
         yield Text("", [f"{rows}: {note}" for note, rows in notes.items()])
         if len(missing := frame.loc[frame["method"].isna(), "experiment"]):

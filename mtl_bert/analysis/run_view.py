@@ -15,18 +15,10 @@ from mtl_bert.runs.results import RunFolder
 
 WORST = 5  # answers to a task that a view lists
 CHARTS = {
-    "course": ("Losses and dev metrics", "epoch", "task", "loss", "value"),
-    "pairs_course": ("Conflicts over the epochs", "epoch", "pair", "cosine", "conflicting"),
-    "parts_course": (
-        "Each task in the update",
-        "epoch",
-        "task",
-        "norm",
-        "share",
-        "before",
-        "after",
-    ),
-    "layers": ("Mean cosine by part of the encoder", "part", "pair", "cosine", "conflicting"),
+    "course": ("Losses and dev metrics", "epoch", "task", "loss value"),
+    "pairs_course": ("Conflicts over the epochs", "epoch", "pair", "cosine conflicting"),
+    "parts_course": ("Each task in the update", "epoch", "task", "norm share before after"),
+    "layers": ("Mean cosine by part of the encoder", "part", "pair", "cosine conflicting"),
 }
 """A run's charts: title, axis, what has a line or a column, and measures."""
 
@@ -52,10 +44,12 @@ def views(frames: Frames) -> Iterator[Article]:
     for kind, frame in tables.items():
         for run, own in frame.groupby("run", observed=True):
             shown[str(run)].append(table(f"view-{kind}", own))
-    for kind, (title, *fields) in CHARTS.items():
+    for kind, (title, *axes, measures) in CHARTS.items():
+        fields = [*axes, *measures.split()]
         spec = figures.of_run(title, *fields).to_dict()
         for run, own in drawn[kind].groupby("run", observed=True):
-            rows = own.to_csv(columns=fields, index=False, float_format="%.4g")
+            # Vega would take an empty field for 0.
+            rows = own.to_csv(columns=fields, index=False, float_format="%.4g", na_rep="nan")
             shown[str(run)].append(Chart(f"view-{kind}", spec, rows))
     settings = frames.settings.set_index("setting")
     for row in frames.runs.to_dict("records"):
