@@ -82,7 +82,7 @@ def _subject(run: Path | None, entity: str, project: str, trust: Path | None) ->
     from mtl_bert.tracking.wandb_workspaces import Subject, run_id
 
     if run is None:
-        return Subject(entity, project or PROJECT, known_tasks())
+        return Subject(entity, project or PROJECT, list(known_tasks()))
     config = RunFolder(run).config
     if not config.is_file():
         raise UserError(
@@ -91,7 +91,7 @@ def _subject(run: Path | None, entity: str, project: str, trust: Path | None) ->
         )
     settings = saved_settings(config, trust=trust)
     own = settings.logger.get("wandb", {}).get("project", PROJECT)
-    return Subject(entity, project or own, settings.tasks, run_id(run))
+    return Subject(entity, project or own, list(settings.tasks), run_id(run))
 
 
 if __name__ == "__main__":

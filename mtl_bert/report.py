@@ -34,8 +34,8 @@ Examples
 
 Runs that differ in nothing but the seed are repetitions of one method. Methods stand side by side
 when everything else (data, encoder, batch, learning rate, ...) is the same; other settings get a
-section of their own. With --tuned lr each method may have a learning rate of its own. Rows of the
-paper that nobody has run come with the command that makes them.
+section of their own. With --tuned lr each method may have a learning rate of its own. Tables of
+the paper come with the command for the rows that nobody has run.
 """
 app = console.application()
 main = partial(console.run, app, "python -m mtl_bert.report")

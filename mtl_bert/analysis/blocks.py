@@ -8,11 +8,16 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mtl_bert.analysis.columns import MISSING, Column, column, write
+from mtl_bert.analysis.columns import MISSING, Column, column
 
 Row = Mapping[Any, Any]
 """A row of a frame: column -> value."""
 
+TONES = {
+    "significantly higher": "good", "significantly lower": "bad", "equivalent": "",
+    "supported": "good", "contradicted": "bad",
+}  # fmt: skip
+"""How verdicts sound."""
 TABLES = tomllib.loads(Path(__file__).with_name("tables.toml").read_text("utf-8"))
 
 
@@ -23,10 +28,10 @@ class Plot(NamedTuple):
     """
 
     label: str
-    points: tuple[float, ...]
+    points: Sequence[float]
     mark: float
-    span: tuple[float, ...] = ()
-    band: tuple[float, ...] = ()
+    span: Sequence[float] = ()
+    band: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -42,15 +47,14 @@ class Cell:
     tip: str = ""
     link: str = ""
     tone: str = ""
-    plots: tuple[Plot, ...] = ()
+    plots: Sequence[Plot] = ()
 
 
 class Text(NamedTuple):
-    """A paragraph, a list below it, or commands with what each is for."""
+    """A paragraph, and a list below it."""
 
     words: str
     points: Sequence[str] = ()
-    commands: Sequence[tuple[str, str]] = ()
     kind: str = "text"
 
 
@@ -63,10 +67,9 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[Cell]]
     frame: Any
     caption: str = ""
-    notes: Sequence[str] = ()  # numbered from 1
     folded: bool = False  # shown on demand only, where that can be
     told: bool = False  # in the Markdown too, which names the files of all others
-    shown: str = ""  # of the columns whose names have a space, the only one that is not hidden
+    shown: str = ""  # of the columns against a baseline, the only one that is not hidden
     kind: str = "table"
 
 
@@ -87,25 +90,17 @@ class Chart(NamedTuple):
 Block = Text | Table | Chart
 
 
-class Section(NamedTuple):
-    """A part of an article."""
-
-    anchor: str
-    title: str
-    blocks: Sequence[Block]
-
-
 class Article(NamedTuple):
     """All that is said of one setting, of a series of settings, or of a run."""
 
     anchor: str  # its own; of a run's view that of its setting, where the way back leads
-    short: str  # its name in the list of articles
     title: str  # what was compared on which data, in a sentence
-    badges: Sequence[tuple[str, str]]  # what must be known before any number: a word, and why
     lead: str  # the data, encoder and batches
-    answer: str  # the recommendation, if any
     first: Sequence[Block]  # what stands on the first screen
-    sections: Sequence[Section] = ()
+    badges: Sequence[tuple[str, str]] = ()  # what must be known before any number, and why
+    answer: str = ""  # the recommendation
+    sections: Mapping[str, Sequence[Block]] = {}  # by their titles
+    short: str = ""  # its name in the list of articles
 
 
 class Page(NamedTuple):
@@ -119,9 +114,8 @@ class Page(NamedTuple):
 def blocks(articles: Iterable[Article]) -> Iterator[Block]:
     """All blocks of some articles, in order."""
     for article in articles:
-        yield from article.first
-        for section in article.sections:
-            yield from section.blocks
+        for part in (article.first, *article.sections.values()):
+            yield from part
 
 
 def _cell(row: Row, shown: Column, tips: Sequence[str]) -> Cell:
@@ -130,12 +124,13 @@ def _cell(row: Row, shown: Column, tips: Sequence[str]) -> Cell:
     if isinstance(value, Cell):
         return value
     told = [f"{c.title}: {c.write(row.get(c.name))}" for c in map(column, tips)]
-    return Cell(shown.write(value, None if sd in tips else row.get(sd)), tip="\n".join(told))
+    text = shown.write(value, None if sd in tips else row.get(sd))
+    return Cell(text, tip="\n".join(told), tone=TONES.get(text.partition(" (")[0], ""))
 
 
 def table(
     kind: str, frame: pd.DataFrame | list[Row], name: str = "", more: Sequence[Column] = (),
-    given: Mapping[str, Sequence[Cell]] = {}, **words: Any,
+    given: Mapping[str, Iterable[Cell]] = {}, **words: Any,
 ) -> Table:  # fmt: skip
     """A table of a frame's rows, as ``tables.toml`` declares its kind; without empty columns.
 
@@ -160,23 +155,16 @@ def table(
                  folded="folded" in about, told="told" in about)  # fmt: skip
 
 
-def dots(values: Sequence[float], low: float, high: float) -> tuple[Plot, ...]:
-    """A dot for each seed's value, and a tick at their mean, between two ends."""
-    if len(values) == 0 or high <= low:
+def plot(
+    label: str, points: Sequence[float], ends: tuple[float, float], mark: float = 0.0,
+    span: Sequence[float] = (), band: Sequence[float] = (),
+) -> Sequence[Plot]:  # fmt: skip
+    """A drawing of values between two ``ends``; none where one is missing or the ends are one."""
+    low, high = ends
+    if not high > low or pd.isna([*points, *span]).any():
         return ()
-    places = tuple(round(100 * (value - low) / (high - low), 1) for value in values)
-    label = ", ".join(f"{value:.3f}" for value in values)
-    return (Plot(f"seeds: {label}", places, round(sum(places) / len(places), 1)),)
 
+    def placed(values: Sequence[float]) -> list[float]:
+        return [round(100 * (min(max(v, low), high) - low) / (high - low), 1) for v in values]
 
-def bar(row: Row, reach: float, margin: float, label: str = "") -> tuple[Plot, ...]:
-    """A difference with its interval over seeds, from -reach to reach with 0 in the middle."""
-    ends = [row[name] for name in ("difference", "low", "high")]
-    if any(map(pd.isna, ends)) or reach <= 0:
-        return ()
-    mean, low, high, *band = (
-        round(50 + 50 * max(-1.0, min(1.0, value / reach)), 1) for value in (*ends, -margin, margin)
-    )
-    said, *interval = (write("difference", value) for value in ends)
-    words = f"{label}: {said} ({' to '.join(interval)})"
-    return (Plot(words, (mean,), 50, (low, high), tuple(band)),)
+    return (Plot(label, placed(points), placed([mark])[0], placed(span), placed(band)),)

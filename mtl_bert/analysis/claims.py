@@ -1,10 +1,8 @@
-"""The paper beside our runs: its tables, the commands for rows that are missing, and its claims.
+"""The paper beside our runs: its tables and its claims.
 
 Nothing of this is shown where tasks, metrics or methods are not its own (:func:`is_the_papers`).
 """
 
-import re
-import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,16 +15,9 @@ import pandas as pd
 
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.columns import write
-from mtl_bert.analysis.leaderboard import SCORE, Comparison, Difference
-from mtl_bert.analysis.methods import ADAPTER, PAPER_SURGERY, Method
-from mtl_bert.analysis.statistics import Floats
+from mtl_bert.analysis.leaderboard import SCORE, Comparison, Contrast
+from mtl_bert.analysis.methods import PAPER_SURGERY, Method
 
-LEAST_SEEDS = (1, 2, 3)  # a spread needs more than one
-_OWN = (
-    "seed", "epochs", "sampler", "B", "lambda", "freeze", "surgery", "experiment",
-    "hydra", "logger",
-)  # fmt: skip
-"""Settings that a command for a missing row says itself, or that no number depends on."""
 SIZES = {task: size.train for task, size in paper.SIZES.items()}
 
 
@@ -47,10 +38,10 @@ def is_the_papers(comparison: Comparison, first_epoch: Comparison) -> bool:
     return any(method in c.trained for c, method in found)
 
 
-def papers_minutes(comparison: Comparison, method: str) -> Floats | None:
+def papers_minutes(comparison: Comparison, method: str) -> float:
     """Minutes of an epoch on the paper's data with the paper's B, by what an example took here.
 
-    One for each seed: [S]; None where the examples of a phase are not known.
+    The mean over seeds; NaN where the examples of a phase are not known.
     """
     kind, phases = comparison.kinds[method], comparison.frames.phases
     phases = phases[phases["method"] == method]
@@ -58,97 +49,63 @@ def papers_minutes(comparison: Comparison, method: str) -> Floats | None:
     B, all_ = kind.B or 0, len(SIZES)
     each = {"arrp": min(B, max(SIZES.values())), "annealed": all_ * B, "vanilla": all_ * B}
     known = {"rr": all_ * min(SIZES.values())} | {f"full:{t}": n for t, n in SIZES.items()}
-    drawn = each.get(kind.sampler) or None
-    there = [known.get(phase, None if phase.startswith("full:") else drawn)
+    drawn = each.get(kind.sampler) or np.nan
+    there = [known.get(phase, np.nan if phase.startswith("full:") else drawn)
              for phase in phases["phase"]]  # fmt: skip
-    if not there or None in there or not (phases["examples"] > 0).all():
-        return None
-    times = phases["seconds"] * np.array(there, float) / phases["examples"].astype(float)
-    found = phases.assign(times=times).groupby("seed").agg({"times": "sum", "epoch": "nunique"})
-    return (found["times"] / found["epoch"] / 60).to_numpy(float)
+    seen = phases["examples"].astype(float).where(phases["examples"] > 0)
+    seeds = phases.assign(seconds=phases["seconds"] * there / seen).groupby("seed")
+    minutes = seeds["seconds"].sum(skipna=False) / seeds["epoch"].nunique() / 60
+    return float(minutes.mean(skipna=False))
 
 
 def table(comparison: Comparison, number: int) -> pd.DataFrame:
-    """A table of the paper beside our runs: a row for each of its rows, run or not.
+    """A table of the paper beside our leaderboard: a row for each of its rows, run or not.
 
-    Columns: experiment, row (as printed), method (ours), seeds, notes, command (of a row that was
-    not run); for each task, the score and minutes: NAME.printed, NAME and NAME_sd. Minutes compare
-    as ratios to round-robin's only: minutes_ratio.printed and minutes_ratio, and papers_ratio, ours
-    at the paper's sizes. Of Table 3 the minutes are those beyond round-robin's.
+    Columns: experiment, row (as printed), method (ours), notes, and the leaderboard's score,
+    minutes, time_ratio (to round-robin's minutes) and TASK.value; each as paper.NAME, too, as it is
+    printed, and full.time_ratio, ours at the paper's sizes. Of Table 3 the minutes are those beyond
+    round-robin's.
     """
-    c, first, rows = comparison, paper.row(number, "rr"), []
+    c, first = comparison, paper.row(number, "rr")
+    printed = pd.DataFrame([
+        {"experiment": row.experiment, "row": row.label, "method": run_of(c, row),
+         "notes": row.footnotes, "paper.minutes": row.minutes,
+         **{f"paper.{task}.value": value for task, value in row.tasks.items()},
+         **({} if row.score is None else {"paper.score": row.score})}
+        for row in paper.rows(number)
+    ])  # fmt: skip
     rr = run_of(c, first)
-    base = papers_minutes(c, rr) if rr else None
-    for row in paper.rows(number):
-        method = run_of(c, row)
-        minutes = c.of(method)["minutes"] if method else pd.Series(dtype=float)
-        found: dict[str, Any] = {
-            "experiment": row.experiment, "row": row.label, "method": method,
-            "seeds": len(minutes), "notes": row.footnotes,
-            "command": None if method else command(c, row),
-            "minutes.printed": row.minutes, "minutes": minutes.mean(), "minutes_sd": minutes.std(),
-            "minutes_ratio.printed": row.minutes / first.minutes if first.minutes else np.nan,
-            "minutes_ratio": np.nan, "papers_ratio": np.nan,
-        }  # fmt: skip
-        for what in [paper.PARAPHRASE] if number == 3 else [*c.tasks, SCORE]:
-            values = c.values[what][method] if method else pd.Series(dtype=float)
-            printed = row.score if what == SCORE else row.tasks.get(what)
-            found |= {f"{what}.printed": printed, what: values.mean(), f"{what}_sd": values.std()}
-        timed = method and rr and c.same_device(method, rr)
-        if method and rr and timed:
-            full, found["minutes_ratio"] = papers_minutes(c, method), c.time_ratio(method, rr)
-            if full is not None and base is not None:
-                found["papers_ratio"] = full.mean() / base.mean()
-        if number == 3:
-            found["minutes"] -= c.of(rr)["minutes"].mean() if rr and timed else np.nan
-        rows.append(found)
-    return pd.DataFrame(rows)
+    ours = ["seeds", "time_ratio", "score", "minutes", *(f"{task}.value" for task in c.tasks)]
+    board = c.leaderboard(rr)
+    board = board[["method", *(n for n in board if str(n).removesuffix("_sd") in ours)]]
+    found = printed.merge(board, "left", "method")
+    timed = np.array(
+        [rr and m in c.methods and c.same_device(m, rr) for m in found["method"]], bool
+    )
+    minutes = [papers_minutes(c, m) if there else np.nan
+               for m, there in zip(found["method"], timed, strict=True)]  # fmt: skip
+    found["full.time_ratio"] = np.array(minutes) / (papers_minutes(c, rr) if rr else np.nan)
+    found["paper.time_ratio"] = found["paper.minutes"] / (first.minutes or np.nan)
+    found["time_ratio"] = found["time_ratio"].where(timed)
+    if number == 3:
+        beyond = found["minutes"] - found.loc[found["method"] == rr, "minutes"].mean()
+        found["minutes"] = beyond.where(timed)
+    return found
 
 
 def sizes(comparison: Comparison) -> pd.DataFrame:
     """Table 1: sizes, and the share that the first round-robin epoch used of each training set."""
     rr, epochs = run_of(comparison, paper.row(2, "rr")), comparison.frames.epochs
     first = epochs[(epochs["method"] == rr) & (epochs["epoch"] == 1)]
-    used = first.groupby("task", observed=True)["fraction"].first()
     own = comparison.frames.scores.groupby("task", observed=True)[["train", "dev"]].first()
-    printed = pd.DataFrame(
-        {t: (n.train, n.dev, n.used / 100) for t, n in paper.SIZES.items()},
-        ["train.printed", "dev.printed", "fraction.printed"],
-    )
-    found = own.join(used).join(printed.T).loc[list(comparison.tasks)]
-    return found.rename_axis("task").reset_index()
-
-
-def command(comparison: Comparison, row: paper.PaperRow) -> str:
-    """The command for a row of the paper in the same setting.
-
-    Its words are those that made a run of the setting, less those that choose a method. Where none
-    are recorded, it says where to find what it must set.
-    """
-    runs = comparison.frames.runs
-    epochs = 1 if row.table == 3 else int(comparison.epochs)
-    seeds = ",".join(map(str, sorted({*runs["seed"], *LEAST_SEEDS})))
-    head = ["mtl-bert", "train", "-m", f"+experiment/table{row.table}={row.experiment}",
-            f"seed={seeds}", f"epochs={epochs}"]  # fmt: skip
-    recorded = runs[runs["overrides"].notna()].head(1).to_dict("records")
-    if not recorded:
-        return f"{shlex.join(head)}  # and the settings that Provenance lists: none are recorded"
-    words, processes = list(recorded[0]["overrides"]), recorded[0]["processes"]
-    if processes > 1:
-        # A sweep's jobs have one process each, which sees what several saw together.
-        own = ("batch_size", "trainer.devices", "trainer.num_nodes")
-        words = [word for word in words if word.partition("=")[0] not in own]
-        words.append(f"batch_size={recorded[0]['batch_size'] * processes}")
-    chosen = {f"model.{key}" for key in ADAPTER}
-    words = [w for w in words if w.lstrip("+").partition("=")[0] not in chosen]
-    words = [w for w in words if re.split(r"[=./@]", w.lstrip("+~"), maxsplit=1)[0] not in _OWN]
-    # Where things lie is the reader's to say, and nobody else's business.
-    return shlex.join([*head, *(re.sub(r"=/.*", "=DIR", word) for word in words)])
+    own["fraction"] = first.groupby("task", observed=True)["fraction"].first()
+    printed = {t: (n.train, n.dev, n.used / 100) for t, n in paper.SIZES.items()}
+    found = own.join(pd.DataFrame(printed, own.columns).T.add_prefix("paper."))
+    return found.loc[list(comparison.tasks)].rename_axis("task").reset_index()
 
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 CLAIMS = tomllib.loads(Path(__file__).with_name("claims.toml").read_text("utf-8"))["claim"]
-Contrast = tuple[str, str, str]  # a method, the one that is subtracted, and the task or score
 
 
 class ImpossibleError(Exception):
@@ -207,12 +164,11 @@ def _times(c: Comparison, contrasts: Sequence[Contrast]) -> tuple[bool | None, s
     """
     first, others = contrasts[0][0], [minus for _, minus, _ in contrasts]
     timed = [method for method in others if c.same_device(first, method)]
-    minutes = [papers_minutes(c, method) for method in (first, *(timed or others))]
-    if any(each is None or not each.mean() > 0 for each in minutes):
+    own, *theirs = (papers_minutes(c, method) for method in (first, *(timed or others)))
+    if not np.min([own, *theirs]) > 0:  # or NaN
         raise ImpossibleError("the time that it would take at the paper's sizes is not known")
     if not timed:
         raise ImpossibleError("times on different devices")
-    own, *theirs = (float(np.mean(each)) for each in minutes if each is not None)
     ratios = sorted({own / max(theirs), own / min(theirs)})
     whose = "their" if len(others) > 1 else f"{others[0]}'s"
     elsewhere = " and ".join(method for method in others if method not in timed)
@@ -222,20 +178,20 @@ def _times(c: Comparison, contrasts: Sequence[Contrast]) -> tuple[bool | None, s
     return faster, f"{first} takes {ends} of {whose} minutes{known}."
 
 
-def _outcome(
-    kind: str, signs: Sequence[int], differences: Sequence[Difference], margin: float
-) -> tuple[bool, bool]:
+def _outcome(kind: str, rows: Sequence[Mapping[Any, Any]], margin: float) -> tuple[bool, bool]:
     """Whether the differences of two methods are as claimed, and whether they speak against it."""
-    d, sign, others = differences[0], signs[0], signs[1:] or [0]
-    (low, high), (examples_low, examples_high) = d.seeds.interval, d.examples
+    first = rows[0]
+    sign, *others = (int(row["significant"] and np.sign(row["difference"])) for row in rows)
+    low, high = min(first["low"], first["examples_low"]), max(first["high"], first["examples_high"])
     return {
         "higher": (sign > 0, sign < 0),
         "lower": (sign < 0, sign > 0),
-        "close": (min(low, examples_low) > -margin, max(high, examples_high) < -margin),
-        "no_gain": (max(high, examples_high) < margin, sign > 0 and d.mean >= margin),
+        "close": (low > -margin, high < -margin),
+        "no_gain": (high < margin, sign > 0 and first["difference"] >= margin),
         "best": (sign > 0, False),
-        "traded": (sign > 0 > min(others), sign < 0 or (max(others) > 0 <= min(others))),
-    }[kind]
+        "traded": (sign > 0 > min(others, default=0),
+                   sign < 0 or max(others, default=0) > 0 <= min(others, default=0)),
+    }[kind]  # fmt: skip
 
 
 def _judged(c: Comparison, about: Mapping[str, Any]) -> tuple[str, str, pd.DataFrame]:
@@ -243,7 +199,7 @@ def _judged(c: Comparison, about: Mapping[str, Any]) -> tuple[str, str, pd.DataF
 
     They are one family for Holm's adjustment: a claim is a question of its own.
     """
-    kind, falls, note, table = about["kind"], True, "", c.table([], named=True)
+    kind, falls, note, found = about["kind"], True, "", c.differences([], named=True)
     faster: bool | None = True
     try:
         if kind == "best":
@@ -252,29 +208,26 @@ def _judged(c: Comparison, about: Mapping[str, Any]) -> tuple[str, str, pd.DataF
             contrasts = _ends_of_b(c) if kind == "traded" else _rows(c, about)
         if about.get("faster"):
             faster, note = _times(c, contrasts)
-        found = [c.difference(*contrast) for contrast in contrasts]
-        table = c.table(found, named=True)
-        if unknown := [d.unknown for d in found if d.unknown]:
-            raise ImpossibleError(unknown[0])
+        found = c.differences(contrasts, named=True)
+        for verdict in found["verdict"]:
+            if verdict.startswith("unknown: "):
+                raise ImpossibleError(verdict.removeprefix("unknown: "))
     except ImpossibleError as error:
-        return f"cannot be judged: {error}", note, table
-    judged = [(d, d.sign(p)) for d, p in zip(found, table["p_holm"], strict=True)]
-    outcomes = []
-    for _, pair in groupby(judged, key=lambda each: each[0][:2]):
-        each, signs = zip(*pair, strict=True)
-        outcomes.append(_outcome(kind, signs, each, c.margin))
+        return f"cannot be judged: {error}", note, found
+    pairs = groupby(found.to_dict("records"), key=lambda row: (row["method"], row["minus"]))
+    outcomes = [_outcome(kind, list(rows), c.margin) for _, rows in pairs]
     so, against = all(yes for yes, _ in outcomes), any(no for _, no in outcomes)
     if against or faster is False or (so and not falls):
-        return CONTRADICTED, note, table
-    return SUPPORTED if so and faster else UNDECIDED, note, table
+        return CONTRADICTED, note, found
+    return SUPPORTED if so and faster else UNDECIDED, note, found
 
 
 def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the paper claims and our runs say, and the differences that this rests on.
 
     Returns:
-        claims: number, claim, verdict (supported, contradicted, undecided, or "cannot be judged:
-            why"), note, printed (the paper's evidence), rule.
+        claims: number, statement, verdict (supported, contradicted, undecided, or why it cannot be
+            judged), note, printed (the paper's evidence), rule.
         evidence: the frame ``differences``, with the claim's number and the contrast in words.
     """
     rows, tables = [], []
@@ -285,6 +238,6 @@ def claims(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
         what = table["what"].map(lambda what: "" if what == SCORE else f", {what}")
         words = table["method"].astype(str) + " minus " + table["minus"] + what
         tables.append(table.assign(claim=number, contrast=words))
-        rows.append({"claim": number, "text": about["text"], "verdict": verdict, "note": note,
+        rows.append({"claim": number, "statement": about["text"], "verdict": verdict, "note": note,
                      "printed": about["evidence"], "rule": about["rule"]})  # fmt: skip
     return pd.DataFrame(rows), pd.concat(tables, ignore_index=True)

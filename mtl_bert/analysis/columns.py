@@ -37,6 +37,8 @@ class Column(NamedTuple):
             return MISSING
         if self.dtype == "bool":
             return "yes" if value else "no"
+        if self.dtype.startswith("datetime"):
+            return f"{value:%Y-%m-%d %H:%M}"
         if not self.form:
             return str(value)
         whole = self.form == SHORT and abs(value) >= 999.5

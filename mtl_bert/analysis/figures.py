@@ -61,7 +61,7 @@ def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
     """The chart with its title; below it what no reader may overlook, and notes."""
     flags = dict.fromkeys(flag for badges in frames.settings["badges"] for flag, _ in badges)
     about = [*frames.runs["data"].unique(), *frames.runs["encoder"].unique(), *flags]
-    return _titled(chart, title, " · ".join(about), *filter(None, notes))
+    return _titled(chart, title, " · ".join(about), *notes)
 
 
 def _head(text: str) -> alt.TitleParams:
@@ -182,27 +182,23 @@ def _heat(
     return chart.properties(title=_head(column(value).title), **sides)
 
 
-def over_epochs(title: str, series: str, measures: Sequence[str]) -> Any:
-    """A run's lines over epochs, in a panel for each measure; whoever shows it brings the rows."""
-    rows = alt.Chart(alt.NamedData("rows")).properties(width=300, height=190)
-    base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
-        x=alt.X(
-            "epoch:Q",
-            axis=alt.Axis(tickMinStep=1, format="d"),
-            scale=alt.Scale(zero=False, nice=False),
-        ),
-        color=alt.Color(f"{series}:N", title=None, sort=None),
-    )
-    panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
-                          tooltip=_tips(series, "epoch", name)) for name in measures]  # fmt: skip
-    return _titled(alt.concat(*panels, columns=2), title)
+def of_run(title: str, x: str, series: str, *measures: str) -> Any:
+    """A run's lines over epochs, a panel for each measure, or pairs by part, where ``x`` is that.
 
-
-def by_part() -> Any:
-    """The cosine of a run's pairs in each part of the encoder; whoever shows it brings the rows."""
+    Whoever shows it brings the rows.
+    """
     rows = alt.Chart(alt.NamedData("rows"))
-    chart = _heat(rows, "pair", "part", "cosine", "redblue", (-0.25, 0.25), "conflicting")
-    return _titled(chart, "Mean cosine by part of the encoder")
+    if x == "part":
+        chart = _heat(rows, series, x, measures[0], "redblue", (-0.25, 0.25), *measures[1:])
+        return _titled(chart, title)
+    axis, scale = alt.Axis(tickMinStep=1, format="d"), alt.Scale(zero=False, nice=False)
+    base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
+        x=alt.X(f"{x}:Q", axis=axis, scale=scale),
+        color=alt.Color(f"{series}:N", title=None, sort=None),
+    ).properties(width=300, height=190)  # fmt: skip
+    panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
+                          tooltip=_tips(series, x, name)) for name in measures]  # fmt: skip
+    return _titled(alt.concat(*panels, columns=2), title)
 
 
 def _bars(counts: pd.Series, title: str) -> Any:
@@ -231,41 +227,39 @@ def tradeoff(source: Compared, setting: str = "A") -> Any | None:
     c = compared(source, setting)
     if not c.trained:
         return None
-    devices = {method: frozenset(c.of(method)["device"]) for method in c.trained}
-    ((device, _),) = Counter(devices.values()).most_common(1)
-    shown = [method for method in c.trained if devices[method] == device]
-    runs = c.frames.runs[c.frames.runs["method"].isin(shown)]
-    runs = runs[["run", "minutes", "score"]].assign(series=runs["method"].astype(str))
-    groups = runs.groupby("series")[["minutes", "score"]]
-    means = groups.mean().join(groups.std().add_suffix("_sd")).assign(seeds=groups.size())
-    means = means.loc[shown].reset_index()
+    means = c.means.loc[c.trained].rename_axis("series").reset_index()
+    ((device, shown),) = Counter(means["device"]).most_common(1)
+    means = means[means["device"] == device].drop(columns=["device", "trained"])
+    runs = c.frames.runs[["run", "minutes", "score"]].assign(series=c.frames.runs["method"])
+    runs = runs[runs["series"].isin(means["series"])].astype({"series": str})
     for name in ("minutes", "score"):
         mean, sd = means[name], means[f"{name}_sd"].fillna(0)
         means[f"{name}_low"], means[f"{name}_high"] = (mean - sd).clip(mean / 10), mean + sd
     styles = looks(c.frames.runs["method"])
-    colour, shape = _marks(styles, shown, orient="bottom", columns=2, labelLimit=180)
+    colour, shape = _marks(styles, means["series"], orient="bottom", columns=2, labelLimit=180)
     x = _x("minutes", runs["minutes"], "minutes per epoch", log=bool((runs["minutes"] > 0).all()))
     y = alt.Y("score:Q", title="dev score", scale=alt.Scale(zero=False, padding=10))
     tips = _tips("score", "minutes", "score_sd", "minutes_sd", "seeds", series=("method", ""))
     base = _chart(means).encode(x=x, y=y, color=colour, tooltip=tips)
     rules = base.mark_rule(opacity=0.6)
-    steps = _chart(pareto(means)).mark_line(interpolate="step-after", strokeDash=[5, 3], color=GREY)
     seeds = _chart(runs).encode(x=x, y=y, color=colour, tooltip=_tips("run", "score", "minutes"))
     static = means[[c.kinds[method].static for method in means["series"]]]
-    to_beat = _chart(pareto(static)).mark_line(interpolate="step-after", strokeDash=[1, 3])
+    fronts = [_chart(pareto(means)).mark_line(
+        interpolate="step-after", strokeDash=[5, 3], color=GREY)]  # fmt: skip
+    notes = ["dashed: nothing is both faster and better; bars: one standard deviation"]
+    if len(static) > 1:
+        fronts.append(_chart(pareto(static)).mark_line(interpolate="step-after", strokeDash=[1, 3]))
+        notes.append("dotted: the same of static mixtures without surgery")
+    if elsewhere := len(c.trained) - shown:
+        notes.append(f"left out, as they ran on another device: {elsewhere} methods")
     chart = alt.layer(
-        steps.encode(x=x, y=y),
-        *([to_beat.encode(x=x, y=y)] if len(static) > 1 else []),
+        *(front.encode(x=x, y=y) for front in fronts),
         rules.encode(y="score_low:Q", y2="score_high:Q"),
         rules.encode(x="minutes_low:Q", x2="minutes_high:Q"),
         seeds.mark_point(size=16, filled=True, opacity=0.5),
         base.mark_point(size=90, filled=True, opacity=1).encode(shape=shape),
     ).properties(width=360, height=290)
-    elsewhere = len(c.trained) - len(shown)
-    note = f"left out, as they ran on another device: {elsewhere} methods" if elsewhere else ""
-    front_note = "dashed: nothing is both faster and better; bars: one standard deviation"
-    dotted = "dotted: the same of static mixtures without surgery" if len(static) > 1 else ""
-    return _finished(chart, c.frames, "Score against training time", front_note, dotted, note)
+    return _finished(chart, c.frames, "Score against training time", *notes)
 
 
 def pareto(found: pd.DataFrame) -> pd.DataFrame:
@@ -290,9 +284,9 @@ def progress(source: Compared, setting: str = "A", by: str = "epoch") -> Any | N
         "panel": SCORE, "series": scored["method"].astype(str), "x": x, "y": scored["epoch_score"],
     })  # fmt: skip
     most = c.frames.runs["dev_sample"].min()
-    note = "" if pd.isna(most) else f"scored on at most {most:,} dev examples of a task"
+    notes = [] if pd.isna(most) else [f"scored on at most {most:,} dev examples of a task"]
     return _lines(c.frames, points, looks(c.frames.runs["method"]), {SCORE: ("dev score", "score")},
-                  (title, "n"), heading, note, log=by == "examples")  # fmt: skip
+                  (title, "n"), heading, *notes, log=by == "examples")  # fmt: skip
 
 
 def _panels(frames: Frames) -> Titles:
@@ -331,13 +325,10 @@ def imbalance(source: Source | Frames) -> Any | None:
     """Score and worst task against the ratio of sizes, of settings that differ in it alone."""
     frames = read(source)
     found = summaries.imbalance(frames)
-    found = found[found["series"] == next(iter(found["series"]), "")]
     if found.empty:
         return None
     own = frames.only(frames.runs[frames.runs["setting"].isin(found["setting"])])
-    points = found.drop(columns="series").rename(
-        columns={"what": "panel", "method": "series", "ratio": "x", "value": "y"}
-    )
+    points = found.set_axis(["setting", "x", "series", "panel", "y"], axis=1)
     panels = _panels(own)
     panels = {SCORE: panels[SCORE], summaries.WORST: (summaries.WORST, "worst"), **panels}
     title = ("largest training set to each other", "imbalance")
@@ -348,20 +339,16 @@ def imbalance(source: Source | Frames) -> Any | None:
 def conflicts(source: Compared, setting: str = "A") -> Any | None:
     """How often pairs of tasks' gradients point against each other, by method."""
     c = compared(source, setting)
-    found, note = summaries.pairs(c.frames), ""
+    found = summaries.pairs(c.frames)
     if found.empty:
         return None
-    means = found.groupby("pair", observed=True)["conflicting"].mean()
-    if len(means) > FEW:
-        found = found[found["pair"].isin(means.nlargest(FEW).index)]
-        note = f"the {FEW} of {len(means)} that are highest in {column('conflicting').title}"
     each = found.groupby(["method", "pair"], observed=True, sort=False)[["conflicting", "cosine"]]
     cells = each.mean().reset_index().astype({"method": str, "pair": str})
     half = max(0.1, float((cells["conflicting"] - 0.5).abs().max()))
     ends = 0.5 + half, 0.5 - half
     chart = _heat(_chart(cells), "pair", "method", "conflicting", "redblue", ends, "cosine")
     chance = "unrelated gradients are in conflict in about half of the steps"
-    return _finished(chart, c.frames, "Conflicts between tasks", chance, note)
+    return _finished(chart, c.frames, "Conflicts between tasks", chance)
 
 
 def usage(source: Compared, setting: str = "A") -> Any | None:
@@ -370,9 +357,9 @@ def usage(source: Compared, setting: str = "A") -> Any | None:
     found = summaries.usage(c.frames)
     if found.empty:
         return None
-    x, y = ("task", "method") if len(c.tasks) <= FEW else ("method", "task")
-    cells = _chart(found[[x, y, "fraction", "effective_epochs"]].astype({x: str, y: str}))
-    chart = _heat(cells, x, y, "fraction", "greens", (0, 1), "effective_epochs")
+    cells = found[["task", "method", "fraction", "effective_epochs"]]
+    cells = cells.astype({"task": str, "method": str})
+    chart = _heat(_chart(cells), "task", "method", "fraction", "greens", (0, 1), "effective_epochs")
     return _finished(chart, c.frames, "Data seen at least once")
 
 

@@ -70,22 +70,10 @@ class Frames:
     texts: bool = True
 
     def only(self, runs: pd.DataFrame) -> "Frames":
-        """All frames of some rows of ``runs``, with the names that these have there."""
-        names = runs.set_index(runs["run"].astype(str))[["setting", "method"]]
-
-        def named(found: pd.DataFrame) -> pd.DataFrame:
-            found = found[found["run"].isin(names.index)]
-            own = found["run"].astype(str)
-            return found.assign(**{
-                str(key): own.map(names[key]).astype(runs[key].dtype) for key in names
-            })  # fmt: skip
-
-        chosen: dict[str, Any] = {name: named(getattr(self, name)) for name in PER_RUN}
-        # Read again, the same runs may have another letter.
-        own = self.runs[self.runs["run"].isin(names.index)].astype({"run": str, "setting": str})
-        letters = dict(zip(own["setting"], own["run"].map(names["setting"]), strict=True))
-        now = self.settings["setting"].astype(str).map(letters)
-        settings = self.settings.assign(setting=now).dropna(subset="setting")
+        """All frames of some rows of ``runs``."""
+        parts: dict[str, pd.DataFrame] = {name: getattr(self, name) for name in PER_RUN}
+        chosen: Any = {name: part[part["run"].isin(runs["run"])] for name, part in parts.items()}
+        settings = self.settings[self.settings["setting"].isin(runs["setting"])]
         return replace(self, runs=runs, settings=settings, **chosen)
 
     def of(self, setting: str) -> tuple["Frames", pd.Series]:
@@ -135,7 +123,7 @@ def read(*sources: Source | Frames, tuned: Sequence[str] = ()) -> Frames:
         return first
     if isinstance(first, pd.DataFrame):
         places = [*zip(map(Path, first["directory"]), first["run"].astype(str), strict=True)]
-        return _frames(places, tuned=tuned).only(first)
+        return replace(_frames(places, tuned=tuned, named=first), runs=first)
     places = _find([Path(source) for source in sources if isinstance(source, str | Path)])
     return _frames(places, tuned=tuned)
 
@@ -163,9 +151,10 @@ def _find(roots: Sequence[Path]) -> list[tuple[Path, str]]:
 
 
 def _frames(
-    places: Sequence[tuple[Path, str]], so_far: Results | None = None, tuned: Sequence[str] = ()
-) -> Frames:
-    """The frames of the runs in some directories, which have names."""
+    places: Sequence[tuple[Path, str]], so_far: Results | None = None, tuned: Sequence[str] = (),
+    named: pd.DataFrame | None = None,
+) -> Frames:  # fmt: skip
+    """The frames of the runs in some directories, which have names; ``named`` has all keys."""
     if unknown := set(tuned) - set(TUNED):
         raise UserError(
             f"--tuned: expected settings of {', '.join(TUNED)}, found {min(unknown)}; leave it out"
@@ -186,30 +175,7 @@ def _frames(
         for frame, row in rows:
             records[frame].append(row)
         runs[name if name not in runs else f"{name} ({len(runs)})"] = run
-    values: dict[tuple[str, Method], dict[str, Any]] = {}
-    for run in runs.values():
-        usual = values.setdefault((run.setting, run.method), run.tuned)
-        if other := [name for name in tuned if usual[name] != run.tuned[name]]:
-            raise UserError(
-                f"--tuned: expected one {other[0]} for each method, found {usual[other[0]]} and "
-                f"{run.tuned[other[0]]} of {run.method.short()}; report on the chosen runs alone"
-            )
-    # A short name for each method; the whole one where two would share the short one.
-    distinct = sorted({run.method for run in runs.values()}, key=Method.order)
-    shared = Counter(method.short() for method in distinct)
-    called = {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
-    # The setting with most runs comes first.
-    counts = Counter(run.setting for run in runs.values())
-    ordered = sorted(counts, key=lambda key: (-counts[key], key))
-    letters = {key: chr(65 + n) if n < 26 else str(n + 1) for n, key in enumerate(ordered)}
-    keys = pd.DataFrame({
-        "run": pd.Categorical(list(runs), list(runs)),
-        "setting": pd.Categorical([letters[run.setting] for run in runs.values()],
-                                  list(letters.values())),
-        "method": pd.Categorical([called[run.method] for run in runs.values()],
-                                 list(called.values())),
-        "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
-    })  # fmt: skip
+    keys = _keys(runs) if named is None else named[KEYS][named["run"].isin(runs)]
     made: dict[str, Any] = {
         name: columns.frame(name, records[name], keys) for name in ("runs", *PER_RUN)
     }
@@ -219,6 +185,33 @@ def _frames(
     settings = _completed(settings, made["runs"])
     methods = {name: run.method for name, run in runs.items()}
     return Frames(settings=settings, methods=methods, warnings=tuple(warnings), **made)
+
+
+def _keys(runs: Mapping[str, "_Run"]) -> pd.DataFrame:
+    """Every run's keys: the setting with most runs is the first; methods have short names."""
+    usual: dict[tuple[str, Method], dict[str, Any]] = {}
+    for run in runs.values():
+        known = usual.setdefault((run.setting, run.method), run.tuned)
+        if other := [name for name in known if known[name] != run.tuned[name]]:
+            raise UserError(
+                f"--tuned: expected one {other[0]} for each method, found {known[other[0]]} and "
+                f"{run.tuned[other[0]]} of {run.method.short()}; report on the chosen runs alone"
+            )
+    # A short name for each method; the whole one where two would share the short one.
+    distinct = sorted({run.method for run in runs.values()}, key=Method.order)
+    shared = Counter(method.short() for method in distinct)
+    called = {m: m.short() if shared[m.short()] == 1 else m.label for m in distinct}
+    counts = Counter(run.setting for run in runs.values())
+    ordered = sorted(counts, key=lambda key: (-counts[key], key))
+    letters = {key: chr(65 + n) if n < 26 else str(n + 1) for n, key in enumerate(ordered)}
+    return pd.DataFrame({
+        "run": pd.Categorical(list(runs), list(runs)),
+        "setting": pd.Categorical([letters[run.setting] for run in runs.values()],
+                                  list(letters.values())),
+        "method": pd.Categorical([called[run.method] for run in runs.values()],
+                                 list(called.values())),
+        "seed": pd.Series([run.results.seed for run in runs.values()], dtype="Int64"),
+    })  # fmt: skip
 
 
 def _sane(value: Any) -> Any:
@@ -250,13 +243,9 @@ class _Run:
         # Tasks and metrics are the paper's, all of them and no other.
         self.papers_tasks = {t: s.metric for t, s in results.tasks.items()} == paper.METRICS
         self.badges = tuple(self._badges())
-        # Whether the paper's numbers are of the same experiment: its sizes, or data are partial.
-        self.like_the_paper = (
-            self.papers_tasks and not self.badges and results.encoder == paper.ENCODER
-            and self.config["group_by_length"] is None
-            and all((self.size(t), results.tasks[t].n) == each[:2]
-                    for t, each in paper.SIZES.items())
-        )  # fmt: skip
+        # Whether the paper's numbers are of the same experiment: with other sizes data are partial.
+        same = results.encoder == paper.ENCODER and self.config["group_by_length"] is None
+        self.like_the_paper = self.papers_tasks and not self.badges and same
 
     def size(self, task: str, split: str = "train") -> int | None:
         """Usable examples of a task's split."""
@@ -387,15 +376,15 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     found = settings.drop_duplicates("setting").sort_values("setting").reset_index(drop=True)
     counting = runs[~runs["superseded"]]
     trained = counting[(counting["epochs"] > 1) & (counting["last_epoch"] > 0)]
-    for place, setting in found["setting"].items():
-        usual = trained.loc[trained["setting"] == setting, "epochs"].mode()
-        found.loc[place, "main_epochs"] = 1 if usual.empty else usual.max()
-        found.loc[place, "runs"] = (counting["setting"] == setting).sum()
+    usual = trained.groupby("setting", observed=True)["epochs"].agg(lambda own: own.mode().max())
+    letters = found["setting"].astype(str)
+    found["main_epochs"] = letters.map(usual).fillna(1).astype("Int64")
+    found["runs"] = letters.map(counting["setting"].value_counts()).astype("Int64")
     words = ({**each, "tasks": ", ".join(each["tasks"])} for each in found["words"])
     rows = (pd.json_normalize(each).map(str) for each in words)
     flat = pd.concat([pd.DataFrame(), *rows], ignore_index=True).fillna(UNSET)
     titles, slugs = [], []
-    for letter, row in zip(found["setting"], flat.to_dict("records"), strict=True):
+    for letter, row in zip(letters, flat.to_dict("records"), strict=True):
         lead = [row["data.name"], row["encoder"]]
         same = flat[(flat["data.name"] == lead[0]) & (flat["encoder"] == lead[1])]
         apart = [str(key) for key in flat if same[key].nunique() > 1 and row[key] != UNSET]

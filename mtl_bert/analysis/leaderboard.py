@@ -9,7 +9,7 @@ margin. All other pairs are exploratory. With one common seed nothing is said.
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
-from typing import Any, NamedTuple, Union
+from typing import Union
 
 import numpy as np
 import pandas as pd
@@ -28,41 +28,26 @@ WORTH = 0.95  # of the time: what saves less is no reason to choose it
 HIGHER, LOWER = "significantly higher", "significantly lower"
 EQUIVALENT, NOT_SIGNIFICANT = "equivalent", "not significant"
 Compared = Union[Source, Frames, "Comparison"]
+Contrast = tuple[str, str, str]
+"""A method, the one that is subtracted from it, and the task, or the score."""
 
 
-class Difference(NamedTuple):
-    """One method minus another, in the score or a task's metric."""
+def verdict(
+    seeds: Paired, examples: Interval, narrow: Interval, margin: float, p: float
+) -> tuple[int, str]:
+    """Whether a difference is significantly above (1) or below 0 (-1), and the verdict in words.
 
-    method: str
-    minus: str
-    what: str  # the task, or the score
-    mean: float  # over common seeds; of all seeds' means where fewer than two are common
-    seeds: Paired  # what the common seeds say
-    examples: Interval = Interval()  # 95 %, over resampled dev examples, where that is possible
-    examples_90: Interval = Interval()  # that two one-sided tests look at
-
-    @property
-    def unknown(self) -> str:
-        """Why nothing can be said; empty where something can."""
-        if self.seeds.n < 2:
-            return f"{'one' if self.seeds.n else 'no'} common seed"
-        return "no interval over dev examples" if np.isnan(self.examples.low) else ""
-
-    def sign(self, p: float | None = None) -> int:
-        """1 or -1 where it is significantly above or below 0, else 0.
-
-        ``p`` is the adjusted p value, where there is a family to adjust for.
-        """
-        shown = (self.seeds.p if p is None else p) < ALPHA and not self.unknown
-        return self.examples.sign if shown and np.sign(self.mean) == self.examples.sign else 0
-
-    def verdict(self, margin: float, p: float | None = None) -> str:
-        """In words; ``p`` as in :meth:`sign`."""
-        if self.unknown:
-            return f"unknown: {self.unknown}"
-        if self.seeds.p_equivalent < ALPHA and self.examples_90.within(margin):
-            return EQUIVALENT
-        return {1: HIGHER, -1: LOWER, 0: NOT_SIGNIFICANT}[self.sign(p)]
+    ``examples`` is its 95 % interval over dev examples, ``narrow`` the 90 % one, and ``p`` the p
+    value over seeds, adjusted where there is a family to adjust for.
+    """
+    if seeds.n < 2:
+        return 0, f"unknown: {'one' if seeds.n else 'no'} common seed"
+    if np.isnan(examples.low):
+        return 0, "unknown: no interval over dev examples"
+    sign = examples.sign if p < ALPHA and np.sign(seeds.mean) == examples.sign else 0
+    if seeds.p_equivalent < ALPHA and narrow.within(margin):
+        return sign, EQUIVALENT
+    return sign, {1: HIGHER, -1: LOWER, 0: NOT_SIGNIFICANT}[sign]
 
 
 class Comparison:
@@ -79,7 +64,7 @@ class Comparison:
         about: the setting's row.
         methods: their names, in order; those in ``trained`` were.
         kinds: name -> the method, as its settings say it.
-        excluded: what could not be resampled, and why, after :meth:`difference` was asked.
+        excluded: what could not be resampled, and why, after differences were asked for.
     """
 
     def __init__(
@@ -173,35 +158,40 @@ class Comparison:
         labels, answers = standard["label"].to_numpy(), np.stack(list(files.values()))
         return dict(zip(files, statistics.bootstrap(metric, labels, answers, stream), strict=True))
 
-    def difference(self, method: str, minus: str, what: str = SCORE) -> Difference:
-        """One ``method`` ``minus`` another, in the score or ``what`` else: a task's metric."""
+    def differences(self, contrasts: Iterable[Contrast], *, named: bool) -> pd.DataFrame:
+        """The frame ``differences`` of ``contrasts``; if ``named`` beforehand, adjusted by Holm."""
+        found = [(*contrast, *self._difference(*contrast)) for contrast in contrasts]
+        adjusted = statistics.holm([seeds.p if named else np.nan for *_, seeds, _ in found])
+        rows = []
+        for (method, minus, what, mean, seeds, examples), p in zip(found, adjusted, strict=True):
+            sign, said = verdict(seeds, *examples, self.margin, p if named else seeds.p)
+            rows.append((
+                0, what, method, seeds.n, minus, mean, *seeds.interval, seeds.p, p,
+                seeds.p_equivalent, *examples[0], said, sign != 0, not named,
+            ))  # fmt: skip
+        keys = pd.DataFrame({"setting": [self.about["setting"]]})
+        return columns.frame("differences", rows, keys)
+
+    def _difference(
+        self, method: str, minus: str, what: str
+    ) -> tuple[float, Paired, tuple[Interval, Interval]]:
+        """Mean, what common seeds say, and the 95 % and 90 % intervals over dev examples."""
         ends = [self.values[what][name].to_numpy(float) for name in (method, minus)]
         common = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
         seeds = statistics.paired((ends[0] - ends[1])[common], self.margin)
         mean = seeds.mean if seeds.n > 1 else float(np.nanmean(ends[0]) - np.nanmean(ends[1]))
         known, means = self._resampled[what], []
         for name, values in zip((method, minus), ends, strict=True):
-            used = self.values[what].index[common if common.any() else ~np.isnan(values)]
+            used = self.values[what].index[common if seeds.n else ~np.isnan(values)]
             if not all((name, seed) in known for seed in used):
-                return Difference(method, minus, what, mean, seeds)
+                return mean, seeds, (Interval(), Interval())
             means.append(np.mean([known[name, seed] for seed in used], axis=0))
-        return Difference(method, minus, what, mean, seeds, *percentiles(means[0] - means[1]))
-
-    def table(self, found: Iterable[Difference], *, named: bool) -> pd.DataFrame:
-        """The frame of the differences ``found``; if ``named`` beforehand, adjusted by Holm."""
-        found = list(found)
-        adjusted = statistics.holm([d.seeds.p if named else np.nan for d in found])
-        return columns.frame("differences", [
-            (0, d.what, d.method, d.seeds.n, d.minus, d.mean, *d.seeds.interval, d.seeds.p, p,
-             d.seeds.p_equivalent, *d.examples, d.verdict(self.margin, p if named else None),
-             not named)
-            for d, p in zip(found, adjusted, strict=True)
-        ], pd.DataFrame({"setting": [self.about["setting"]]}))  # fmt: skip
+        return mean, seeds, percentiles(means[0] - means[1])
 
     def against(self, baseline: str) -> pd.DataFrame:
         """The frame ``differences`` of every other method and a baseline, named beforehand."""
-        others = (m for m in self.methods if m != baseline)
-        return self.table((self.difference(m, baseline) for m in others), named=True)
+        contrasts = ((m, baseline, SCORE) for m in self.methods if m != baseline)
+        return self.differences(contrasts, named=True)
 
     def baseline(self, name: str | None = None) -> str:
         """The method that others are held against: a name's; or round-robin, or the first."""
@@ -219,14 +209,22 @@ class Comparison:
         ours, theirs = (float(self.of(m)["minutes"].mean()) for m in (method, other))
         return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
 
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Each method's mean score and minutes, with NAME_sd; numbers trained, seeds, devices."""
+        runs = self.frames.runs.astype({"method": str}).groupby("method")
+        numbers = runs[["score", "minutes"]]
+        return numbers.mean().join(numbers.std().add_suffix("_sd")).assign(
+            trained=runs["trained"].mean().astype(float), seeds=runs.size().astype("Int64"),
+            device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
+        ).loc[self.methods]  # fmt: skip
+
     def leaderboard(self, baseline: str | None = None) -> pd.DataFrame:
         """The frame ``leaderboard``: every method, the highest score first.
 
         Also ``TASK.value`` and ``TASK.value_sd`` for each task.
         """
         base = self.baseline(baseline)
-        runs = self.frames.runs.astype({"method": str}).groupby("method")
-        numbers = runs[["score", "minutes"]]
         units, values = (
             self.frames.scores.astype({"method": str}).pivot_table(name, "method", "task")
             for name in ("unit", "value")
@@ -234,23 +232,21 @@ class Comparison:
         # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
-        found = numbers.mean().join(numbers.std().add_suffix("_sd")).assign(
-            setting=self.about["setting"], seeds=runs.size(), baseline=base,
+        found = self.means.assign(
+            setting=self.about["setting"], baseline=base,
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
             delta_m=(values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False),
-            trained_per_task=runs["trained"].mean().astype(float) / len(self.tasks),
-            device=runs["device"].agg(lambda own: "; ".join(sorted(set(own)))),
+            trained_per_task=self.means["trained"] / len(self.tasks),
         )  # fmt: skip
         judged = self.against(base).astype({"method": str}).set_index("method")
         found = found.join(judged[judged.columns.difference(found.columns)])
         found.loc[base, "verdict"] = "baseline"
-        found = found.loc[self.methods].reset_index()[columns.names("leaderboard")]
-        more: dict[str, Any] = {}
-        for task in self.tasks:
-            own = self.values[task][self.methods]
-            more |= {f"{task}.value": own.mean().array, f"{task}.value_sd": own.std().array}
-        found = pd.concat([found, pd.DataFrame(more)], axis=1)
+        found = found[[name for name in columns.names("leaderboard") if name != "method"]]
+        more = {f"{task}.value{end}": getattr(self.values[task], how)()
+                for task in self.tasks for end, how in (("", "mean"), ("_sd", "std"))}  # fmt: skip
+        found = found.join(pd.DataFrame(more).reindex(self.methods))
+        found = found.rename_axis("method").reset_index()
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def recommend(self) -> str:
@@ -261,7 +257,8 @@ class Comparison:
             only = f"{ranked[0]} is the only method" if ranked else "No method was trained"
             return f"{only}: there is nothing to compare."
         best, *others = ranked
-        said = {m: self.difference(best, m).verdict(self.margin) for m in others}
+        judged = self.differences(((best, m, SCORE) for m in others), named=False)
+        said = dict(zip(others, judged["verdict"], strict=True))
         lead = f"{best} has the highest score ({write('score', mean[best])})"
         if all(verdict.startswith("unknown") for verdict in said.values()):
             why = said[others[0]].removeprefix("unknown: ")
@@ -311,6 +308,6 @@ def compare(
     """
     c = compared(source, setting, margin)
     pairs = [(a, b) for a, b in product(c.find(first), c.find(second)) if a != b]
-    scores = c.table((c.difference(a, b) for a, b in pairs), named=True)
-    tasks = (c.difference(a, b, task) for a, b in pairs for task in c.tasks)
-    return pd.concat([scores, c.table(tasks, named=False)], ignore_index=True)
+    scores = c.differences([(*pair, SCORE) for pair in pairs], named=True)
+    tasks = c.differences([(*pair, task) for pair in pairs for task in c.tasks], named=False)
+    return pd.concat([scores, tasks], ignore_index=True)

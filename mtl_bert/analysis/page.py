@@ -2,25 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from mtl_bert.analysis import blocks, claims, figures, leaderboard, summaries
-from mtl_bert.analysis.blocks import Article, Block, Cell, Chart, Page, Row, Section, Text, bar
+from mtl_bert.analysis.blocks import Article, Block, Cell, Chart, Page, Row, Text, plot
 from mtl_bert.analysis.columns import column, write
-from mtl_bert.analysis.frames import Frames, UnusableError, file_name
+from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError, file_name
 from mtl_bert.analysis.leaderboard import MARGIN, SCORE, Comparison
 from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import mistakes, views
 
 MISTAKES = 200  # wrong answers of a chosen run to a task that are listed
-TONES = {
-    leaderboard.HIGHER: "good", leaderboard.LOWER: "bad", leaderboard.EQUIVALENT: "",
-    claims.SUPPORTED: "good", claims.CONTRADICTED: "bad",
-}  # fmt: skip
 TOLD = ("difference", "low", "high", "examples_low", "examples_high", "p_holm")
 MANY = figures.FEW  # columns of tasks or pairs that a table can show
 
@@ -39,33 +34,28 @@ class Study:
         """All that is said of the setting."""
         c, about = self.compared, self.compared.about
         one, board = c.frames.runs.iloc[0], c.leaderboard(c.baseline(self.baseline))
-        parts: dict[str, tuple[str, Iterable[Block | None]]] = {
-            "paper": ("The paper's tables", self.paper()),
-            "tasks": ("Each task", self.tasks(board)),
-            "pairs": ("Every pair of methods", self.pairs()),
-            "conflicts": ("Gradient conflicts", self.conflicts()),
-            "use": ("How much of the data is used", self.use()),
-            "course": ("What scores cost, and how they come about", self.course()),
-            "answers": ("Answers and mistakes", self.answers()),
-            "provenance": ("Provenance", self.provenance()),
+        parts: dict[str, Iterable[Block | None]] = {
+            "The paper's tables": self.paper(),
+            "Each task": self.tasks(board),
+            "Every pair of methods": self.pairs(),
+            "Gradient conflicts": self.conflicts(),
+            "How much of the data is used": self.use(),
+            "What scores cost, and how they come about": self.course(),
+            "Answers and mistakes": self.answers(),
+            "Provenance": self.provenance(),
         }
-        trade = self.chart("tradeoff", figures.tradeoff)
+        lead = f"data {one['data']}, encoder {one['encoder']}, epochs: {c.epochs}."
         return Article(
             anchor=about["slug"],
             short=f"{about['setting']}: {about['title']}",
             title=self.title,
             badges=about["badges"],
-            lead=f"data {one['data']}, encoder {one['encoder']}, epochs: {c.epochs}. "
-                 f"{about['caution']}".strip(),
+            lead=f"{lead} {about['caution']}".strip(),
             answer=c.recommend(),
-            first=[self.board(board), *([trade] if trade else [])],
-            sections=[Section(self.name(name), title, shown) for name, (title, made)
-                      in parts.items() if (shown := [block for block in made if block])],
+            first=[b for b in (self.board(board), self.chart("tradeoff", figures.tradeoff)) if b],
+            sections={title: shown for title, made in parts.items()
+                      if (shown := [block for block in made if block])},
         )  # fmt: skip
-
-    def name(self, what: str) -> str:
-        """A name for a file or an anchor."""
-        return f"{self.compared.about['slug']}-{file_name(what)}"
 
     @property
     def title(self) -> str:
@@ -77,6 +67,10 @@ class Study:
         what = f"{len(c.methods)} methods compared" if len(c.methods) > 1 else c.methods[0]
         plural = "" if seeds == [1] else "s"
         return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each} seed{plural}"
+
+    def name(self, what: str) -> str:
+        """A name for a file or an anchor."""
+        return f"{self.compared.about['slug']}-{file_name(what)}"
 
     def table(self, kind: str, frame: pd.DataFrame, name: str = "", **more: Any) -> blocks.Table:
         """A table of the setting; see :func:`~mtl_bert.analysis.blocks.table`."""
@@ -91,32 +85,27 @@ class Study:
         """Every method, its score and price, and where it stands to each as the baseline."""
         c, scores = self.compared, self.compared.frames.runs["score"]
         ends = float(scores.min()), float(scores.max())
-        given = {"score": [
-            Cell(write("score", row["score"], row["score_sd"]), row["score"],
-                 plots=blocks.dots(c.of(row["method"])["score"].to_list(), *ends))
-            for row in frame.to_dict("records")
-        ]}  # fmt: skip
+        given: dict[str, list[Cell]] = {"score": []}
+        for row in frame.to_dict("records"):
+            own = c.of(row["method"])["score"].to_list()
+            drawn = plot(f"seeds: {', '.join(f'{v:.3f}' for v in own)}", own, ends, row["score"])
+            text = write("score", row["score"], row["score_sd"])
+            given["score"].append(Cell(text, row["score"], plots=drawn))
         for base in c.methods:
             rows = {row["method"]: row for row in c.against(base).to_dict("records")}
-            given[f"against {base}"] = [versus(rows.get(m)) for m in frame["method"]]
-        columns = [column("against", f"against {m}")._replace(name=f"against {m}")
-                   for m in c.methods]  # fmt: skip
+            given[f"{base}.against"] = [versus(rows.get(m)) for m in frame["method"]]
+        columns = [column(f"{m}.against", f"against {m}") for m in c.methods]
         made = self.table("leaderboard", frame.drop(columns="setting"), more=columns, given=given,
                           epochs=c.epochs, margin=c.margin)  # fmt: skip
-        return made._replace(shown=f"against {frame['baseline'].iloc[0]}")
+        return made._replace(shown=f"{frame['baseline'].iloc[0]}.against")
 
     def tasks(self, frame: pd.DataFrame) -> Iterable[Block]:
         """Each task's metric by method, and the change to models of one task each."""
-        c = self.compared
-        metrics = c.frames.scores.groupby("task", observed=True)["metric"].first()
-        shown = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in c.tasks]
-        more = " Δm: mean change of the metrics to models of one task each (sampler=single)."
-        alone = [column("delta_m")] if frame["delta_m"].notna().any() else []
-        # What a method costs beside what it gains: of interest where methods differ in it.
-        size = [column("trained_per_task")] if frame["trained_per_task"].nunique() > 1 else []
-        words = more if alone else ""
-        words += " Trained per task: numbers that training may change by tasks." if size else ""
-        yield self.table("tasks", frame, more=[*shown, *alone, *size], words=words)
+        metrics = self.compared.frames.scores.groupby("task", observed=True)["metric"].first()
+        more = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in self.compared.tasks]
+        if frame["trained_per_task"].nunique() < 2:  # of interest where methods differ in it
+            frame = frame.drop(columns="trained_per_task")
+        yield self.table("tasks", frame, more=more)
 
     def paper(self) -> Iterable[Block]:
         """The paper's tables beside ours, and its claims; nothing for others' tasks."""
@@ -125,60 +114,48 @@ class Study:
         if not claims.is_the_papers(c, first):
             return
         yield from self.claims()
-        for number, title in ((2, "baselines for PCGrad"), (3, "paraphrase after one epoch"),
-                              (4, "ARRP after all epochs")):  # fmt: skip
-            frame = claims.table(first if number == 3 else c, number)
-            yield from self.printed(frame, number, title)
-        titles = {"train": "training set", "dev": "dev set", "fraction": "used by an RR epoch"}
-        shown = [column(n, f"{t}{', paper' if p else ''}")._replace(name=f"{n}{p}")
-                 for n, t in titles.items() for p in ("", ".printed")]  # fmt: skip
-        yield self.table("table1", claims.sizes(c), more=shown)
+        yield from self.printed(c, 2, "baselines for PCGrad")
+        if first.methods:
+            yield from self.printed(first, 3, "paraphrase after one epoch")
+        yield from self.printed(c, 4, "ARRP after all epochs")
+        yield self.table("table1", claims.sizes(c))
 
     def claims(self) -> Iterable[Block]:
         """The paper's claims, each with its verdict and a bar for each difference it rests on."""
         found, evidence = claims.claims(self.compared)
-        rows, margin = evidence.to_dict("records"), self.compared.margin
+        margin, bars = self.compared.margin, {n: list[blocks.Plot]() for n in found["claim"]}
         widest: Any = evidence[["low", "high"]].abs().max(axis=None)
-        reach = min(0.3, widest) if rows else 0.0
-        given = {
-            "claim": [Cell(f"{row['claim']}. {row['text']}",
-                           tip=f"The paper: {row['printed']}\nRule: {row['rule']}")
-                      for row in found.to_dict("records")],
-            "verdict": [Cell(v, tone=TONES.get(v.partition(" (")[0], "quiet"))
-                        for v in found["verdict"]],
-            "evidence": [Cell("", plots=tuple(p for row in rows if row["claim"] == n
-                                              for p in bar(row, reach, margin, row["contrast"])))
-                         for n in found["claim"]],
-        }  # fmt: skip
-        yield self.table("claims", found, given=given, margin=margin)
-        drawn = [Cell(write("difference", row["difference"]), row["difference"],
-                      plots=bar(row, reach, margin)) for row in rows]  # fmt: skip
-        yield self.table("evidence", evidence, given={"difference": drawn})
+        reach = min(0.3, widest)
+        for row in evidence.to_dict("records"):
+            ends = [row[name] for name in ("difference", "low", "high")]
+            said, *interval = (write("difference", value) for value in ends)
+            label = f"{row['contrast']}: {said} ({' to '.join(interval)})"
+            bars[row["claim"]] += plot(
+                label, ends[:1], (-reach, reach), 0, ends[1:], (-margin, margin)
+            )
+        drawn = [Cell("", plots=bars[n]) for n in found["claim"]]
+        yield self.table("claims", found, given={"evidence": drawn}, margin=margin)
+        yield self.table("evidence", evidence)
 
-    def printed(self, frame: pd.DataFrame, number: int, title: str) -> Iterable[Block]:
-        """A table of the paper beside ours, and commands for the rows that are missing."""
-        whats = [c.removesuffix(".printed") for c in map(str, frame) if c.endswith(".printed")]
-        whats = [what for what in whats if not what.startswith("minutes")]
-        notes = list(dict.fromkeys(note for row in frame["notes"] for note in row))
-        rows = frame.astype({"method": object}).where(frame.notna(), None).to_dict("records")
-        time, times = "time ÷ RR", ("papers_ratio", "minutes_ratio.printed", "time_ratio")
-        if number == 3:
-            time, times = "min beyond RR", ("minutes", "minutes.printed", "minutes")
-        given = {
-            "row": [Cell(row["row"] + "".join(f" [{notes.index(n) + 1}]" for n in row["notes"]),
-                         tip=f"ours: {row['method'] or 'not run'}, n={row['seeds']}",
-                         tone="" if row["method"] else "quiet") for row in rows],
-            f"{time}.beside": [beside(row, *times) for row in rows],
-        }  # fmt: skip
-        given |= {f"{what}.beside": [beside(row, what, f"{what}.printed", "value") for row in rows]
-                  for what in whats}  # fmt: skip
-        shown = [column(f"{what}.beside", f"{what}: ours | paper") for what in (*whats, time)]
-        made = self.table("printed", frame.drop(columns="notes"), f"table{number}", more=shown,
-                          given=given, number=number, about=title)  # fmt: skip
-        yield made._replace(notes=notes)
-        if missing := [(row["row"], row["command"]) for row in rows if not row["method"]]:
-            yield Text("Rows that nobody has run, and the command that makes each (DIR: where your "
-                       "files lie):", commands=missing)  # fmt: skip
+    def printed(self, c: Comparison, number: int, about: str) -> Iterable[Block]:
+        """A table of the paper beside ours, and the command for the rows that are missing."""
+        frame = claims.table(c, number)
+        titles = {f"{task}.value": task for task in c.tasks} | {"score": "score"}
+        pairs = [(name, f"paper.{name}", title) for name, title in titles.items()
+                 if f"paper.{name}" in frame]  # fmt: skip
+        pairs.append(("minutes", "paper.minutes", "min beyond RR") if number == 3 else
+                     ("full.time_ratio", "paper.time_ratio", "time ÷ RR"))  # fmt: skip
+        more = [made for ours, paper, title in pairs
+                for made in (column(ours, title), column(paper, f"{title}, paper"))]  # fmt: skip
+        yield self.table("printed", frame.drop(columns="notes"), f"table{number}", more=more,
+                         number=number, about=about)  # fmt: skip
+        notes = frame.explode("notes").groupby("notes", sort=False)["row"].agg("; ".join)
+        yield Text("", [f"{rows}: {note}" for note, rows in notes.items()])
+        if len(missing := frame.loc[frame["method"].isna(), "experiment"]):
+            yield Text(
+                f"Rows that nobody has run: mtl-bert train -m +experiment/table{number}="
+                f"{','.join(missing)} seed=1,2,3 epochs={c.epochs}, with the settings of Provenance"
+            )
 
     def pairs(self) -> Iterable[Block]:
         """Every pair of methods, in the score and in each task."""
@@ -187,8 +164,7 @@ class Study:
             return
         whats = (SCORE, *(c.tasks if len(c.methods) * len(c.tasks) < 20 * MANY else ()))
         pairs = [(a, b) for n, a in enumerate(c.methods) for b in c.methods[n + 1 :]]
-        found = (c.difference(*pair, what) for what in whats for pair in pairs)
-        frame = c.table(found, named=False)
+        frame = c.differences([(*pair, what) for what in whats for pair in pairs], named=False)
         yield self.table("differences", frame.head(len(pairs)))._replace(frame=frame)
         if c.excluded:
             yield Text("Without an interval over dev examples:", list(dict.fromkeys(c.excluded)))
@@ -250,7 +226,7 @@ class Study:
                 yield Chart(self.name(f"{stem}-answers"), chart.to_dict(validate=False))
                 numbers = score["classes"] is None
                 by = "largest errors" if numbers else "most confident wrong answers"
-                if len(wrong):
+                if (wrong["text"] != LEFT_OUT).any():
                     yield self.table("mistakes", wrong, f"{stem}-mistakes", task=task, by=by)
 
     def provenance(self) -> Iterable[Block]:
@@ -258,13 +234,7 @@ class Study:
         runs, words = self.frames.runs, self.compared.about["words"]
         common = [f"{key}: {_pairs(value)}" for key, value in words.items() if key != "tasks"]
         yield Text("What all runs of this setting have in common:", common)
-        yield Text("Where they come from:", [
-            f"Commits: {', '.join(runs['commit'].replace('', 'unknown').unique())}",
-            f"Devices: {', '.join(runs['device'].unique())}",
-            f"Seeds: {', '.join(map(str, sorted(runs['seed'].unique())))}",
-            f"Versions: {' | '.join(sorted({_pairs(each) for each in runs['versions']}))}",
-            f"Finished: {runs['finished'].min():%Y-%m-%d} to {runs['finished'].max():%Y-%m-%d}",
-        ])  # fmt: skip
+        yield Text("Versions:", sorted({_pairs(each) for each in runs["versions"]}))
         if notes := sorted({note for each in runs["notes"] for note in each}):
             yield Text("Notes of the runs:", notes)
         tasks = list(self.compared.tasks)
@@ -292,15 +262,7 @@ def versus(row: Row | None) -> Cell:
         f"p = {told['p_holm']}, adjusted by Holm"
     )
     short = "significant" if verdict.startswith("significantly") else verdict
-    return Cell(f"{told['difference']} {short}", tip=tip, tone=TONES.get(verdict, "quiet"))
-
-
-def beside(row: Row, ours: str, printed: str, form: str) -> Cell:
-    """Our number ± its deviation, and the paper's; their difference on demand."""
-    a, b = row[ours], row[printed]
-    text = f"{write(form, a, row.get(f'{ours}_sd'))} | {write(form, b)}"
-    known = None not in (a, b) and not isnan(a - b)
-    return Cell(text, tip=f"ours − paper: {write('difference', a - b)}" if known else "")
+    return Cell(f"{told['difference']} {short}", tip=tip, tone=blocks.TONES.get(verdict, "quiet"))
 
 
 def _pairs(node: object) -> str:
@@ -329,11 +291,11 @@ def report(
             whole = frames.only(frames.runs[frames.runs["setting"] == letter])
             compared = Comparison(frames, letter, margin=margin)
             articles.append(Study(compared, whole, numbers, baseline, chosen).article())
-        articles += series(frames, margin)
+        articles += series(frames)
         return Page(articles, frames.warnings, list(views(frames)) if with_views else ())
 
 
-def series(frames: Frames, margin: float) -> list[Article]:
+def series(frames: Frames) -> list[Article]:
     """Scores against the ratio of sizes, of settings that differ in it alone."""
     found, drawn = summaries.imbalance(frames), figures.imbalance(frames)
     if drawn is None:
@@ -341,9 +303,9 @@ def series(frames: Frames, margin: float) -> list[Article]:
     values = found.groupby(["what", "method", "ratio"], sort=False)["value"]
     means = values.mean().to_frame().assign(value_sd=values.std(), seeds=values.size())
     return [Article(
-        "imbalance", "Imbalance of sizes", "Scores against the imbalance of sizes", (),
-        "The largest training set to each other one, where nothing else differs.", "", [
-            Chart("imbalance-chart", drawn.to_dict(validate=False)),
-            Text("At the most unequal sizes:", summaries.imbalance_answers(frames, margin)),
-            blocks.table("imbalance", means.reset_index()),
-        ])]  # fmt: skip
+        "imbalance", "Scores against the imbalance of sizes",
+        "The largest training set to each other one, where nothing else differs.",
+        [Chart("imbalance-chart", drawn.to_dict(validate=False)),
+         blocks.table("imbalance", means.reset_index())],
+        short="Imbalance of sizes",
+    )]  # fmt: skip

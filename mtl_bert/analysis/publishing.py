@@ -11,11 +11,12 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from html import escape as html_escape
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +47,28 @@ def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
 
 
 def write_small(page: Page, out: Path, pictures: Sequence[str]) -> set[Path]:
-    """Write the text, tables and figures; returns the tables' and figures' files."""
-    contents: dict[Path, bytes] = {}
+    """Write the text, tables and figures; returns their places."""
+    contents = {out / TEXT: markdown(page, with_figures="svg" in pictures).encode()}
     for block in blocks(page.studies):
         if isinstance(block, Table):
             contents[out / TABLES / f"{block.name}.csv"] = csv_text(block.frame).encode()
         elif isinstance(block, Chart):
-            contents |= {out / FIGURES / f"{block.name}.{kind}": picture(block.spec, kind)
-                         for kind in pictures}  # fmt: skip
-    contents[out / TEXT] = markdown(page, with_figures="svg" in pictures).encode()
+            for kind in pictures:
+                contents[out / FIGURES / f"{block.name}.{kind}"] = picture(block.spec, kind)
     for path, content in contents.items():
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-    return set(contents)
+    return {*contents}
 
 
 def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
     """Write a report's small files, without texts, and its runs; what an older one left goes."""
-    published_before = (out / ARCHIVE).exists()
+    older = {*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")}
+    older = older if (out / ARCHIVE).exists() else set()
     written = write_small(page, out, ("svg",))
     write_archive(runs, out / ARCHIVE)
-    if published_before:
-        for path in (*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")):
-            if path not in written:
-                path.unlink()
+    for path in older - written:
+        path.unlink()
 
 
 def picture(spec: dict[str, Any], kind: str) -> bytes:
@@ -80,32 +79,29 @@ def picture(spec: dict[str, Any], kind: str) -> bytes:
 
 
 def write_archive(runs: pd.DataFrame, path: Path) -> None:
-    """Write the runs, the same bytes for the same ones; without texts and this machine's paths."""
+    """Write the runs, the same bytes for the same ones; without texts and this machine's paths.
+
+    Like lies beside like, which packs best.
+    """
+    places = runs.sort_values("run")[["run", "directory"]].map(lambda place: RunFolder(Path(place)))
+    folders = list(places.itertuples(index=False, name=None))
+    contents: dict[Path, str] = {}
+    tasks: dict[str, None] = {}
+    for own, source in folders:
+        results = without_places(json.loads(source.results.read_text("utf-8")))
+        tasks |= dict.fromkeys(results["tasks"])
+        contents[own.results] = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    for task, (own, source) in product(tasks, folders):
+        # A report of the archive says what is missing, as one of the run does.
+        with suppress(OSError, ValueError, KeyError):
+            answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
+            kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
+            contents[own.predictions(task)] = kept.to_csv(index=False, lineterminator="\n")
     with replacing(path) as temporary, tarfile.open(temporary, "w:xz") as archive:
-        for name, text in _archived(runs.sort_values("run")):
-            entry = tarfile.TarInfo(name)
+        for name, text in contents.items():
+            entry = tarfile.TarInfo(name.as_posix())
             entry.size = len(content := text.encode())
             archive.addfile(entry, io.BytesIO(content))
-
-
-def _archived(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Names and contents, like beside like, which packs best."""
-    places = [(RunFolder(Path(name)), RunFolder(Path(directory)))
-              for name, directory in zip(runs["run"], runs["directory"], strict=True)]  # fmt: skip
-    tasks: dict[str, None] = {}
-    for own, source in places:
-        results = json.loads(source.results.read_text("utf-8"))
-        tasks |= dict.fromkeys(results["tasks"])
-        text = json.dumps(without_places(results), indent=1, ensure_ascii=False)
-        yield own.results.as_posix(), text + "\n"
-    for task in tasks:
-        for own, source in places:
-            # A report of the archive says what is missing, as one of the run does.
-            with suppress(OSError, ValueError, KeyError):
-                answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
-                kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
-                text = kept.to_csv(index=False, lineterminator="\n")
-                yield own.predictions(task).as_posix(), text
 
 
 FORMULA = re.compile(r"^[=+\-@\t\n]")
@@ -138,29 +134,56 @@ def html(page: Page) -> str:
     specs = {b.name: b.spec for b in blocks([*page.studies, *page.views]) if isinstance(b, Chart)}
     # Numbers to five digits: no screen shows more of them.
     charts = json.loads(json.dumps(specs), parse_float=lambda n: float(f"{float(n):.5g}"))
-    return _render("page.html.j2", page=page, charts=charts, vega=vega, script=script,
-                   css=css, hashes=hashes)  # fmt: skip
+    # Every text is escaped, and JSON cannot end its element.
+    jinja = Environment(
+        loader=PackageLoader("mtl_bert.analysis", "templates"), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return jinja.get_template("page.html.j2").render(
+        page=page, charts=charts, vega=vega, script=script, css=css, hashes=hashes
+    )
 
 
 def markdown(page: Page, *, with_figures: bool = True) -> str:
     """The answers in short, and the names of the files that say more."""
-    found = _render("report.md.j2", page=page, with_figures=with_figures)
-    return re.sub(r"\n{3,}", "\n\n", found).strip() + "\n"
+    found: list[str] = []
+    for number, s in enumerate(page.studies):
+        badges = (f"**{word.upper()}**: {_inner(why)}." for word, why in s.badges)
+        answer = f"**{_inner(s.answer)}**" if s.answer else ""
+        found += [f"{'##' if number else '#'} {_inner(s.title)}", " ".join(badges), _inner(s.lead),
+                  answer]  # fmt: skip
+        for b in blocks([s]):
+            if isinstance(b, Table) and (b.told or b in s.first):
+                found += [f"**{_inner(b.title)}**", _rows(b), _inner(b.caption)]
+            elif isinstance(b, Chart) and with_figures and b in s.first:
+                found.append(f"!{_link(b)}")
+        kinds = (Table, Chart) if with_figures else Table
+        named = {title: [_link(b) for b in own if isinstance(b, kinds)]
+                 for title, own in s.sections.items()}  # fmt: skip
+        lines = (f"- {title}: {', '.join(links)}" for title, links in named.items() if links)
+        found.append("\n".join(lines))
+    if page.warnings:
+        found += ["## Left out", "\n".join(f"- at {_inner(warning)}" for warning in page.warnings)]
+    return "\n\n".join(filter(None, found)) + "\n"
 
 
-def _render(template: str, **given: Any) -> str:
-    """A template filled in; in HTML every text is escaped, and JSON cannot end its element."""
-    jinja = Environment(
-        loader=PackageLoader("mtl_bert.analysis", "templates"),
-        autoescape="html" in template,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    jinja.filters["inner"] = _inner
-    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return jinja.get_template(template).render(given)
+def _link(b: Table | Chart) -> str:
+    """The name of a file, and where it lies."""
+    place = f"{TABLES}/{b.name}.csv" if isinstance(b, Table) else f"{FIGURES}/{b.name}.svg"
+    return f"[{_inner(b.title)}]({place})"
+
+
+def _rows(t: Table) -> str:
+    """A table without the columns that are hidden or have no text."""
+    places = [
+        n for n, c in enumerate(t.columns) if c.name == t.shown or not c.name.endswith(".against")
+    ]
+    places = [n for n in places if any(row[n].text for row in t.rows)]
+    lines = [[_inner(t.columns[n].title) for n in places],
+             ["---:" if t.columns[n].form else "---" for n in places],
+             *([_inner(row[n].text) for n in places] for row in t.rows)]  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _inner(text: str) -> str:
@@ -185,15 +208,14 @@ def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
         if name in ("leaderboard", "differences"):  # of a setting each: analysis.leaderboard
             continue
         frame = frames.predictions() if name == "predictions" else getattr(frames, name)
-        plain = frame.assign(**{
-            str(key): frame[key].map(_as_json) for key in frame if frame[key].dtype == object
-        })  # fmt: skip
+        nested = {str(key): own.map(_as_json) for key, own in frame.items() if own.dtype == object}
+        frame = frame.assign(**nested)
         paths.append(out / f"{name}.{kind}")
         with replacing(paths[-1]) as temporary:
             if kind == "csv":
-                temporary.write_text(csv_text(plain), "utf-8")
+                temporary.write_text(csv_text(frame), "utf-8")
             else:
-                plain.to_parquet(temporary, index=False)
+                frame.to_parquet(temporary, index=False)
     return paths
 
 

@@ -4,15 +4,12 @@ Steps are joint where several tasks are in them. Means are over steps, so that a
 counts by its length, and then over seeds.
 """
 
-from itertools import product
 from typing import Any
 
 import pandas as pd
 
-from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import WHOLE, Frames
-from mtl_bert.analysis.leaderboard import SCORE, Comparison, compared
-from mtl_bert.analysis.statistics import paired
+from mtl_bert.analysis.leaderboard import SCORE, compared
 
 USED = ["examples", "unique", "fraction", "repeats", "effective_epochs"]
 WORST = "worst task"
@@ -89,56 +86,23 @@ def costs(frames: Frames) -> pd.DataFrame:
 def imbalance(frames: Frames) -> pd.DataFrame:
     """Scores against the ratio of sizes, of settings that differ in ``data.imbalance`` alone.
 
-    Columns: series, setting, ratio, method (as it is called at every ratio: B may follow the
-    sizes, and of several B the largest stands for it), seed, what (score, worst task or a task),
-    value.
+    Of several such series the one with most settings. Columns: setting, ratio, method (as it is
+    called at every ratio: B may follow the sizes, and of several B the largest stands for it),
+    what (score, worst task or a task), value.
     """
-    names = ["series", "setting", "ratio", "method", "seed", "what", "value"]
     rows: list[tuple[Any, ...]] = []
-    for series, settings in frames.settings.groupby("alike"):
-        for letter in settings["setting"] if series and len(settings) > 1 else ():
-            c = compared(frames, letter)
-            runs = c.frames.runs
-            worst = runs.pivot(index="seed", columns="method", values="worst")
-            rows += [
-                (series, letter, runs["imbalance"].iloc[0], name, seed, what, value)
-                for name, method in _along(c).items()
-                for what, wide in {SCORE: c.values[SCORE], WORST: worst, **c.values}.items()
-                for seed, value in wide[method].dropna().items()
-            ]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
-
-
-def _along(c: Comparison) -> dict[str, str]:
-    """What methods are called at every ratio -> what they are called here."""
-    ordered = sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0)
-    return {c.kinds[m].short("B") + (", any B" if c.kinds[m].B else ""): m for m in ordered}
-
-
-def imbalance_answers(frames: Frames, margin: float) -> list[str]:
-    """Where ARRP stands against each other method at the most unequal sizes, and what changed.
-
-    That one difference is significant and another is not says nothing of their difference, so the
-    change between the ends is a test of its own, paired by seed.
-    """
-    found, said = imbalance(frames), []
-    for _, scores in found[found["what"] == SCORE].groupby("series"):
-        least, most = scores["ratio"].min(), scores["ratio"].max()
-        wide: Any = scores.pivot(index="seed", columns=["method", "ratio"], values="value")
-        c = compared(frames, scores.loc[scores["ratio"] == most, "setting"].iloc[0], margin)
-        own = _along(c)
-        arrps = [name for name in own if c.kinds[own[name]].sampler == "arrp"]
-        for arrp, other in product(arrps, own.keys() - arrps):
-            verdict = c.difference(own[arrp], own[other]).verdict(margin)
-            text = f"{arrp} against {other}: {verdict} at {most:g} : 1"
-            ends = (wide[arrp] - wide[other]).reindex(columns=[least, most])
-            change = paired((ends[most] - ends[least]).dropna().to_numpy(float), margin)
-            if change.n > 1:
-                low, high = (write("low", end) for end in change.interval)
-                text += (
-                    f"; from {least:g} : 1 the difference changed by "
-                    f"{write('difference', change.mean)} ({low} to {high}, "
-                    f"{'' if change.interval.sign else 'not '}significant)"
-                )
-            said.append(text)
-    return sorted(said)
+    series = frames.settings["alike"].replace("", None).mode()
+    settings = frames.settings.loc[frames.settings["alike"].isin(series[:1]), "setting"]
+    for letter in settings if len(settings) > 1 else ():
+        c = compared(frames, letter)
+        runs = c.frames.runs
+        worst = runs.pivot(index="seed", columns="method", values="worst")
+        ordered = sorted(c.trained, key=lambda m: c.kinds[m].drawn or 0)
+        along = {c.kinds[m].short("B") + (", any B" if c.kinds[m].B else ""): m for m in ordered}
+        rows += [
+            (letter, runs["imbalance"].iloc[0], name, what, value)
+            for name, method in along.items()
+            for what, wide in {SCORE: c.values[SCORE], WORST: worst, **c.values}.items()
+            for value in wide[method].dropna()
+        ]
+    return pd.DataFrame(rows, columns=["setting", "ratio", "method", "what", "value"])

@@ -4,9 +4,8 @@ import csv
 import io
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,18 +70,15 @@ def run_labels(
 
 def csv_logger(labels: RunLabels) -> Logger:
     """``csv/metrics.csv`` in the run's directory, with what it has up to the step to go on from."""
-    path, before = RunFolder(labels.directory).csv / "metrics.csv", []
-    if path.exists():
-        if labels.steps is not None:
-            with path.open(encoding="utf-8", newline="") as file:
-                before = [r for r in csv.DictReader(file) if int(r["step"]) <= labels.steps]
-        path.unlink()
+    path, before = RunFolder(labels.directory).csv / "metrics.csv", list[dict[str, str]]()
+    if labels.steps is not None and path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            before = [row for row in csv.DictReader(file) if int(row["step"]) <= labels.steps]
+    path.unlink(missing_ok=True)  # Lightning would, too, and warn
     logger = CSVLogger(path.parent, name="", version="")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Experiment logs directory .* exists")
-        for row in before:
-            step = int(row.pop("step"))
-            logger.log_metrics({name: float(n) for name, n in row.items() if n}, step)
+    for row in before:
+        step = int(row.pop("step"))
+        logger.log_metrics({name: float(n) for name, n in row.items() if n}, step)
     return logger
 
 
@@ -127,12 +123,11 @@ class WandbRuns:
         settings: dict[str, Any] = {
             "project": self.project, "name": labels.name, "group": labels.group,
             "job_type": labels.job_type, "tags": list(labels.tags), "config": labels.config,
-            "dir": str(labels.directory), "reinit": "finish_previous", "settings": wandb.Settings(
+            "dir": str(labels.directory), "id": labels.wandb_id, "reinit": "finish_previous",
+            "resume": "allow", "settings": wandb.Settings(
                 init_timeout=SECONDS, silent=True, x_transaction_log_flush_interval=FLUSH
             ),
         }  # fmt: skip
-        if labels.wandb_id is not None:
-            settings |= {"id": labels.wandb_id, "resume": "allow"}
         mode: Any = os.environ.get("WANDB_MODE") if self.mode == "auto" else self.mode
         try:
             mode = mode or ("online" if wandb.login(prompt=False) else "offline")
@@ -178,41 +173,36 @@ def open_loggers(
                 logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
+@dataclass(eq=False)
 class WandbCallback(Callback):
-    """Keeps W&B up to date about the best epoch, so that a killed run has it too.
+    """Keeps W&B up to date about the best epoch, so that a killed run has it too."""
 
-    ``results`` gives the run's so far, and ``directory`` has the best epoch's predictions.
-    """
-
-    def __init__(
-        self, logger: WandbLogger, directory: Path, results: Callable[[], Results]
-    ) -> None:
-        self._logger, self._directory, self._results = logger, directory, results
-        self._shown: int | None = None
+    logger: WandbLogger
+    directory: Path  # has the best epoch's predictions
+    results: Callable[[], Results]  # the run's so far
+    shown: int | None = None  # the epoch whose answers W&B has
 
     def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         """Show the epoch, if it was scored; it is recorded and its predictions written."""
         if module.evaluation is not None:
-            results = self._results()
+            results = self.results()
             # Of a sample nobody wants to see answers: those of the whole dev sets come at the end.
             self.show(results, module.steps, with_answers=results.dev_sample is None)
 
     def show(self, results: Results, steps: int, *, with_answers: bool = True) -> None:
-        """Bring the summary up to date, and the answers if there is a new best epoch."""
-        if with_answers and results.best_epoch != self._shown:
-            self._logger.log_metrics(answers(self._directory, results), step=steps)
-            self._shown = results.best_epoch
-        self._logger.experiment.summary.update(summary(results))
+        """Bring the summary up to date, and the answers if there is a new best epoch.
 
-
-def summary(results: Results) -> dict[str, float]:
-    """What W&B's tables of runs show: the best epoch's scores, the last one's beside them."""
-    return {
-        "score": results.score, "best_epoch": results.best_epoch, "last/epoch": results.last_epoch,
-        "minutes_per_epoch": results.minutes_per_epoch,
-        "dev/examples": sum(score.n for score in results.tasks.values()),
-        **named(results, "dev"), **named(results.last, "last"),
-    }  # fmt: skip
+        W&B's tables of runs show the summary: the best epoch's scores, the last one's beside them.
+        """
+        if with_answers and results.best_epoch != self.shown:
+            self.logger.log_metrics(answers(self.directory, results), step=steps)
+            self.shown = results.best_epoch
+        self.logger.experiment.summary.update({
+            "score": results.score, "best_epoch": results.best_epoch,
+            "last/epoch": results.last_epoch, "minutes_per_epoch": results.minutes_per_epoch,
+            "dev/examples": sum(score.n for score in results.tasks.values()),
+            **named(results, "dev"), **named(results.last, "last"),
+        })  # fmt: skip
 
 
 def answers(directory: Path, results: Results) -> dict[str, Any]:
@@ -228,16 +218,13 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     about = frames.settings["about"].iloc[0]
     for score in frames.scores.to_dict("records"):
         task = score["task"]
-        try:
-            spec = figures.answers(frames, score["run"], task).to_dict()
+        with suppress(UnusableError):
+            chart = figures.answers(frames, score["run"], task).to_dict()
             wrong = run_view.mistakes(frames, score, run_view.WORST)
-        except UnusableError:
-            continue
-        what = "confusion" if score["classes"] is not None else "scatter"
-        image = Image.open(io.BytesIO(publishing.picture(spec, "png")))
-        shown[f"answers/{what}/{task}"] = wandb.Image(image, caption=about)
-        if len(wrong):
-            table = wrong.drop(columns=["run", "label", "prediction", "confidence"])
-            table = table.rename(columns={"right": "label", "told": "prediction"})
-            shown[f"answers/mistakes/{task}"] = wandb.Table(dataframe=table.assign(subject=about))
+            image = Image.open(io.BytesIO(publishing.picture(chart, "png")))
+            shown[f"answers/chart/{task}"] = wandb.Image(image, caption=about)
+            told = {"label": wrong["right"], "prediction": wrong["told"], "subject": about}
+            table = wrong.assign(**told).drop(columns=["run", "confidence", "right", "told"])
+            if len(table):
+                shown[f"answers/mistakes/{task}"] = wandb.Table(dataframe=table)
     return shown

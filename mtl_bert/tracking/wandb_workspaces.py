@@ -5,7 +5,7 @@ would be saved into files. Panels are rows of ``panels.csv``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,12 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
-from mtl_bert.analysis.frames import answer_form
 from mtl_bert.utils.errors import UserError, first_line
 from mtl_bert.utils.files import write_text
 
 TIMEOUT = 20  # seconds to wait for the W&B service
 CURVES = ("Dev scores", "Losses", "Conflicts", "Utilisation", "Time")
 PANELS = pd.read_csv(Path(__file__).with_name("panels.csv"))
-Panels = list[Any]
 
 
 @dataclass(frozen=True)
@@ -32,26 +30,8 @@ class Subject:
 
     entity: str  # the user or team whose project it is
     project: str
-    tasks: Mapping[str, Mapping[str, Any]]  # as settings say
+    tasks: Sequence[str]
     run: str | None = None  # that the run's workspace shows; None shows all
-
-    @property
-    def scores(self) -> list[str]:
-        """The tasks' dev scores."""
-        return [f"dev/{task}/{_scored(node)}" for task, node in self.tasks.items()]
-
-    @property
-    def images(self) -> list[str]:
-        """The figures of the best epoch's answers: of classes, then of numbers."""
-        forms = {task: answer_form(node.get("head") or {}) for task, node in self.tasks.items()}
-        classes = [f"answers/confusion/{task}" for task, form in forms.items() if form[0]]
-        return classes + [f"answers/scatter/{task}" for task, form in forms.items() if form[1]]
-
-
-def _scored(task: Mapping[str, Any]) -> str:
-    """What results call the metric that enters the score, of a task as settings say it."""
-    names = [task["metric_name"]] if "metric_name" in task else list(task["metrics"])[:1]
-    return "+".join(task.get("score", {}).get("of") or names)
 
 
 def run_id(directory: Path) -> str:
@@ -65,10 +45,10 @@ def run_id(directory: Path) -> str:
     return found[-1].stem.removeprefix("run-")
 
 
-def panels(*sections: str) -> Panels:
-    """The panels of some sections of ``panels.csv``."""
-    made: Panels = []
-    for row in PANELS[PANELS["section"].isin(sections)].to_dict("records"):
+def panels(section: str) -> list[Any]:
+    """The panels of a section of ``panels.csv``."""
+    made: list[Any] = []
+    for row in PANELS[PANELS["section"] == section].to_dict("records"):
         title, metric, x = row["title"], row["metric"], row["x"]
         if row["kind"] == "scatter":
             made.append(wr.ScatterPlot(title=title, x=_kept(x), y=_kept(metric)))
@@ -88,37 +68,32 @@ def _kept(name: str) -> wr.Config | wr.SummaryMetric:
 
 def dashboards(subject: Subject) -> dict[str, ws.Workspace]:
     """Build those of a run and of a sweep; nothing is asked or sent."""
-    pinned = ["config:sampler.value.name", "config:lambda.value", "config:B.value"]
-    pinned += [f"summary:{name}" for name in ("score", *subject.scores, "best_epoch",
-                                              "minutes_per_epoch")]  # fmt: skip
+    pinned = ["config:sampler.value.name", "config:lambda.value", "config:B.value",
+              "summary:score", "summary:best_epoch", "summary:minutes_per_epoch"]  # fmt: skip
+    charts = [f"answers/chart/{task}" for task in subject.tasks]
+    mistakes = (f"answers/mistakes/{task}" for task in subject.tasks)
+    images = wr.MediaBrowser(title="answers on the dev sets", media_keys=charts)
+    tables = (wr.WeavePanelSummaryTable(table_name=name) for name in mistakes)
+    answers = {"Answers": [images, *tables]}
 
-    def workspace(name: str, sections: Mapping[str, Panels], **runs: Any) -> ws.Workspace:
+    def workspace(name: str, sections: Sequence[str], **runs: Any) -> ws.Workspace:
         """A workspace of open sections; ``runs`` filters, groups and orders its table of runs."""
+        shown = {section: panels(section) for section in sections} | answers
         return ws.Workspace(
             entity=subject.entity, project=subject.project, name=f"mtl_bert: {name}",
-            sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
+            sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in shown.items()],
             settings=ws.WorkspaceSettings(x_axis="trainer/global_step"),
             runset_settings=ws.RunsetSettings(pinned_columns=pinned, **runs),
             auto_generate_panels=False,
         )  # fmt: skip
 
-    images = wr.MediaBrowser(title="answers on the dev sets", media_keys=subject.images)
-    tables = (f"answers/mistakes/{task}" for task in subject.tasks)
-    answers = [images, *(wr.WeavePanelSummaryTable(table_name=name) for name in tables)]
-    how: Any = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
-    bars = [wr.BarPlot(title=name, metrics=[name], **how)
-            for name in ("dev/score", *subject.scores)]  # fmt: skip
-    sections = {"Scores": bars, "Choices": panels("Choices"), "Curves": panels("Dev scores"),
-                "Conflicts": panels("Conflicts"),
-                "Utilisation and time": panels("Utilisation", "Time")}  # fmt: skip
     run = workspace(
-        f"run {subject.run}" if subject.run else "runs",
-        {name: panels(name) for name in CURVES} | {"Answers": answers},
+        f"run {subject.run}" if subject.run else "runs", CURVES,
         filters=expr.And(expr.Metric("ID") == subject.run) if subject.run else "",
         order=[expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)],
-    )
+    )  # fmt: skip
     sweep = workspace(
-        "sweep over lambda, B and sampler", sections | {"Answers": answers},
+        "sweep over lambda, B and sampler", ("Choices", *CURVES),
         groupby=[expr.Metric("Group")],  # repetitions of a setting together
         order=[expr.Ordering(expr.Summary("score"), ascending=False)],
     )  # fmt: skip

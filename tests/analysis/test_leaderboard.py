@@ -21,7 +21,7 @@ from mtl_bert.analysis.leaderboard import (
     NOT_SIGNIFICANT,
     SCORE,
     Comparison,
-    Difference,
+    verdict,
 )
 from mtl_bert.analysis.statistics import Interval, paired
 from mtl_bert.utils.errors import UserError
@@ -66,23 +66,26 @@ def test_who_is_compared(comparison: Comparison) -> None:
 
 
 def test_a_difference_is_that_of_common_seeds(comparison: Comparison) -> None:
-    for a, b in permutations(comparison.methods, 2):
-        for what in (SCORE, *comparison.tasks):
-            d, back = (comparison.difference(*pair, what) for pair in ((a, b), (b, a)))
+    pairs = list(permutations(comparison.methods, 2))
+    for what in (SCORE, *comparison.tasks):
+        found = comparison.differences([(*pair, what) for pair in pairs], named=False)
+        rows = dict(zip(pairs, found.to_dict("records"), strict=True))
+        for a, b in pairs:
+            d, back = rows[a, b], rows[b, a]
             values = comparison.values[what][[a, b]].dropna()
-            assert d.seeds.n == len(values) == back.seeds.n
-            assert (d.mean, d.examples.low) == (
-                pytest.approx(-back.mean),
-                pytest.approx(-back.examples.high),
+            assert d["seeds"] == len(values) == back["seeds"]
+            assert (d["difference"], d["examples_low"]) == (
+                pytest.approx(-back["difference"]),
+                pytest.approx(-back["examples_high"]),
             )
-            assert d.sign() == -back.sign()
+            assert d["significant"] == back["significant"]
             if len(values) > 1:
                 test = stats.ttest_rel(values[a], values[b])
-                assert d.mean == pytest.approx((values[a] - values[b]).mean())
-                assert d.seeds.p == pytest.approx(test.pvalue, abs=1e-9)
+                assert d["difference"] == pytest.approx((values[a] - values[b]).mean())
+                assert d["p"] == pytest.approx(test.pvalue, abs=1e-9)
             else:
-                assert d.unknown == "one common seed"
-                assert d.sign() == 0
+                assert d["verdict"] == "unknown: one common seed"
+                assert not d["significant"]
     assert comparison.excluded == []
 
 
@@ -98,16 +101,17 @@ def test_resampled_scores_are_means_of_metrics_mapped_to_0_1(comparison: Compari
     assert drawn[SCORE][key] == pytest.approx(np.mean(units, axis=0))
 
 
-def difference(values: Sequence[float], examples: tuple[float, float]) -> Difference:
-    seeds = paired(np.array(values), 0.01)
-    mean = float(np.mean(values)) if len(values) else 0.0
-    middle = sum(examples) / 2
+def judged(
+    values: Sequence[float], examples: tuple[float, float], p: float | None = None
+) -> tuple[int, str]:
+    """What differences say of each seed, and an interval over dev examples; p as adjusted."""
+    seeds, middle = paired(np.array(values), 0.01), sum(examples) / 2
     narrow = Interval(*(middle + 0.84 * (end - middle) for end in examples))
-    return Difference("a", "b", SCORE, mean, seeds, Interval(*examples), narrow)
+    return verdict(seeds, Interval(*examples), narrow, 0.01, seeds.p if p is None else p)
 
 
 @pytest.mark.parametrize(
-    ("values", "examples", "verdict"),
+    ("values", "examples", "words"),
     [
         ([0.05, 0.051, 0.049], (0.04, 0.06), HIGHER),
         ([-0.05, -0.051, -0.049], (-0.06, -0.04), LOWER),
@@ -121,22 +125,25 @@ def difference(values: Sequence[float], examples: tuple[float, float]) -> Differ
         ([0.05, 0.051], (np.nan, np.nan), "unknown: no interval over dev examples"),
     ],
 )
-def test_verdicts(values: list[float], examples: tuple[float, float], verdict: str) -> None:
-    assert difference(values, examples).verdict(0.01) == verdict
+def test_verdicts(values: list[float], examples: tuple[float, float], words: str) -> None:
+    assert judged(values, examples)[1] == words
 
 
 def test_what_was_named_beforehand_is_adjusted(comparison: Comparison) -> None:
     pairs = list(combinations(comparison.trained, 2))
-    found = [comparison.difference(*pair) for pair in pairs]
-    named, free = (comparison.table(found, named=named) for named in (True, False))
+    contrasts = [(*pair, SCORE) for pair in pairs]
+    named, free = (comparison.differences(contrasts, named=named) for named in (True, False))
     assert list(named) == list(free) == columns.names("differences")
     assert (named["p_holm"] >= named["p"]).all()
     assert free["p_holm"].isna().all()
     assert not named["exploratory"].any()
     assert free["exploratory"].all()
     assert named["p_holm"].to_numpy() == pytest.approx(statistics.holm(named["p"].tolist()))
-    d = difference([0.05, 0.052, 0.047], (0.04, 0.06))
-    assert (d.sign(), d.sign(0.06), d.verdict(0.01, 0.06)) == (1, 0, NOT_SIGNIFICANT)
+    values, examples = [0.05, 0.052, 0.047], (0.04, 0.06)
+    assert judged(values, examples) == (1, HIGHER)
+    assert judged(values, examples, p=0.06) == (0, NOT_SIGNIFICANT)
+    tiny = [0.001, 0.002, 0.0015], (0.0005, 0.0025)
+    assert judged(*tiny, p=0.01) == (1, EQUIVALENT)  # a claim may rest on it all the same
 
 
 def test_leaderboard(comparison: Comparison) -> None:
@@ -220,8 +227,8 @@ def test_files_that_cannot_be_resampled_say_why(tmp_path: Path) -> None:
         tasks={t: {"metric": "accuracy", "value": 0.1, "n": n} for t, n in DEV.items()},
     )
     found = Comparison(tmp_path)
-    d = found.difference("RR", "annealed B=90")
-    assert d.verdict(0.01) == "unknown: no interval over dev examples"
+    judged = found.differences([("RR", "annealed B=90", SCORE)], named=False)
+    assert judged["verdict"].tolist() == ["unknown: no interval over dev examples"]
     assert found.excluded[0] == "RR, sst: sst.csv is missing"
     assert (
         "annealed B=90, qqp: the file of a2 does not give its accuracy of 0.100" in found.excluded
@@ -243,5 +250,6 @@ def test_metrics_are_known_by_their_values(tmp_path: Path) -> None:
         }
         changed(tmp_path / run, tasks=tasks)
     found = Comparison(tmp_path)
-    assert not np.isnan(found.difference("RR", "annealed B=90", "sst").examples.low)
+    own = found.differences([("RR", "annealed B=90", "sst")], named=False)
+    assert own["examples_low"].notna().all()
     assert found.excluded == []

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +28,7 @@ def test_the_first_screen_has_sentence_badges_answer_leaderboard_and_chart(
     text = written.page
     first = Comparison(read(written.root), "A")
     places = [
-        text.index("<h1>"),
+        text.index("<h1 id="),
         text.index('class="badge">SYNTHETIC<'),
         text.index(first.recommend().split(" (")[0]),
         text.index("Leaderboard"),
@@ -37,7 +36,7 @@ def test_the_first_screen_has_sentence_badges_answer_leaderboard_and_chart(
         text.index("<nav aria-label"),
     ]
     assert places == sorted(places)
-    title = re.search(r"<h1>(.*?)</h1>", text)
+    title = re.search(r"<h1 id=.*?>(.*?)</h1>", text)
     assert title
     assert (
         title[1]
@@ -152,7 +151,8 @@ def test_a_run_s_view_has_its_numbers(written: Written) -> None:
     assert len(texts) == WORST
     assert all("bold" in text for text in texts)
     untrained = next(view for view in written.views if "<h1>demo/random-seed1</h1>" in view)
-    assert "Nothing was trained" in untrained
+    head, row = table_of(untrained, "run")
+    assert dict(zip(head, row, strict=True))["best epoch"] == "0"
 
 
 def test_mistakes_are_the_worst_first(written: Written) -> None:
@@ -167,10 +167,6 @@ def test_mistakes_are_the_worst_first(written: Written) -> None:
         error = (wrong["label"] - wrong["prediction"]).abs()
         worst = (wrong["confidence"] if by == "confidence" else error).max()
         assert found["sure"].iloc[0] == worst
-    hidden = replace(frames, texts=False)
-    few = mistakes(hidden, own.loc["qqp"].to_dict(), 10_000)
-    assert len(few) == WORST
-    assert not {"text", "text2"} & set(few)
 
 
 def test_the_markdown_answers_and_is_short(written: Written) -> None:
@@ -220,11 +216,11 @@ def test_no_table_of_many_tasks_is_wider_than_people_read(theirs: Written) -> No
     assert len(wide) <= 1  # each task's metric, which scrolls
 
 
-def test_one_run_alone_makes_a_page_and_missing_rows_have_commands(tmp_path: Path) -> None:
+def test_one_run_alone_makes_a_page_that_says_how_to_make_the_missing_rows(tmp_path: Path) -> None:
     make_run(tmp_path / "one", made_of(paper.row(4, "arrp_f0_lambda05")))
     made = reported(tmp_path)
     assert made.stdout.startswith("1 run; ")
     assert "is the only method" in made.page
-    commands = re.findall(r"<code>(.*?)</code>", made.page)
-    assert len(commands) == len(paper.ROWS) - 1
-    assert all(command.startswith("mtl-bert train -m +experiment/table") for command in commands)
+    commands = re.findall(r"mtl-bert train -m \+experiment/table4=(\S+) seed=1,2,3", made.page)
+    wanted = [row.experiment for row in paper.rows(4) if row.experiment != "arrp_f0_lambda05"]
+    assert [command.split(",") for command in commands] == [wanted]

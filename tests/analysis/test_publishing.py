@@ -79,6 +79,7 @@ def test_neither_texts_nor_places_get_out(runs: Path, published: Path, tmp_path:
     whole = read(runs)
     texts = set(whole.predictions()[["text", "text2"]].stack().dropna())
     assert len(texts) > 100
+    assert not [name for name in files if "mistakes" in name]
     for name, content in files.items():
         assert HOME.encode() not in content, name
         assert str(runs.parent).encode() not in content, name

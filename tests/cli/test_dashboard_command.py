@@ -89,7 +89,7 @@ def test_a_run_brings_its_id_project_and_tasks(command: Command, tmp_path: Path)
     text = (tmp_path / "out" / "run.json").read_text("utf-8")
     assert file.stem.removeprefix("run-") in text
     assert json.loads(text)["project"] == "other"
-    assert "answers/confusion/sst" in text
+    assert "answers/chart/sst" in text
     assert "qqp" not in text
 
 

@@ -34,7 +34,7 @@ function sortable(table) {
     });
   });
 }
-function filterable(figure, table) {
+function filterable(table, figure) {
   if (table.tBodies[0].rows.length < 10) return;
   const name = figure.querySelector("figcaption").textContent;
   const field = make("input", {type: "search", placeholder: "filter rows", "aria-label": `Filter rows of ${name}`});
@@ -50,16 +50,9 @@ function filterable(figure, table) {
 function tools(figure) {
   return figure.querySelector(".tools") ?? figure.querySelector(".scroll").insertAdjacentElement("beforebegin", make("div", {class: "tools"}));
 }
-function live(figure) {
-  const table = figure.querySelector("table");
-  board(figure, table);
-  filterable(figure, table);
-  sortable(table);
-  $("td[title]", table).forEach((cell) => { cell.tabIndex = 0; });
-}
 
 // The leaderboard against another baseline: a column for each, all but one hidden.
-function board(figure, table) {
+function board(table, figure) {
   const heads = $("th[data-choice]", table);
   if (heads.length < 2) return;
   const select = make("select", {}, ...heads.map((head) => make("option", {}, head.textContent.replace("against ", ""))));
@@ -101,27 +94,29 @@ const watcher = new IntersectionObserver((seen) => {
   for (const one of seen) if (one.isIntersecting) { watcher.unobserve(one.target); draw(one.target); }
 }, {rootMargin: "400px"});
 function liven(root) {
-  $("figure.table", root).forEach(live);
+  for (const figure of $("figure.table", root)) {
+    const table = figure.querySelector("table");
+    for (const part of [board, filterable, sortable]) part(table, figure);
+    for (const cell of $("td[title]", table)) cell.tabIndex = 0;
+  }
   $("[data-chart]", root).forEach((canvas) => watcher.observe(canvas));
 }
 
 // A run's own view, in place of the report: #run=NUMBER. The page has it as text, escaped as all texts are.
 function show() {
-  const run = /^#run=\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1))), run = target?.type === "text/html";
   const place = document.getElementById("run");
   place.hidden = !run;
-  document.getElementById("main").hidden = Boolean(run);
-  $("nav.top").forEach((nav) => { nav.hidden = Boolean(run); });
-  if (!run) { open(location.hash); return; }
-  place.innerHTML = run.textContent;
-  document.title = place.querySelector("h1").textContent;
-  liven(place);
-  scrollTo(0, 0);
-}
-function open(hash) {
-  const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
-  for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
-  if (target) { const own = target.querySelector(":scope > details"); if (own) own.open = true; target.scrollIntoView(); }
+  for (const other of $("#main, nav.top")) other.hidden = run;
+  if (run) {
+    place.innerHTML = target.textContent;
+    document.title = place.querySelector("h1").textContent;
+    liven(place);
+    scrollTo(0, 0);
+  } else if (target) {
+    target.closest("details")?.setAttribute("open", "");
+    target.scrollIntoView();
+  }
 }
 
 liven(document);
