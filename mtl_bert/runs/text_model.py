@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -105,8 +106,8 @@ class TextModel:
                 for task, answers in self.model.of_all(tasks, batch).items():
                     parts[task].append(answers)
                 rows.append(batch.rows)
-        order = torch.cat(rows).argsort()
-        outputs = {task: torch.cat(part)[order].cpu() for task, part in parts.items()}
+        order = torch.from_numpy(np.concatenate(rows).argsort())
+        outputs = {task: torch.cat(part).cpu()[order] for task, part in parts.items()}
         for task, found in outputs.items():
             if not found.isfinite().all():
                 raise ConfigError(

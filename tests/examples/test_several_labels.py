@@ -31,11 +31,12 @@ def test_each_label_is_a_task_of_one_file(
     assert sizes == {"topics": 200, "mood": 200, "urgent": labelled}
     assert labelled < 200
     assert "topics {'f1_macro':" in capsys.readouterr().out
-    from mtl_bert.data.table import same_texts
+    from mtl_bert.data.text_numbers import same_texts
     from mtl_bert.runs.factories import make_corpus, make_tasks
 
-    tables = make_corpus(run.settings, make_tasks(run.settings)).read("train")
-    assert same_texts(tables) == [["topics", "mood"]]
+    tasks = make_tasks(run.settings)
+    tables = make_corpus(run.settings, tasks).read("train")
+    assert [list(group) for group in same_texts(tasks, tables)] == [["topics", "mood", "urgent"]]
 
 
 @pytest.mark.parametrize("classes", [1, 3])
