@@ -5,7 +5,7 @@
 Each note has topics (any number at once), a mood (one of three) and, mostly, whether it is urgent.
 Every label column is a task: conf/task/topics.yaml, mood.yaml and urgent.yaml beside this program.
 A step has the same notes for all three as far as they have the labels, and each goes through the
-encoder once where that costs less. ``mtl-bert new-task notes.jsonl`` writes such files for data of yours.
+encoder once where that costs less. ``mtl-bert new-task notes.jsonl`` writes such files for yours.
 """
 
 import argparse
