@@ -102,6 +102,7 @@ def run(tasks: int) -> None:
         done = mtl_bert.train(
             f"task=[{','.join(names)}]", "data=files", f"data.dir={place}", "sampler=rr", "B=160",
             "epochs=2", "model=tiny", "trainer.accelerator=cpu", "trainer.baseline=false",
+            "trainer.threads=1",
             out=place / "run", config_dir=place / "conf",
         )  # fmt: skip
         whole, epochs = time.perf_counter() - began, done.results.epochs
