@@ -4,8 +4,8 @@
 
 Each note has topics (any number at once), a mood (one of three) and, mostly, whether it is urgent.
 Every label column is a task: conf/task/topics.yaml, mood.yaml and urgent.yaml beside this program.
-Topics and mood are there for every note, so that a step has the same notes for both and each goes
-through the encoder once. ``mtl-bert new-task notes.jsonl`` writes such files for data of yours.
+A step has the same notes for all three as far as they have the labels, and each goes through the
+encoder once where that costs less. ``mtl-bert new-task notes.jsonl`` writes such files for yours.
 """
 
 import argparse

@@ -103,8 +103,8 @@ def predict(
         for path, table in write_submission(opened, names, split, place).items():
             say(f"{path}: {len(table):,} rows of {table.origin}")
         if split == "test":
-            for entry, table in write_glue(opened, names, place / "glue.zip").items():
-                say(f"{place / 'glue.zip'}: {entry}, {len(table):,} rows of {table.origin}")
+            for line in write_glue(opened, names, place / "glue.zip"):
+                say(f"{place / 'glue.zip'}: {line}")
     for note in opened.results.notes:
         say(note, sys.stderr if file is not None else None)
 

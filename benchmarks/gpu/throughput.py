@@ -68,7 +68,7 @@ def steps_of(K: int, examples: int, device: str, count: int) -> list[PlanStep[Ba
     found = []
     for number in range(count):
         made = batches(K, examples, number)
-        plan = Step(Phase("rr"), {task: batch.rows.numpy() for task, batch in made.items()})
+        plan = Step(Phase("rr"), {task: batch.rows for task, batch in made.items()})
         parts = {task: [Part(batch, 1.0)] for task, batch in made.items()}
         found.append(PlanStep(1, number, plan, parts).to(device))
     return found

@@ -20,8 +20,9 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 import pandas as pd
 
-from mtl_bert.analysis import columns, paper
+from mtl_bert.analysis import columns, paper, statistics
 from mtl_bert.analysis.methods import Method, method_of, setting_of
+from mtl_bert.analysis.statistics import Floats
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
 from mtl_bert.utils.errors import UserError, first_line
 
@@ -89,11 +90,35 @@ class Frames:
         Raises:
             UnusableError: the file is missing or damaged.
         """
-        directory = self.runs.loc[self.runs["run"] == run, "directory"].iloc[0]
-        found = _read_answers(RunFolder(Path(directory)).predictions(task))
+        found = _read_answers(RunFolder(Path(self._directory(run))).predictions(task))
         if self.texts:
             return found
         return found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
+
+    def compared(self, run: str, task: str) -> tuple[Sequence[str], Floats, Floats]:
+        """A run's answers to N examples of a task's dev set, whatever a label is.
+
+        Returns:
+            The examples' ids, the labels and the predictions: [N] each, or of several labels at
+            once [N, C].
+
+        Raises:
+            UnusableError: the file is missing or damaged.
+        """
+        path = RunFolder(Path(self._directory(run))).predictions(task)
+        found = _read_answers(path, several=True)
+        try:
+            labels, predictions = (
+                statistics.numbers(found[name]) for name in ("label", "prediction")
+            )
+        except ValueError as error:
+            raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
+        if not np.isfinite(labels).all() or labels.shape != predictions.shape:
+            raise UnusableError(f"{path.name} has no labels to compare with")
+        return found["id"].tolist(), labels, predictions
+
+    def _directory(self, run: str) -> str:
+        return str(self.runs.loc[self.runs["run"] == run, "directory"].iloc[0])
 
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""
@@ -401,8 +426,10 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w-]+", "-", text)[:120]
 
 
-def _read_answers(path: Path) -> pd.DataFrame:
-    numbers = ("label", "prediction", "confidence")
+def _read_answers(path: Path, *, several: bool = False) -> pd.DataFrame:
+    """The file's rows; where labels may be ``several`` at once, these as they stand."""
+    answers = ("label", "prediction")
+    numbers = ("confidence", *(() if several else answers))
     types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(numbers, "float")
     try:
         with catch_warnings():
@@ -413,8 +440,8 @@ def _read_answers(path: Path) -> pd.DataFrame:
         raise UnusableError(f"{path.name} is missing") from error
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
-    if absent := {"id", "text", *numbers} - set(rows):
+    if absent := {"id", "text", "confidence", *answers} - set(rows):
         raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
-    if rows.empty or not np.isfinite(rows["label"]).all():
+    if rows.empty or not (several or np.isfinite(rows["label"]).all()):
         raise UnusableError(f"{path.name} has no labels to compare with")
     return rows

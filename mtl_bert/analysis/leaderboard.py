@@ -137,14 +137,14 @@ class Comparison:
         """A task's metric of all runs whose answers can be resampled together."""
         scores = self.frames.scores[self.frames.scores["task"] == task]
         files: dict[tuple[str, int], Floats] = {}
-        metric, standard = "", pd.DataFrame()
+        metric, standard = "", None
         for row in scores.sort_values("method", kind="stable").to_dict("records"):
             try:
-                found = self.frames.answers(row["run"], task)
-                standard = found[["id", "label"]] if standard.empty else standard
-                if len(found) < 2 or not found[["id", "label"]].equals(standard):
+                ids, labels, answers = self.frames.compared(row["run"], task)
+                standard = (ids, labels) if standard is None else standard
+                same = ids == standard[0] and np.array_equal(labels, standard[1])
+                if len(ids) < 2 or not same:
                     raise UnusableError(f"{row['run']} has another dev set than the others")
-                labels, answers = (found[name].to_numpy() for name in ("label", "prediction"))
                 known = statistics.recognise(metric or row["metric"], labels, answers, row["value"])
                 metric = metric or known
                 if not known or known != metric:
@@ -153,10 +153,10 @@ class Comparison:
                 files[str(row["method"]), int(row["seed"])] = answers
             except UnusableError as error:
                 self.excluded.append(f"{row['method']}, {task}: {error}")
-        if not files:
+        if not files or standard is None:
             return {}
-        labels, answers = standard["label"].to_numpy(), np.stack(list(files.values()))
-        return dict(zip(files, statistics.bootstrap(metric, labels, answers, stream), strict=True))
+        drawn = statistics.bootstrap(metric, standard[1], np.stack(list(files.values())), stream)
+        return dict(zip(files, drawn, strict=True))
 
     def differences(self, contrasts: Iterable[Contrast], *, named: bool) -> pd.DataFrame:
         """The frame ``differences`` of ``contrasts``; if ``named`` beforehand, adjusted by Holm."""

@@ -1,14 +1,18 @@
 """How sure a difference is: over seeds by Student's t, over dev examples by the bootstrap.
 
-Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples, S seeds, C classes.
+Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples, S seeds, C classes
+or labels. Of several labels at once labels are [N, C] in place of [N], and predictions [M, N, C].
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit  # Student's t: its distribution, and the inverse
+
+if TYPE_CHECKING:
+    from pandas import Series
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95
@@ -63,9 +67,15 @@ def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
 
 
 def _by_class(labels: Floats, predictions: Floats, counts: Floats) -> tuple[Floats, ...]:
-    """Of each class, in rising order: right answers, answers + labels, either alone: [M, R, C]."""
-    classes = np.union1d(labels, predictions)
-    true, told = labels[:, None] == classes, predictions[..., None] == classes
+    """Of each class, in rising order: right answers, answers + labels, either alone: [M, R, C].
+
+    Of several labels at once the same of each label.
+    """
+    if labels.ndim == 1:
+        classes = np.union1d(labels, predictions)
+        true, told = labels[:, None] == classes, predictions[..., None] == classes
+    else:
+        true, told = labels == 1, predictions == 1
     right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
     return right, told + true, told, true
 
@@ -91,14 +101,68 @@ def mcc(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return _ratio(above, np.sqrt(np.maximum(spread, 0)), len(labels) ** 2)
 
 
+def label_accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """The share of right answers, of several labels each one counted."""
+    return np.asarray((labels == predictions).mean(-1) @ counts.T / counts.sum(-1))
+
+
+def exact_match(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """The share of examples of which every label is right."""
+    return np.asarray((labels == predictions).all(-1) @ counts.T / counts.sum(-1))
+
+
+def micro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """F1 over all labels together; 0 where it is undefined."""
+    right, both, _, _ = _by_class(labels, predictions, counts)
+    return _ratio(2 * right.sum(-1), both.sum(-1))
+
+
+def label_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """Mean of the F1 of every label, 0 of one that is neither there nor predicted."""
+    right, both, _, _ = _by_class(labels, predictions, counts)
+    return np.asarray(_ratio(2 * right, both).mean(-1))
+
+
+def precision(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """The share of predicted labels that are there; 0 where it is undefined."""
+    right, _, told, _ = _by_class(labels, predictions, counts)
+    return _ratio(right.sum(-1), told.sum(-1))
+
+
+def recall(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    """The share of labels that are predicted; 0 where it is undefined."""
+    right, _, _, true = _by_class(labels, predictions, counts)
+    return _ratio(right.sum(-1), true.sum(-1))
+
+
 METRICS: dict[str, Metric] = {
     each.__name__: each for each in (accuracy, pearson, spearman, f1, macro_f1, mcc)
 }
+OF_LABELS: dict[str, Metric] = {
+    "f1": micro_f1, "f1_micro": micro_f1, "f1_macro": label_f1, "accuracy": label_accuracy,
+    "exact_match": exact_match, "precision": precision, "recall": recall,
+}  # fmt: skip
+"""Of several labels at once, by the names of ``mtl_bert.tasks.metrics``."""
 
 
-def _of(metric: str) -> Metric:
+def numbers(column: "Series") -> Floats:
+    """What a file of answers says: numbers [N], or with spaces between several of each [N, C].
+
+    Raises:
+        ValueError: something else, or not as many of each.
+    """
+    if column.dtype.kind in "iuf":
+        return np.asarray(column, np.float64)
+    return np.array([[float(part) for part in str(cell).split(" ")] for cell in column])
+
+
+def _known(labels: Floats) -> dict[str, Metric]:
+    return METRICS if labels.ndim == 1 else OF_LABELS
+
+
+def _of(metric: str, labels: Floats) -> Metric:
     """A metric by its name, or the mean of several by theirs, accuracy+f1."""
-    parts = [METRICS[name] for name in metric.split("+")]
+    parts = [_known(labels)[name] for name in metric.split("+")]
 
     def mean(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
         return np.asarray(np.mean([part(labels, predictions, counts) for part in parts], axis=0))
@@ -108,7 +172,7 @@ def _of(metric: str) -> Metric:
 
 def whole(metric: str, labels: Floats, predictions: Floats) -> Floats:
     """A metric of M models [M, N] on the whole dev set: [M]."""
-    return _of(metric)(labels, predictions, np.ones((1, len(labels))))[:, 0]
+    return _of(metric, labels)(labels, predictions, np.ones((1, len(labels))))[:, 0]
 
 
 def recognise(name: str, labels: Floats, predictions: Floats, recorded: float) -> str:
@@ -117,9 +181,9 @@ def recognise(name: str, labels: Floats, predictions: Floats, recorded: float) -
     A metric may bear any name in a task's settings, so it is known by what it says of the answers.
     A mean of several is known where their names are.
     """
-    several = name.split("+")
-    means = [name] if len(several) > 1 and METRICS.keys() >= {*several} else []
-    for known in [*means, *sorted(METRICS, key=lambda key: key != name)]:
+    several, metrics = name.split("+"), _known(labels)
+    means = [name] if len(several) > 1 and metrics.keys() >= {*several} else []
+    for known in [*means, *sorted(metrics, key=lambda key: key != name)]:
         if abs(whole(known, labels, predictions[None])[0] - recorded) <= TOLERANCE:
             return known
     return ""
@@ -137,7 +201,7 @@ def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> 
         drawn = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
         places = drawn + n * np.arange(len(drawn))[:, None]
         counts = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        parts.append(_of(metric)(labels, predictions, counts.astype(np.float64)))
+        parts.append(_of(metric, labels)(labels, predictions, counts.astype(np.float64)))
     return np.concatenate(parts, axis=-1)
 
 

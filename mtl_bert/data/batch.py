@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -26,41 +25,56 @@ class Batch:
         token_type_ids: segments, or None where the encoder knows none: [N] int64.
         positions: where each token stands in the padded form [S, T], counted row by row: [N] int64.
         cu_seqlens: where each sequence begins, and the end of the last: [S + 1] int64.
-        max_seqlen: T.
         labels: [B], or None.
-        rows: the examples' row numbers in their table: [B] int64.
+        lengths: tokens of each sequence, never on a device: [S] int64.
+        rows: the examples' row numbers in their table, likewise: [B] int64.
     """
 
     input_ids: Tensor
     token_type_ids: Tensor | None
     positions: Tensor
     cu_seqlens: Tensor
-    max_seqlen: int
     labels: Tensor | None
-    rows: Tensor
+    lengths: Rows
+    rows: Rows
 
     @classmethod
     def of(
         cls,
-        lengths: NDArray[np.int64],
-        tokens: NDArray[np.int64],
-        types: NDArray[np.int64] | None,
+        lengths: Rows,
+        tokens: Rows,
+        types: Rows | None,
         labels: Tensor | None,
         rows: Rows,
     ) -> "Batch":
         """A batch of sequences of such lengths: [S]."""
-        max_seqlen = int(lengths.max())
+        segments = None if types is None else torch.from_numpy(types)
+        return cls._laid_out(torch.from_numpy(tokens), segments, labels, lengths, rows)
+
+    @classmethod
+    def _laid_out(
+        cls,
+        tokens: Tensor,
+        types: Tensor | None,
+        labels: Tensor | None,
+        lengths: Rows,
+        rows: Rows,
+    ) -> "Batch":
         ends = np.concatenate([[0], np.cumsum(lengths)])
-        shifts = np.arange(len(lengths)) * max_seqlen - ends[:-1]
-        return cls(
-            torch.from_numpy(tokens),
-            None if types is None else torch.from_numpy(types),
-            torch.from_numpy(np.arange(ends[-1]) + np.repeat(shifts, lengths)),
-            torch.from_numpy(ends),
-            max_seqlen,
-            labels,
-            torch.from_numpy(rows),
-        )
+        shifts = np.arange(len(lengths)) * int(lengths.max()) - ends[:-1]
+        places = torch.from_numpy(np.arange(ends[-1]) + np.repeat(shifts, lengths))
+        where = tokens.device
+        cu_seqlens = torch.from_numpy(ends).to(where)
+        return cls(tokens, types, places.to(where), cu_seqlens, labels, lengths, rows)
+
+    def take(self, examples: Rows) -> "Batch":
+        """Some of the examples, by their places in the batch, without labels."""
+        sequences = _sequences(examples, self.per_example)
+        lengths = self.lengths[sequences]
+        flat = torch.from_numpy(_flat((np.cumsum(self.lengths) - self.lengths)[sequences], lengths))
+        flat = flat.to(self.input_ids.device)
+        types = None if self.token_type_ids is None else self.token_type_ids[flat]
+        return self._laid_out(self.input_ids[flat], types, None, lengths, self.rows[examples])
 
     @classmethod
     def joined(cls, batches: Sequence["Batch"]) -> "Batch":
@@ -78,15 +92,48 @@ class Batch:
             torch.cat(types) if types else None,
             torch.cat(positions),
             torch.cat(ends),
-            T,
             None,
-            torch.cat([batch.rows for batch in batches]),
+            np.concatenate([batch.lengths for batch in batches]),
+            np.concatenate([batch.rows for batch in batches]),
         )
+
+    @classmethod
+    def once(
+        cls, batches: Sequence["Batch"], texts: Sequence[Rows]
+    ) -> tuple["Batch", list[Rows | None]]:
+        """Each text of several batches once, and where each batch's sequences are among these.
+
+        Args:
+            texts: a number for each example's text: [B] each.
+
+        Returns:
+            The batch, and for each of ``batches`` its S sequences' places, or None where they are
+            the sequences of the batch, one by one.
+        """
+        known, parts, places = dict[int, int](), [], list[Rows]()
+        for batch, numbers in zip(batches, texts, strict=True):
+            new = []
+            for place, number in enumerate(numbers.tolist()):
+                if number not in known:
+                    known[number] = len(known)
+                    new.append(place)
+            if new:
+                parts.append(batch if len(new) == len(batch) else batch.take(np.array(new)))
+            where = np.array([known[number] for number in numbers.tolist()])
+            places.append(_sequences(where, batch.per_example))
+        whole = parts[0] if len(parts) == 1 else cls.joined(parts)
+        one_by_one = np.arange(whole.sequences)
+        return whole, [None if np.array_equal(p, one_by_one) else p for p in places]
+
+    @property
+    def max_seqlen(self) -> int:
+        """T."""
+        return int(self.lengths.max())
 
     @property
     def sequences(self) -> int:
         """S."""
-        return len(self.cu_seqlens) - 1
+        return len(self.lengths)
 
     @property
     def per_example(self) -> int:
@@ -130,13 +177,11 @@ class Tokenized(Dataset[Batch]):
         return len(self.encoded)
 
     def __getitem__(self, rows: int | Sequence[int] | Rows) -> Batch:
-        numbers, encoded, S = np.atleast_1d(rows), self.encoded, self.encoded.per_example
-        sequences = (numbers[:, None] * S + np.arange(S)).reshape(-1)
+        numbers, encoded = np.atleast_1d(rows), self.encoded
+        sequences = _sequences(numbers, encoded.per_example)
         starts = encoded.offsets[sequences]
         lengths = encoded.offsets[sequences + 1] - starts
-        # Where the tokens stand in the flat array: each sequence's start, counted on.
-        begins = np.cumsum(lengths) - lengths
-        flat = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+        flat = _flat(starts, lengths)
         types, labels = encoded.types, encoded.labels
         return Batch.of(
             lengths,
@@ -147,6 +192,19 @@ class Tokenized(Dataset[Batch]):
         )
 
     __getitems__ = __getitem__
+
+
+def _sequences(examples: Rows, per_example: int) -> Rows:
+    """The numbers of examples' sequences, one or two each."""
+    numbers: Rows = (examples[:, None] * per_example + np.arange(per_example)).reshape(-1)
+    return numbers
+
+
+def _flat(starts: Rows, lengths: Rows) -> Rows:
+    """Where sequences' tokens stand in a flat array: each sequence's start, counted on."""
+    begins = np.cumsum(lengths) - lengths
+    places: Rows = np.arange(lengths.sum()) + np.repeat(starts - begins, lengths)
+    return places
 
 
 def as_it_is(batch: Batch) -> Batch:

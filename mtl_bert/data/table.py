@@ -6,8 +6,10 @@ Shapes: N examples, S sequences (N, or 2 N where a pair's texts are encoded alon
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from safetensors.numpy import save
 
 from mtl_bert.utils.errors import UserError
 
-ARRAYS = ("tokens", "types", "offsets", "labels", "cut")
+ARRAYS = ("tokens", "types", "offsets", "labels", "cut", "digests")
 
 
 class DataError(UserError):
@@ -69,9 +71,10 @@ class Table:
         known = np.concatenate(labels) if labels else None
         return cls(blocks[0].origin, ids, texts, known, skipped, incomplete)
 
-    def has_texts_of(self, other: "Table") -> bool:
-        """Whether the texts are the same, row for row."""
-        return self.texts == other.texts
+    @cached_property
+    def digests(self) -> NDArray[np.int64]:
+        """A number for each row that tells its text or pair from others: [N]."""
+        return np.fromiter(map(_digest, self.texts), np.int64, len(self))
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Encoded:
         cut: whether a sequence was cut at the encoder's limit: [S] bool.
         origin: the file or data set of the table.
         skipped: the table's rows that could not be used.
+        digests: the table's, or None where they are not known.
         file: the file that the arrays are mapped from, or None where they are in memory.
     """
 
@@ -99,6 +103,7 @@ class Encoded:
     cut: NDArray[np.bool_]
     origin: str
     skipped: tuple[str, ...] = ()
+    digests: NDArray[np.int64] | None = None
     file: Path | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -128,17 +133,9 @@ class Encoded:
             offsets=np.concatenate([[0], np.cumsum(lengths[sequences])]),
             labels=None if self.labels is None else self.labels[kept],
             cut=self.cut[sequences],
+            digests=None if self.digests is None else self.digests[kept],
             file=None,
         )
-
-    def has_texts_of(self, other: "Encoded") -> bool:
-        """Whether the encoder sees the same, example for example."""
-        mine, others = (
-            [np.asarray(part) for part in (e.tokens, e.types, e.offsets, e.per_example)]
-            for e in (self, other)
-        )
-        alike = len(self.offsets) == len(other.offsets) and len(self.tokens) == len(other.tokens)
-        return alike and all(map(np.array_equal, mine, others))
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """The numbers of all examples in batches of similar length, the longest first."""
@@ -182,15 +179,6 @@ class Encoded:
         return Encoded, tuple(getattr(self, f.name) for f in fields(self) if f.name != "file")
 
 
-def same_texts(parts: Mapping[str, Table] | Mapping[str, Encoded]) -> list[list[str]]:
-    """The groups of tasks that are labels of the same texts, row for row."""
-    groups: list[list[str]] = []
-    examples: Any = parts
-    for task in parts:
-        for group in groups:
-            if examples[task].has_texts_of(examples[group[0]]):
-                group.append(task)
-                break
-        else:
-            groups.append([task])
-    return [group for group in groups if len(group) > 1]
+def _digest(texts: tuple[str, ...]) -> int:
+    whole = "\0".join((str(len(texts)), *texts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(whole, digest_size=8).digest(), "little", signed=True)

@@ -51,7 +51,7 @@ class Tokenize:
 
         ``rows`` is how many there are, or about so many.
         """
-        parts, labels, skipped = [], [], list[str]()
+        parts, labels, digests, skipped = [], [], [], list[str]()
         origin, alone = "", False
         how: dict[str, Any] = {"unit_scale": True, "leave": False, "disable": not self.bar}
         with tqdm(total=rows, desc="encoding", unit=" texts", **how) as shown:
@@ -70,11 +70,13 @@ class Tokenize:
                     parts.append(self._encode(chunk))
                     shown.update(len(chunk) / (1 + alone))
                 labels.append(table.labels)
+                digests.append(table.digests)
         tokens, types, lengths, cut = map(np.concatenate, zip(*parts, strict=True))
         known = types if "token_type_ids" in self.tokenizer.model_input_names else None
         given = [of for of in labels if of is not None]
         all_labels = np.concatenate(given) if given else None
-        offsets, about = np.concatenate([[0], np.cumsum(lengths)]), (origin, tuple(skipped))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        about = (origin, tuple(skipped), np.concatenate(digests))
         return Encoded(tokens, known, offsets, 1 + alone, all_labels, cut, *about)
 
     def up_to(self, length: int | None) -> "Tokenize":

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from mtl_bert.config.compose import task_settings
 from mtl_bert.config.settings import MOST, ConfigError, Settings, shown
-from mtl_bert.data.table import same_texts
 from mtl_bert.runs.factories import make_corpus, make_planner, make_selections, make_tasks
 from mtl_bert.sampling import Epoch
 from mtl_bert.sampling.balance import Classes, classes_used
 from mtl_bert.sampling.epoch import Sizes
 from mtl_bert.sampling.history import decided_by, is_dynamic
+from mtl_bert.sampling.same_texts import Texts
 from mtl_bert.sampling.usage import Largest, Usage, records, usage
 from mtl_bert.utils.errors import told
 from mtl_bert.utils.files import replacing
@@ -25,7 +25,7 @@ from mtl_bert.utils.files import replacing
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from mtl_bert.data.table import Table as Texts
+    from mtl_bert.data.table import Table as Rows
 
 
 def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -> "Preview":
@@ -39,10 +39,13 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         UserError: sizes that are wrong, or data that cannot be had.
     """
     by_length = by_length and settings.group_by_length is not None
-    texts, origin = None, "sizes as given"
+    texts, origin, alike = None, "sizes as given", list[Texts]()
     if sizes is None:
-        corpus = make_corpus(settings, make_tasks(settings))
+        from mtl_bert.data.text_numbers import same_texts  # torch takes seconds to import
+
+        corpus = make_corpus(settings, tasks := make_tasks(settings))
         texts = make_selections(settings)["train"].of(corpus.read("train"))
+        alike = same_texts(tasks, texts)
         sizes, origin = {task: len(table) for task, table in texts.items()}, f"data={corpus.name}"
     elif by_length:
         raise ConfigError(
@@ -71,7 +74,6 @@ def preview(settings: Settings, sizes: Any = None, *, by_length: bool = False) -
         for task, table in (texts or {}).items()
         if task_settings(settings, task).balance == "classes"
     }
-    alike = same_texts({t: table for t, table in (texts or {}).items() if t not in classes})
     planner = make_planner(settings, sizes, classes, alike)
     decides = decided_by(planner.sampler) if is_dynamic(planner.sampler) else ""
     return Preview(settings, sizes, texts, origin, planner, classes, decides)
@@ -83,7 +85,7 @@ class Preview:
 
     settings: Settings
     sizes: Sizes  # training examples of each task
-    texts: "Mapping[str, Texts] | None"  # unless the sizes were given
+    texts: "Mapping[str, Rows] | None"  # unless the sizes were given
     origin: str  # of the sizes, for people
     epoch: Callable[[int], Epoch]  # the plan of an epoch, by its number from 1
     classes: Classes  # of training examples, of tasks that balance them

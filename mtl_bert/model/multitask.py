@@ -18,6 +18,7 @@ from mtl_bert.model.head_layers import head_layers
 from mtl_bert.model.packing import pack, pooled_packed, pooled_padded
 from mtl_bert.model.pals import TaskAdapters
 from mtl_bert.model.pooling import choose
+from mtl_bert.sampling.epoch import Rows
 from mtl_bert.tasks import Task
 
 LARGE_TABLE = 4096  # rows; a batch touches most of a smaller one
@@ -114,9 +115,15 @@ class MultiTaskModel(nn.Module):
         """The outputs of a task's head, in the form that its loss expects: [B, …]."""
         return self.answers(task, batch, self.pooled(task, batch))
 
-    def together(self, batches: Mapping[str, Batch]) -> dict[str, Tensor]:
-        """The same for several tasks that share the encoder, in one pass through it."""
-        pooled = self.pooled_together(batches)
+    def together(
+        self, batches: Mapping[str, Batch], texts: Mapping[str, Rows] | None = None
+    ) -> dict[str, Tensor]:
+        """The same for several tasks that share the encoder, in one pass through it.
+
+        Of labels of the same texts ``texts`` has the number of each example's text, [B] each: then
+        a text goes through once, whichever tasks it is of.
+        """
+        pooled = self.pooled_together(batches) if texts is None else self._once(batches, texts)
         return {task: self.answers(task, batch, pooled[task]) for task, batch in batches.items()}
 
     @property
@@ -136,6 +143,13 @@ class MultiTaskModel(nn.Module):
         pooled = self._pooled(batches, Batch.joined(list(batches.values())))
         parts = torch.split(pooled, [batch.sequences for batch in batches.values()])
         return dict(zip(batches, parts, strict=True))
+
+    def _once(self, batches: Mapping[str, Batch], texts: Mapping[str, Rows]) -> dict[str, Tensor]:
+        """The vectors of each task's sequences, each text's made once: [S, D] each."""
+        whole, places = Batch.once(list(batches.values()), [texts[task] for task in batches])
+        pooled = self._pooled(batches, whole)
+        chosen = (pooled if at is None else pooled[torch.from_numpy(at)] for at in places)
+        return dict(zip(batches, chosen, strict=True))
 
     def sizes(self, batches: Mapping[str, Batch]) -> tuple[dict[str, int], dict[str, int] | None]:
         """What the encoder sees of each task in ``together``: sequences, and tokens end to end."""

@@ -15,6 +15,7 @@ from mtl_bert.sampling import Sampler
 from mtl_bert.sampling.balance import Classes
 from mtl_bert.sampling.epoch import Sizes
 from mtl_bert.sampling.planner import Planner
+from mtl_bert.sampling.same_texts import Texts
 from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
@@ -103,14 +104,14 @@ def make_planner(
     settings: Settings,
     sizes: Sizes,
     classes: Classes | None = None,
-    same_texts: Sequence[Sequence[str]] = (),
+    same_texts: Sequence[Texts] = (),
 ) -> Planner:
     """What plans the epochs of a run with these training sets, but for lengths of texts.
 
     Args:
         sizes: of the training sets.
         classes: of their examples, of tasks that balance them; none if they are not known.
-        same_texts: groups of tasks whose training sets are labels of the same texts.
+        same_texts: groups of tasks whose examples are labels of the same texts, by their numbers.
     """
     limits = {name: task_settings(settings, name).max_repeats for name in sizes}
     return Planner(

@@ -106,7 +106,7 @@ class TextModel:
                     # Kept in one piece: many small ones would lie between what is freed.
                     if task not in outputs:
                         outputs[task] = answers.new_empty(len(encoded), *answers.shape[1:])
-                    outputs[task][batch.rows] = answers
+                    outputs[task][torch.from_numpy(batch.rows)] = answers
                 if count % TIDIED == 0:
                     return_freed_memory()
         outputs = {task: found.cpu() for task, found in outputs.items()}

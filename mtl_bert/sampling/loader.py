@@ -123,8 +123,10 @@ class PlanLoader(Generic[B]):
         classes: of the examples of tasks whose classes are to come up equally often, the rarer ones
             starting over: [examples] each.
         max_repeats: times that an epoch may use a task's examples, where there is a limit.
-        same_texts: groups of tasks whose rows are labels of the same texts, one by one: where a
-            sampler gives them batches in the same steps, these hold the same texts.
+        same_texts: groups of tasks whose examples are labels of the same texts: for each task a
+            number for the text of each example, ``[{"a": range(9), "b": [0, 2, 3]}]`` where b lacks
+            labels. Where a sampler gives them batches in the same steps, these hold the same texts
+            as far as there are labels of them.
         rank: this process's number; torch.distributed's if left out.
         world_size: how many processes share each step; torch.distributed's if left out.
         options: torch's DataLoader arguments: ``num_workers``, ``pin_memory``, ``timeout``, …
@@ -146,7 +148,7 @@ class PlanLoader(Generic[B]):
         lengths: Lengths | None = None,
         classes: Classes | None = None,
         max_repeats: Mapping[str, float] | None = None,
-        same_texts: Sequence[Sequence[str]] = (),
+        same_texts: Sequence[Mapping[str, Sequence[int] | Rows]] = (),
         rank: int | None = None,
         world_size: int | None = None,
         **options: Any,
@@ -179,12 +181,12 @@ class PlanLoader(Generic[B]):
                 )
         for task, limit in (max_repeats or {}).items():
             number(f"max_repeats[{task!r}]", limit, 2, exclusive=True)
-        for group in same_texts:
-            alike = [self.sizes.get(task) for task in group if task not in (classes or {})]
-            if len(alike) != len(group) or len(set(alike)) != 1 or None in alike:
+        for task, texts in [pair for group in same_texts for pair in group.items()]:
+            if len(texts) != self.sizes.get(task) or task in (classes or {}):
                 raise ValueError(
-                    "same_texts: expected groups of tasks with as many examples each, and without "
-                    f"balanced classes, found {list(group)}; leave them out"
+                    "same_texts: expected the number of each example's text, of tasks without "
+                    f"balanced classes, found {len(texts)} for {task} with "
+                    f"{self.sizes.get(task, 0)} examples; leave it out"
                 )
         self.epochs, self.seed = epochs, seed
         self.planner = Planner(
@@ -196,7 +198,10 @@ class PlanLoader(Generic[B]):
             classes=classes or {},
             lengths=lengths or {},
             group_by_length=group_by_length,
-            same_texts=same_texts,
+            same_texts=[
+                {task: np.asarray(texts, np.int64) for task, texts in group.items()}
+                for group in same_texts
+            ],
         )
         self._history: History = ()
         self._datasets, self._collate, self._options = datasets, collate_fn, options

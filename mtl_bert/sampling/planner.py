@@ -7,7 +7,7 @@ from mtl_bert.sampling.balance import Classes, balanced
 from mtl_bert.sampling.epoch import Epoch, Sampler, Sizes, Step
 from mtl_bert.sampling.history import DynamicSampler, History, is_dynamic
 from mtl_bert.sampling.length_grouping import Lengths, grouped_by_length
-from mtl_bert.sampling.same_texts import dealt_alike
+from mtl_bert.sampling.same_texts import Texts, dealt_alike
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Planner:
         classes: of tasks whose classes are to come up equally often.
         lengths: of the examples; needed by ``group_by_length``.
         group_by_length: steps within which examples of similar length share a batch, or None.
-        same_texts: groups of tasks whose rows are about the same texts, one by one.
+        same_texts: groups of tasks whose examples are labels of the same texts, by their numbers.
     """
 
     sampler: Sampler | DynamicSampler
@@ -34,7 +34,7 @@ class Planner:
     classes: Classes = field(default_factory=dict)
     lengths: Lengths = field(default_factory=dict)
     group_by_length: int | None = None
-    same_texts: Sequence[Sequence[str]] = ()
+    same_texts: Sequence[Texts] = ()
 
     def __call__(self, epoch: int, history: History = ()) -> Epoch:
         """The plan of an epoch, from 1.

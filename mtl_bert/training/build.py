@@ -17,7 +17,8 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from mtl_bert.config.settings import ConfigError, Settings, TrainerSettings
 from mtl_bert.data.corpus import Corpus
-from mtl_bert.data.table import Encoded, Table, same_texts
+from mtl_bert.data.table import Encoded, Table
+from mtl_bert.data.text_numbers import same_texts
 from mtl_bert.data.token_cache import GIBI, Cache, directory
 from mtl_bert.machine.hardware import on_gpu
 from mtl_bert.machine.processes import environment
@@ -103,7 +104,7 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         accumulate_grad_batches=trainer.accumulate_grad_batches,
         num_workers=trainer.num_workers,
         balance=[task.name for task in tasks if task.balance == "classes"],
-        same_texts=same_texts({t.name: train[t.name] for t in tasks if train and not t.balance}),
+        same_texts=same_texts(tasks, train) if train else (),
         max_repeats={t.name: t.max_repeats for t in tasks if train and t.max_repeats is not None},
     )
     for task in tasks:

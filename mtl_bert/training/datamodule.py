@@ -19,6 +19,7 @@ from mtl_bert.runs.checkpoint import Position
 from mtl_bert.sampling import Epoch, Phase, Sampler, Seen, Step
 from mtl_bert.sampling.balance import classes_used
 from mtl_bert.sampling.loader import PlanLoader, PlanStep
+from mtl_bert.sampling.same_texts import Texts
 
 DEV_SETS = "dev sets"
 
@@ -59,7 +60,7 @@ class PlanDataModule(LightningDataModule):
         dev_sample: examples of each dev set that are scored amid training, or None for all.
         select: the dev examples that are scored amid training, where they are others than ``dev``.
         balance: tasks whose classes are to come up equally often.
-        same_texts: groups of tasks whose training sets are labels of the same texts.
+        same_texts: groups of tasks whose examples are labels of the same texts, by their numbers.
         options: how the ``PlanLoader`` of the training steps makes batches.
 
     Attributes:
@@ -83,7 +84,7 @@ class PlanDataModule(LightningDataModule):
         select: Mapping[str, Encoded] | None = None,
         eval_batch_size: int = 64,
         balance: Collection[str] = (),
-        same_texts: Sequence[Sequence[str]] = (),
+        same_texts: Sequence[Texts] = (),
         **options: Any,
     ) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ class Predictions:
         # Metrics read what each asks for: predictions, or probabilities ([N] or [N, C classes]).
         read = (way(outputs) for way in task.reads.values())
         finite = outputs.isfinite().reshape(len(outputs), -1).all(1)
-        self._batches[task.name].append((*answers, *read, finite, batch.rows))
+        self._batches[task.name].append((*answers, *read, finite, torch.from_numpy(batch.rows)))
 
     def evaluate(self, epoch: int, processes: int) -> Evaluation:
         """Score all processes' predictions; DivergedError if some are not finite."""

@@ -112,7 +112,7 @@ class MultiTaskModule(LightningModule):
         return {
             "position": tuple(position),
             "steps": self.steps,
-            "one_pass": self.passes.one,
+            "passes": self.passes.state(),
             "state_dict": self.model.state_dict(),
             "optimizer": self.trainer.optimizers[0].state_dict(),
             "scheduler": self._scheduler.state_dict(),
@@ -125,7 +125,7 @@ class MultiTaskModule(LightningModule):
         """Go on from a ``training_state`` when training begins."""
         self._resumed = state
         self.position, self.steps = Position(*state["position"]), state["steps"]
-        self.passes.resume(state["one_pass"])
+        self.passes.resume(*state["passes"])
         self.model.load_state_dict(state["state_dict"])
         self.surgeon.load_state_dict(state["surgeon"])
         self.step_log.resume(state["log"])
@@ -173,6 +173,7 @@ class MultiTaskModule(LightningModule):
                 seed=self._seed,
                 rank=self.global_rank,
                 one_pass=self.passes.one,
+                one_pass_cost=self.passes.cost,
                 same_texts=self._datamodule.same_texts,
                 parts=self._layers if self.step_log.layers_due() else None,
             )

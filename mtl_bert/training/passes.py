@@ -1,5 +1,6 @@
 """Whether a step's tasks go through the encoder together or one after another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,9 @@ from mtl_bert.surgery.rows import Row
 # Tokens of a task's batch up to which one pass was measured to be faster on CPUs: the activations
 # of all tasks are still in the cache. On a GPU, which waits for launches, it was at every size.
 MOST_TOKENS = 160
+# What one pass costs, by a pass for each: on CPUs up to so many tokens, and on GPUs the least that
+# was measured (0.44 to 0.81), as nobody has compared it there with each text going through once.
+COST, COST_ON_GPU = 0.88, 0.44
 TOLERANCE = 1e-3  # of a gradient's length; what is not one pass's to give is far off
 
 
@@ -26,11 +30,24 @@ class Passes:
     one: bool  # all tasks together; else one after another
     why: str
     chosen: bool = False  # by the program, as the settings leave it open
+    cost: float = 1.0  # of one pass, by a pass for each
 
-    def resume(self, one: bool) -> None:
+    def state(self) -> tuple[bool, float]:
+        """What ``resume`` is given."""
+        return self.one, self.cost
+
+    def resume(self, one: bool, cost: float) -> None:
         """Keep to the way that a run went so far, where the program may choose."""
+        self.cost = cost
         if self.chosen and one != self.one:
             self.one, self.why = one, "as the run began"
+
+    def of_labels(self, tasks: Sequence[str]) -> str:
+        """A line of the log on tasks that are labels of the same texts."""
+        once = "each text goes through the encoder once where that costs less"
+        if self.one and self.cost <= 2 / 3:  # no number of labels saves more
+            once = "one pass for all tasks is what GPUs take"
+        return f"{', '.join(tasks)} are labels of the same texts: {once}"
 
     def __str__(self) -> str:
         """A line of the log."""
@@ -53,12 +70,14 @@ def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Pa
         return Passes(False, f"one does not know the type of encoder.{layer}")
     if not _same_rows(model):
         return Passes(False, "one would give other gradients with this encoder")
+    gpu, few = on_gpu(trainer.accelerator), tokens <= MOST_TOKENS
+    cost = COST_ON_GPU if gpu else COST if few else 1.0
     if trainer.passes == "one":
-        return Passes(True, "trainer.passes=one")
-    if on_gpu(trainer.accelerator):
-        return Passes(True, "as is faster on GPUs", chosen=True)
+        return Passes(True, "trainer.passes=one", cost=cost)
+    if gpu:
+        return Passes(True, "as is faster on GPUs", chosen=True, cost=cost)
     count = f"{tokens:.0f} tokens per batch on average; one pass is faster up to {MOST_TOKENS}"
-    return Passes(model.packs and tokens <= MOST_TOKENS, count, chosen=True)
+    return Passes(model.packs and few, count, chosen=True, cost=cost)
 
 
 def _same_rows(model: MultiTaskModel) -> bool:

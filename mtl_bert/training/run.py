@@ -120,6 +120,8 @@ def _train(settings: Settings, directory: Path) -> None:
             log.info("%s", in_words(settings, recorder.device, packs=module.model.packs))
             log.info("pooling: %s", module.model.pooling)
             log.info("steps with several tasks: %s", module.passes)
+            for group in datamodule.same_texts if module.model.encodes_alike else ():
+                log.info("%s", module.passes.of_labels([*group]))
 
         trains = datamodule.total_steps > 0
         with _stopping_when_asked(parts, folder, first):

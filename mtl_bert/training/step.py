@@ -20,8 +20,9 @@ from torch.profiler import record_function
 
 from mtl_bert.data.batch import Batch
 from mtl_bert.model import MultiTaskModel
+from mtl_bert.sampling.epoch import Rows
 from mtl_bert.sampling.loader import Part, PlanStep
-from mtl_bert.sampling.same_texts import sharing
+from mtl_bert.sampling.same_texts import Texts, sharing
 from mtl_bert.surgery import GradientMatrix, StepResult, Surgeon
 
 
@@ -34,7 +35,8 @@ def take_step(
     seed: int,
     rank: int = 0,
     one_pass: bool = False,
-    same_texts: Sequence[Sequence[str]] = (),
+    one_pass_cost: float = 1.0,
+    same_texts: Sequence[Texts] = (),
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> StepResult:
     """Take one step of the plan: forward and backward passes, surgery, one update.
@@ -43,8 +45,10 @@ def take_step(
         step: its phase, and its batches on the model's device.
         one_pass: all tasks go through the encoder together, not one after another: the same
             gradients to rounding, but dropout draws other masks.
-        same_texts: groups of tasks whose rows are labels of the same texts: where their batches
-            hold the same rows, these go through the encoder once, and each task's loss backward.
+        one_pass_cost: what one pass for all tasks costs, by a pass for each.
+        same_texts: groups of tasks whose examples are labels of the same texts, by their numbers:
+            where their batches hold the same ones, and it costs less, each text goes through the
+            encoder once, and each task's loss backward.
         parts: names of parameters whose Gram matrices are wanted by themselves (an encoder's
             layers), by any name.
     """
@@ -53,25 +57,30 @@ def take_step(
     with surgeon.step(
         optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts, epoch=step.epoch
     ):
-        shared = sharing(step.plan, same_texts) if model.encodes_alike else []
-        for found in _at_once(step, one_pass, shared):
+        otherwise = one_pass_cost if one_pass else 1.0
+        shared = sharing(step.plan, same_texts, otherwise) if model.encodes_alike else []
+        numbers = {task: texts for group in same_texts for task, texts in group.items()}
+        for found, once in _at_once(step, one_pass, shared):
             batches = {task: part.batch for task, part in found.items()}
-            once = list(batches) in shared
+            texts = {t: numbers[t][batch.rows] for t, batch in batches.items()} if once else None
             with nullcontext() if once else in_one_pass(surgeon, model, batches):
                 with record_function(f"forward {', '.join(batches)}"):
-                    losses = losses_of(model, batches, same=once)
+                    losses = losses_of(model, batches, texts)
                 surgeon.backward(losses, share={task: part.share for task, part in found.items()})
     return surgeon.last
 
 
 def _at_once(
     step: PlanStep[Batch], one_pass: bool, shared: Sequence[Sequence[str]]
-) -> Iterator[dict[str, Part[Batch]]]:
-    """What goes through the model at once: a part of one task, of those that share, or of all."""
+) -> Iterator[tuple[dict[str, Part[Batch]], bool]]:
+    """What goes through the model at once: a part of one task, of those that share, or of all.
+
+    With it whether these share.
+    """
     others = [task for task in step.parts if not any(task in tasks for tasks in shared)]
     for tasks in [*shared, *([others] if one_pass else ([task] for task in others))]:
         for parts in zip_longest(*(step.parts[task] for task in tasks)):
-            yield {task: part for task, part in zip(tasks, parts, strict=True) if part}
+            yield {t: p for t, p in zip(tasks, parts, strict=True) if p}, tasks in shared
 
 
 def in_one_pass(
@@ -82,14 +91,15 @@ def in_one_pass(
 
 
 def losses_of(
-    model: MultiTaskModel, batches: Mapping[str, Batch], *, same: bool = False
+    model: MultiTaskModel, batches: Mapping[str, Batch], texts: Mapping[str, Rows] | None = None
 ) -> dict[str, Tensor]:
-    """Each task's loss, in one pass through the model; of batches of the ``same`` texts, too."""
+    """Each task's loss, in one pass through the model.
+
+    Of labels of the same texts ``texts`` has the number of each example's text: [B] each.
+    """
     outputs: Mapping[str, Tensor] = {}
-    if same:
-        outputs = model.of_all(list(batches), next(iter(batches.values())))
-    elif len(batches) > 1:
-        outputs = model.together(batches)
+    if texts is not None or len(batches) > 1:
+        outputs = model.together(batches, texts)
     return {task: task_loss(model, task, batches[task], outputs.get(task)) for task in batches}
 
 

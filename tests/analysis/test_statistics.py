@@ -4,12 +4,16 @@ from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from mtl_bert.analysis import statistics as own
+from mtl_bert.tasks import MultiLabel
+from mtl_bert.tasks.metrics import by_name
 
 RNG = np.random.default_rng(3)
 N = 60
@@ -41,6 +45,12 @@ REFERENCES = {
 }
 
 
+LABELS = RNG.integers(0, 2, (N, 4)).astype(float)
+LABELS[:, 3] = 0  # one that is never there, nor said by the first model
+TOLD = np.where(RNG.random((4, N, 4)) < 0.7, LABELS, 1 - LABELS)
+TOLD[0, :, 3] = 0
+
+
 def data(metric: str) -> tuple[Any, Any]:
     return (NUMBERS, GUESSES) if metric in ("pearson", "spearman") else (CLASSES, ANSWERS)
 
@@ -55,6 +65,33 @@ def test_a_resample_is_the_metric_of_its_rows(metric: str, monkeypatch: pytest.M
     assert drawn == pytest.approx(np.array(wanted))
     monkeypatch.setattr(own, "_GATHERED", 1)  # one resample at a time
     assert own.bootstrap(metric, labels, models, 5) == pytest.approx(drawn)
+
+
+@pytest.mark.parametrize("metric", [*own.OF_LABELS, "f1_macro+exact_match"])
+def test_of_several_labels_a_resample_is_torchmetrics_of_its_rows(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "RESAMPLES", 15)
+    drawn = own.bootstrap(metric, LABELS, TOLD, 5)
+    head = MultiLabel(["a", "b", "c", "d"])
+    rows = np.random.default_rng([own.SEED, 5]).integers(0, N, (15, N))
+
+    def wanted(model: Any, r: Any) -> float:
+        told, true = torch.tensor(model[r]).long(), torch.tensor(LABELS[r]).long()
+        return float(np.mean([by_name(name, head)()(told, true) for name in metric.split("+")]))
+
+    assert drawn == pytest.approx(np.array([[wanted(m, r) for r in rows] for m in TOLD]), abs=1e-6)
+    (value,) = own.whole(metric, LABELS, TOLD[1:2])
+    assert own.recognise(metric, LABELS, TOLD[1], value) == metric
+    assert own.recognise("average_precision", LABELS, TOLD[1], value + 1e-3) == ""
+
+
+def test_answers_are_read_as_they_are_written() -> None:
+    assert own.numbers(pd.Series([1, 2])).tolist() == [1, 2]
+    assert own.numbers(pd.Series(["1 0 1", "0 0 0"])).tolist() == [[1, 0, 1], [0, 0, 0]]
+    for wrong in (["1 0", "1"], ["1 0", "1 x"], ["1  0", "0 1"]):
+        with pytest.raises(ValueError, match=r"inhomogeneous|could not convert"):
+            own.numbers(pd.Series(wrong))
 
 
 def test_what_is_undefined_is_zero() -> None:

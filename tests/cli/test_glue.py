@@ -1,5 +1,6 @@
 """GLUE from local files of its form: dev sets, metrics, and the zip that its server takes."""
 
+import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -7,13 +8,20 @@ import datasets
 import pandas as pd
 import pytest
 
+from mtl_bert import Run
 from mtl_bert.config.compose import CONF
 from mtl_bert.runs.factories import make_tasks
 from tests.cli.driving import Command, results_in
 from tests.composing import settings_of
 
 TWO = ["sentence1", "sentence2"]
-COLUMNS = {"cola": ["sentence"], "stsb": TWO, "rte": TWO, "mnli": ["premise", "hypothesis"]}
+COLUMNS = {
+    "cola": ["sentence"],
+    "stsb": TWO,
+    "rte": TWO,
+    "mnli": ["premise", "hypothesis"],
+    "ax": ["premise", "hypothesis"],
+}
 EIGHT = ["cola", "sst2", "mrpc", "qqp_glue", "stsb", "mnli", "qnli", "rte"]
 
 
@@ -54,16 +62,35 @@ def test_a_run_has_both_dev_sets_of_mnli_and_its_zip_is_glues(
     assert done.code == 0, done.err
     with ZipFile(tmp_path / "run" / "submission" / "glue.zip") as archive:
         files = {name: archive.read(name).decode().splitlines() for name in archive.namelist()}
-    assert sorted(files) == ["CoLA.tsv", "MNLI-m.tsv", "MNLI-mm.tsv", "RTE.tsv", "STS-B.tsv"]
+    assert sorted(files) == ["AX.tsv", "CoLA.tsv", "MNLI-m.tsv", "MNLI-mm.tsv", "RTE.tsv",
+                             "STS-B.tsv", "WNLI.tsv"]  # fmt: skip
     said = {}
     for name, (header, *rows) in files.items():
         assert header == "index\tprediction"
-        assert [row.split("\t")[0] for row in rows] == [str(n) for n in range(9)]
+        count = 146 if name == "WNLI.tsv" else 9
+        assert [row.split("\t")[0] for row in rows] == [str(n) for n in range(count)]
         said[name] = {row.split("\t")[1] for row in rows}
+    assert said["WNLI.tsv"] == {"0"}
+    assert "WNLI.tsv, 146 rows of 0, its training set's majority class, as no task" in done.out
+    assert "AX.tsv, 9 rows of" in done.out
+    assert "without MRPC.tsv, QNLI.tsv, QQP.tsv, SST-2.tsv, and GLUE's server takes all" in done.out
+    assert said["AX.tsv"] <= {"entailment", "neutral", "contradiction"}
     assert said["CoLA.tsv"] <= {"0", "1"}
     assert said["RTE.tsv"] <= {"entailment", "not_entailment"}
     assert said["MNLI-mm.tsv"] <= {"entailment", "neutral", "contradiction"}
     assert all(0 <= float(number) <= 5 for number in said["STS-B.tsv"])
+    run = Run.open(tmp_path / "run")
+    pairs = [(f"test premise {n}", f"test hypothesis {n}") for n in range(9)]
+    answers = run.predict("mnli", pairs)["name"]
+    assert [row.split("\t")[1] for row in files["AX.tsv"][1:]] == answers.tolist()
+
+    shutil.rmtree(glue / "ax")  # nobody has to have it
+    done = command("predict", "run", "--split", "test", "--task", "mnli", "--task", "cola")
+    assert done.code == 0, done.err
+    assert "no AX.tsv: data.dir: expected a folder ax in" in done.out
+    with ZipFile(tmp_path / "run" / "submission" / "glue.zip") as archive:
+        left = ["CoLA.tsv", "MNLI-m.tsv", "MNLI-mm.tsv", "WNLI.tsv"]
+        assert sorted(archive.namelist()) == left
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment" / "glue").glob("*.yaml")))

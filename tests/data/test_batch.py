@@ -88,7 +88,6 @@ def tensors(batch: Batch):
         batch.token_type_ids,
         batch.cu_seqlens,
         batch.labels,
-        batch.rows,
     ]
 
 
@@ -98,7 +97,33 @@ def test_a_data_set_of_tokens_makes_the_rows_of_a_batch_at_once():
     several = Tokenized(ENCODED[2, False], torch.float32)[np.array([2, 0])]
     for ours, theirs in zip(tensors(tokenized.__getitems__([2, 0])), tensors(several), strict=True):
         assert torch.equal(ours, theirs)
+    assert several.rows.tolist() == [2, 0]
     assert len(tokenized[1]) == 1
+
+
+@pytest.mark.parametrize("kind", [(1, True), (2, True), (2, False)])
+def test_some_examples_of_a_batch_are_what_the_table_gives_for_their_rows(kind):
+    data = Tokenized(ENCODED[kind], torch.float32)
+    some, expected = data[np.array([4, 1, 7, 2])].take(np.array([2, 0])), data[np.array([7, 4])]
+    assert some.labels is None
+    assert (some.rows.tolist(), some.lengths.tolist()) == ([7, 4], expected.lengths.tolist())
+    for ours, theirs in zip(tensors(some)[:-1], tensors(expected)[:-1], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", [(1, True), (2, True), (2, False)])
+def test_of_several_batches_each_text_is_there_once(kind):
+    data, rows = Tokenized(ENCODED[kind], torch.float32), [[4, 1, 7], [1, 7, 2], [7], [4, 1, 7, 2]]
+    batches = [data[np.array(of)] for of in rows]
+    whole, places = Batch.once(batches, [np.array(of) * 10 for of in rows])
+    assert whole.rows.tolist() == [4, 1, 7, 2]
+    assert places[3] is None  # one by one
+    for batch, at in zip(batches[:3], places, strict=False):
+        sequences = whole.lengths[at].tolist()
+        assert sequences == batch.lengths.tolist()
+        starts = whole.cu_seqlens[at].tolist()
+        found = [whole.input_ids[s : s + n] for s, n in zip(starts, sequences, strict=True)]
+        assert torch.equal(torch.cat(found), batch.input_ids)
 
 
 def test_to_moves_every_tensor():

@@ -7,6 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from mtl_bert import analysis
+from mtl_bert.data.text_numbers import same_texts
+from mtl_bert.inference.card import interval
+from mtl_bert.runs.factories import make_corpus, make_tasks
 from tests.examples.test_examples import EXAMPLES
 
 
@@ -31,11 +35,16 @@ def test_each_label_is_a_task_of_one_file(
     assert sizes == {"topics": 200, "mood": 200, "urgent": labelled}
     assert labelled < 200
     assert "topics {'f1_macro':" in capsys.readouterr().out
-    from mtl_bert.data.table import same_texts
-    from mtl_bert.runs.factories import make_corpus, make_tasks
+    low, high = interval(run, "topics") or [1, 0]  # of several labels at once, too
+    assert low <= found.tasks["topics"].value <= high
+    frames = analysis.read(tmp_path / "out")
+    ids, labels, answers = frames.compared(frames.runs["run"].iloc[0], "topics")
+    assert labels.shape == answers.shape == (found.tasks["topics"].n, 3)
+    assert len(ids) == len(labels)
 
-    tables = make_corpus(run.settings, make_tasks(run.settings)).read("train")
-    assert same_texts(tables) == [["topics", "mood"]]
+    tasks = make_tasks(run.settings)
+    tables = make_corpus(run.settings, tasks).read("train")
+    assert [list(group) for group in same_texts(tasks, tables)] == [["topics", "mood", "urgent"]]
 
 
 @pytest.mark.parametrize("classes", [1, 3])

@@ -165,7 +165,8 @@ def test_the_choice_and_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("before", [True, False])
 def test_a_run_goes_on_as_it_began_unless_it_is_told_otherwise(chosen: bool, before: bool) -> None:
     now = Passes(True, "faster", chosen=chosen)
-    now.resume(before)
+    now.resume(before, 0.5)
+    assert now.cost == 0.5
     assert now.one == (before if chosen else True)
     assert ("as the run began" in str(now)) == (chosen and not before)
 

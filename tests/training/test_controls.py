@@ -229,17 +229,3 @@ def test_each_tasks_best_epoch_is_kept_and_can_be_used(tmp_path: Path) -> None:
     assert len(list((tmp_path / "a" / "checkpoints").glob("best*"))) == 3
     checkpoint.prune(RunFolder(tmp_path / "a"), "none")
     assert not list((tmp_path / "a" / "checkpoints").glob("*.ckpt"))
-
-
-def test_a_killed_run_goes_on_to_the_same_best_of_tasks(tmp_path: Path) -> None:
-    whole = train_here(tmp_path / "a", *OWN_BEST)
-    train_here(tmp_path / "b", *OWN_BEST, "epochs=2")
-    again = train_here(tmp_path / "b", *OWN_BEST)
-    assert again.best_of_tasks == whole.best_of_tasks
-    for task in whole.best_of_tasks:
-        one, other = (
-            torch.load(tmp_path / at / "checkpoints" / f"best-{task}.ckpt", weights_only=True)
-            for at in "ab"
-        )
-        for name, values in one["state_dict"].items():
-            assert torch.equal(values, other["state_dict"][name])

@@ -21,11 +21,13 @@ from tests.composing import settings_of
 from tests.forking import in_a_fork
 
 # Everything that could be forgotten: moments, a schedule, a method's memory, dropout, two phases.
-RUN = (
+DATA = (
     "task=[sst,sts]",
     "data.scale=0.0067",
     "tasks.sst.sources.demo.dev=12",
     "tasks.sts.sources.demo.dev=12",
+)
+HOW = (
     "epochs=2",
     "batch_size=8",
     "sampler=arrp",
@@ -40,12 +42,13 @@ RUN = (
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
 )
+RUN = (*DATA, *HOW)
 KILLED = -signal.SIGKILL
 TIMES = ("time/epoch_seconds", "time/examples_per_second", "progress/seconds")
 
 
 def settings(*overrides: str) -> Settings:
-    return settings_of(*RUN, *overrides)
+    return settings_of(*(HOW if "data=files" in overrides else RUN), *overrides)
 
 
 def carry_out(directory: Path, *overrides: str, hook: Callable[[], None] = lambda: None) -> int:
@@ -143,7 +146,10 @@ def left_by(directory: Path) -> dict[str, Any]:
     files = sorted(
         str(p.relative_to(directory)) for p in directory.rglob("*") if p.name != "previous.ckpt"
     )
-    return {
+    own = {p.name: torch.load(p, weights_only=True) for p in directory.rglob("best-*.ckpt")}
+    for weights in own.values():
+        del weights["run"]
+    return ({"best of tasks": own} if own else {}) | {
         "last": last,
         "best": best,
         "results": results,
@@ -261,6 +267,52 @@ def test_a_method_that_looks_at_epochs_goes_on_in_the_middle_of_one(tmp_path: Pa
     assert_as_if_nothing_had_happened(tmp_path / "run", whole)
     memory = whole["last"]["surgeon"]["memory"]
     assert memory["last sst"] / memory["older sst"] != memory["last sts"] / memory["older sts"]
+
+
+LABELS, WORDS = ("sst2", "cola", "sst"), ("the", "film", "was", "fine", "poor", "and", "not")
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """A run on three labels of one file's texts, some of them missing; each task's best is kept."""
+    place, draw = tmp_path_factory.mktemp("labels"), random.Random(1)
+    for split, count in (("train", 60), ("dev", 40)):
+        rows = [
+            {"text": " ".join(draw.choices(WORDS, k=9))}
+            | {t: None if draw.random() < 0.1 else draw.randint(0, 1) for t in LABELS}
+            for _ in range(count)
+        ]
+        (place / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = "{{train: train.jsonl, dev: dev.jsonl, text: [text], label: {task}, blanks: true}}"
+    told = (
+        f"task=[{','.join(LABELS)}]", "data=files", f"data.dir={place}",
+        "sampler=rr", "B=40", "epochs=4", "lr=3e-3",
+        "trainer.passes=per_task", "trainer.best_per_task=true",
+        *(f"++tasks.{task}.sources.files={own.format(task=task)}" for task in LABELS),
+    )  # fmt: skip
+    assert carry_out(place / "run", *told) == 0
+    return told, left_by(place / "run")
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        at_step(13),  # amid the third epoch
+        lambda: call_at(recorder.Recorder, "_keep_best_of_tasks", 2, die, after=True),
+        lambda: call_at(step_file, "sharing", 11, die, after=True),
+    ],
+    ids=["amid an epoch", "after the best of tasks are kept", "amid a step"],
+)
+def test_labels_of_the_same_texts_and_each_tasks_best_go_on(
+    labels: tuple[tuple[str, ...], dict[str, Any]], tmp_path: Path, hook: Callable[[], None]
+) -> None:
+    told, whole = labels
+    best = whole["results"]["best_of_tasks"]
+    assert len({found["epoch"] for found in best.values()}) > 1  # or this shows little
+    assert set(whole["best of tasks"]) == {f"best-{task}.ckpt" for task in LABELS}
+    assert carry_out(tmp_path / "run", *told, hook=hook) == KILLED
+    assert carry_out(tmp_path / "run", *told) == 0
+    assert_as_if_nothing_had_happened(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class HubPlace(Place, frozen=True):
-    """A data set, or a local folder of the same form, with the names of its splits and columns."""
+    """A data set, or a local folder of the same form, with the names of its splits and columns.
+
+    A split of another configuration is called ``CONFIG/SPLIT``.
+    """
 
     path: str = Field(description="the name of a data set, or a folder")
     config: str | None = Field(default=None, description="a configuration of the data set, or null")
@@ -40,9 +43,11 @@ class Hub(Source):
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
         """Load one split of a data set, by the ``datasets`` library."""
         place = said(HubPlace, task, self.name)
+        config, _, name = place.of(task, self.name, split).rpartition("/")
+        if config:  # ax/test is the test split of configuration ax
+            place = place.model_copy(update={"config": config})
         if self.dir is not None:
             place = place.model_copy(update=self._local(place))
-        name = place.of(task, self.name, split)
         data, origin = _load(place.path, place.config, name), f"{place.path} {name}"
         place.check(task, data.column_names, origin, labelled=labelled)
         records = (Record(f"{origin} row {row}", fields) for row, fields in enumerate(data))
