@@ -21,7 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("numprocesses", None):
         from tests import warm
 
+        capture = config.pluginmanager.getplugin("capturemanager")
+        capture.resume_global_capture()  # what forks write belongs to the tests that have them
         warm.serve_forks()
+        capture.suspend_global_capture()
 
 
 def pytest_collection_finish() -> None:

@@ -7,6 +7,7 @@ imported and called once.
 import gc
 import io
 import os
+import sys
 import tempfile
 import threading
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -51,6 +52,7 @@ def _fork(_: bytes, command: list[str], kept: list[int]) -> int:
     if process == 0:
         try:
             util.spawnv_passfds = _spawn
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
             forkserver._forkserver._lock = threading.Lock()  # type: ignore[attr-defined]  # is held
             # It ends when nobody has the other end of its pipe any more, so it may not, either.
             pipe = kept[1]
