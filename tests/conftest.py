@@ -18,7 +18,7 @@ atexit.register(shutil.rmtree, os.environ["MTL_BERT_CACHE"], ignore_errors=True)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Get ready to run tests, which the process that hands them out to others (-n 2) does not."""
-    if not config.getoption("numprocesses", None):
+    if not config.getoption("numprocesses", None) and not config.getoption("collectonly"):
         from tests import warm
 
         capture = config.pluginmanager.getplugin("capturemanager")
