@@ -1,39 +1,25 @@
 """What the tests' processes, and the server whose forks they use, have done once and for all.
 
-Hundreds of tests compose settings or train, most of them in a process that is forked for them. Here
-Hydra reads each file of ``conf`` once and not each time, and all has been imported and called once.
+Hundreds of tests train, most of them in a process that is forked for them, where all has been
+imported and called once.
 """
 
+import gc
 import io
-import pickle
+import os
+import sys
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
+import threading
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from multiprocessing import forkserver, util
 from pathlib import Path
-from typing import Any
-
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.plugins import Plugins
 
 from mtl_bert.training import run as running
+from tests import compose_once  # noqa: F401  from now on
 from tests.composing import settings_of
 
-Plugins.instance()
-_FILES = SourcesRegistry.instance().resolve("file")
-_read, _kept = _FILES.load_config, dict[tuple[Any, ...], bytes]()
-
-
-def _read_once(self: Any, config_path: str) -> Any:
-    path = Path(self.path, self._normalize_file_name(config_path)).resolve()
-    if not path.is_file():
-        return _read(self, config_path)
-    state = path.stat()
-    key = (self.provider, self.path, path, state.st_ino, state.st_mtime_ns, state.st_size)
-    if key not in _kept:
-        _kept[key] = pickle.dumps(_read(self, config_path))
-    return pickle.loads(_kept[key])
-
-
-_FILES.load_config = _read_once
+os.fsync = lambda file: None  # type: ignore[assignment]  # tests kill processes, not machines
+_spawn = util.spawnv_passfds
 with (
     tempfile.TemporaryDirectory() as place,
     redirect_stdout(io.StringIO()),
@@ -45,3 +31,36 @@ with (
         "trainer.cache=false", "trainer.enable_progress_bar=false",
     )  # fmt: skip
     running.run(settings_of(*words), Path(place, "run"))
+
+
+def serve_forks() -> None:
+    """Make multiprocessing's server of forks a fork of this process, while it has one thread.
+
+    Started as usual, the server would import everything once more.
+    """
+    util.spawnv_passfds = _fork  # type: ignore[assignment]
+    try:
+        forkserver.ensure_running()
+    finally:
+        util.spawnv_passfds = _spawn
+
+
+def _fork(_: bytes, command: list[str], kept: list[int]) -> int:
+    """Carry out ``python -c PROGRAM`` in a fork instead of a new process."""
+    gc.freeze()
+    process = os.fork()
+    if process == 0:
+        try:
+            util.spawnv_passfds = _spawn
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+            forkserver._forkserver._lock = threading.Lock()  # type: ignore[attr-defined]  # is held
+            # It ends when nobody has the other end of its pipe any more, so it may not, either.
+            pipe = kept[1]
+            for other in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+                with suppress(OSError):
+                    if other != pipe and os.path.sameopenfile(other, pipe):
+                        os.close(other)
+            exec(command[-1], {})
+        finally:
+            os._exit(0)
+    return process

@@ -22,7 +22,7 @@ ROOT = str(Path(__file__).parents[2])
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 # It can be killed on the way.
 LONG = (
-    *SMALL, "sampler=rr", "epochs=8", "trainer.save_steps=3",
+    *SMALL, "sampler=rr", "epochs=5", "trainer.save_steps=3",
     "optimizer=paper",
     "optimizer._target_=tests.cli.misbehaving.linger",
 )  # fmt: skip
@@ -99,6 +99,7 @@ def test_jobs_that_fail_leave_the_others_alone(
         "freeze=none,[nope]",
         "hydra.sweep.dir=sweep",
     )
+    # With joblib in new processes from first to last: in a fork its workers would be forks, too.
     carry_out = partial(python_m, cwd=tmp_path, PYTHONPATH=ROOT) if launcher else command
     ended = carry_out("train", "-m", *SMALL, *choices, *launcher)
     assert ended.code == 2
@@ -133,7 +134,7 @@ def test_the_launcher_for_slurm_carries_out_the_same_jobs(tmp_path: Path) -> Non
     """By its executor on this machine; one job refuses, which the sweep's own process says."""
     launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5")
     choices = ("freeze=none,[nope]", "hydra.sweep.dir=sweep")
-    ended = python_m("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path)
+    ended = program("train", "-m", *SMALL, *choices, *launcher, cwd=tmp_path)
     assert ended.code == 2
     assert sorted(states(tmp_path / "sweep")) == [State.DONE, State.FAILED]
     assert "1 of 2 runs done" in ended.err

@@ -137,7 +137,13 @@ def fill_memory(number: int, training: bool = True) -> Callable[[], None]:
     return prepare
 
 
-CHOSEN = ("trainer.passes=per_task", "sampler=arrp", "B=20", "trainer.save_steps=3")
+CHOSEN = (
+    "data.scale=0.0075",
+    "trainer.passes=per_task",
+    "sampler=arrp",
+    "B=20",
+    "trainer.save_steps=3",
+)
 
 
 def told(directory: Path, *overrides: str, hook: Callable[[], None]) -> str:
