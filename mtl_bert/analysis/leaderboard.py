@@ -278,8 +278,12 @@ class Comparison:
             return f"Use {best}: its score is significantly higher than every other method's."
         names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
         cheap = next((m for m in faster if m in rest), None)
-        also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time" if cheap else ""
-        return f"{lead}, but not significantly higher than {listed(names)}{also}."
+        also = f"none of them is much faster: use {best}"
+        if cheap:
+            also = f"{cheap} takes {write('time_ratio', ratio[cheap])} of its time: use {cheap}"
+        return (
+            f"{lead}, but not significantly higher than {listed(names)}; {also}, or run more seeds."
+        )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -337,7 +337,7 @@ def _check_choice(group: str, value: object) -> None:
 
 def _where_else(group: str, name: object) -> str:
     """What to write for a choice that is none: the folder of settings that somebody forgot?"""
-    own = sorted(Path().glob(f"*/{group}/{name}.yaml")) if str(name).isidentifier() else []
+    own = [path for path in sorted(Path().glob(f"*/{group}/*.yaml")) if path.stem == name]
     if own:
         return f"write --config-dir {shlex.quote(str(own[0].parents[1]))}"
     if group == "task":

@@ -40,12 +40,13 @@ class TextModel:
     half: torch.dtype | None = None  # the half-precision type that it computes in
     name: str = ""  # the encoder's, and what is not as it was saved
 
-    def report_cut(self, encoded: Mapping[str, Encoded]) -> None:
-        """Say how many texts of each task were cut."""
+    def report_cut(self, encoded: Mapping[str, Encoded], of: str = "") -> None:
+        """Say how many texts of each task were cut; ``of`` says which texts they are."""
         for task, part in encoded.items():
             if truncated := part.truncated:
                 limit = self.model.tasks[task].max_length or self.tokenize.max_length
-                log.warning("%s: %d texts were cut at %d tokens", task, truncated, limit)
+                texts = f"{of} texts".lstrip()
+                log.warning("%s: %d %s were cut at %d tokens", task, truncated, texts, limit)
 
     def predict(self, task: str, texts: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
         """The model's answers to new texts, a row for each.

@@ -87,8 +87,8 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         select = {task: dev[task].take(chosen) for task, (chosen, _) in halves.items()}
         dev = {task: dev[task].take(others) for task, (_, others) in halves.items()}
         texts = {task: texts[task].take(others) for task, (_, others) in halves.items()}
-    for part in (train, dev):
-        text_model.report_cut(part)
+    for split, part in (("training", train), ("dev", dev)):
+        text_model.report_cut(part, split)
     datamodule = PlanDataModule(
         sampler,
         train,

@@ -202,7 +202,7 @@ FAST = {"minutes": 1.0}
         ({"rr": (FAST, [0.0] * 3), "a": (SLOW, [0.0] * 3)},
          "equivalent within 0.01; RR takes 0.50 of the time: use RR"),
         ({"rr": (FAST, [0.0, 0.1, 0.05]), "a": (SLOW, [0.2, 0.0, 0.1])},
-         "but not significantly higher than RR; RR takes 0.50 of its time"),
+         "but not significantly higher than RR; RR takes 0.50 of its time: use RR"),
     ],
 )  # fmt: skip
 def test_recommendation(methods: Any, says: str, tmp_path: Path) -> None:
