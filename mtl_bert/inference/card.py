@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mtl_bert.analysis.methods import method_of
 from mtl_bert.analysis.statistics import bootstrap, numbers, percentiles, recognise
+from mtl_bert.config.compose import CONF
 from mtl_bert.runs.opened_run import OpenedRun
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
@@ -27,6 +28,9 @@ def describe(
     results = opened.results
     recorded = opened.recorded
     told = None if results.overrides is None else shlex.join(without_places(results.overrides))
+    built_in = {path.stem for path in (CONF / "task").glob("*.yaml")}
+    if told is not None and opened.settings.tasks.keys() - built_in:
+        told = f"--config-dir DIR {told}"  # of the files of one's own tasks
     return {
         "format": FORMAT,
         **more,

@@ -159,6 +159,8 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
     for text, label in zip(tags["text"], tags["label"], strict=True):
         assert {n for n, one in zip("abc", label.split(), strict=True) if one == "1"} == known[text]
     assert command("predict", "run", "--task", "tags", "--text", "a fine plot").code == 0
+    assert command("export", "run", "--out", "model").code == 0
+    assert "mtl-bert train --config-dir DIR " in (tmp_path / "model" / "README.md").read_text()
     assert command("report", "run").code == 0
 
 
