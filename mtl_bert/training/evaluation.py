@@ -95,6 +95,7 @@ class Predictions:
                 n=len(labels),
                 metrics=values if len(values) > 1 else None,
                 lower_is_better=task.lower_is_better,
+                constant=task.evaluate_constant(labels),
             )
         total = score(self._tasks, {name: of_task.value for name, of_task in scores.items()})
         return Evaluation(Scores(epoch=epoch, score=total, tasks=scores), answers, tuple(remarks))
