@@ -146,7 +146,7 @@ def _tried(name: str, node: dict[str, Any]) -> dict[str, int]:
 
     task = make({"_target_": "mtl_bert.tasks.Task", "name": name, **node}, f"tasks.{name}")
     task.try_out(torch.float32)
-    corpus = Corpus(Delimited("files", ".", ","), [task], max_bad_share=0.5)
+    corpus = Corpus(Delimited("files", "."), [task], max_bad_share=0.5)
     return {split: len(corpus.read(split)[name]) for split in ("train", "dev")}
 
 

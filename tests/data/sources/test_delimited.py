@@ -47,6 +47,24 @@ def test_a_plain_file(read, tmp_path):
     assert table.skipped == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "between", "said"),
+    [("a.tsv", "\t", {}), ("a.csv", ",", {}), ("a.tsv", ";", {"separator": ";"})],
+)
+def test_a_name_says_what_separates_fields_unless_the_task_does(tmp_path, name, between, said):
+    (tmp_path / name).write_text(f"id{between}sentence{between}label\na{between}one{between}1\n")
+    task = make_task(sources={"files": source_of(train=name, **said)})
+    assert Delimited("files", str(tmp_path)).read(task, "train").texts == (("one",),)
+
+
+def test_whoever_names_no_separator_is_told_to(tmp_path):
+    (tmp_path / "a.csv").write_text("id;sentence;label\na;one;1\n")
+    task = make_task(sources={"files": source_of(train="a.csv")})
+    with pytest.raises(DataError) as refused:
+        Delimited("files", str(tmp_path)).read(task, "train")
+    assert_tells(refused.value, "found 'id;sentence;label'; write as separator: what stands")
+
+
 def test_no_line_break_at_the_end(read):
     assert len(read("id\tsentence\tlabel\na\tone\t1\nb\ttwo\t0")) == 2
 
