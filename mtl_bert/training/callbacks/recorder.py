@@ -105,7 +105,9 @@ class Recorder(Callback):
             if epochs and of.learned is False
         ]
         if log.skipped:
-            notes.append(f"{len(log.skipped)} steps were skipped: not all was finite")
+            notes.append(
+                f"{len(log.skipped)} steps were skipped: a loss or gradient was not finite"
+            )
         if self._module.patience_is_over(self._datamodule.history):
             patience = self.settings.trainer.patience
             notes.append(f"trainer.patience={patience}: ended after epoch {last.epoch}")
