@@ -23,7 +23,7 @@ from mtl_bert.tasks import Task
 
 csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
 
-HELD = 10_000  # lines of a file that are in memory at least
+HELD, AHEAD = 10_000, 1_000  # lines of a file that are in memory at least, and read at a time
 
 TABBED = (".tsv", ".tab")
 """Names of files whose fields are separated by tabs, where nothing else is said."""
@@ -197,12 +197,15 @@ class _Lines:
 
     def has(self, number: int) -> bool:
         """Whether there is such a line."""
-        missing = number + 1 - self._first - len(self._held)
-        self._held += islice(self._coming, max(0, missing))
+        missing = number - self._first - len(self._held)
+        if missing >= 0:
+            self._held += islice(self._coming, missing + AHEAD)
         return number < self._first + len(self._held)
 
     def __getitem__(self, number: int) -> str:
-        return self._held[number - self._first] if self.has(number) else ""
+        if number - self._first < len(self._held) or self.has(number):
+            return self._held[number - self._first]
+        return ""
 
     def following(self, number: int) -> Iterator[str]:
         """The lines from a number on."""
@@ -222,7 +225,7 @@ def _rows(lines: _Lines, place: FilePlace) -> Iterator[tuple[int, list[str], str
         lines.forget(at)
         row, taken, doubt = _row(lines, at, width, place)
         for number in range(at, at + taken if doubt else at + 1):
-            if not lines[number].strip() and place.separator not in lines[number]:
+            if not (line := lines[number]).strip() and place.separator not in line:
                 continue
             fault = doubt
             if doubt:  # each of the lines by itself
@@ -248,8 +251,8 @@ def _row(lines: _Lines, at: int, width: int, place: FilePlace) -> tuple[list[str
     where its end is the end of a field, the row has the right ``width``, and the first and last
     lines of the quoted text by themselves have not.
     """
-    alone = _split(lines[at], place)
-    if place.quoting == "none" or '"' not in lines[at]:
+    alone = _split(line := lines[at], place)
+    if place.quoting == "none" or '"' not in line:
         return alone, 1, ""
     reader = csv.reader(lines.following(at), delimiter=place.separator, strict=True)
     try:
