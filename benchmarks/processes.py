@@ -2,15 +2,16 @@
 
 Two processes of this machine, one thread and half of each batch each, gloo. In every round the
 first process also takes the whole step alone, with two threads, while the other waits. Prints
-medians: the step alone, the step together, and of the latter the two parts that are there only for
-averaging: adding autograd's rows to the flat buffer, and the collective (which includes waiting
-for the slower process).
+medians: the step alone; together, with all rows summed after the last backward pass; and together,
+with sums that begin while others are computed, as training has it. "waits" is what of the step the
+sum still takes after the last backward pass, the slower process included.
 """
 
 import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from statistics import median
 
 import torch
@@ -24,43 +25,53 @@ from benchmarks.rows import EXAMPLES, PAPER
 from mtl_bert.machine.processes import joined, spawn
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import AveragedRows, GradientMatrix
-from mtl_bert.surgery.rows import GradientRows, Row
+from mtl_bert.surgery.rows import GradientRows
+from mtl_bert.training.step import losses_of
 
 PROCESSES = 2
 
 
 class Timed(AveragedRows):
-    """Rows that know how long they took."""
+    """Rows that know how long the step has waited for their sum."""
 
-    adding = 0.0
-    summing = 0.0
-
-    def add(self, task: str, row: Row, loss: torch.Tensor) -> None:
-        """Add and count."""
-        began = time.perf_counter()
-        super().add(task, row, loss)
-        self.adding += time.perf_counter() - began
+    waiting = 0.0
 
     def take(self) -> GradientRows:
         """Sum and count."""
         began = time.perf_counter()
         taken = super().take()
-        self.summing += time.perf_counter() - began
+        self.waiting = time.perf_counter() - began
         return taken
 
 
-def stepper(net: MultiTaskModel, K: int, examples: int, rows: Timed | None) -> Callable[[], float]:
-    """A whole training step: what takes it and says how long it took."""
+def stepper(
+    net: MultiTaskModel, K: int, examples: int, *, one: bool, rows: Timed | None, told: bool = False
+) -> Callable[[], float]:
+    """A whole training step: what takes it and says how long it took.
+
+    Args:
+        net: the model.
+        K: tasks.
+        examples: of each task.
+        one: take them in one pass.
+        rows: of several processes.
+        told: how many losses there will be, so that sums begin before the last.
+    """
     parameters, step = list(net.parameters()), batches(K, examples, 0)
     matrix = GradientMatrix(parameters, rows)
     optimizer = torch.optim.AdamW(parameters, fused=True)
+    shares = dict.fromkeys(step, 1.0 if rows is None else 1 / PROCESSES)
 
     def take() -> float:
         began = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        matrix.start(list(step))
-        for task, loss in losses(net, step):
-            matrix.add(task, loss, 1.0 if rows is None else 1 / PROCESSES)
+        matrix.start(dict.fromkeys(step, 1) if told else list(step), by_layer=one)
+        if one:
+            with matrix.one_pass(net.trunk, *net.sizes(step)):
+                matrix.add_together(losses_of(net, step), shares)
+        else:
+            for task, loss in losses(net, step):
+                matrix.add(task, loss, shares[task])
         matrix.combine(PAPER, torch.Generator().manual_seed(0))
         optimizer.step()
         return time.perf_counter() - began
@@ -71,27 +82,24 @@ def stepper(net: MultiTaskModel, K: int, examples: int, rows: Timed | None) -> C
 def measure(sizes: list[str], tasks: list[int], rounds: int) -> None:
     """In each process: take the steps; the first prints."""
     with joined(PROCESSES, "cpu") as rank:
-        table = Table("two processes", "alone", "together", "÷ alone", "adding rows", "collective")
+        two = "at the end", "÷", "waits", "meanwhile", "÷", "waits"
+        table = Table("two processes", "alone", *two)
         about = machine()
-        for size in sizes:
-            for K in tasks:
-                seconds = _rounds(size, K, rounds, rank)
-                if rank:
-                    continue
-                alone, together, adding, summing = (median(x) for x in zip(*seconds, strict=True))
-                table.add_row(
-                    f"{size}, K={K}",
-                    f"{alone * 1e3:,.0f} ms",
-                    f"{together * 1e3:,.0f} ms",
-                    f"{together / alone:.2f}",
-                    f"{adding * 1e3:,.0f} ms",
-                    f"{summing * 1e3:,.0f} ms",
-                )
+        for size, K, one in product(sizes, tasks, (False, True)):
+            seconds = _rounds(size, K, rounds, rank, one=one)
+            if rank:
+                continue
+            alone, *others = (median(times) for times in zip(*seconds, strict=True))
+            cells = [f"{alone * 1e3:,.0f} ms"]
+            for together, waiting in (others[:2], others[2:]):
+                cells += [f"{together * 1e3:,.0f} ms", f"{together / alone:.2f}"]
+                cells += [f"{waiting * 1e3:,.0f} ms"]
+            table.add_row(f"{size}, K={K}, {'one pass' if one else 'a pass for each'}", *cells)
         if rank == 0:
             Console().print(about, table, highlight=False)
 
 
-def _rounds(size: str, K: int, rounds: int, rank: int) -> list[tuple[float, float, float, float]]:
+def _rounds(size: str, K: int, rounds: int, rank: int, *, one: bool) -> list[tuple[float, ...]]:
     net = model(size, K)
     net.set_sparse_gradients(True)
     words = net.encoder.get_input_embeddings().weight
@@ -99,17 +107,22 @@ def _rounds(size: str, K: int, rounds: int, rank: int) -> list[tuple[float, floa
     reach = {task: [net.reaches(task, name) for name in names] for task in net.tasks}
     tables = [place for place, p in enumerate(net.parameters()) if p is words]
     rows = Timed(list(net.parameters()), reach.__getitem__, tables=tables)
-    alone = stepper(net, K, EXAMPLES, None)
-    together = stepper(net, K, EXAMPLES // PROCESSES, rows)
+    alone = stepper(net, K, EXAMPLES, one=one, rows=None)
+    ways = [
+        stepper(net, K, EXAMPLES // PROCESSES, one=one, rows=rows, told=told)
+        for told in (False, True)
+    ]
     seconds = []
-    for _ in range(rounds + 1):
+    for number in range(rounds + 1):
         torch.set_num_threads(PROCESSES)
-        first = alone() if rank == 0 else 0.0
+        taken = [alone() if rank == 0 else 0.0]
         torch.set_num_threads(1)
-        dist.barrier()
-        rows.adding = rows.summing = 0.0
-        second = together()
-        seconds.append((first, second, rows.adding, rows.summing))
+        found: list[tuple[float, float]] = []
+        for way in ways[:: (-1) ** number]:
+            dist.barrier()
+            found.append((way(), rows.waiting))
+        taken += [each for pair in found[:: (-1) ** number] for each in pair]
+        seconds.append(tuple(taken))
     return seconds[1:]
 
 

@@ -18,7 +18,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from statistics import median
 
@@ -44,7 +44,7 @@ from benchmarks.measure import (
 from benchmarks.rows import CASE, EXAMPLES, PAPER, WAYS, Case, whole_steps
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.surgery import GradientMatrix, LocalRows
-from mtl_bert.surgery.rows import GradientRows
+from mtl_bert.surgery.rows import GradientRows, Tasks
 
 Prepare = Callable[[], Work]
 
@@ -68,9 +68,9 @@ class Kept(LocalRows):
 
     kept: GradientRows | None = None
 
-    def start(self, tasks: Sequence[str]) -> None:
+    def start(self, tasks: Tasks, by_layer: bool = False) -> None:
         """Begin, and let the old ones go."""
-        super().start(tasks)
+        super().start(tasks, by_layer)
         self.kept = None
 
     def take(self) -> GradientRows:

@@ -1,9 +1,14 @@
-"""The rows of several processes: averaged before surgery, in one collective.
+"""The rows of several processes: averaged before surgery, and while others are still computed.
 
 Projecting is not linear: averaging what each process has projected by itself is another method. So
 every process adds its part of each task's gradient into one flat buffer, the buffers are summed,
 and all processes combine the same rows. A part is weighted by its share of the task's examples in
 the step; a process without any adds nothing.
+
+The buffer is summed in buckets. Which numbers a bucket has and which bucket is next follows from
+what all processes know when a step starts, since all have to sum the same ones in the same order.
+When to begin is each one's own affair: as soon as nothing is added to the bucket any more, at the
+latest in ``take``. So nothing is different where a process has no examples of a task.
 
 Of an embedding whose gradients come sparse only the rows go through the buffer that some process
 touched, of which all tell each other first: at MiniLM's size that halves what is sent.
@@ -12,14 +17,18 @@ touched, of which all tell each other first: at MiniLM's size that halves what i
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
-from mtl_bert.surgery.rows import GradientRows, LocalRows
+from mtl_bert.surgery.rows import GradientRows, LocalRows, Row, Tasks
+
+BUCKET = 25 * 2**18
+"""Numbers that a bucket has at least: 25 MiB of fp32, as DistributedDataParallel takes."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,8 @@ class _Layout:
     """Where in the buffer the numbers of a step stand.
 
     Attributes:
-        slots: (task, parameter) -> where its gradient begins.
+        slots: (task, parameter) -> where its gradient begins, in order.
+        buckets: where each begins, and its slots; with the last goes all that follows.
         tables: (task, parameter) whose gradients come sparse, and wait elsewhere.
         losses: where the tasks' losses begin.
         counts: where it begins how many processes reached each slot and table, and were asked to
@@ -36,6 +46,7 @@ class _Layout:
     """
 
     slots: Mapping[tuple[str, int], int]
+    buckets: Sequence[tuple[int, Sequence[tuple[str, int]]]]
     tables: Sequence[tuple[str, int]]
     losses: int
     counts: int
@@ -65,25 +76,35 @@ class AveragedRows(LocalRows):
         super().__init__()
         self.stop_requested, self._tables = False, frozenset(tables)
         self._parameters, self._reach, self._group = list(parameters), reach, group
-        self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._layouts: dict[tuple[tuple[str, ...], bool], _Layout] = {}
         self._buffer = torch.empty(0)
-        self._tasks: tuple[str, ...] = ()
-        self._reached: set[tuple[str, int]] = set()
+        self._sums: list[dist.Work] = []
+        self._sent = 0
+        self.start(())
 
-    def start(self, tasks: Sequence[str]) -> None:
+    def start(self, tasks: Tasks, by_layer: bool = False) -> None:
         """Clear room for these tasks, which are the step's in every process.
 
         Without any, gradients wait until ``take`` has asked the other processes for their tasks.
+
+        Raises:
+            RuntimeError: an error ended the step before, after a part of it was sent.
         """
+        if tasks and self._sent:
+            raise RuntimeError(
+                "Surgeon.step: expected the step before to end in all processes, found one that an "
+                "error ended after a part of it was sent; end this process and resume"
+            )
         super().start(tasks)
-        self._tasks, self._reached = tuple(tasks), set()
-        if not tasks:
-            return
-        if self._tasks not in self._layouts:
-            self._layouts[self._tasks] = self._lay_out()
-        size = self._layouts[self._tasks].size
-        self._make_room(size)
-        self._buffer[:size].zero_()
+        self._tasks, self._reached = tuple(tasks), set[tuple[str, int]]()
+        self._left: dict[str, float] = dict.fromkeys(tasks, math.inf)  # losses to come
+        self._left |= tasks if isinstance(tasks, Mapping) else {}
+        if (self._tasks, by_layer) not in self._layouts:
+            self._layouts[self._tasks, by_layer] = self._lay_out(by_layer)
+        self._layout = self._layouts[self._tasks, by_layer]
+        if tasks:
+            self._make_room(self._layout.size)
+            self._buffer[: self._layout.size].zero_()
 
     def _make_room(self, size: int) -> None:
         """Have the buffer hold so many numbers, what it holds among them."""
@@ -93,6 +114,12 @@ class AveragedRows(LocalRows):
             room = size + size // 16 if self._tables else size
             self._buffer = torch.zeros(room, dtype=like.dtype, device=like.device)
             self._buffer[: len(before)] = before.to(like.device)
+
+    def add(self, task: str, row: Row, loss: Tensor) -> None:
+        """Add a part of a task's gradient and loss, and send what is complete by that."""
+        super().add(task, row, loss)
+        self._left[task] = self._left.get(task, 0) - 1
+        self.send()
 
     def put(self, task: str, p: int, entry: Tensor) -> None:
         """Add to this process's part of a task's gradient of parameter ``p``."""
@@ -115,13 +142,31 @@ class AveragedRows(LocalRows):
 
     def _slot(self, task: str, p: int) -> Tensor:
         self._reached.add((task, p))
-        return self._entry(self._layouts[self._tasks].slots[task, p], p)
+        start = self._layout.slots[task, p]
+        if start < self._sent:
+            raise RuntimeError(
+                f"Surgeon.backward: expected as many losses of {task} as Surgeon.step was told of, "
+                f"found one after its gradient was sent; mend tasks={{{task!r}: ...}}"
+            )
+        return self._entry(start, p)
+
+    def send(self, everything: bool = False) -> None:
+        """Begin to sum those buckets, in their order, to which nothing is added any more."""
+        for (start, bucket), (end, _) in pairwise(self._layout.buckets):
+            if start < self._sent:
+                continue
+            awaited = (self._left[task] > 0 or p in self.unfinished for task, p in bucket)
+            if not everything and any(awaited):
+                return
+            part, self._sent = self._buffer[start:end], end
+            self._sums.append(dist.all_reduce(part, group=self._group, async_op=True))
 
     def take(self) -> GradientRows:
         """Sum over processes; ``stop_requested`` then says whether any was asked to stop."""
         if not self._tasks:
             self._lay_out_early()
-        layout = self._layouts[self._tasks]
+        self.send(everything=True)
+        layout = self._layout
         for place, task in enumerate(self._tasks, layout.losses):
             if task in self._losses:
                 self._buffer[place] = self._losses[task]
@@ -130,8 +175,11 @@ class AveragedRows(LocalRows):
         reached = [float(slot in self._reached) for slot in asked]
         self._buffer[counts] = torch.tensor([*reached, float(self.stop_requested)])
         touched = self._touched()
+        for work in self._sums:
+            work.wait()
         ends = self._put_tables(layout, touched)
-        dist.all_reduce(self._buffer[: ends[-1]], group=self._group)
+        dist.all_reduce(self._buffer[self._sent : ends[-1]], group=self._group)
+        self._sums, self._sent = [], 0
         *reached, stopping = self._buffer[counts].tolist()
         self.stop_requested = stopping > 0
         rows: dict[str, list[Tensor | None]] = {
@@ -206,7 +254,8 @@ class AveragedRows(LocalRows):
         for task, row, loss in zip(early.tasks, early.rows, early.losses, strict=True):
             self.add(task, row, loss)
 
-    def _lay_out(self) -> _Layout:
+    def _lay_out(self, by_layer: bool) -> _Layout:
+        """The step's numbers by task, or by parameter from the last to the first."""
         reachable = [
             (task, p)
             for task in self._tasks
@@ -214,11 +263,20 @@ class AveragedRows(LocalRows):
             if reached
         ]
         slots = [slot for slot in reachable if slot[1] not in self._tables]
+        if by_layer:
+            slots.sort(key=lambda slot: -slot[1])
+        buckets = [list[tuple[str, int]]()]
+        for _, whole in groupby(slots, itemgetter(1 if by_layer else 0)):
+            if sum(self._parameters[p].numel() for _, p in buckets[-1]) >= BUCKET:
+                buckets.append([])
+            buckets[-1] += whole
         ends = list(accumulate((self._parameters[p].numel() for _, p in slots), initial=0))
         losses = ends[-1]
         counts = losses + len(self._tasks)
+        starts = accumulate(map(len, buckets), initial=0)
         return _Layout(
             dict(zip(slots, ends, strict=False)),
+            [(ends[first], bucket) for first, bucket in zip(starts, buckets, strict=False)],
             [slot for slot in reachable if slot[1] in self._tables],
             losses,
             counts,

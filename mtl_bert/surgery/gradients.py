@@ -22,7 +22,7 @@ from mtl_bert.surgery.gram import gram_matrices
 from mtl_bert.surgery.methods.base import Method, StepStats, divisors, weights_of
 from mtl_bert.surgery.one_pass import Trunk
 from mtl_bert.surgery.result import StepResult
-from mtl_bert.surgery.rows import GradientRows, LocalRows
+from mtl_bert.surgery.rows import GradientRows, LocalRows, Tasks
 from mtl_bert.surgery.sparse import TouchedRows
 
 SCOPES = ("all", "shared")
@@ -50,9 +50,9 @@ class GradientMatrix:
         self._touched: dict[int, TouchedRows] = {}
         self._trunk: Trunk | None = None
 
-    def start(self, tasks: Sequence[str]) -> None:
-        """Begin a step, dropping what was added before."""
-        self._rows.start(tasks)
+    def start(self, tasks: Tasks, by_layer: bool = False) -> None:
+        """Begin a step, dropping what was added before; as ``Surgeon.step`` is told."""
+        self._rows.start(tasks, by_layer)
 
     def add(
         self,
@@ -118,7 +118,11 @@ class GradientMatrix:
             self._rows.add(task, row, part.detach())
         if inside:
             shared = [self._parameters[p] for p in inside]
-            left = torch.autograd.grad(scaled, shared, allow_unused=True)
+            self._trunk.collecting = True
+            try:
+                left = torch.autograd.grad(scaled, shared, allow_unused=True)
+            finally:
+                self._trunk.collecting = False
             if any(entry is not None for entry in left):
                 raise RuntimeError(
                     "Surgeon.one_pass: expected a trunk that is called once with all tasks' "

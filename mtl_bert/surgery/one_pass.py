@@ -10,7 +10,7 @@ examples (`opacus.grad_sample`). Shapes: N tokens or examples, D features.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -60,6 +60,7 @@ class Trunk:
         module: the module.
         inside: the places of the trunk's parameters.
         outside: the places of the others.
+        collecting: whether what goes backward through the layers is for the tasks' rows.
 
     Raises:
         ValueError: a layer of another type.
@@ -71,6 +72,7 @@ class Trunk:
                 f"Surgeon.one_pass: expected layers of {', '.join(t.__name__ for t in RULES)}, "
                 f"found {layer}; take the tasks one by one"
             )
+        self.collecting = False
         self.module, self._places = module, {id(p): place for place, p in enumerate(parameters)}
         own = {self._places.get(id(p)) for p in module.parameters()}
         self.inside = [place for place in self._places.values() if place in own]
@@ -93,6 +95,7 @@ class Trunk:
             tokens: likewise.
         """
         B, N = sum(examples.values()), sum((tokens or {}).values())
+        calls = count()
 
         @cache
         def segments(leading: torch.Size) -> list[Segment]:
@@ -111,6 +114,17 @@ class Trunk:
                 if size
             ]
 
+        def collected(call: int, found: Sequence[Segment]) -> Iterator[Segment]:
+            """Give the parts of a call, by its number, as the backward pass goes through it."""
+            if not self.collecting:
+                return
+            yield from found
+            # Autograd goes backward through calls in the reverse order, so that of later ones, too,
+            # there is nothing to come, even where nobody has looked at what they gave.
+            while rows.unfinished and next(reversed(rows.unfinished.values())) >= call:
+                rows.unfinished.popitem()
+            rows.send()
+
         def forward(layer: nn.Module, x: Tensor) -> Tensor:
             rule, parameters = RULES[type(layer)], (layer.weight, getattr(layer, "bias", None))
             if rule is _Embedding and len(x) == 1 and x.numel() != N:
@@ -123,7 +137,11 @@ class Trunk:
             # If somebody does, the gradient that autograd then has is found in ``add_together``.
             if not found:
                 return cast(Tensor, type(layer).forward(layer, x))
-            return cast(Tensor, rule.apply(layer, found, x, *parameters))  # type: ignore[no-untyped-call]
+            call = next(calls)
+            for place in {id(p) for p in parameters} & self._places.keys():
+                rows.unfinished.setdefault(self._places[place], call)
+            given = layer, partial(collected, call, found), x, *parameters
+            return cast(Tensor, rule.apply(*given))  # type: ignore[no-untyped-call]
 
         try:
             for layer in self._layers:
@@ -132,6 +150,7 @@ class Trunk:
         finally:
             for layer in self._layers:
                 vars(layer).pop("forward", None)
+            rows.unfinished.clear()
 
 
 def obstacle(trunk: nn.Module) -> str | None:
@@ -173,7 +192,7 @@ class _Linear(Function):
         with torch.autocast(g.device.type, enabled=False):
             gx = (g @ weight).to(ctx.dtype) if ctx.needs_input_grad[2] else None
             g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
-            for segment in ctx.segments:
+            for segment in ctx.segments():
                 segment.put_product(ctx.layer.weight, g, x)
                 if bias is not None:
                     segment.put(bias, g[segment.part].sum(0, dtype=bias.dtype))
@@ -202,7 +221,7 @@ class _LayerNorm(Function):
 
         gx = gradients(seen, True, False, False)[0] if ctx.needs_input_grad[2] else None
         flat = [part.reshape(-1, *part.shape[part.dim() - weight.dim() :]) for part in seen]
-        for segment in ctx.segments:
+        for segment in ctx.segments():
             parts = [part[segment.part] for part in flat]
             _, g_weight, g_bias = gradients(parts, False, True, bias is not None)
             segment.put(weight, g_weight)
@@ -226,7 +245,7 @@ class _RMSNorm(Function):
             plain = functional.rms_norm(x, list(weight.shape), None, eps)
         (gx,) = torch.autograd.grad(plain, x, (g * weight).to(plain.dtype))
         products = (g * plain).reshape(-1, *weight.shape)
-        for segment in ctx.segments:
+        for segment in ctx.segments():
             segment.put(weight, products[segment.part].sum(0, dtype=weight.dtype))
         return None, None, gx, None, None
 
@@ -245,7 +264,7 @@ class _Embedding(Function):
         padding = -1 if layer.padding_idx is None else layer.padding_idx
         how = layer.num_embeddings, padding, layer.scale_grad_by_freq, layer.sparse
         g, ids = g.reshape(-1, g.shape[-1]), ids.reshape(-1)
-        for segment in ctx.segments:
+        for segment in ctx.segments():
             entry = aten.embedding_backward(g[segment.part], ids[segment.part], *how)
             segment.put(layer.weight, entry)
         return None, None, None, None, None

@@ -1,6 +1,6 @@
 """Where the tasks' gradients and losses wait until all of a step's are there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,6 +8,9 @@ from torch import Tensor
 
 Row = Sequence[Tensor | None]
 """A task's gradient of each parameter; None where the task does not reach it."""
+
+Tasks = Sequence[str] | Mapping[str, int]
+"""A step's tasks in order, where it is known with the number of losses that each will have here."""
 
 
 class GradientRows(NamedTuple):
@@ -27,16 +30,22 @@ class GradientRows(NamedTuple):
 
 
 class LocalRows:
-    """Where gradients and losses wait, by task, until all of a step's are there: one process's."""
+    """Where gradients and losses wait, by task, until all of a step's are there: one process's.
+
+    Attributes:
+        unfinished: parameters that a backward pass will yet add to, by the first call of their
+            layer in the forward pass, in the order of calls; ``Surgeon.one_pass`` keeps it.
+    """
 
     def __init__(self) -> None:
+        self.unfinished: dict[int, int] = {}
         self._order: tuple[str, ...] = ()
         self._rows: dict[str, dict[int, Tensor]] = {}
         self._losses: dict[str, Tensor] = {}
         self._kept: dict[int, Tensor] = {}
         self._length = 0
 
-    def start(self, tasks: Sequence[str]) -> None:
+    def start(self, tasks: Tasks, by_layer: bool = False) -> None:
         """Begin a step with these tasks, in this order, forgetting what was added before."""
         self._order, self._rows, self._losses = tuple(tasks), {}, {}
 
@@ -72,6 +81,9 @@ class LocalRows:
             row[p] = torch.addmm(kept, g.t(), x, beta=float(p in row), out=kept)
         else:
             row[p] = kept.add_(g.t() @ x) if p in row else kept.copy_(g.t() @ x)
+
+    def send(self) -> None:
+        """Hear that something may be complete; of one process there is nobody to send it to."""
 
     def take(self) -> GradientRows:
         """Return the step's gradients and losses, and forget them."""

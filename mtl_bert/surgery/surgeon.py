@@ -19,6 +19,7 @@ from mtl_bert.surgery.gradients import GradientMatrix, Surgery
 from mtl_bert.surgery.methods.base import Method
 from mtl_bert.surgery.methods.plain import Weighting
 from mtl_bert.surgery.result import NonFiniteGradientError, StepResult
+from mtl_bert.surgery.rows import Tasks
 from mtl_bert.surgery.update import SharedScale, scaled_update, skipped_if
 from mtl_bert.utils.validation import number
 
@@ -125,7 +126,8 @@ class Surgeon:
         optimizer: Optimizer | None,
         phase: PhaseLike | None = None,
         *,
-        tasks: Sequence[str] | None = None,
+        tasks: Tasks | None = None,
+        by_layer: bool = False,
         generator: Generator | None = None,
         parts: Mapping[str, Sequence[str]] | None = None,
         epoch: int | None = None,
@@ -141,6 +143,10 @@ class Surgeon:
             phase: what the plan says of the step: whether there is surgery, λ, what is frozen. None
                 is surgery with nothing frozen.
             tasks: of the step, in order, the same in every process. None takes them as they come.
+                Of several processes each sends a task's gradient while it computes the next, if it
+                is told how many losses it will have of each: ``{"a": 1, "b": 0}``.
+            by_layer: send not task by task but layer by layer, as ``one_pass`` has them; the same
+                in every process.
             generator: of what the method draws; None derives it from seed and number of the step.
             parts: names of parameters whose Gram matrices are wanted by themselves, by any name.
             epoch: its number, from 1, for the methods that look at epochs (DWA, STCH).
@@ -154,7 +160,7 @@ class Surgeon:
         self._phase = PLAIN if phase is None else phase
         with freezing(self._parameters, self._phase.frozen) as trained:
             self._make_room(trained)
-            self._matrix.start(tasks or ())
+            self._matrix.start(tasks or (), by_layer)
             self._clear()
             if optimizer is not None:
                 optimizer.zero_grad(set_to_none=True)

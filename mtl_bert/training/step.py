@@ -54,12 +54,18 @@ def take_step(
     """
     seed_dropout(seed, step.epoch, step.number, rank)
     order = order_generator(seed, step.epoch, step.number)
+    otherwise = one_pass_cost if one_pass else 1.0
+    shared = sharing(step.plan, same_texts, otherwise) if model.encodes_alike else []
+    numbers = {task: texts for group in same_texts for task, texts in group.items()}
     with surgeon.step(
-        optimizer, step.phase, tasks=step.tasks, generator=order, parts=parts, epoch=step.epoch
+        optimizer,
+        step.phase,
+        tasks={task: len(step.parts[task]) for task in step.tasks},
+        by_layer=one_pass and sum(map(len, shared)) < len(step.tasks) - 1,
+        generator=order,
+        parts=parts,
+        epoch=step.epoch,
     ):
-        otherwise = one_pass_cost if one_pass else 1.0
-        shared = sharing(step.plan, same_texts, otherwise) if model.encodes_alike else []
-        numbers = {task: texts for group in same_texts for task, texts in group.items()}
         for found, once in _at_once(step, one_pass, shared):
             batches = {task: part.batch for task, part in found.items()}
             texts = {t: numbers[t][batch.rows] for t, batch in batches.items()} if once else None

@@ -19,7 +19,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.sampling import Phase, Step
 from mtl_bert.sampling.loader import Part, PlanStep
-from mtl_bert.surgery import AveragedRows, GradientMatrix, PCGrad, Surgeon, Surgery
+from mtl_bert.surgery import (
+    AveragedRows,
+    GradientMatrix,
+    PCGrad,
+    Surgeon,
+    Surgery,
+    distributed,
+)
 from mtl_bert.training import build
 from mtl_bert.training import run as running
 from mtl_bert.training.module import MultiTaskModule
@@ -156,7 +163,11 @@ def test_packed_or_padded_in_one_pass_or_several_rows_are_the_cpus(
         assert distance(rows(model, batches, one=one), expected) < 0.08
 
 
-def test_rows_that_nccl_has_averaged_are_those_of_one_process(tmp_path: Path) -> None:
+def test_rows_that_nccl_has_averaged_are_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summed layer by layer from within the backward pass, as of a large model."""
+    monkeypatch.setattr(distributed, "BUCKET", 1000)
     backend = "nccl" if DEVICE == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
@@ -168,7 +179,7 @@ def test_rows_that_nccl_has_averaged_are_those_of_one_process(tmp_path: Path) ->
             store = AveragedRows(list(named.values()), reach.__getitem__) if averaged else None
             matrix = GradientMatrix(list(named.values()), store)
             step = plan_step(model)
-            matrix.start(step.tasks)
+            matrix.start(dict.fromkeys(step.tasks, 1), by_layer=True)
             with matrix.one_pass(model.encoder, *model.sizes(step.batches)):
                 outputs = model.together(step.batches)
                 found = {t: task_loss(model, t, b, outputs[t]) for t, b in step.batches.items()}

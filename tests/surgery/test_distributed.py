@@ -1,14 +1,28 @@
-"""One collective for everything that processes have to tell each other in a step."""
+"""What processes tell each other in a step, and when."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from mtl_bert.surgery import DBMTL, AveragedRows, GradientMatrix, PCGrad, Surgeon, Surgery
+from mtl_bert.sampling import Phase
+from mtl_bert.surgery import (
+    DBMTL,
+    AveragedRows,
+    GradientMatrix,
+    PCGrad,
+    Surgeon,
+    Surgery,
+    distributed,
+)
 from tests.forking import together
 
 EXAMPLES = {"a": 5, "b": 1, "c": 4}
@@ -201,3 +215,191 @@ def test_without_shares_processes_weigh_alike(tmp_path: Path) -> None:
     assert together(2, work) == [0, 0]
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}") == pytest.approx([-1.5, 0.5])
+
+
+class Trunk(nn.Module):
+    """A table with sparse gradients, a layer called twice, and one whose output nobody looks at."""
+
+    def __init__(self, checkpointed: bool) -> None:
+        super().__init__()
+        self.words, self.checkpointed = nn.Embedding(40, 4, sparse=True), checkpointed
+        self.first, self.middle, self.last, self.unseen = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, ids: Tensor, log: list[str]) -> Tensor:
+        """Log when the backward pass comes to the output of a layer."""
+        x = self.words(ids).mean(1)
+        if self.checkpointed:
+            found: Tensor = checkpoint(self.layers, x, log, use_reentrant=False)
+            return found
+        return self.layers(x, log)
+
+    def layers(self, x: Tensor, log: list[str]) -> Tensor:
+        for name in ("first", "middle", "middle", "last"):
+            x = getattr(self, name)(x).tanh()
+            x.register_hook(lambda _, name=name: log.append(name))
+        self.unseen(x)
+        return x
+
+
+@contextmanager
+def logged(log: list[str]) -> Iterator[None]:
+    """Log when sums over processes begin, of one layer's or one task's numbers each."""
+    all_reduce, bucket = dist.all_reduce, distributed.BUCKET
+
+    def logging(*args: Any, **settings: Any) -> Any:
+        log.append("sum")
+        return all_reduce(*args, **settings)
+
+    dist.all_reduce, distributed.BUCKET = logging, 1
+    try:
+        yield
+    finally:
+        dist.all_reduce, distributed.BUCKET = all_reduce, bucket
+
+
+class Training:
+    """Steps of one process, or of two with their shares of the same examples."""
+
+    def __init__(
+        self, shares: dict[str, list[slice]], by_layer: bool = False, checkpointed: bool = False
+    ) -> None:
+        torch.manual_seed(0)
+        trunk, heads = Trunk(checkpointed), {task: nn.Linear(4, 1) for task in EXAMPLES}
+        self.net = nn.ModuleDict({"trunk": trunk, **heads}).double()
+        self.surgeon = Surgeon(
+            self.net, PCGrad(), reach=lambda task, name: name.split(".")[0] in ("trunk", task)
+        )
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=0.1)
+        self.shares, self.by_layer, self.number = shares, by_layer, 0
+        self.told = {task: len(parts) for task, parts in shares.items()}
+
+    def step(self, factor: float = 1.0, frozen: tuple[str, ...] = ()) -> list[str]:
+        """Take the next step, with a factor on the losses of task a; what happened when."""
+        self.number, log = self.number + 1, list[str]()
+        passes: list[dict[str, slice | None]] = [
+            {task: part} for task, parts in self.shares.items() for part in parts
+        ]
+        if self.by_layer:
+            together = zip_longest(*self.shares.values())
+            passes = [dict(zip(self.shares, parts, strict=True)) for parts in together]
+        with (
+            logged(log),
+            self.surgeon.step(
+                self.optimizer, Phase("", frozen=frozen), tasks=self.told, by_layer=self.by_layer
+            ),
+        ):
+            for parts in passes:
+                self._go_through({t: part for t, part in parts.items() if part}, factor, log)
+            log.append("end")
+        return log
+
+    def _go_through(self, parts: dict[str, slice], factor: float, log: list[str]) -> None:
+        ids = {task: self._texts(task)[part] for task, part in parts.items()}
+        sizes = {task: len(texts) for task, texts in ids.items()}
+        log.append(" and ".join(parts))
+        trunk = self.net["trunk"]
+        with self.surgeon.one_pass(trunk, sizes) if self.by_layer else nullcontext():
+            found = trunk(torch.cat(list(ids.values())), log).split(list(sizes.values()))
+            losses = {t: self.net[t](x).square().mean() for t, x in zip(ids, found, strict=True)}
+            losses |= {t: factor * loss for t, loss in losses.items() if t == "a"}
+            self.surgeon.backward(losses, share={t: n / EXAMPLES[t] for t, n in sizes.items()})
+
+    def _texts(self, task: str) -> Tensor:
+        generator = torch.Generator().manual_seed(self.number * 100 + ord(task))
+        return torch.randint(40, (EXAMPLES[task], 3), generator=generator)
+
+
+def several_steps(training: Training, last: bool) -> list[Any]:
+    """One after another: a plain one, one with a frozen layer, one in which one process is to stop,
+    one that is not finite there, and a plain one."""
+    surgeon, seen = training.surgeon, list[Any]()
+    logs = [training.step(), training.step(frozen=("trunk.middle.*",))]
+    surgeon.stop_requested = last
+    for factor in (1.0, torch.nan if last else 1.0, 1.0):
+        logs.append(training.step(factor))
+        seen.append([surgeon.stop_requested, surgeon.last.skipped])
+        surgeon.stop_requested = False
+    return [logs, seen, training.net.state_dict()]
+
+
+HEAD, LAYER = ["sum"] * 2, ["sum"] * 2  # weight and bias
+BACK = ["last", *LAYER, *LAYER, "middle", "middle", *LAYER, "first", "sum", "end", "sum"]
+EVENTS = {
+    False: [
+        # What is b's comes after a's, and c, of which there is nothing, with all else at the end.
+        ["a", "a", "sum", "b", "sum", "end", "sum"],
+        ["a", "sum", "sum", "c", "c", "end", "sum"],
+    ],
+    True: [
+        # From the last parameter to the first: c's head, b's, a's, and what nobody looks at.
+        ["a and b", *HEAD, *HEAD, "last", "middle", "middle", "first", "a", *HEAD, *BACK],
+        ["a and c", "last", "middle", "middle", "first", "c", *HEAD, *HEAD, *HEAD, *BACK],
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("by_layer", "checkpointed"), [(False, False), (True, False), (True, True)]
+)
+def test_what_is_complete_is_sent_while_the_rest_is_computed(
+    tmp_path: Path, by_layer: bool, checkpointed: bool
+) -> None:
+    """And nothing before its last part, in the same order whichever tasks a process has."""
+
+    def work(rank: int) -> None:
+        dist.init_process_group("gloo", rank=rank, world_size=2)
+        found = several_steps(Training(SHARES[rank], by_layer, checkpointed), rank == 1)
+        torch.save(found, tmp_path / f"{rank}")
+        dist.destroy_process_group()
+
+    assert together(2, work) == [0, 0]
+    _, one_seen, one = several_steps(Training(WHOLE), True)
+    assert one_seen == [[True, ()], [False, ("a",)], [False, ()]]
+    ways = [torch.load(tmp_path / f"{rank}", weights_only=True) for rank in (0, 1)]
+    for expected, (logs, seen, weights) in zip(EVENTS[by_layer], ways, strict=True):
+        layers = () if by_layer else ("first", "middle", "last")
+        for log in (logs[0], *logs[2:]):
+            assert [event for event in log if event not in layers] == expected
+        assert seen == one_seen
+        for name, value in one.items():
+            torch.testing.assert_close(weights[name], value, rtol=1e-10, atol=1e-12)
+            assert torch.equal(weights[name], ways[0][2][name])
+
+
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_an_error_in_one_process_ends_the_others(by_layer: bool) -> None:
+    """None waits for it forever, or goes on with what was sent of the step."""
+
+    def work(rank: int) -> None:
+        dist.init_process_group("gloo", rank=rank, world_size=2)
+        training = Training(SHARES[rank], by_layer)
+        training.step()
+        if rank:
+            del training.net["c"]
+        with pytest.raises(KeyError if rank else RuntimeError, match="c" if rank else "onnect"):
+            training.step()
+        if rank and not by_layer:  # a's and b's were sent
+            with pytest.raises(RuntimeError, match="an error ended after a part of it was sent"):
+                training.step()
+
+    assert together(2, work) == [0, 0]
+
+
+def test_a_loss_more_than_was_told_is_found_out() -> None:
+    def work(rank: int) -> None:
+        dist.init_process_group("gloo", rank=rank, world_size=1)
+        weights = [nn.Parameter(torch.ones(1)) for _ in range(2)]
+        matrix = GradientMatrix(weights, AveragedRows(weights, lambda _: [True, True]))
+        distributed.BUCKET = 1
+        for told in ({"a": 2, "b": 1}, "ab", {"a": 1, "b": 1}):
+            matrix.start(told)
+            matrix.add("a", weights[0].sum())
+            if told == {"a": 1, "b": 1}:
+                with pytest.raises(RuntimeError, match="expected as many losses of a as"):
+                    matrix.add("a", weights[0].sum())
+                return
+            matrix.add("a", weights[0].sum())
+            matrix.add("b", weights[1].sum())
+            assert matrix.take().rows == [[2, None], [None, 1]]
+
+    assert together(1, work) == [0]

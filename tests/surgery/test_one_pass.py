@@ -164,6 +164,29 @@ def test_layers_that_see_tokens_end_to_end_are_told_by_their_number() -> None:
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
+def test_trained_parameters_before_the_trunk_get_their_gradients_through_it() -> None:
+    """Each task's way to them leads through the trunk once more, which is not to count."""
+    before, net = nn.Linear(4, D).double(), Net().double()
+    trunk, x = nn.Sequential(nn.Linear(D, D), nn.Tanh(), nn.Linear(D, D + 11)).double(), {}
+    for task, n in {"a": 3, "b": 1, "c": 2}.items():
+        x[task] = torch.randn(n, 4, dtype=torch.float64)
+    found = []
+    for one in (True, False):
+        matrix = GradientMatrix([*before.parameters(), *trunk.parameters(), *net.parameters()])
+        matrix.start(list(x))
+        if one:
+            with matrix.one_pass(trunk, {task: len(of) for task, of in x.items()}):
+                parts = trunk(before(torch.cat(list(x.values())))).split([3, 1, 2])
+                losses = {t: net.loss(t, part) for t, part in zip(x, parts, strict=True)}
+                matrix.add_together(losses, dict.fromkeys(x, 1.0))
+        else:
+            for task, of in x.items():
+                matrix.add(task, net.loss(task, trunk(before(of))))
+        taken = matrix.take()
+        found.append({task: list(row) for task, row in zip(taken.tasks, taken.rows, strict=True)})
+    assert_same(*found)
+
+
 def test_checkpointed_layers_give_the_same_rows() -> None:
     class Checkpointed(Trunk):
         def forward(self, ids: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from mtl_bert.machine.signals import EXIT_CODE
+from mtl_bert.surgery import AveragedRows, distributed
+from mtl_bert.surgery.rows import GradientRows
 from mtl_bert.training import run as running
 from mtl_bert.training.module import MultiTaskModule
 from tests.composing import settings_of
@@ -55,6 +57,7 @@ def train(
     chosen = settings_of(*RUN, *overrides)
 
     def work(rank: int) -> None:
+        distributed.BUCKET = 1000  # of which this model has several, too
         hook()
         keep_weights(directory.parent, rank)
         running.run(chosen, directory)
@@ -122,6 +125,27 @@ def test_shares_and_parts_of_a_batch_are_the_batch(tmp_path: Path, sampler: str)
             for task, scored in ours["tasks"].items():
                 assert theirs["tasks"][task]["n"] == scored["n"] == 15
                 assert theirs["tasks"][task]["value"] == pytest.approx(scored["value"], abs=1e-9)
+
+
+@pytest.mark.parametrize("passes", ["one", "per_task"])
+def test_steps_send_while_they_compute(run: Path, passes: str) -> None:
+    """When the last backward pass is over, every process has begun with a task or a layer."""
+    take, begun = AveragedRows.take, run.parent / "begun"
+
+    def counted(self: AveragedRows) -> GradientRows:
+        with begun.open("a") as file:
+            file.write(f"{len(self._tasks)} {len(self._sums)}\n")
+        return take(self)
+
+    def hook() -> None:
+        AveragedRows.take = counted  # type: ignore[method-assign]
+
+    chosen = ("sampler=arrp", "B=20", "epochs=1", *TWO, f"trainer.passes={passes}")
+    assert train(run, *chosen, processes=2, hook=hook) == [0, 0]
+    steps = [line.split() for line in begun.read_text("utf-8").splitlines()]
+    joint = [int(sums) for tasks, sums in steps if tasks == "3"]
+    assert len(joint) >= 6
+    assert min(joint) > 0
 
 
 def test_averaging_after_surgery_would_be_seen(tmp_path: Path) -> None:
