@@ -15,14 +15,14 @@ from datetime import UTC
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
 
-from mtl_bert.analysis import columns, paper, statistics
+from mtl_bert.analysis import columns, paper
 from mtl_bert.analysis.methods import Method, method_of, setting_of
 from mtl_bert.analysis.statistics import Floats
+from mtl_bert.runs.answers import ANSWERS, LEFT_OUT, UnusableError, numbers, read_answers
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
 from mtl_bert.utils.errors import UserError, first_line
 
@@ -31,7 +31,6 @@ ANOTHER = (
     "Data, encoder or batches are not the paper's: a difference to its numbers is not an error of "
     "reproduction but another experiment."
 )
-LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
 UNSET = "None"
 TUNED = ("lr", "optimizer", "scheduler")  # what may be tuned for each method
@@ -39,10 +38,6 @@ KEYS = list(columns.KEYS)
 PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
 Source = str | Path | pd.DataFrame
 Row = tuple[Any, ...]
-
-
-class UnusableError(ValueError):
-    """A file of a run that cannot be used, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +85,10 @@ class Frames:
         Raises:
             UnusableError: the file is missing or damaged.
         """
-        found = _read_answers(RunFolder(Path(self._directory(run))).predictions(task))
+        found, labels, predictions = self._file(run, task)
+        if labels.ndim > 1:
+            raise UnusableError(f"{task}.csv cannot be read (several labels at once)")
+        found = found.assign(label=labels, prediction=predictions)
         if self.texts:
             return found
         return found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
@@ -105,20 +103,20 @@ class Frames:
         Raises:
             UnusableError: the file is missing or damaged.
         """
-        path = RunFolder(Path(self._directory(run))).predictions(task)
-        found = _read_answers(path, several=True)
-        try:
-            labels, predictions = (
-                statistics.numbers(found[name]) for name in ("label", "prediction")
-            )
-        except ValueError as error:
-            raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
-        if not np.isfinite(labels).all() or labels.shape != predictions.shape:
-            raise UnusableError(f"{path.name} has no labels to compare with")
+        found, labels, predictions = self._file(run, task)
         return found["id"].tolist(), labels, predictions
 
-    def _directory(self, run: str) -> str:
-        return str(self.runs.loc[self.runs["run"] == run, "directory"].iloc[0])
+    def _file(self, run: str, task: str) -> tuple[pd.DataFrame, Floats, Floats]:
+        """A run's file of answers to a task's dev set, its labels and its predictions."""
+        (place,) = self.runs.loc[self.runs["run"] == run, "directory"]
+        found = read_answers(RunFolder(Path(place)).predictions(task))
+        try:
+            labels, predictions = (numbers(found[name]) for name in ANSWERS)
+        except ValueError as error:
+            raise UnusableError(f"{task}.csv cannot be read ({first_line(error)})") from error
+        if not np.isfinite(labels).all() or labels.shape != predictions.shape:
+            raise UnusableError(f"{task}.csv has no labels to compare with")
+        return found, labels, predictions
 
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""
@@ -424,24 +422,3 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def file_name(text: str) -> str:
     """A name from data, made fit for a file and an anchor."""
     return re.sub(r"[^\w-]+", "-", text)[:120]
-
-
-def _read_answers(path: Path, *, several: bool = False) -> pd.DataFrame:
-    """The file's rows; where labels may be ``several`` at once, these as they stand."""
-    answers = ("label", "prediction")
-    numbers = ("confidence", *(() if several else answers))
-    types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(numbers, "float")
-    try:
-        with catch_warnings():
-            simplefilter("error", pd.errors.ParserWarning)  # rows longer than the heading
-            rows = pd.read_csv(path, dtype=types, keep_default_na=False, index_col=False,
-                               na_values={"confidence": [""]})  # fmt: skip
-    except FileNotFoundError as error:
-        raise UnusableError(f"{path.name} is missing") from error
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
-    if absent := {"id", "text", "confidence", *answers} - set(rows):
-        raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
-    if rows.empty or not (several or np.isfinite(rows["label"]).all()):
-        raise UnusableError(f"{path.name} has no labels to compare with")
-    return rows

@@ -1,22 +1,17 @@
 """A report's files: the page, the Markdown, tables, figures and the runs, each whole or not at all.
 
-What is published has its runs in one small file, from which anyone can make the report again,
-beside runs of their own. It holds what a report reads: each run's results, and its answers to the
-dev sets without their texts. Unpacked, it is a folder of finished runs.
+What is published has its runs in an archive, from which anyone can make the report again, beside
+runs of their own.
 """
 
 import base64
 import hashlib
-import io
 import json
 import re
-import tarfile
 from collections.abc import Sequence
-from contextlib import suppress
 from html import escape as html_escape
 from importlib.resources import files
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +21,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtl_bert.analysis.blocks import Chart, Page, Table, blocks
 from mtl_bert.analysis.columns import FRAMES
-from mtl_bert.analysis.frames import LEFT_OUT, Frames
-from mtl_bert.runs.results import RunFolder
+from mtl_bert.analysis.frames import Frames
+from mtl_bert.runs.archive import write_archive
 from mtl_bert.utils.errors import UserError
-from mtl_bert.utils.files import replacing, without_places, write_text
+from mtl_bert.utils.files import replacing, write_text
 
 PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
     "index.html", "report.md", "tables", "figures", "runs.tar.xz",
 )  # fmt: skip
-KEPT = ("id", "text", "label", "prediction", "confidence")  # of answers, in an archive
 
 
 def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
@@ -66,7 +60,8 @@ def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
     older = {*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")}
     older = older if (out / ARCHIVE).exists() else set()
     written = write_small(page, out, ("svg",))
-    write_archive(runs, out / ARCHIVE)
+    places = map(Path, runs["directory"])
+    write_archive(dict(zip(runs["run"], places, strict=True)), out / ARCHIVE)
     for path in older - written:
         path.unlink()
 
@@ -76,32 +71,6 @@ def picture(spec: dict[str, Any], kind: str) -> bytes:
     if kind == "svg":
         return vlc.vegalite_to_svg(spec).encode()
     return vlc.vegalite_to_png(spec, scale=2)
-
-
-def write_archive(runs: pd.DataFrame, path: Path) -> None:
-    """Write the runs, the same bytes for the same ones; without texts and this machine's paths.
-
-    Like lies beside like, which packs best.
-    """
-    places = runs.sort_values("run")[["run", "directory"]].map(lambda place: RunFolder(Path(place)))
-    folders = list(places.itertuples(index=False, name=None))
-    contents: dict[Path, str] = {}
-    tasks: dict[str, None] = {}
-    for own, source in folders:
-        results = without_places(json.loads(source.results.read_text("utf-8")))
-        tasks |= dict.fromkeys(results["tasks"])
-        contents[own.results] = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    for task, (own, source) in product(tasks, folders):
-        # A report of the archive says what is missing, as one of the run does.
-        with suppress(OSError, ValueError, KeyError):
-            answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
-            kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
-            contents[own.predictions(task)] = kept.to_csv(index=False, lineterminator="\n")
-    with replacing(path) as temporary, tarfile.open(temporary, "w:xz") as archive:
-        for name, text in contents.items():
-            entry = tarfile.TarInfo(name.as_posix())
-            entry.size = len(content := text.encode())
-            archive.addfile(entry, io.BytesIO(content))
 
 
 FORMULA = re.compile(r"^[=+\-@\t\n]")

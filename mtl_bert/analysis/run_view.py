@@ -1,7 +1,6 @@
 """Each run's own view: what it says in words, tables and charts."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +8,9 @@ import pandas as pd
 from mtl_bert.analysis import figures, summaries
 from mtl_bert.analysis.blocks import Article, Block, Chart, Row, Text, table
 from mtl_bert.analysis.columns import write
-from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError
+from mtl_bert.analysis.frames import Frames
 from mtl_bert.analysis.leaderboard import SCORE
+from mtl_bert.runs.answers import UnusableError, has_texts
 from mtl_bert.runs.results import RunFolder
 
 WORST = 5  # answers to a task that a view lists
@@ -90,9 +90,8 @@ def _worst(frames: Frames) -> pd.DataFrame:
     places = dict(zip(frames.runs["run"], map(Path, frames.runs["directory"]), strict=True))
     for score in frames.scores.to_dict("records") if frames.texts else ():
         try:
-            with RunFolder(places[score["run"]]).predictions(score["task"]).open("rb") as file:
-                if LEFT_OUT.encode() not in b"".join(islice(file, 2)):  # from an archive
-                    found.append(mistakes(frames, score, WORST))
+            if has_texts(RunFolder(places[score["run"]]).predictions(score["task"])):
+                found.append(mistakes(frames, score, WORST))
         except (OSError, UnusableError):
             continue
     return pd.concat(found)

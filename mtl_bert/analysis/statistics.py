@@ -5,14 +5,11 @@ or labels. Of several labels at once labels are [N, C] in place of [N], and pred
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit  # Student's t: its distribution, and the inverse
-
-if TYPE_CHECKING:
-    from pandas import Series
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95
@@ -143,17 +140,6 @@ OF_LABELS: dict[str, Metric] = {
     "exact_match": exact_match, "precision": precision, "recall": recall,
 }  # fmt: skip
 """Of several labels at once, by the names of ``mtl_bert.tasks.metrics``."""
-
-
-def numbers(column: "Series") -> Floats:
-    """What a file of answers says: numbers [N], or with spaces between several of each [N, C].
-
-    Raises:
-        ValueError: something else, or not as many of each.
-    """
-    if column.dtype.kind in "iuf":
-        return np.asarray(column, np.float64)
-    return np.array([[float(part) for part in str(cell).split(" ")] for cell in column])
 
 
 def _known(labels: Floats) -> dict[str, Metric]:

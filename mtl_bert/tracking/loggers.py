@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from mtl_bert.config.compose import sampler_keys
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
+from mtl_bert.runs.answers import UnusableError
 from mtl_bert.runs.results import DataRecord, Results, RunFolder, named
 from mtl_bert.utils.errors import first_line
 
@@ -212,7 +213,7 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     from PIL import Image
 
     from mtl_bert.analysis import figures, publishing, run_view
-    from mtl_bert.analysis.frames import UnusableError, of_results
+    from mtl_bert.analysis.frames import of_results
 
     frames, shown = of_results(results, directory), dict[str, Any]()
     about = frames.settings["about"].iloc[0]

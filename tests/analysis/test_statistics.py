@@ -4,7 +4,6 @@ from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -84,14 +83,6 @@ def test_of_several_labels_a_resample_is_torchmetrics_of_its_rows(
     (value,) = own.whole(metric, LABELS, TOLD[1:2])
     assert own.recognise(metric, LABELS, TOLD[1], value) == metric
     assert own.recognise("average_precision", LABELS, TOLD[1], value + 1e-3) == ""
-
-
-def test_answers_are_read_as_they_are_written() -> None:
-    assert own.numbers(pd.Series([1, 2])).tolist() == [1, 2]
-    assert own.numbers(pd.Series(["1 0 1", "0 0 0"])).tolist() == [[1, 0, 1], [0, 0, 0]]
-    for wrong in (["1 0", "1"], ["1 0", "1 x"], ["1  0", "0 1"]):
-        with pytest.raises(ValueError, match=r"inhomogeneous|could not convert"):
-            own.numbers(pd.Series(wrong))
 
 
 def test_what_is_undefined_is_zero() -> None:
