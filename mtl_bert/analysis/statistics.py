@@ -5,7 +5,7 @@ or labels. Of several labels at once labels are [N, C] in place of [N], and pred
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,6 @@ _GATHERED = 4_000_000  # numbers that one batch of resamples may take: 32 MB
 
 Metric = Callable[[Floats, Floats, Floats], Floats]
 """Of labels [N], predictions [M, N] and how often a resample has each example [R, N]: [M, R]."""
-
-
-def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of right answers."""
-    return np.asarray((labels == predictions) @ counts.T / counts.sum(-1))
 
 
 def _ratio(above: Floats, below: Floats, scale: Floats | float = 1.0) -> Floats:
@@ -63,83 +58,75 @@ def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
     return np.array(found)
 
 
-def _by_class(labels: Floats, predictions: Floats, counts: Floats) -> tuple[Floats, ...]:
-    """Of each class, in rising order: right answers, answers + labels, either alone: [M, R, C].
+class _Counts(NamedTuple):
+    """How often each class, or each of several labels, stands in resamples: [M, R, C]."""
 
-    Of several labels at once the same of each label.
-    """
-    if labels.ndim == 1:
-        classes = np.union1d(labels, predictions)
-        true, told = labels[:, None] == classes, predictions[..., None] == classes
-    else:
-        true, told = labels == 1, predictions == 1
-    right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
-    return right, told + true, told, true
+    right: Floats  # predicted and true
+    told: Floats  # predicted
+    true: Floats
+    n: Floats  # examples of each resample: [R]
 
+    @property
+    def both(self) -> Floats:
+        """Predicted and true ones together."""
+        return self.told + self.true
 
-def f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """F1 of the highest class, as of two classes the second; 0 where it is undefined."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return _ratio(2 * right, both)[..., -1]
+    @property
+    def f1(self) -> Floats:
+        """The F1 of each; 0 where it is undefined."""
+        return _ratio(2 * self.right, self.both)
 
-
-def macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Mean of the F1 of every class that there is."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return np.asarray(_ratio(2 * right, both).sum(-1) / np.maximum((both > 0).sum(-1), 1))
-
-
-def mcc(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Matthews' correlation of any number of classes; 0 where it is undefined."""
-    right, _, told, true = _by_class(labels, predictions, counts)
-    n = counts.sum(-1)
-    spread = (n**2 - (told**2).sum(-1)) * (n**2 - (true**2).sum(-1))
-    above = n * right.sum(-1) - (told * true).sum(-1)
-    return _ratio(above, np.sqrt(np.maximum(spread, 0)), len(labels) ** 2)
+    def mcc(self) -> Floats:
+        """Matthews' correlation of any number of classes; 0 where it is undefined."""
+        told, true = (self.n**2 - (each**2).sum(-1) for each in (self.told, self.true))
+        above = self.n * self.right.sum(-1) - (self.told * self.true).sum(-1)
+        return _ratio(above, np.sqrt(np.maximum(told * true, 0)), self.n**2)
 
 
-def label_accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of right answers, of several labels each one counted."""
-    return np.asarray((labels == predictions).mean(-1) @ counts.T / counts.sum(-1))
+def _counted(formula: Callable[[_Counts], Floats]) -> Metric:
+    """A metric that follows from each class's counts, classes in rising order."""
+
+    def metric(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+        if labels.ndim == 1:
+            classes = np.union1d(labels, predictions)
+            true, told = labels[:, None] == classes, predictions[..., None] == classes
+        else:
+            true, told = labels == 1, predictions == 1
+        right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
+        return np.asarray(formula(_Counts(right, told, true, counts.sum(-1))))
+
+    return metric
 
 
-def exact_match(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of examples of which every label is right."""
-    return np.asarray((labels == predictions).all(-1) @ counts.T / counts.sum(-1))
+def _share(right: Callable[[NDArray[np.bool_]], Any]) -> Metric:
+    """A share of answers; ``right`` says of an answer's labels how right it is: 0 to 1."""
 
+    def metric(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+        return np.asarray(right(labels == predictions) @ counts.T / counts.sum(-1))
 
-def micro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """F1 over all labels together; 0 where it is undefined."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return _ratio(2 * right.sum(-1), both.sum(-1))
-
-
-def label_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Mean of the F1 of every label, 0 of one that is neither there nor predicted."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return np.asarray(_ratio(2 * right, both).mean(-1))
-
-
-def precision(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of predicted labels that are there; 0 where it is undefined."""
-    right, _, told, _ = _by_class(labels, predictions, counts)
-    return _ratio(right.sum(-1), told.sum(-1))
-
-
-def recall(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of labels that are predicted; 0 where it is undefined."""
-    right, _, _, true = _by_class(labels, predictions, counts)
-    return _ratio(right.sum(-1), true.sum(-1))
+    return metric
 
 
 METRICS: dict[str, Metric] = {
-    each.__name__: each for each in (accuracy, pearson, spearman, f1, macro_f1, mcc)
+    "accuracy": _share(lambda same: same),
+    "pearson": pearson,
+    "spearman": spearman,
+    "f1": _counted(lambda c: c.f1[..., -1]),  # of the highest class, as of two the second
+    "macro_f1": _counted(lambda c: c.f1.sum(-1) / np.maximum((c.both > 0).sum(-1), 1)),
+    "mcc": _counted(_Counts.mcc),
 }
+"""Of one answer for each example; macro F1 is the mean over the classes that there are."""
 OF_LABELS: dict[str, Metric] = {
-    "f1": micro_f1, "f1_micro": micro_f1, "f1_macro": label_f1, "accuracy": label_accuracy,
-    "exact_match": exact_match, "precision": precision, "recall": recall,
-}  # fmt: skip
-"""Of several labels at once, by the names of ``mtl_bert.tasks.metrics``."""
+    **dict.fromkeys(
+        ("f1", "f1_micro"), _counted(lambda c: _ratio(2 * c.right.sum(-1), c.both.sum(-1)))
+    ),
+    "f1_macro": _counted(lambda c: c.f1.mean(-1)),
+    "accuracy": _share(lambda same: same.mean(-1)),
+    "exact_match": _share(lambda same: same.all(-1)),
+    "precision": _counted(lambda c: _ratio(c.right.sum(-1), c.told.sum(-1))),
+    "recall": _counted(lambda c: _ratio(c.right.sum(-1), c.true.sum(-1))),
+}
+"""Of several labels at once, over all of them unless it says macro, by ``tasks.metrics``' names."""
 
 
 def _known(labels: Floats) -> dict[str, Metric]:
