@@ -22,8 +22,8 @@ from mtl_bert.analysis import summaries
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, Source, read
 from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
-from mtl_bert.analysis.methods import NAMES, UPDATE
 from mtl_bert.runs.answers import UnusableError
+from mtl_bert.runs.methods import NAMES, UPDATE
 
 COLOURS = {
     "rr": (202, 100, 35), "annealed": (41, 100, 45), "vanilla": (164, 100, 31),

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from mtl_bert.analysis import columns, paper
-from mtl_bert.analysis.methods import Method, method_of, setting_of
 from mtl_bert.analysis.statistics import Floats
 from mtl_bert.runs.answers import ANSWERS, LEFT_OUT, UnusableError, numbers, read_answers
+from mtl_bert.runs.methods import Method, method_of, setting_of
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
 from mtl_bert.utils.errors import UserError, first_line
 

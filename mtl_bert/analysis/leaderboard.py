@@ -17,9 +17,9 @@ import pandas as pd
 from mtl_bert.analysis import columns, statistics
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.frames import Frames, Source, read
-from mtl_bert.analysis.methods import Method
 from mtl_bert.analysis.statistics import Floats, Interval, Paired, percentiles
 from mtl_bert.runs.answers import UnusableError
+from mtl_bert.runs.methods import Method
 from mtl_bert.utils.errors import UserError
 
 SCORE = "score"

@@ -12,9 +12,9 @@ from mtl_bert.analysis.blocks import Article, Block, Cell, Chart, Page, Row, Tex
 from mtl_bert.analysis.columns import column, write
 from mtl_bert.analysis.frames import Frames, file_name
 from mtl_bert.analysis.leaderboard import MARGIN, SCORE, Comparison
-from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import mistakes, views
 from mtl_bert.runs.answers import LEFT_OUT, UnusableError
+from mtl_bert.runs.methods import setting_words
 
 MISTAKES = 200  # wrong answers of a chosen run to a task that are listed
 TOLD = ("difference", "low", "high", "examples_low", "examples_high", "p_holm")
