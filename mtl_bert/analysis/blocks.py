@@ -155,6 +155,11 @@ def table(
                  folded="folded" in about, told="told" in about)  # fmt: skip
 
 
+def chart(name: str, drawn: Any | None) -> Chart | None:
+    """An Altair chart; None where there is nothing to draw."""
+    return drawn and Chart(name, drawn.to_dict(validate=False))
+
+
 def plot(
     label: str, points: Sequence[float], ends: tuple[float, float], mark: float = 0.0,
     span: Sequence[float] = (), band: Sequence[float] = (),

@@ -192,9 +192,8 @@ def of_run(title: str, x: str, series: str, *measures: str) -> Any:
     if x == "part":
         chart = _heat(rows, series, x, measures[0], "redblue", (-0.25, 0.25), *measures[1:])
         return _titled(chart, title)
-    axis, scale = alt.Axis(tickMinStep=1, format="d"), alt.Scale(zero=False, nice=False)
     base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
-        x=alt.X(f"{x}:Q", axis=axis, scale=scale),
+        x=alt.X(f"{x}:O", axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=True)),
         color=alt.Color(f"{series}:N", title=None, sort=None),
     ).properties(width=300, height=190)  # fmt: skip
     panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),
