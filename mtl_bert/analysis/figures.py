@@ -136,13 +136,12 @@ def _lines(
     about = {"series": ("method", ""), "x": x}
     for name, own in parts.items():
         title, like = panels[name]
-        percent = alt.Axis(format="%") if _form(like).endswith("%") else alt.Axis()
         same = own.groupby(["series", "x"])["y"]
         spread = zip(same.transform("mean"), same.transform("std"), strict=True)
         own = own.assign(mean=[write(like, *each) for each in spread])
         base = _chart(own).encode(x=_x("x", own["x"], x[0], log=log), color=colour)
         means = base.encode(
-            y=alt.Y("mean(y):Q", title=title, scale=FREE, axis=percent), opacity=faded,
+            y=alt.Y("mean(y):Q", title=title, scale=FREE), opacity=faded,
             tooltip=_tips(**about, mean=(title, ""), **{"count()": ("n", "n")}),
         )  # fmt: skip
         seeds = base.encode(y="y:Q", tooltip=_tips(**about, y=("a seed's", like)))

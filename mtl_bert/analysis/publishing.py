@@ -25,6 +25,7 @@ from mtl_bert.analysis.frames import Frames
 from mtl_bert.runs.archive import write_archive
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing, write_text
+from mtl_bert.utils.spreadsheet import csv_text
 
 PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
     "index.html", "report.md", "tables", "figures", "runs.tar.xz",
@@ -71,25 +72,6 @@ def picture(spec: dict[str, Any], kind: str) -> bytes:
     if kind == "svg":
         return vlc.vegalite_to_svg(spec).encode()
     return vlc.vegalite_to_png(spec, scale=2)
-
-
-FORMULA = re.compile(r"^[=+\-@\t\n]")
-_NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?$")
-
-
-def harmless(value: Any) -> Any:
-    """The same, but of a text that a spreadsheet would calculate with a quote before it."""
-    if not isinstance(value, str):
-        return value
-    value = re.sub("\r\n?", "\n", value)  # a carriage return would end the row
-    return f"'{value}" if FORMULA.match(value) and not _NUMBER.match(value) else value
-
-
-def csv_text(frame: pd.DataFrame) -> str:
-    """A frame as a CSV file that people open in a spreadsheet: no cell of it is a formula."""
-    texts = frame.select_dtypes(exclude=["number", "bool", "datetimetz"])
-    safe = frame.assign(**{str(name): texts[name].astype(object).map(harmless) for name in texts})
-    return str(safe.rename(columns=harmless).to_csv(index=False, lineterminator="\n"))
 
 
 def html(page: Page) -> str:
