@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from mtl_bert.analysis import columns, paper
-from mtl_bert.analysis.statistics import Floats
 from mtl_bert.runs.answers import ANSWERS, LEFT_OUT, UnusableError, numbers, read_answers
 from mtl_bert.runs.methods import Method, method_of, setting_of
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
+from mtl_bert.tasks.resampled_metrics import Floats
 from mtl_bert.utils.errors import UserError, first_line
 
 MADE_UP = "Made-up text: these numbers say that the program works, never what a method is worth."
