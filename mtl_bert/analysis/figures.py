@@ -25,21 +25,15 @@ from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
 from mtl_bert.runs.answers import UnusableError
 from mtl_bert.runs.methods import NAMES, UPDATE
 
-COLOURS = {
-    "rr": (202, 100, 35), "annealed": (41, 100, 45), "vanilla": (164, 100, 31),
-    "arrp": (26, 100, 42), "full": (327, 45, 64), "single": (202, 77, 63), "random": (0, 0, 54),
-}  # fmt: skip
-"""Hue, saturation and lightness: Okabe and Ito's, which the colour-blind can tell apart."""
-DARK_YELLOW = (52, 100, 31)  # of other samplers: Okabe and Ito's own yellow is lost on white
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right",
-          "triangle-left")  # fmt: skip
 GREY = "#888888"
 FEW = 12  # tasks or pairs that a chart can show
 FARTHEST = {"d ≤ 0.5": 0.5, "0.5 < d ≤ 1": 1.0, "1 < d ≤ 2": 2.0, "d > 2": np.inf}
 """Groups of distances between true and predicted values, and their ends; not the paper's."""
 MANY = 3_000  # points that a chart should not hold one by one
 THEME = json.loads(Path(__file__).with_name("theme.json").read_text("utf-8"))
-"""Vega-Lite's configuration; texts have the colour of what they stand in, by day and night."""
+"""Vega-Lite's configuration, in which texts have the colour of what they stand in, by day and
+night; and how methods look: Okabe and Ito's colours, which the colour-blind can tell apart, each as
+hue, saturation and lightness (but their yellow, which is lost on white, darker), and shapes."""
 FREE = alt.Scale(zero=False)
 Looks = Mapping[str, tuple[str, str]]  # series -> colour and shape
 Titles = Mapping[str, tuple[str, str]]  # what is drawn -> its title, and the column with its form
@@ -55,7 +49,7 @@ def _chart(frame: pd.DataFrame) -> Any:
 def _titled(chart: Any, title: str, *below: str) -> Any:
     """The chart as it stands alone."""
     heading = alt.TitleParams(title, subtitle=list(below))
-    return chart.properties(title=heading, background="transparent", config=THEME)
+    return chart.properties(title=heading, background="transparent", config=THEME["config"])
 
 
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
@@ -74,10 +68,11 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A hue for each sampler, a shade from dark to light and a shape for each of its variants."""
     families: dict[tuple[int, int, int], list[str]] = {}
     for name in pd.Categorical(names).categories if isinstance(names, pd.Series) else names:
-        known = [colour for key, colour in COLOURS.items() if name.startswith(NAMES[key])]
-        families.setdefault(known[0] if known else DARK_YELLOW, []).append(name)
+        known = [of for key, of in THEME["samplers"].items() if name.startswith(NAMES[key])]
+        families.setdefault(tuple((known or [THEME["others"]])[0]), []).append(name)
+    shapes = THEME["shapes"]
     return {
-        name: (f"hsl({hue}, {full}%, {min(80, light * (0.55 + 0.9 * place)):.0f}%)", SHAPES[n % 8])
+        name: (f"hsl({hue}, {full}%, {min(80, light * (0.55 + 0.9 * place)):.0f}%)", shapes[n % 8])
         for (hue, full, light), members in families.items()
         for n, name in enumerate(members)
         for place in ((n + 0.5) / len(members),)

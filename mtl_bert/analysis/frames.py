@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mtl_bert.analysis import columns, paper
-from mtl_bert.runs.answers import ANSWERS, LEFT_OUT, UnusableError, numbers, read_answers
+from mtl_bert.runs.answers import LEFT_OUT, UnusableError, read_compared
 from mtl_bert.runs.methods import Method, method_of, setting_of
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
 from mtl_bert.tasks.resampled_metrics import Floats
@@ -109,14 +109,7 @@ class Frames:
     def _file(self, run: str, task: str) -> tuple[pd.DataFrame, Floats, Floats]:
         """A run's file of answers to a task's dev set, its labels and its predictions."""
         (place,) = self.runs.loc[self.runs["run"] == run, "directory"]
-        found = read_answers(RunFolder(Path(place)).predictions(task))
-        try:
-            labels, predictions = (numbers(found[name]) for name in ANSWERS)
-        except ValueError as error:
-            raise UnusableError(f"{task}.csv cannot be read ({first_line(error)})") from error
-        if not np.isfinite(labels).all() or labels.shape != predictions.shape:
-            raise UnusableError(f"{task}.csv has no labels to compare with")
-        return found, labels, predictions
+        return read_compared(RunFolder(Path(place)).predictions(task))
 
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""

@@ -1,6 +1,6 @@
 """The whole report, put together from frames: for each setting the answer first, then all else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from altair.utils.schemapi import debug_mode
 
 from mtl_bert.analysis import blocks, claims, figures, leaderboard, summaries
 from mtl_bert.analysis.blocks import Article, Block, Cell, Page, Row, Text, chart, plot, table
-from mtl_bert.analysis.columns import column, write
+from mtl_bert.analysis.columns import Column, column, write
 from mtl_bert.analysis.frames import Frames, file_name
 from mtl_bert.analysis.leaderboard import MARGIN, SCORE, Comparison
 from mtl_bert.analysis.run_view import mistakes, views
@@ -17,7 +17,6 @@ from mtl_bert.runs.answers import LEFT_OUT, UnusableError
 from mtl_bert.runs.methods import setting_words
 
 MISTAKES = 200  # wrong answers of a chosen run to a task that are listed
-TOLD = ("difference", "low", "high", "examples_low", "examples_high", "p_holm")
 MANY = figures.FEW  # columns of tasks or pairs that a table can show
 
 
@@ -171,15 +170,15 @@ class Study:
             return
         values = steps[["conflicting", "removed"]]
         found = values.mean().join(values.std().add_suffix("_sd"))
-        wide = [found.assign(seeds=steps.size())]
-        for frame, key, value in ((summaries.pairs(frames), "pair", "cosine"),
-                                  (summaries.influences(frames), "task", "share")):  # fmt: skip
+        wide, more = [found.assign(seeds=steps.size())], list[Column]()
+        for frame, key, value, title in (
+            (summaries.pairs(frames), "pair", "cosine", "cosine"),
+            (summaries.influences(frames), "task", "share", "part of"),
+        ):
             mean = frame.groupby([*by, key], observed=True)[value].mean().unstack()
             wide.append(mean.add_suffix(f".{value}"))
+            more += [column(f"{name}.{value}", f"{title} {name}") for name in mean]
         whole = pd.concat(wide, axis=1).reset_index()
-        titles = {".cosine": "cosine ", ".share": "part of "}
-        more = [column(name, titles[end] + name.removesuffix(end))
-                for name in map(str, whole) for end in titles if name.endswith(end)]  # fmt: skip
         yield table("conflicts", whole, more=more if len(more) <= MANY else ())
         if len(more) <= MANY:
             yield chart("conflicts-chart", figures.conflicts(self.compared))
@@ -249,7 +248,7 @@ def versus(row: Row | None) -> Cell:
     if row is None:
         return Cell("baseline", 0.0, tone="quiet")
     verdict = str(row["verdict"])
-    told = {name: write(name, row[name]) for name in TOLD}
+    told = {name: write(name, value) for name, value in row.items()}
     tip = (
         f"{verdict}\n95 % interval over seeds: {told['low']} to {told['high']}\n"
         f"over dev examples: {told['examples_low']} to {told['examples_high']}\n"
@@ -289,17 +288,14 @@ def report(
         return Page(articles, frames.warnings, list(views(frames)) if with_views else ())
 
 
-def series(frames: Frames) -> list[Article]:
+def series(frames: Frames) -> Iterator[Article]:
     """Scores against the ratio of sizes, of settings that differ in it alone."""
     found = summaries.imbalance(frames)
-    drawn = chart("imbalance-chart", figures.imbalance(frames))
-    if drawn is None:
-        return []
-    values = found.groupby(["what", "method", "ratio"], sort=False)["value"]
-    means = values.mean().to_frame().assign(value_sd=values.std(), seeds=values.size())
-    return [Article(
-        "imbalance", "Scores against the imbalance of sizes",
-        "The largest training set to each other one, where nothing else differs.",
-        [drawn, table("imbalance", means.reset_index())],
-        short="Imbalance of sizes",
-    )]  # fmt: skip
+    if (drawn := chart("imbalance-chart", figures.imbalance(frames))) is not None:
+        values = found.groupby(["what", "method", "ratio"], sort=False)["value"]
+        means = values.mean().to_frame().assign(value_sd=values.std(), seeds=values.size())
+        yield Article(
+            "imbalance", "Scores against the imbalance of sizes",
+            "The largest training set to each other one, where nothing else differs.",
+            [drawn, table("imbalance", means.reset_index())], short="Imbalance of sizes",
+        )  # fmt: skip

@@ -20,8 +20,7 @@ import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtl_bert.analysis.blocks import Chart, Page, Table, blocks
-from mtl_bert.analysis.columns import FRAMES
-from mtl_bert.analysis.frames import Frames
+from mtl_bert.analysis.frames import PER_RUN, Frames
 from mtl_bert.runs.archive import write_archive
 from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing, write_text
@@ -155,9 +154,7 @@ def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
             "write pip install pyarrow, or --to csv"
         )
     paths = []
-    for name in FRAMES:
-        if name in ("leaderboard", "differences"):  # of a setting each: analysis.leaderboard
-            continue
+    for name in ("runs", "settings", *PER_RUN, "predictions"):
         frame = frames.predictions() if name == "predictions" else getattr(frames, name)
         nested = {str(key): own.map(_as_json) for key, own in frame.items() if own.dtype == object}
         frame = frame.assign(**nested)

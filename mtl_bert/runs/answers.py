@@ -45,7 +45,23 @@ def read_answers(path: Path) -> pd.DataFrame:
     return rows
 
 
-def numbers(column: "pd.Series") -> NDArray[np.float64]:
+def read_compared(path: Path) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64]]:
+    """The file's rows, its labels and its predictions: [N] each, or of several labels [N, C].
+
+    Raises:
+        UnusableError: the file is missing or damaged, or one of these is no number.
+    """
+    rows = read_answers(path)
+    try:
+        labels, predictions = (numbers(rows[name]) for name in ANSWERS)
+    except ValueError as error:
+        raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
+    if not np.isfinite(labels).all() or labels.shape != predictions.shape:
+        raise UnusableError(f"{path.name} has no labels to compare with")
+    return rows, labels, predictions
+
+
+def numbers(column: pd.Series) -> NDArray[np.float64]:
     """Labels or predictions: numbers [N], or with spaces between several of each [N, C].
 
     Raises:
