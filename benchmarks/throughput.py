@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import ClassVar
+from unittest.mock import patch
 
 from hydra import compose, initialize_config_dir
 from rich.console import Console
@@ -29,6 +30,7 @@ from benchmarks.course import CourseLoop, Ways
 from benchmarks.measure import Work, as_it_is, interleaved, machine, ratio
 from mtl_bert.config.compose import CONF, read_settings
 from mtl_bert.config.settings import Settings
+from mtl_bert.runs import factories
 from mtl_bert.runs.factories import make, make_corpus, make_tasks
 from mtl_bert.runs.text_model import make_text_model
 from mtl_bert.sampling import Epoch, Step
@@ -103,12 +105,15 @@ def course(overrides: Sequence[str], chosen: Sequence[str]) -> dict[str, CourseL
 def ours(overrides: Sequence[str], cut: Cut, place: Path) -> Work:
     """The program itself, from the start of training to its end."""
     settings = settings_of([*overrides, "trainer.check_val_every_n_epoch=99"])  # not what is timed
-    parts = assemble(settings)
-    parts.datamodule.sampler = cut
+    with patch.object(factories, "make_sampler", lambda _: cut):
+        parts = assemble(settings)
+    cut_steps = len(list(cut.steps()))
 
     def fit() -> None:
         trainer = make_trainer(settings, place, [], [], epochs=1)
+        before = parts.module.steps
         trainer.fit(parts.module, parts.datamodule)
+        assert parts.module.steps - before == cut_steps  # another epoch's time would be no use
 
     return fit
 

@@ -237,6 +237,7 @@ def main() -> None:
             archive.extractall(runs, filter="data")
     if not TUNED.exists():
         carry_out(options.folder, tuning())
+        PUBLISHED.mkdir(parents=True, exist_ok=True)
         tried = pd.DataFrame(tried_rates(finished(options.folder / "tuning"))).T
         tried.rename_axis(["sampler", "surgery"]).to_csv(TUNED, float_format="%.4f")
     best = pd.read_csv(TUNED, index_col=[0, 1], keep_default_na=False).idxmax(axis="columns")

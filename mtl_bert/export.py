@@ -23,15 +23,21 @@ Examples
   mtl-bert export RUN --to onnx --quantize int8 --out my-service
 """
 OUT = "a new or empty directory"
-Quantize = Annotated[Literal["int8"] | None, typer.Option(help="Of onnx: the weights' type.")]
+Quantize = Annotated[
+    Literal["int8"] | None, typer.Option(help="The type of ONNX weights [default: fp32].")
+]
 
 
 @app.command(cls=console.Command, epilog=EXAMPLES)
 def export(
     run: RunDir,
     place: Annotated[Path | None, typer.Argument(metavar="OUT", help=OUT)] = None,
-    out: Annotated[Path | None, typer.Option(metavar="OUT", help=f"Or thus: {OUT}.")] = None,
-    to: Annotated[Literal["transformers", "onnx"], typer.Option(help="For what.")] = "transformers",
+    out: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="The same as the argument OUT.")
+    ] = None,
+    to: Annotated[
+        Literal["transformers", "onnx"], typer.Option(help="Which library the model is for.")
+    ] = "transformers",
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="One task alone [default: all heads].")
     ] = None,
@@ -41,7 +47,7 @@ def export(
     model_path: ModelPath = None,
     trust: Trust = None,
     apart: Annotated[
-        bool, typer.Option("--apart", help="leave LoRA's changes beside the encoder, for peft")
+        bool, typer.Option("--apart", help="Leave LoRA's changes beside the encoder, for peft.")
     ] = False,
 ) -> None:
     """Write a run's model for transformers or ONNX, with its card.

@@ -33,30 +33,46 @@ def new_task(
         Path, typer.Argument(**FILE, help="training examples: .csv, .tsv, .jsonl or .parquet")
     ],
     name: Annotated[str, _option("What the task is called.", metavar="NAME")],
-    dev: Annotated[Path | None, _option("Dev examples; else some of FILE's.", **FILE)] = None,
-    test: Annotated[Path | None, _option("Rows to predict, without labels.", **FILE)] = None,
-    text_column: Annotated[str | None, _option("The text's column.", **COLUMN)] = None,
-    text2_column: Annotated[str | None, _option("A pair's second text's.", **COLUMN)] = None,
-    label_column: Annotated[
-        list[str] | None, _option("The label's; several, one for each class.", **COLUMN)
+    dev: Annotated[
+        Path | None, _option("Dev examples; without it, some of FILE's rows.", **FILE)
     ] = None,
-    id_column: Annotated[str | None, _option("Of the rows' names.", **COLUMN)] = None,
+    test: Annotated[Path | None, _option("Rows to predict, without labels.", **FILE)] = None,
+    text_column: Annotated[str | None, _option("The column of the text.", **COLUMN)] = None,
+    text2_column: Annotated[
+        str | None, _option("The column of a pair's second text.", **COLUMN)
+    ] = None,
+    label_column: Annotated[
+        list[str] | None,
+        _option("The column of the label; once for each class if there are several.", **COLUMN),
+    ] = None,
+    id_column: Annotated[str | None, _option("The column of the rows' names.", **COLUMN)] = None,
     kind: Annotated[
         Literal["classes", "number", "labels", "shares"] | None,
-        _option("What labels are: one of several classes, a number, several labels at once, or "
-                "a share for each class."),
+        _option(
+            "What labels are: one of several classes, a number, several labels at once, or "
+            "a share for each class."
+        ),
     ] = None,
-    out: Annotated[Path, _option("Where its file goes.", metavar="DIR")] = Path("my_conf"),
+    out: Annotated[Path, _option("The directory that gets task/NAME.yaml.", metavar="DIR")] = Path(
+        "my_conf"
+    ),
     header: Annotated[
         bool, _option("Whether the first line names the columns; else they are 0, 1, …")
     ] = True,
     quoting: Annotated[
-        Literal["minimal", "none"], _option("none: quotes are letters.")
+        Literal["minimal", "none"],
+        _option("How texts are quoted; none where a quote is a letter like others."),
     ] = "minimal",
-    separator: Annotated[str | None, _option("Between columns.", metavar="TEXT")] = None,
-    label_separator: Annotated[str, _option("Between labels.", metavar="TEXT")] = ",",
-    dev_share: Annotated[float, _option("Share of FILE that is the dev set.")] = 0.1,
-) -> None:  # fmt: skip
+    separator: Annotated[
+        str | None, _option("What stands between columns.", metavar="TEXT")
+    ] = None,
+    label_separator: Annotated[
+        str, _option("What stands between several labels.", metavar="TEXT")
+    ] = ",",
+    dev_share: Annotated[
+        float, _option("The share of FILE that is the dev set, without --dev.")
+    ] = 0.1,
+) -> None:
     """Look at a data file, and write the task that reads it."""
     import yaml  # not before the command line is right
     from pydantic import ValidationError
@@ -146,7 +162,7 @@ def _tried(name: str, node: dict[str, Any]) -> dict[str, int]:
 
     task = make({"_target_": "mtl_bert.tasks.Task", "name": name, **node}, f"tasks.{name}")
     task.try_out(torch.float32)
-    corpus = Corpus(Delimited("files", ".", ","), [task], max_bad_share=0.5)
+    corpus = Corpus(Delimited("files", "."), [task], max_bad_share=0.5)
     return {split: len(corpus.read(split)[name]) for split in ("train", "dev")}
 
 

@@ -25,16 +25,17 @@ Examples
   mtl-bert predict RUN --task qqp --text "Is it worth it?" --text2 "Is it, really?"
 """
 SPLIT = typer.Option(help="Write the submission files of this split: every row, in its order.")
-OUT = typer.Option(metavar="DIR", help="Where they go [default: RUN/submission].")
+OUT = typer.Option(metavar="DIR", help="Where submission files go [default: RUN/submission].")
 TASK = typer.Option(metavar="TASK", help="A task; all of them if not given.")
 INPUT = typer.Option(
     "--input", metavar="FILE", help="Answer every row of a CSV, JSONL or Parquet file; - is stdin."
 )
 OUTPUT = typer.Option(
-    metavar="FILE", help="Where its rows go with their answers, .csv or .jsonl [default: stdout]."
+    metavar="FILE",
+    help="Where the rows of --input go with their answers: .csv or .jsonl [default: stdout].",
 )
-COLUMN = typer.Option(metavar="COL", help="Its column of the text [default: text].")
-COLUMN2 = typer.Option(metavar="COL", help="Of pairs that of the second text [default: text2].")
+COLUMN = typer.Option(metavar="COL", help="The column of the text in --input [default: text].")
+COLUMN2 = typer.Option(metavar="COL", help="The column of a pair's second text [default: text2].")
 CHANCES = typer.Option("--probabilities", help="Write the probability of every class, too.")
 TEXT2 = typer.Option(metavar="TEXT", help="The second text of a pair.")
 TEXTS = ("--text", "--text2")

@@ -153,7 +153,7 @@ class Corpus:
                     f"found {', '.join(task.sources) or 'no sources'}; add one of them or leave "
                     "the task out"
                 )
-            self._sources[task.name] = source if own == source.name else Delimited(own, ".", ",")
+            self._sources[task.name] = source if own == source.name else Delimited(own, ".")
         used = self._sources.values()
         self.name = "+".join(dict.fromkeys(each.name for each in used))
         self.synthetic = any(each.synthetic for each in used)

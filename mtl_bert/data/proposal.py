@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mtl_bert.data.sources.delimited import FilePlace, read_file
+from mtl_bert.data.sources.delimited import TABBED, FilePlace, read_file
 from mtl_bert.data.sources.records import NUMBER, TRUTHS
 from mtl_bert.utils.errors import UserError
 
@@ -103,7 +103,7 @@ def separator_of(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = [line for line, _ in zip(file, range(50), strict=False) if line.strip()]
     counts = {s: [line.count(s) for line in lines] for s in SEPARATORS}
-    usual = "\t" if path.suffix in (".tsv", ".tab") else ","
+    usual = "\t" if path.suffix in TABBED else ","
     same = [s for s, each in counts.items() if each and min(each) == max(each) > 0]
     if min(counts[usual], default=0) > 0:
         return usual

@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
-
 from mtl_bert.config.run_key import key_of
 from mtl_bert.config.saved import saved_settings
 from mtl_bert.config.settings import ConfigError, Settings
@@ -17,6 +15,7 @@ from mtl_bert.runs.results import Results, RunFolder, Scores
 from mtl_bert.utils.errors import UserError, first_line
 
 if TYPE_CHECKING:
+    import pandas as pd  # training starts half a second sooner without
     from torch import nn
 
     from mtl_bert.runs.text_model import TextModel
@@ -121,7 +120,7 @@ class OpenedRun:
             return Scores(epoch=found.best_epoch, score=found.score, tasks=found.tasks)
         return found.last if self.checkpoint == "last" else found.best_of_tasks[self.checkpoint]
 
-    def metrics(self) -> pd.DataFrame:
+    def metrics(self) -> "pd.DataFrame":
         """A row for each epoch and task.
 
         Columns:
@@ -136,6 +135,8 @@ class OpenedRun:
             unique: different ones among them.
             seconds: wall clock of the epoch's training over all tasks, validation excluded.
         """
+        import pandas as pd
+
         rows = []
         for epoch in self.results.epochs:
             for task, final in self.results.tasks.items():
@@ -148,7 +149,7 @@ class OpenedRun:
         frame = pd.DataFrame(rows, columns=[*scores_of, "examples", "unique", "seconds"])
         return frame.astype(dict.fromkeys(("value", "n", "score", "loss"), float))
 
-    def predictions(self, task: str) -> pd.DataFrame:
+    def predictions(self, task: str) -> "pd.DataFrame":
         """The best epoch's answers to a task's dev set, in the order of the data's file.
 
         Columns: id, text (and text2 of a pair), label, prediction, and confidence: the probability
@@ -157,6 +158,8 @@ class OpenedRun:
         Raises:
             UserError: a task that the run does not have, or a file that is missing, damaged or cut.
         """
+        import pandas as pd
+
         path = self.folder.predictions(self.known(task))
         try:
             found = read_answers(path)
@@ -172,7 +175,7 @@ class OpenedRun:
             )
         return found
 
-    def predict(self, task: str, texts: Sequence[str | tuple[str, str]]) -> pd.DataFrame:
+    def predict(self, task: str, texts: Sequence[str | tuple[str, str]]) -> "pd.DataFrame":
         """The model's answers to new texts, a row for each: prediction, confidence and name.
 
         Args:

@@ -97,6 +97,18 @@ class TaskScore(Record):
         default=None, description="all metrics of the task, where it has several: name -> value"
     )
     lower_is_better: bool = Field(default=False, description="less of the metric is better")
+    constant: float | None = Field(
+        default=None,
+        description="the metric that enters the score, if every example got the same answer: the "
+        "most frequent class, or the mean of numbers",
+    )
+
+    @property
+    def learned(self) -> bool | None:
+        """Whether the model does better than one answer for all; None where nobody measured it."""
+        if self.constant is None:
+            return None
+        return self.value < self.constant if self.lower_is_better else self.value > self.constant
 
     @property
     def all(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from mtl_bert.utils.screen import Screen
 
 
 def print_summary(results: Results, directory: Path) -> None:
-    """Print each task's dev metric, the score, the random baseline and where the run lies."""
+    """Print each task's dev metric, the score, what they are held against, and where the run is."""
     columns: dict[str, Results | Scores] = {}
     if results.epochs:
         columns[f"best\nepoch {results.best_epoch}"] = results
@@ -51,11 +51,15 @@ def scores_table(title: str, columns: Mapping[str, Results | Scores]) -> Table:
     for heading in ("n", *columns):
         table.add_column(heading, justify="right", min_width=6)
     first, *_ = columns.values()
+    if with_constant := any(task.constant is not None for task in first.tasks.values()):
+        table.add_column("one answer\nfor all", justify="right", min_width=6)
     for name, task in first.tasks.items():
         for metric in task.all:
-            values = (
+            values = [
                 f"{scores.tasks[name].all.get(metric, math.nan):.3f}" for scores in columns.values()
-            )
+            ]
+            if with_constant and metric == task.metric and task.constant is not None:
+                values.append(f"{task.constant:.3f}")
             table.add_row(name, metric, f"{task.n:,}", *values)
     table.add_section()
     table.add_row("score", "", "", *(f"{scores.score:.3f}" for scores in columns.values()))

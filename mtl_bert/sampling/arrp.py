@@ -69,7 +69,7 @@ class ARRP:
         elif self.B is not None and self.B > remaining:
             notes.append(f"B={self.B} is capped at the {remaining} examples of {t} that RR left")
         if self.lambda_ > 1:
-            notes.append(f"lambda={self.lambda_:g} makes {t} weigh more alone, not less")
+            notes.append(f"lambda={self.lambda_:g} gives {t} more weight in its own phase")
         return Epoch(epoch, joint + alone, tuple(notes))
 
     def _fine_tuning(self, task: str) -> Phase:

@@ -223,6 +223,27 @@ class Task:
         """What each metric is given, as :func:`mtl_bert.tasks.trial.reading` finds out."""
         return {name: reading(self.head, made) for name, made in self._makers.items()}
 
+    def evaluate_constant(self, labels: Tensor) -> float:
+        """What the task scores on ``labels`` if every example gets one and the same answer.
+
+        That is the most frequent class, for a metric of probabilities the classes' shares, or the
+        mean of numbers: a model has learned something only if it does better.
+        """
+        head, values = self.head, []
+        if of_classes := bool(head.names) and labels.dim() == 1:
+            shares = labels.long().bincount(minlength=len(head.names)) / len(labels)
+        else:
+            shares = labels.double().mean(0)
+        for name in self.scored:
+            answer, way = shares, self.reads[name]
+            if way == head.probability:
+                answer = shares[1]
+            elif way == head.predict and head.names:
+                answer = shares.argmax() if of_classes else (shares > 0.5).long()
+            value, _ = self.evaluate(answer.expand(len(labels), *answer.shape), labels, name)
+            values.append(value)
+        return sum(values) / len(values)
+
     def evaluate(
         self, answers: Tensor, labels: Tensor, name: str | None = None
     ) -> tuple[float, str | None]:

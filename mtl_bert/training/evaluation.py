@@ -1,12 +1,12 @@
 """Predictions on the dev sets, and the scores they get. Shapes: N dev examples."""
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
@@ -95,6 +95,7 @@ class Predictions:
                 n=len(labels),
                 metrics=values if len(values) > 1 else None,
                 lower_is_better=task.lower_is_better,
+                constant=task.evaluate_constant(labels),
             )
         total = score(self._tasks, {name: of_task.value for name, of_task in scores.items()})
         return Evaluation(Scores(epoch=epoch, score=total, tasks=scores), answers, tuple(remarks))
@@ -137,8 +138,13 @@ def write_predictions(
             "prediction": _written(predictions[task].numpy(), 9),
             "confidence": ["" if math.isnan(c) else f"{c:.9g}" for c in confidence[task].tolist()],
         }
-        with replacing(folder.predictions(task)) as temporary:
-            pd.DataFrame(frame).to_csv(temporary, index=False, lineterminator="\n")
+        with (
+            replacing(folder.predictions(task)) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(frame)
+            rows.writerows(zip(*frame.values(), strict=True))
 
 
 def _like(labels: NDArray[np.float64], predictions: Tensor) -> NDArray[np.float64]:

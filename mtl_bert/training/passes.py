@@ -63,19 +63,19 @@ def passes(trainer: TrainerSettings, model: MultiTaskModel, tokens: float) -> Pa
     if trainer.passes == "per_task":
         return Passes(False, "trainer.passes=per_task")
     if hasattr(model, "encoders"):
-        return Passes(False, "each has an encoder of its own")
+        return Passes(False, "each task has an encoder of its own")
     if model.adapter.kind == "lora_per_task":
-        return Passes(False, "each has weights of its own within the encoder")
+        return Passes(False, "each task has weights of its own within the encoder")
     if layer := obstacle(model.trunk):
-        return Passes(False, f"one does not know the type of encoder.{layer}")
+        return Passes(False, f"no rule takes encoder.{layer} in one pass")
     if not _same_rows(model):
-        return Passes(False, "one would give other gradients with this encoder")
+        return Passes(False, "in one pass this encoder's gradients would be others")
     gpu, few = on_gpu(trainer.accelerator), tokens <= MOST_TOKENS
     cost = COST_ON_GPU if gpu else COST if few else 1.0
     if trainer.passes == "one":
         return Passes(True, "trainer.passes=one", cost=cost)
     if gpu:
-        return Passes(True, "as is faster on GPUs", chosen=True, cost=cost)
+        return Passes(True, "it is faster on GPUs", chosen=True, cost=cost)
     count = f"{tokens:.0f} tokens per batch on average; one pass is faster up to {MOST_TOKENS}"
     return Passes(model.packs and few, count, chosen=True, cost=cost)
 

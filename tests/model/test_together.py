@@ -138,7 +138,9 @@ def test_in_half_precision_rows_are_as_far_off_as_those_of_several_passes(packs:
 def test_an_encoder_that_shares_something_between_examples_takes_a_pass_for_each(kind: str) -> None:
     """Distances between tokens, whose table is looked up once for a whole batch."""
     chosen = passes(TrainerSettings(passes="one"), make_model(kind), 1)
-    assert str(chosen) == "a pass for each task (one would give other gradients with this encoder)"
+    assert (
+        str(chosen) == "a pass for each task (in one pass this encoder's gradients would be others)"
+    )
 
 
 def test_the_choice_and_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

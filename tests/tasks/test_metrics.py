@@ -68,6 +68,51 @@ def test_f1_of_classes_is_their_mean_and_of_labels_over_all() -> None:
     assert tags.evaluate(told, true, "f1_macro")[0] == pytest.approx((1 + 0 + 2 / 3) / 3)
 
 
+@pytest.mark.parametrize(
+    "constant", [torch.zeros(8, dtype=torch.long), torch.ones(8, dtype=torch.long)]
+)
+def test_matthews_correlation_of_one_answer_for_all_is_undefined_and_counts_0(
+    constant: torch.Tensor,
+) -> None:
+    task, true = task_of(Binary(), ["mcc"]), torch.tensor([1.0, 1, 1, 0, 0, 1, 1, 0])
+    for told, labels in ((constant, true), (true.long(), constant.double())):
+        value, remark = task.evaluate(told, labels)
+        assert value == 0
+        assert remark == "mcc of toy is undefined here and counts as 0"
+
+
+SOME = torch.tensor([0, 2, 2, 1, 2, 0, 2, 1, 1, 2])
+TWO = (SOME > 1).float()
+TAGGED = torch.tensor([[1, 0, 1], [1, 0, 0], [0, 0, 1], [1, 1, 0], [1, 0, 0]]).double()
+
+
+@pytest.mark.parametrize(
+    ("head", "metric", "labels", "answers"),
+    [
+        (Binary(), "accuracy", TWO, [0, 1]),
+        (THREE, "accuracy", SOME, [0, 1, 2]),
+        (SHARES, "accuracy", SOME, [0, 1, 2]),
+        (TAGS, "accuracy", TAGGED, [[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]),
+        (SCALE, "mse", SOME.double() + 1, torch.linspace(0, 5, 501).tolist()),
+        (Binary(), "auroc", TWO, [0.1, 0.5]),
+        (THREE, "auroc", SOME, [[0.2, 0.3, 0.5]]),
+        (Binary(), "mcc", TWO, [0, 1]),
+        (SCALE, "pearson", SOME.double(), [1.0, 2.5]),
+    ],
+)  # fmt: skip
+def test_no_answer_that_is_given_to_all_does_better(
+    head: Head, metric: str, labels: torch.Tensor, answers: list[Any]
+) -> None:
+    """Against every answer there is."""
+    task = task_of(head, [metric])
+    tried = [
+        task.evaluate(torch.tensor(a).expand(len(labels), *torch.tensor(a).shape), labels)[0]
+        for a in answers
+    ]
+    best = (min if task.lower_is_better else max)(tried)
+    assert task.evaluate_constant(labels) == pytest.approx(best, abs=1e-12)
+
+
 def test_a_metric_of_which_less_is_better_falls_as_it_grows() -> None:
     task = task_of(SCALE, ["mse"], score=MetricRange(0, 4))
     assert task.lower_is_better

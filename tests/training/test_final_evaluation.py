@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,16 @@ def test_a_reader_is_told(ended: Path) -> None:
     )
 
 
+def test_a_reader_is_told_what_one_answer_for_all_would_reach(ended: Path) -> None:
+    results = Run.open(ended).results
+    told = {note.split()[0] for note in results.notes if "was not learned" in note}
+    assert told == {task for task, of in results.tasks.items() if of.value <= (of.constant or 0)}
+    with (ended / "predictions" / "sst.csv").open(encoding="utf-8", newline="") as file:
+        labels = Counter(row["label"] for row in csv.DictReader(file))
+    assert results.tasks["sst"].constant == max(labels.values()) / labels.total()
+    assert results.tasks["sts"].constant == 0
+
+
 def test_one_half_chooses_and_the_other_is_reported(
     everything: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -109,7 +120,7 @@ def test_one_half_chooses_and_the_other_is_reported(
     assert {of["n"] for of in (found["tasks"]["sst"], found["epochs"][0]["tasks"]["sst"])} == {30}
     scores = [epoch["score"] for epoch in found["epochs"]]
     assert found["best_epoch"] == 1 + scores.index(max(scores))
-    assert "data.select=0.5" in found["notes"][-1]
+    assert [note for note in found["notes"] if "data.select=0.5" in note]
     ids = {}
     for run, n in ((whole, 60), (chosen, 30)):
         with (run / "predictions" / "sst.csv").open(encoding="utf-8", newline="") as file:

@@ -119,6 +119,13 @@ FULL = EpochSummary(
 BARE = EpochSummary(record(None), 10, None, False, {"first": 0.832, "second": 4.0}, None, "")
 
 
+def test_a_line_about_fifty_tasks_stays_one() -> None:
+    tasks = {f"t{number}": scores(0.5, 0.5).tasks["first"] for number in range(50)}
+    line = replace(FULL, record=record(Scores(epoch=4, score=0.5, tasks=tasks))).line()
+    assert re.findall(r"t\d+ accuracy", line) == [f"t{number} accuracy" for number in range(8)]
+    assert "  and 42 tasks more  best so far  " in line
+
+
 def test_an_epoch_in_a_line() -> None:
     assert FULL.line() == (
         "epoch 4/10  score 0.500  first accuracy 0.750  second pearson 0.250  best so far  "

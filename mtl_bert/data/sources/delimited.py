@@ -23,7 +23,10 @@ from mtl_bert.tasks import Task
 
 csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
 
-HELD = 10_000  # lines of a file that are in memory at least
+HELD, AHEAD = 10_000, 1_000  # lines of a file that are in memory at least, and read at a time
+
+TABBED = (".tsv", ".tab")
+"""Names of files whose fields are separated by tabs, where nothing else is said."""
 
 KINDS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive or a spreadsheet", b"BZh91AY": "bzip2"}
 KINDS |= {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "Parquet"}
@@ -78,12 +81,13 @@ class Delimited(Source):
 
     Attributes:
         dir: the directory that file names are relative to; None stands for one not given.
-        separator: between the fields; a task's own ``separator`` goes before it.
+        separator: between the fields; a task's own ``separator`` goes before it. None is a tab in
+            .tsv and .tab files, and a comma in others.
     """
 
     name: str
     dir: str | None
-    separator: str = "\t"
+    separator: str | None = None
 
     def __post_init__(self) -> None:
         if self.dir is None or not Path(self.dir).is_dir():
@@ -96,10 +100,7 @@ class Delimited(Source):
 
     def open(self, task: Task, split: str, *, labelled: bool) -> Records:
         """Find the file of one split."""
-        place = said(FilePlace, task, self.name, separator=self.separator)
-        shared = place.shared and split != "test"
-        named = place.of(task, self.name, "train" if shared else split)
-        path = Path(self.dir or ".") / named
+        place, path, shared = self._place(task, split)
         if not path.is_file():
             raise DataError(
                 f"{path}: expected a data file of task {task.name}, found nothing; "
@@ -119,15 +120,23 @@ class Delimited(Source):
 
     def about(self, task: Task, split: str) -> int | None:
         """The lines of the file."""
-        place = said(FilePlace, task, self.name, separator=self.separator)
-        shared = place.shared and split != "test"
-        path = Path(self.dir or ".") / place.of(task, self.name, "train" if shared else split)
+        place, path, shared = self._place(task, split)
         if path.suffix == ".parquet":
             return None
         with path.open("rb") as file:
             lines = sum(part.count(b"\n") for part in iter(partial(file.read, 2**20), b""))
         share = place.dev_share or 0.0
         return round(lines * ((share if split == "dev" else 1 - share) if shared else 1))
+
+    def _place(self, task: Task, split: str) -> tuple[FilePlace, Path, bool]:
+        """How a split's file is written, where it is, and whether another split shares it."""
+        place = said(FilePlace, task, self.name, separator=self.separator or ",")
+        shared = place.shared and split != "test"
+        path = Path(self.dir or ".") / place.of(task, self.name, "train" if shared else split)
+        named = self.separator is None and "separator" not in task.sources[self.name]
+        if named and path.suffix in TABBED:
+            place = place.model_copy(update={"separator": "\t"})
+        return place, path, shared
 
 
 def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iterator[Record]]:
@@ -188,12 +197,15 @@ class _Lines:
 
     def has(self, number: int) -> bool:
         """Whether there is such a line."""
-        missing = number + 1 - self._first - len(self._held)
-        self._held += islice(self._coming, max(0, missing))
+        missing = number - self._first - len(self._held)
+        if missing >= 0:
+            self._held += islice(self._coming, missing + AHEAD)
         return number < self._first + len(self._held)
 
     def __getitem__(self, number: int) -> str:
-        return self._held[number - self._first] if self.has(number) else ""
+        if number - self._first < len(self._held) or self.has(number):
+            return self._held[number - self._first]
+        return ""
 
     def following(self, number: int) -> Iterator[str]:
         """The lines from a number on."""
@@ -213,7 +225,7 @@ def _rows(lines: _Lines, place: FilePlace) -> Iterator[tuple[int, list[str], str
         lines.forget(at)
         row, taken, doubt = _row(lines, at, width, place)
         for number in range(at, at + taken if doubt else at + 1):
-            if not lines[number].strip() and place.separator not in lines[number]:
+            if not (line := lines[number]).strip() and place.separator not in line:
                 continue
             fault = doubt
             if doubt:  # each of the lines by itself
@@ -239,8 +251,8 @@ def _row(lines: _Lines, at: int, width: int, place: FilePlace) -> tuple[list[str
     where its end is the end of a field, the row has the right ``width``, and the first and last
     lines of the quoted text by themselves have not.
     """
-    alone = _split(lines[at], place)
-    if place.quoting == "none" or '"' not in lines[at]:
+    alone = _split(line := lines[at], place)
+    if place.quoting == "none" or '"' not in line:
         return alone, 1, ""
     reader = csv.reader(lines.following(at), delimiter=place.separator, strict=True)
     try:

@@ -90,6 +90,6 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
     except Exception as error:
         # The library has no base of its errors: some are its own, some its readers'.
         raise DataError(
-            f"{path}: expected split {split} of config {config or 'default'}, found that it does "
-            f"not load ({first_line(error)}); mend sources.hub in the task's file"
+            f"{path}: expected split {split} of config {config or 'default'}, found one that "
+            f"does not load ({first_line(error)}); mend sources.hub in the task's file"
         ) from error

@@ -77,10 +77,13 @@ class Place(BaseModel, extra="forbid", frozen=True, coerce_numbers_to_str=True):
             )
         wanted = [*([self.id] if self.id else []), *self.text, *(self.labels if labelled else [])]
         if missing := [column for column in wanted if column not in present]:
+            advice = f"add {', '.join(missing)} or name another"
+            if len(present) == 1 and all(column in present[0] for column in wanted):
+                advice = "write as separator: what stands between the names"
             raise DataError(
                 f"{origin}: expected the columns {', '.join(wanted)}, found "
-                f"{', '.join(repr(c) for c in present) or 'none'}; "
-                f"add {', '.join(missing)} or name another in task {task.name}'s file"
+                f"{', '.join(repr(c) for c in present) or 'none'}; {advice} in task "
+                f"{task.name}'s file"
             )
         for column in wanted:
             if len(alike := [repr(c) for c in present if c.strip() == column.strip()]) > 1:

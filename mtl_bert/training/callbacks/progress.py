@@ -27,6 +27,9 @@ from mtl_bert.utils.screen import Screen
 
 log = logging.getLogger(__name__)
 
+MOST_TASKS = 8
+"""Tasks that a line names; the epoch's table on a terminal has them all."""
+
 
 class Stage(NamedTuple):
     """A part of a run that has a beginning and an end: a phase of an epoch, the whole run."""
@@ -56,7 +59,8 @@ class EpochSummary:
             parts += ["not scored", *_losses(record.losses)]
         else:
             parts.append(f"score {record.scores.score:.3f}")
-            parts += [f"{n} {t.metric} {t.value:.3f}" for n, t in record.scores.tasks.items()]
+            tasks = record.scores.tasks.items()
+            parts += _few([f"{name} {task.metric} {task.value:.3f}" for name, task in tasks])
         return "  ".join([*parts, *self.remarks()])
 
     def table(self) -> Table:
@@ -99,7 +103,13 @@ class EpochSummary:
 
 
 def _losses(losses: dict[str, float]) -> list[str]:
-    return [f"{task} loss {loss:.3f}" for task, loss in losses.items()]
+    return _few([f"{task} loss {loss:.3f}" for task, loss in losses.items()])
+
+
+def _few(of_tasks: list[str]) -> list[str]:
+    """What fits on a screen; metrics.jsonl has all of it."""
+    more = len(of_tasks) - MOST_TASKS
+    return of_tasks if more <= 0 else [*of_tasks[:MOST_TASKS], f"and {more} tasks more"]
 
 
 def _conflicts(share: float | None) -> list[str]:

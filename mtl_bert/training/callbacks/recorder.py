@@ -99,8 +99,15 @@ class Recorder(Callback):
         assert last is not None
         log, seconds = self._module.step_log, [epoch.seconds for epoch in epochs]
         notes = notes_on(self.settings, self.parts) + state.remarks
+        notes += [
+            f"{task} was not learned: one answer for all examples has as good a {of.metric}"
+            for task, of in best.tasks.items()
+            if epochs and of.learned is False
+        ]
         if log.skipped:
-            notes.append(f"{len(log.skipped)} steps were skipped: not all was finite")
+            notes.append(
+                f"{len(log.skipped)} steps were skipped: a loss or gradient was not finite"
+            )
         if self._module.patience_is_over(self._datamodule.history):
             patience = self.settings.trainer.patience
             notes.append(f"trainer.patience={patience}: ended after epoch {last.epoch}")

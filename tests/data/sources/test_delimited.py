@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl_bert.data.sources.delimited import HELD, Delimited, FilePlace, _Lines, _rows
+from mtl_bert.data.sources.delimited import AHEAD, HELD, Delimited, FilePlace, _Lines, _rows
 from mtl_bert.data.table import DataError
 from tests.factories import assert_tells, make_task
 
@@ -45,6 +45,24 @@ def test_a_plain_file(read, tmp_path):
     assert table.texts == (("one text",), ("another",))
     assert table.labels.tolist() == [1, 0]
     assert table.skipped == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "between", "said"),
+    [("a.tsv", "\t", {}), ("a.csv", ",", {}), ("a.tsv", ";", {"separator": ";"})],
+)
+def test_a_name_says_what_separates_fields_unless_the_task_does(tmp_path, name, between, said):
+    (tmp_path / name).write_text(f"id{between}sentence{between}label\na{between}one{between}1\n")
+    task = make_task(sources={"files": source_of(train=name, **said)})
+    assert Delimited("files", str(tmp_path)).read(task, "train").texts == (("one",),)
+
+
+def test_whoever_names_no_separator_is_told_to(tmp_path):
+    (tmp_path / "a.csv").write_text("id;sentence;label\na;one;1\n")
+    task = make_task(sources={"files": source_of(train="a.csv")})
+    with pytest.raises(DataError) as refused:
+        Delimited("files", str(tmp_path)).read(task, "train")
+    assert_tells(refused.value, "found 'id;sentence;label'; write as separator: what stands")
 
 
 def test_no_line_break_at_the_end(read):
@@ -467,5 +485,5 @@ def test_lines_of_a_large_file_are_let_go_and_stay_the_same() -> None:
         if number:
             assert row == [str(number - 1), f'a "quoted" text\nof two lines, {number - 1}',
                            str((number - 1) % 2)]  # fmt: skip
-        assert len(lines._held) <= HELD + 10
+        assert len(lines._held) <= HELD + AHEAD + 10
     assert number == len(rows)
