@@ -247,15 +247,13 @@ class _Run:
             raise KeyError(f"no tasks.{min(other)}")
         self.method.short()  # fails here where its parts are no numbers or words
         self.tasks = tuple(sorted(results.tasks, key=[*paper.METRICS, *results.tasks].index))
-        self.range = {
-            task: ends[::-1] if results.tasks[task].lower_is_better else ends
-            for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
-            for ends in [(float(own.get("low", 0)), float(own.get("high", 1)))]
-        }  # fmt: skip
-        self.units = {
-            task: (results.tasks[task].value - low) / (high - low)
-            for task, (low, high) in self.range.items()
-        }
+        self.range: dict[str, tuple[float, float]] = {}  # the values that count 0 and 1
+        self.units: dict[str, float] = {}
+        for task in self.tasks:
+            own, score = self.config["tasks"][task].get("score", {}), results.tasks[task]
+            ends = float(own.get("low", 0)), float(own.get("high", 1))
+            low, high = self.range[task] = ends[::-1] if score.lower_is_better else ends
+            self.units[task] = (score.value - low) / (high - low)
         # Tasks and metrics are the paper's, all of them and no other.
         self.papers_tasks = {t: s.metric for t, s in results.tasks.items()} == paper.METRICS
         self.badges = tuple(self._badges())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -64,8 +65,8 @@ class Study:
         seeds = sorted({len(c.of(method)) for method in c.methods})
         each = " to ".join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))
         what = f"{len(c.methods)} methods compared" if len(c.methods) > 1 else c.methods[0]
-        plural = "" if seeds == [1] else "s"
-        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each} seed{plural}"
+        each += " seed" if seeds == [1] else " seeds"
+        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each}"
 
     def named(self, made: Iterable[Block | None]) -> list[Block]:
         """The blocks that there are, each with a name for its file that no other setting has."""
@@ -89,7 +90,7 @@ class Study:
             given[f"{base}.against"] = [versus(rows.get(m)) for m in frame["method"]]
         columns = [column(f"{m}.against", f"against {m}") for m in c.methods]
         made = table("leaderboard", frame.drop(columns="setting"), more=columns, given=given,
-                          epochs=c.epochs, margin=c.margin)  # fmt: skip
+                     epochs=c.epochs, margin=c.margin)  # fmt: skip
         return made._replace(shown=f"{frame['baseline'].iloc[0]}.against")
 
     def tasks(self, frame: pd.DataFrame) -> Iterable[Block]:
@@ -141,7 +142,7 @@ class Study:
         more = [made for ours, paper, title in pairs
                 for made in (column(ours, title), column(paper, f"{title}, paper"))]  # fmt: skip
         yield table("printed", frame.drop(columns="notes"), f"table{number}", more=more,
-                         number=number, about=about)  # fmt: skip
+                    number=number, about=about)  # fmt: skip
         notes = frame.explode("notes").groupby("notes", sort=False)["row"].agg("; ".join)
         yield Text("", [f"{rows}: {note}" for note, rows in notes.items()])
         if len(missing := frame.loc[frame["method"].isna(), "experiment"]):
@@ -156,7 +157,7 @@ class Study:
         if len(c.methods) < 2:
             return
         whats = (SCORE, *(c.tasks if len(c.methods) * len(c.tasks) < 20 * MANY else ()))
-        pairs = [(a, b) for n, a in enumerate(c.methods) for b in c.methods[n + 1 :]]
+        pairs = list(combinations(c.methods, 2))
         frame = c.differences([(*pair, what) for what in whats for pair in pairs], named=False)
         yield table("differences", frame.head(len(pairs)))._replace(frame=frame)
         if c.excluded:
@@ -217,8 +218,7 @@ class Study:
                     yield Text(f"{task}: the predictions of {name} are no use: {error}.")
                     continue
                 yield drawn
-                numbers = score["classes"] is None
-                by = "largest errors" if numbers else "most confident wrong answers"
+                by = "most confident wrong answers" if score["classes"] else "largest errors"
                 if (wrong["text"] != LEFT_OUT).any():
                     yield table("mistakes", wrong, f"{stem}-mistakes", task=task, by=by)
 

@@ -36,9 +36,11 @@ def views(frames: Frames) -> Iterator[Article]:
         columns = about["columns"]
         drawn = chart(name, figures.of_run(about["title"], *columns)) if "drawn" in about else None
         for run, own in frame.groupby("run", observed=True):
-            if drawn:  # Vega would take an empty field for 0
+            if drawn is None:
+                shown[str(run)].append(table(name, own))
+            else:  # Vega would take an empty field for 0
                 rows = own.to_csv(columns=columns, index=False, float_format="%.4g", na_rep="nan")
-            shown[str(run)].append(drawn._replace(rows=rows) if drawn else table(name, own))
+                shown[str(run)].append(drawn._replace(rows=rows))
     settings = frames.settings.set_index("setting")
     for row in frames.runs.to_dict("records"):
         name, about = str(row["run"]), settings.loc[row["setting"]].to_dict()

@@ -158,7 +158,6 @@ class OpenedRun:
         Raises:
             UserError: a task that the run does not have, or a file that is missing, damaged or cut.
         """
-        import pandas as pd
 
         path = self.folder.predictions(self.known(task))
         try:
