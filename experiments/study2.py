@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from mtl_bert.analysis import Frames, read
-from mtl_bert.analysis.methods import ALL_BUT_HEAD
 from mtl_bert.analysis.publishing import ARCHIVE
 from mtl_bert.analysis.statistics import holm, paired
+from mtl_bert.runs.methods import ALL_BUT_HEAD
 from mtl_bert.runs.results import Results, RunFolder
 
 SAMPLERS = ("rr", "proportional", "temperature", "unimax", "annealed", "two_stage", "arrp")

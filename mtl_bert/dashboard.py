@@ -79,19 +79,24 @@ def _subject(run: Path | None, entity: str, project: str, trust: Path | None) ->
     from mtl_bert.config.compose import known_tasks
     from mtl_bert.config.saved import saved_settings
     from mtl_bert.runs.results import RunFolder
-    from mtl_bert.tracking.wandb_workspaces import Subject, run_id
+    from mtl_bert.tracking.wandb_workspaces import Subject
 
     if run is None:
         return Subject(entity, project or PROJECT, list(known_tasks()))
-    config = RunFolder(run).config
-    if not config.is_file():
+    folder = RunFolder(run)
+    if not folder.config.is_file():
         raise UserError(
-            f"--run: expected the directory of a run, found no {config.name} in {run}; "
+            f"--run: expected the directory of a run, found no {folder.config.name} in {run}; "
             f"write for example {console.EXAMPLE}"
         )
-    settings = saved_settings(config, trust=trust)
+    settings = saved_settings(folder.config, trust=trust)
+    if (wandb_id := folder.wandb_id) is None:
+        raise UserError(
+            f"--run: expected the directory of a run with logger=wandb, found no W&B run in "
+            f"{run}; write a run's directory that has wandb in it"
+        )
     own = settings.logger.get("wandb", {}).get("project", PROJECT)
-    return Subject(entity, project or own, list(settings.tasks), run_id(run))
+    return Subject(entity, project or own, list(settings.tasks), wandb_id)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.compose import CONF, read_job_settings
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.hydra_callback import _jobs
+from mtl_bert.runs.methods import method_of
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "evidence.sh"
 SIZES = {"sst": 854, "qqp": 5219, "sts": 604}  # a tenth of the course's files

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.compose import CONF
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import ConfigError
 from mtl_bert.runs.factories import make_sampler
+from mtl_bert.runs.methods import method_of
 from tests.composing import settings_of
 
 FILES = sorted((CONF / "experiment").glob("table*/*.yaml"))

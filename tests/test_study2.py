@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from mtl_bert.analysis.methods import method_of
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.factories import make_planner
+from mtl_bert.runs.methods import method_of
 from tests.composing import settings_of
 
 FILE = Path(__file__).parents[1] / "experiments" / "study2.py"

@@ -129,7 +129,7 @@ def _cell(row: Row, shown: Column, tips: Sequence[str]) -> Cell:
 
 
 def table(
-    kind: str, frame: pd.DataFrame | list[Row], name: str = "", more: Sequence[Column] = (),
+    kind: str, frame: pd.DataFrame, name: str = "", more: Sequence[Column] = (),
     given: Mapping[str, Iterable[Cell]] = {}, **words: Any,
 ) -> Table:  # fmt: skip
     """A table of a frame's rows, as ``tables.toml`` declares its kind; without empty columns.
@@ -143,16 +143,20 @@ def table(
     about = {"titles": {}, "tips": {}, "caption": "", **TABLES[kind]}
     places = [[column(c, about["titles"].get(c))] if c != "*" else more for c in about["columns"]]
     columns = [c for place in places for c in place]
-    rows: Any = frame if isinstance(frame, list) else frame.to_dict("records")
-    for key, cells in given.items():
-        for row, cell in zip(rows, cells, strict=True):
-            row[key] = cell
+    rows: Any = frame.to_dict("records")
+    for row, *cells in zip(rows, *given.values(), strict=True):
+        row.update(zip(given, cells, strict=True))
     made = [[_cell(row, c, about["tips"].get(c.name, ())) for c in columns] for row in rows]
     kept = [n for n in range(len(columns)) if any(row[n].text != MISSING for row in made)]
     shown, made = [columns[n] for n in kept], [[row[n] for n in kept] for row in made]
     title, caption = (about[key].format(**words) for key in ("title", "caption"))
     return Table(name or kind, title, shown, made, frame, caption,
                  folded="folded" in about, told="told" in about)  # fmt: skip
+
+
+def chart(name: str, drawn: Any | None) -> Chart | None:
+    """An Altair chart; None where there is nothing to draw."""
+    return drawn and Chart(name, drawn.to_dict(validate=False))
 
 
 def plot(

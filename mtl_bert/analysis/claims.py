@@ -16,7 +16,7 @@ import pandas as pd
 from mtl_bert.analysis import paper
 from mtl_bert.analysis.columns import write
 from mtl_bert.analysis.leaderboard import SCORE, Comparison, Contrast
-from mtl_bert.analysis.methods import PAPER_SURGERY, Method
+from mtl_bert.runs.methods import PAPER_SURGERY, Method
 
 SIZES = {task: size.train for task, size in paper.SIZES.items()}
 

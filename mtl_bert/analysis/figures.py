@@ -20,25 +20,20 @@ import pandas as pd
 
 from mtl_bert.analysis import summaries
 from mtl_bert.analysis.columns import column, write
-from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
+from mtl_bert.analysis.frames import Frames, Source, read
 from mtl_bert.analysis.leaderboard import SCORE, Compared, compared
-from mtl_bert.analysis.methods import NAMES, UPDATE
+from mtl_bert.runs.answers import UnusableError
+from mtl_bert.runs.methods import NAMES, UPDATE
 
-COLOURS = {
-    "rr": (202, 100, 35), "annealed": (41, 100, 45), "vanilla": (164, 100, 31),
-    "arrp": (26, 100, 42), "full": (327, 45, 64), "single": (202, 77, 63), "random": (0, 0, 54),
-}  # fmt: skip
-"""Hue, saturation and lightness: Okabe and Ito's, which the colour-blind can tell apart."""
-DARK_YELLOW = (52, 100, 31)  # of other samplers: Okabe and Ito's own yellow is lost on white
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right",
-          "triangle-left")  # fmt: skip
 GREY = "#888888"
 FEW = 12  # tasks or pairs that a chart can show
 FARTHEST = {"d ≤ 0.5": 0.5, "0.5 < d ≤ 1": 1.0, "1 < d ≤ 2": 2.0, "d > 2": np.inf}
 """Groups of distances between true and predicted values, and their ends; not the paper's."""
 MANY = 3_000  # points that a chart should not hold one by one
 THEME = json.loads(Path(__file__).with_name("theme.json").read_text("utf-8"))
-"""Vega-Lite's configuration; texts have the colour of what they stand in, by day and night."""
+"""Vega-Lite's configuration, in which texts have the colour of what they stand in, by day and
+night; and how methods look: Okabe and Ito's colours, which the colour-blind can tell apart, each as
+hue, saturation and lightness (but their yellow, which is lost on white, darker), and shapes."""
 FREE = alt.Scale(zero=False)
 Looks = Mapping[str, tuple[str, str]]  # series -> colour and shape
 Titles = Mapping[str, tuple[str, str]]  # what is drawn -> its title, and the column with its form
@@ -54,7 +49,7 @@ def _chart(frame: pd.DataFrame) -> Any:
 def _titled(chart: Any, title: str, *below: str) -> Any:
     """The chart as it stands alone."""
     heading = alt.TitleParams(title, subtitle=list(below))
-    return chart.properties(title=heading, background="transparent", config=THEME)
+    return chart.properties(title=heading, background="transparent", config=THEME["config"])
 
 
 def _finished(chart: Any, frames: Frames, title: str, *notes: str) -> Any:
@@ -73,10 +68,11 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A hue for each sampler, a shade from dark to light and a shape for each of its variants."""
     families: dict[tuple[int, int, int], list[str]] = {}
     for name in pd.Categorical(names).categories if isinstance(names, pd.Series) else names:
-        known = [colour for key, colour in COLOURS.items() if name.startswith(NAMES[key])]
-        families.setdefault(known[0] if known else DARK_YELLOW, []).append(name)
+        known = [of for key, of in THEME["samplers"].items() if name.startswith(NAMES[key])]
+        families.setdefault(tuple((known or [THEME["others"]])[0]), []).append(name)
+    shapes = THEME["shapes"]
     return {
-        name: (f"hsl({hue}, {full}%, {min(80, light * (0.55 + 0.9 * place)):.0f}%)", SHAPES[n % 8])
+        name: (f"hsl({hue}, {full}%, {min(80, light * (0.55 + 0.9 * place)):.0f}%)", shapes[n % 8])
         for (hue, full, light), members in families.items()
         for n, name in enumerate(members)
         for place in ((n + 0.5) / len(members),)
@@ -135,13 +131,12 @@ def _lines(
     about = {"series": ("method", ""), "x": x}
     for name, own in parts.items():
         title, like = panels[name]
-        percent = alt.Axis(format="%") if _form(like).endswith("%") else alt.Axis()
         same = own.groupby(["series", "x"])["y"]
         spread = zip(same.transform("mean"), same.transform("std"), strict=True)
         own = own.assign(mean=[write(like, *each) for each in spread])
         base = _chart(own).encode(x=_x("x", own["x"], x[0], log=log), color=colour)
         means = base.encode(
-            y=alt.Y("mean(y):Q", title=title, scale=FREE, axis=percent), opacity=faded,
+            y=alt.Y("mean(y):Q", title=title, scale=FREE), opacity=faded,
             tooltip=_tips(**about, mean=(title, ""), **{"count()": ("n", "n")}),
         )  # fmt: skip
         seeds = base.encode(y="y:Q", tooltip=_tips(**about, y=("a seed's", like)))
@@ -191,9 +186,8 @@ def of_run(title: str, x: str, series: str, *measures: str) -> Any:
     if x == "part":
         chart = _heat(rows, series, x, measures[0], "redblue", (-0.25, 0.25), *measures[1:])
         return _titled(chart, title)
-    axis, scale = alt.Axis(tickMinStep=1, format="d"), alt.Scale(zero=False, nice=False)
     base = rows.mark_line(point={"size": 40}, strokeWidth=1.6, invalid="filter").encode(
-        x=alt.X(f"{x}:Q", axis=axis, scale=scale),
+        x=alt.X(f"{x}:O", axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=True)),
         color=alt.Color(f"{series}:N", title=None, sort=None),
     ).properties(width=300, height=190)  # fmt: skip
     panels = [base.encode(y=alt.Y(f"{name}:Q", title=column(name).title, scale=FREE),

@@ -15,15 +15,15 @@ from datetime import UTC
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
 
-from mtl_bert.analysis import columns, paper, statistics
-from mtl_bert.analysis.methods import Method, method_of, setting_of
-from mtl_bert.analysis.statistics import Floats
+from mtl_bert.analysis import columns, paper
+from mtl_bert.runs.answers import LEFT_OUT, UnusableError, read_compared
+from mtl_bert.runs.methods import Method, method_of, setting_of
 from mtl_bert.runs.results import RESULTS, PhaseRecord, Results, RunFolder
+from mtl_bert.tasks.resampled_metrics import Floats
 from mtl_bert.utils.errors import UserError, first_line
 
 MADE_UP = "Made-up text: these numbers say that the program works, never what a method is worth."
@@ -31,7 +31,6 @@ ANOTHER = (
     "Data, encoder or batches are not the paper's: a difference to its numbers is not an error of "
     "reproduction but another experiment."
 )
-LEFT_OUT = "(left out)"  # in place of a text that no reader may see
 WHOLE = "all"  # the part of the encoder that is all of it
 UNSET = "None"
 TUNED = ("lr", "optimizer", "scheduler")  # what may be tuned for each method
@@ -39,10 +38,6 @@ KEYS = list(columns.KEYS)
 PER_RUN = ("scores", "epochs", "phases", "conflicts", "influences")
 Source = str | Path | pd.DataFrame
 Row = tuple[Any, ...]
-
-
-class UnusableError(ValueError):
-    """A file of a run that cannot be used, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +85,10 @@ class Frames:
         Raises:
             UnusableError: the file is missing or damaged.
         """
-        found = _read_answers(RunFolder(Path(self._directory(run))).predictions(task))
+        found, labels, predictions = self._file(run, task)
+        if labels.ndim > 1:
+            raise UnusableError(f"{task}.csv cannot be read (several labels at once)")
+        found = found.assign(label=labels, prediction=predictions)
         if self.texts:
             return found
         return found.drop(columns="text2", errors="ignore").assign(text=LEFT_OUT)
@@ -105,20 +103,13 @@ class Frames:
         Raises:
             UnusableError: the file is missing or damaged.
         """
-        path = RunFolder(Path(self._directory(run))).predictions(task)
-        found = _read_answers(path, several=True)
-        try:
-            labels, predictions = (
-                statistics.numbers(found[name]) for name in ("label", "prediction")
-            )
-        except ValueError as error:
-            raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
-        if not np.isfinite(labels).all() or labels.shape != predictions.shape:
-            raise UnusableError(f"{path.name} has no labels to compare with")
+        found, labels, predictions = self._file(run, task)
         return found["id"].tolist(), labels, predictions
 
-    def _directory(self, run: str) -> str:
-        return str(self.runs.loc[self.runs["run"] == run, "directory"].iloc[0])
+    def _file(self, run: str, task: str) -> tuple[pd.DataFrame, Floats, Floats]:
+        """A run's file of answers to a task's dev set, its labels and its predictions."""
+        (place,) = self.runs.loc[self.runs["run"] == run, "directory"]
+        return read_compared(RunFolder(Path(place)).predictions(task))
 
     def predictions(self) -> pd.DataFrame:
         """Every run's answers to all dev sets; files that cannot be used are left out."""
@@ -256,15 +247,13 @@ class _Run:
             raise KeyError(f"no tasks.{min(other)}")
         self.method.short()  # fails here where its parts are no numbers or words
         self.tasks = tuple(sorted(results.tasks, key=[*paper.METRICS, *results.tasks].index))
-        self.range = {
-            task: ends[::-1] if results.tasks[task].lower_is_better else ends
-            for task in self.tasks for own in (self.config["tasks"][task].get("score", {}),)
-            for ends in [(float(own.get("low", 0)), float(own.get("high", 1)))]
-        }  # fmt: skip
-        self.units = {
-            task: (results.tasks[task].value - low) / (high - low)
-            for task, (low, high) in self.range.items()
-        }
+        self.range: dict[str, tuple[float, float]] = {}  # the values that count 0 and 1
+        self.units: dict[str, float] = {}
+        for task in self.tasks:
+            own, score = self.config["tasks"][task].get("score", {}), results.tasks[task]
+            ends = float(own.get("low", 0)), float(own.get("high", 1))
+            low, high = self.range[task] = ends[::-1] if score.lower_is_better else ends
+            self.units[task] = (score.value - low) / (high - low)
         # Tasks and metrics are the paper's, all of them and no other.
         self.papers_tasks = {t: s.metric for t, s in results.tasks.items()} == paper.METRICS
         self.badges = tuple(self._badges())
@@ -424,24 +413,3 @@ def _completed(settings: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def file_name(text: str) -> str:
     """A name from data, made fit for a file and an anchor."""
     return re.sub(r"[^\w-]+", "-", text)[:120]
-
-
-def _read_answers(path: Path, *, several: bool = False) -> pd.DataFrame:
-    """The file's rows; where labels may be ``several`` at once, these as they stand."""
-    answers = ("label", "prediction")
-    numbers = ("confidence", *(() if several else answers))
-    types = dict.fromkeys(("id", "text", "text2"), "str") | dict.fromkeys(numbers, "float")
-    try:
-        with catch_warnings():
-            simplefilter("error", pd.errors.ParserWarning)  # rows longer than the heading
-            rows = pd.read_csv(path, dtype=types, keep_default_na=False, index_col=False,
-                               na_values={"confidence": [""]})  # fmt: skip
-    except FileNotFoundError as error:
-        raise UnusableError(f"{path.name} is missing") from error
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise UnusableError(f"{path.name} cannot be read ({first_line(error)})") from error
-    if absent := {"id", "text", "confidence", *answers} - set(rows):
-        raise UnusableError(f"{path.name} has no column {', '.join(sorted(absent))}")
-    if rows.empty or not (several or np.isfinite(rows["label"]).all()):
-        raise UnusableError(f"{path.name} has no labels to compare with")
-    return rows

@@ -16,9 +16,11 @@ import pandas as pd
 
 from mtl_bert.analysis import columns, statistics
 from mtl_bert.analysis.columns import write
-from mtl_bert.analysis.frames import Frames, Source, UnusableError, read
-from mtl_bert.analysis.methods import Method
-from mtl_bert.analysis.statistics import Floats, Interval, Paired, percentiles
+from mtl_bert.analysis.frames import Frames, Source, read
+from mtl_bert.analysis.statistics import Interval, Paired, percentiles
+from mtl_bert.runs.answers import UnusableError
+from mtl_bert.runs.methods import Method
+from mtl_bert.tasks.resampled_metrics import Floats, recognise
 from mtl_bert.utils.errors import UserError
 
 SCORE = "score"
@@ -145,7 +147,7 @@ class Comparison:
                 same = ids == standard[0] and np.array_equal(labels, standard[1])
                 if len(ids) < 2 or not same:
                     raise UnusableError(f"{row['run']} has another dev set than the others")
-                known = statistics.recognise(metric or row["metric"], labels, answers, row["value"])
+                known = recognise(metric or row["metric"], labels, answers, row["value"])
                 metric = metric or known
                 if not known or known != metric:
                     value = f"{row['metric']} of {write('value', row['value'])}"

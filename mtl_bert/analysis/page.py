@@ -1,22 +1,23 @@
 """The whole report, put together from frames: for each setting the answer first, then all else."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from mtl_bert.analysis import blocks, claims, figures, leaderboard, summaries
-from mtl_bert.analysis.blocks import Article, Block, Cell, Chart, Page, Row, Text, plot
-from mtl_bert.analysis.columns import column, write
-from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError, file_name
+from mtl_bert.analysis.blocks import Article, Block, Cell, Page, Row, Text, chart, plot, table
+from mtl_bert.analysis.columns import Column, column, write
+from mtl_bert.analysis.frames import Frames, file_name
 from mtl_bert.analysis.leaderboard import MARGIN, SCORE, Comparison
-from mtl_bert.analysis.methods import setting_words
 from mtl_bert.analysis.run_view import mistakes, views
+from mtl_bert.runs.answers import LEFT_OUT, UnusableError
+from mtl_bert.runs.methods import setting_words
 
 MISTAKES = 200  # wrong answers of a chosen run to a task that are listed
-TOLD = ("difference", "low", "high", "examples_low", "examples_high", "p_holm")
 MANY = figures.FEW  # columns of tasks or pairs that a table can show
 
 
@@ -52,9 +53,8 @@ class Study:
             badges=about["badges"],
             lead=f"{lead} {about['caution']}".strip(),
             answer=c.recommend(),
-            first=[b for b in (self.board(board), self.chart("tradeoff", figures.tradeoff)) if b],
-            sections={title: shown for title, made in parts.items()
-                      if (shown := [block for block in made if block])},
+            first=self.named([self.board(board), chart("tradeoff", figures.tradeoff(c))]),
+            sections={t: shown for t, made in parts.items() if (shown := self.named(made))},
         )  # fmt: skip
 
     @property
@@ -65,21 +65,15 @@ class Study:
         seeds = sorted({len(c.of(method)) for method in c.methods})
         each = " to ".join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))
         what = f"{len(c.methods)} methods compared" if len(c.methods) > 1 else c.methods[0]
-        plural = "" if seeds == [1] else "s"
-        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each} seed{plural}"
+        each += " seed" if seeds == [1] else " seeds"
+        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each}"
 
-    def name(self, what: str) -> str:
-        """A name for a file or an anchor."""
-        return f"{self.compared.about['slug']}-{file_name(what)}"
-
-    def table(self, kind: str, frame: pd.DataFrame, name: str = "", **more: Any) -> blocks.Table:
-        """A table of the setting; see :func:`~mtl_bert.analysis.blocks.table`."""
-        return blocks.table(kind, frame, self.name(name or kind), **more)
-
-    def chart(self, name: str, draw: Callable[..., Any], **how: Any) -> Chart | None:
-        """A chart of the setting; None where there is nothing to draw."""
-        made = draw(self.compared, **how)
-        return made and Chart(self.name(name), made.to_dict(validate=False))
+    def named(self, made: Iterable[Block | None]) -> list[Block]:
+        """The blocks that there are, each with a name for its file that no other setting has."""
+        slug = self.compared.about["slug"]
+        return [block if isinstance(block, Text)
+                else block._replace(name=f"{slug}-{file_name(block.name)}")
+                for block in made if block]  # fmt: skip
 
     def board(self, frame: pd.DataFrame) -> blocks.Table:
         """Every method, its score and price, and where it stands to each as the baseline."""
@@ -95,8 +89,8 @@ class Study:
             rows = {row["method"]: row for row in c.against(base).to_dict("records")}
             given[f"{base}.against"] = [versus(rows.get(m)) for m in frame["method"]]
         columns = [column(f"{m}.against", f"against {m}") for m in c.methods]
-        made = self.table("leaderboard", frame.drop(columns="setting"), more=columns, given=given,
-                          epochs=c.epochs, margin=c.margin)  # fmt: skip
+        made = table("leaderboard", frame.drop(columns="setting"), more=columns, given=given,
+                     epochs=c.epochs, margin=c.margin)  # fmt: skip
         return made._replace(shown=f"{frame['baseline'].iloc[0]}.against")
 
     def tasks(self, frame: pd.DataFrame) -> Iterable[Block]:
@@ -105,7 +99,7 @@ class Study:
         more = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in self.compared.tasks]
         if frame["trained_per_task"].nunique() < 2:  # of interest where methods differ in it
             frame = frame.drop(columns="trained_per_task")
-        yield self.table("tasks", frame, more=more)
+        yield table("tasks", frame, more=more)
 
     def paper(self) -> Iterable[Block]:
         """The paper's tables beside ours, and its claims; nothing for others' tasks."""
@@ -118,7 +112,7 @@ class Study:
         if first.methods:
             yield from self.printed(first, 3, "paraphrase after one epoch")
         yield from self.printed(c, 4, "ARRP after all epochs")
-        yield self.table("table1", claims.sizes(c))
+        yield table("table1", claims.sizes(c))
 
     def claims(self) -> Iterable[Block]:
         """The paper's claims, each with its verdict and a bar for each difference it rests on."""
@@ -134,8 +128,8 @@ class Study:
                 label, ends[:1], (-reach, reach), 0, ends[1:], (-margin, margin)
             )
         drawn = [Cell("", plots=bars[n]) for n in found["claim"]]
-        yield self.table("claims", found, given={"evidence": drawn}, margin=margin)
-        yield self.table("evidence", evidence)
+        yield table("claims", found, given={"evidence": drawn}, margin=margin)
+        yield table("evidence", evidence)
 
     def printed(self, c: Comparison, number: int, about: str) -> Iterable[Block]:
         """A table of the paper beside ours, and the command for the rows that are missing."""
@@ -147,8 +141,8 @@ class Study:
                      ("full.time_ratio", "paper.time_ratio", "time ÷ RR"))  # fmt: skip
         more = [made for ours, paper, title in pairs
                 for made in (column(ours, title), column(paper, f"{title}, paper"))]  # fmt: skip
-        yield self.table("printed", frame.drop(columns="notes"), f"table{number}", more=more,
-                         number=number, about=about)  # fmt: skip
+        yield table("printed", frame.drop(columns="notes"), f"table{number}", more=more,
+                    number=number, about=about)  # fmt: skip
         notes = frame.explode("notes").groupby("notes", sort=False)["row"].agg("; ".join)
         yield Text("", [f"{rows}: {note}" for note, rows in notes.items()])
         if len(missing := frame.loc[frame["method"].isna(), "experiment"]):
@@ -163,9 +157,9 @@ class Study:
         if len(c.methods) < 2:
             return
         whats = (SCORE, *(c.tasks if len(c.methods) * len(c.tasks) < 20 * MANY else ()))
-        pairs = [(a, b) for n, a in enumerate(c.methods) for b in c.methods[n + 1 :]]
+        pairs = list(combinations(c.methods, 2))
         frame = c.differences([(*pair, what) for what in whats for pair in pairs], named=False)
-        yield self.table("differences", frame.head(len(pairs)))._replace(frame=frame)
+        yield table("differences", frame.head(len(pairs)))._replace(frame=frame)
         if c.excluded:
             yield Text("Without an interval over dev examples:", list(dict.fromkeys(c.excluded)))
 
@@ -177,18 +171,18 @@ class Study:
             return
         values = steps[["conflicting", "removed"]]
         found = values.mean().join(values.std().add_suffix("_sd"))
-        wide = [found.assign(seeds=steps.size())]
-        for frame, key, value in ((summaries.pairs(frames), "pair", "cosine"),
-                                  (summaries.influences(frames), "task", "share")):  # fmt: skip
+        wide, more = [found.assign(seeds=steps.size())], list[Column]()
+        for frame, key, value, title in (
+            (summaries.pairs(frames), "pair", "cosine", "cosine"),
+            (summaries.influences(frames), "task", "share", "part of"),
+        ):
             mean = frame.groupby([*by, key], observed=True)[value].mean().unstack()
             wide.append(mean.add_suffix(f".{value}"))
+            more += [column(f"{name}.{value}", f"{title} {name}") for name in mean]
         whole = pd.concat(wide, axis=1).reset_index()
-        titles = {".cosine": "cosine ", ".share": "part of "}
-        more = [column(name, titles[end] + name.removesuffix(end))
-                for name in map(str, whole) for end in titles if name.endswith(end)]  # fmt: skip
-        yield self.table("conflicts", whole, more=more if len(more) <= MANY else ())
+        yield table("conflicts", whole, more=more if len(more) <= MANY else ())
         if len(more) <= MANY:
-            yield self.chart("conflicts-chart", figures.conflicts)
+            yield chart("conflicts-chart", figures.conflicts(self.compared))
 
     def use(self) -> Iterable[Block | None]:
         """What each method used of each task's data, over all epochs."""
@@ -196,21 +190,21 @@ class Study:
         if found.empty:
             return
         if len(self.compared.tasks) <= MANY:
-            yield self.chart("use-chart", figures.usage)
-        yield self.table("use", found)
+            yield chart("use-chart", figures.usage(self.compared))
+        yield table("use", found)
 
     def course(self) -> Iterable[Block | None]:
         """Scores over epochs and examples, what λ and B do, and what phases cost."""
         c = self.compared
         if c.epochs > 1:
-            yield self.chart("progress", figures.progress)
-            yield self.chart("progress-examples", figures.progress, by="examples")
-        yield self.chart("lambda", figures.effect, of="λ")
-        yield self.chart("B", figures.effect, of="B")
+            yield chart("progress", figures.progress(c))
+            yield chart("progress-examples", figures.progress(c, by="examples"))
+        yield chart("lambda", figures.effect(c, of="λ"))
+        yield chart("B", figures.effect(c, of="B"))
         if len(costs := summaries.costs(c.frames)):
-            yield self.table("costs", costs)
+            yield table("costs", costs)
 
-    def answers(self) -> Iterable[Block]:
+    def answers(self) -> Iterable[Block | None]:
         """The answers of the chosen runs: charts and wrong ones."""
         names = [str(run) for run in self.frames.runs["run"] if str(run) in self.chosen]
         for number, name in enumerate(names):
@@ -218,16 +212,15 @@ class Study:
             for score in scores.head(MANY).to_dict("records"):
                 task, stem = score["task"], f"{score['task']}{f'-{number + 1}' if number else ''}"
                 try:
-                    chart = figures.answers(self.frames, name, task)
+                    drawn = chart(f"{stem}-answers", figures.answers(self.frames, name, task))
                     wrong = mistakes(self.frames, score, MISTAKES)
                 except UnusableError as error:
                     yield Text(f"{task}: the predictions of {name} are no use: {error}.")
                     continue
-                yield Chart(self.name(f"{stem}-answers"), chart.to_dict(validate=False))
-                numbers = score["classes"] is None
-                by = "largest errors" if numbers else "most confident wrong answers"
+                yield drawn
+                by = "most confident wrong answers" if score["classes"] else "largest errors"
                 if (wrong["text"] != LEFT_OUT).any():
-                    yield self.table("mistakes", wrong, f"{stem}-mistakes", task=task, by=by)
+                    yield table("mistakes", wrong, f"{stem}-mistakes", task=task, by=by)
 
     def provenance(self) -> Iterable[Block]:
         """What the runs have in common, where they come from, and every one of them."""
@@ -247,7 +240,7 @@ class Study:
         links = [Cell(str(run), link=f"#run={self.numbers[run]}" if self.numbers else "")
                  for run in shown["run"]]  # fmt: skip
         metrics = [] if len(tasks) > MANY else [column(f"{task}.value") for task in tasks]
-        yield self.table("runs", shown, more=metrics, given={"run": links})
+        yield table("runs", shown, more=metrics, given={"run": links})
 
 
 def versus(row: Row | None) -> Cell:
@@ -255,7 +248,7 @@ def versus(row: Row | None) -> Cell:
     if row is None:
         return Cell("baseline", 0.0, tone="quiet")
     verdict = str(row["verdict"])
-    told = {name: write(name, row[name]) for name in TOLD}
+    told = {name: write(name, value) for name, value in row.items()}
     tip = (
         f"{verdict}\n95 % interval over seeds: {told['low']} to {told['high']}\n"
         f"over dev examples: {told['examples_low']} to {told['examples_high']}\n"
@@ -295,17 +288,14 @@ def report(
         return Page(articles, frames.warnings, list(views(frames)) if with_views else ())
 
 
-def series(frames: Frames) -> list[Article]:
+def series(frames: Frames) -> Iterator[Article]:
     """Scores against the ratio of sizes, of settings that differ in it alone."""
-    found, drawn = summaries.imbalance(frames), figures.imbalance(frames)
-    if drawn is None:
-        return []
-    values = found.groupby(["what", "method", "ratio"], sort=False)["value"]
-    means = values.mean().to_frame().assign(value_sd=values.std(), seeds=values.size())
-    return [Article(
-        "imbalance", "Scores against the imbalance of sizes",
-        "The largest training set to each other one, where nothing else differs.",
-        [Chart("imbalance-chart", drawn.to_dict(validate=False)),
-         blocks.table("imbalance", means.reset_index())],
-        short="Imbalance of sizes",
-    )]  # fmt: skip
+    found = summaries.imbalance(frames)
+    if (drawn := chart("imbalance-chart", figures.imbalance(frames))) is not None:
+        values = found.groupby(["what", "method", "ratio"], sort=False)["value"]
+        means = values.mean().to_frame().assign(value_sd=values.std(), seeds=values.size())
+        yield Article(
+            "imbalance", "Scores against the imbalance of sizes",
+            "The largest training set to each other one, where nothing else differs.",
+            [drawn, table("imbalance", means.reset_index())], short="Imbalance of sizes",
+        )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from mtl_bert.analysis.methods import ALL_BUT_HEAD, PAPER_SURGERY, WITHOUT_SURGERY, Method
+from mtl_bert.runs.methods import ALL_BUT_HEAD, PAPER_SURGERY, WITHOUT_SURGERY, Method
 
 ENCODER = "bert-base-uncased"
 PARAPHRASE = "qqp"

@@ -1,22 +1,17 @@
 """A report's files: the page, the Markdown, tables, figures and the runs, each whole or not at all.
 
-What is published has its runs in one small file, from which anyone can make the report again,
-beside runs of their own. It holds what a report reads: each run's results, and its answers to the
-dev sets without their texts. Unpacked, it is a folder of finished runs.
+What is published has its runs in an archive, from which anyone can make the report again, beside
+runs of their own.
 """
 
 import base64
 import hashlib
-import io
 import json
 import re
-import tarfile
 from collections.abc import Sequence
-from contextlib import suppress
 from html import escape as html_escape
 from importlib.resources import files
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +20,15 @@ import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtl_bert.analysis.blocks import Chart, Page, Table, blocks
-from mtl_bert.analysis.columns import FRAMES
-from mtl_bert.analysis.frames import LEFT_OUT, Frames
-from mtl_bert.runs.results import RunFolder
+from mtl_bert.analysis.frames import PER_RUN, Frames
+from mtl_bert.runs.archive import write_archive
 from mtl_bert.utils.errors import UserError
-from mtl_bert.utils.files import replacing, without_places, write_text
+from mtl_bert.utils.files import replacing, write_text
+from mtl_bert.utils.spreadsheet import csv_text
 
 PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
     "index.html", "report.md", "tables", "figures", "runs.tar.xz",
 )  # fmt: skip
-KEPT = ("id", "text", "label", "prediction", "confidence")  # of answers, in an archive
 
 
 def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
@@ -66,7 +60,8 @@ def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
     older = {*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")}
     older = older if (out / ARCHIVE).exists() else set()
     written = write_small(page, out, ("svg",))
-    write_archive(runs, out / ARCHIVE)
+    places = map(Path, runs["directory"])
+    write_archive(dict(zip(runs["run"], places, strict=True)), out / ARCHIVE)
     for path in older - written:
         path.unlink()
 
@@ -76,51 +71,6 @@ def picture(spec: dict[str, Any], kind: str) -> bytes:
     if kind == "svg":
         return vlc.vegalite_to_svg(spec).encode()
     return vlc.vegalite_to_png(spec, scale=2)
-
-
-def write_archive(runs: pd.DataFrame, path: Path) -> None:
-    """Write the runs, the same bytes for the same ones; without texts and this machine's paths.
-
-    Like lies beside like, which packs best.
-    """
-    places = runs.sort_values("run")[["run", "directory"]].map(lambda place: RunFolder(Path(place)))
-    folders = list(places.itertuples(index=False, name=None))
-    contents: dict[Path, str] = {}
-    tasks: dict[str, None] = {}
-    for own, source in folders:
-        results = without_places(json.loads(source.results.read_text("utf-8")))
-        tasks |= dict.fromkeys(results["tasks"])
-        contents[own.results] = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    for task, (own, source) in product(tasks, folders):
-        # A report of the archive says what is missing, as one of the run does.
-        with suppress(OSError, ValueError, KeyError):
-            answers = pd.read_csv(source.predictions(task), dtype=str, keep_default_na=False)
-            kept = answers.assign(text=LEFT_OUT)[list(KEPT)]
-            contents[own.predictions(task)] = kept.to_csv(index=False, lineterminator="\n")
-    with replacing(path) as temporary, tarfile.open(temporary, "w:xz") as archive:
-        for name, text in contents.items():
-            entry = tarfile.TarInfo(name.as_posix())
-            entry.size = len(content := text.encode())
-            archive.addfile(entry, io.BytesIO(content))
-
-
-FORMULA = re.compile(r"^[=+\-@\t\n]")
-_NUMBER = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?$")
-
-
-def harmless(value: Any) -> Any:
-    """The same, but of a text that a spreadsheet would calculate with a quote before it."""
-    if not isinstance(value, str):
-        return value
-    value = re.sub("\r\n?", "\n", value)  # a carriage return would end the row
-    return f"'{value}" if FORMULA.match(value) and not _NUMBER.match(value) else value
-
-
-def csv_text(frame: pd.DataFrame) -> str:
-    """A frame as a CSV file that people open in a spreadsheet: no cell of it is a formula."""
-    texts = frame.select_dtypes(exclude=["number", "bool", "datetimetz"])
-    safe = frame.assign(**{str(name): texts[name].astype(object).map(harmless) for name in texts})
-    return str(safe.rename(columns=harmless).to_csv(index=False, lineterminator="\n"))
 
 
 def html(page: Page) -> str:
@@ -204,9 +154,7 @@ def write_frames(frames: Frames, out: Path, kind: str) -> list[Path]:
             "write pip install pyarrow, or --to csv"
         )
     paths = []
-    for name in FRAMES:
-        if name in ("leaderboard", "differences"):  # of a setting each: analysis.leaderboard
-            continue
+    for name in ("runs", "settings", *PER_RUN, "predictions"):
         frame = frames.predictions() if name == "predictions" else getattr(frames, name)
         nested = {str(key): own.map(_as_json) for key, own in frame.items() if own.dtype == object}
         frame = frame.assign(**nested)

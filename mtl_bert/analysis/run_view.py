@@ -1,26 +1,19 @@
 """Each run's own view: what it says in words, tables and charts."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
 from mtl_bert.analysis import figures, summaries
-from mtl_bert.analysis.blocks import Article, Block, Chart, Row, Text, table
+from mtl_bert.analysis.blocks import TABLES, Article, Block, Row, Text, chart, table
 from mtl_bert.analysis.columns import write
-from mtl_bert.analysis.frames import LEFT_OUT, Frames, UnusableError
+from mtl_bert.analysis.frames import Frames
 from mtl_bert.analysis.leaderboard import SCORE
+from mtl_bert.runs.answers import UnusableError, has_texts
 from mtl_bert.runs.results import RunFolder
 
 WORST = 5  # answers to a task that a view lists
-CHARTS = {
-    "course": ("Losses and dev metrics", "epoch", "task", "loss value"),
-    "pairs_course": ("Conflicts over the epochs", "epoch", "pair", "cosine conflicting"),
-    "parts_course": ("Each task in the update", "epoch", "task", "norm share before after"),
-    "layers": ("Mean cosine by part of the encoder", "part", "pair", "cosine conflicting"),
-}
-"""A run's charts: title, axis, what has a line or a column, and measures."""
 
 
 def views(frames: Frames) -> Iterator[Article]:
@@ -28,29 +21,26 @@ def views(frames: Frames) -> Iterator[Article]:
     epochs = frames.epochs.astype({"task": str})
     scores = epochs.drop_duplicates(["run", "epoch"]).assign(task=SCORE, loss=float("nan"))
     course = pd.concat([epochs, scores.assign(value=scores["epoch_score"])])
-    tables = {
-        "run": frames.runs,
-        "scores": frames.scores, "phases": summaries.phases(frames),
+    parts = {
+        "run": frames.runs, "scores": frames.scores, "phases": summaries.phases(frames),
         "joint": summaries.joint_steps(frames, "run"), "pairs": summaries.pairs(frames, "run"),
         "parts": summaries.influences(frames, "run"), "answers": _worst(frames),
-    }  # fmt: skip
-    drawn = {
         "course": course.dropna(subset=["loss", "value"], how="all"),
         "pairs_course": summaries.pairs(frames, "run", "epoch"),
         "parts_course": summaries.influences(frames, "run", "epoch"),
         "layers": summaries.pairs(frames, "run", "part"),
-    }
+    }  # fmt: skip
     shown: dict[str, list[Block]] = {str(run): [] for run in frames.runs["run"]}
-    for kind, frame in tables.items():
+    for kind, frame in parts.items():
+        name, about = f"view-{kind}", TABLES[f"view-{kind}"]
+        columns = about["columns"]
+        drawn = chart(name, figures.of_run(about["title"], *columns)) if "drawn" in about else None
         for run, own in frame.groupby("run", observed=True):
-            shown[str(run)].append(table(f"view-{kind}", own))
-    for kind, (title, *axes, measures) in CHARTS.items():
-        fields = [*axes, *measures.split()]
-        spec = figures.of_run(title, *fields).to_dict()
-        for run, own in drawn[kind].groupby("run", observed=True):
-            # Vega would take an empty field for 0.
-            rows = own.to_csv(columns=fields, index=False, float_format="%.4g", na_rep="nan")
-            shown[str(run)].append(Chart(f"view-{kind}", spec, rows))
+            if drawn is None:
+                shown[str(run)].append(table(name, own))
+            else:  # Vega would take an empty field for 0
+                rows = own.to_csv(columns=columns, index=False, float_format="%.4g", na_rep="nan")
+                shown[str(run)].append(drawn._replace(rows=rows))
     settings = frames.settings.set_index("setting")
     for row in frames.runs.to_dict("records"):
         name, about = str(row["run"]), settings.loc[row["setting"]].to_dict()
@@ -90,9 +80,8 @@ def _worst(frames: Frames) -> pd.DataFrame:
     places = dict(zip(frames.runs["run"], map(Path, frames.runs["directory"]), strict=True))
     for score in frames.scores.to_dict("records") if frames.texts else ():
         try:
-            with RunFolder(places[score["run"]]).predictions(score["task"]).open("rb") as file:
-                if LEFT_OUT.encode() not in b"".join(islice(file, 2)):  # from an archive
-                    found.append(mistakes(frames, score, WORST))
+            if has_texts(RunFolder(places[score["run"]]).predictions(score["task"])):
+                found.append(mistakes(frames, score, WORST))
         except (OSError, UnusableError):
             continue
     return pd.concat(found)

@@ -1,192 +1,21 @@
 """How sure a difference is: over seeds by Student's t, over dev examples by the bootstrap.
 
-Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples, S seeds, C classes
-or labels. Of several labels at once labels are [N, C] in place of [N], and predictions [M, N, C].
+Shapes: M models (a method's seeds, all methods'), N dev examples, R resamples, S seeds. Of several
+labels at once labels are [N, C] in place of [N], and predictions [M, N, C].
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit  # Student's t: its distribution, and the inverse
 
-if TYPE_CHECKING:
-    from pandas import Series
+from mtl_bert.tasks.resampled_metrics import Floats, metric_of
 
-Floats = NDArray[np.float64]
 LEVEL = 0.95
 RESAMPLES = 2_000
 SEED = 20_240_229
-TOLERANCE = 2e-6  # between a recorded metric and the one of its prediction file
 _GATHERED = 4_000_000  # numbers that one batch of resamples may take: 32 MB
-
-Metric = Callable[[Floats, Floats, Floats], Floats]
-"""Of labels [N], predictions [M, N] and how often a resample has each example [R, N]: [M, R]."""
-
-
-def accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of right answers."""
-    return np.asarray((labels == predictions) @ counts.T / counts.sum(-1))
-
-
-def _ratio(above: Floats, below: Floats, scale: Floats | float = 1.0) -> Floats:
-    """The quotient; 0 where the denominator is rounding's (docs/explanation/paper.md, 13)."""
-    defined = below > 1e-13 * scale
-    return np.asarray(np.where(defined, above / np.where(defined, below, 1.0), 0.0))
-
-
-def pearson(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Pearson's r; 0 where it is undefined."""
-    weights = counts.T / counts.sum(-1)
-    # Sums of centred numbers keep their digits.
-    x, y = labels - labels.mean(), predictions - predictions.mean(-1, keepdims=True)
-    mean_x, mean_y = x @ weights, y @ weights
-    spread = ((x * x) @ weights - mean_x**2) * ((y * y) @ weights - mean_y**2)
-    scale = np.abs(labels).max() * np.abs(predictions).max(-1, keepdims=True)
-    return _ratio((x * y) @ weights - mean_x * mean_y, np.sqrt(np.maximum(spread, 0)), scale)
-
-
-def _ranks(values: Floats, counts: Floats) -> Floats:
-    """The rank of every example within each resample, less the mean rank; ties share it: [R, N]."""
-    _, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
-    sizes = np.add.reduceat(counts[:, order], starts, axis=1)
-    mean = (counts.sum(-1, keepdims=True) + 1) / 2
-    return np.asarray((np.cumsum(sizes, axis=1) - sizes / 2 + 0.5)[:, group] - mean)
-
-
-def spearman(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Pearson's r of the ranks within each resample; ties share their mean rank."""
-    x, found = _ranks(labels, counts), []
-    for y in (_ranks(each, counts) for each in predictions):
-        xy, xx, yy = ((counts * a * b).sum(-1) for a, b in ((x, y), (x, x), (y, y)))
-        found.append(_ratio(xy, np.sqrt(xx * yy)))
-    return np.array(found)
-
-
-def _by_class(labels: Floats, predictions: Floats, counts: Floats) -> tuple[Floats, ...]:
-    """Of each class, in rising order: right answers, answers + labels, either alone: [M, R, C].
-
-    Of several labels at once the same of each label.
-    """
-    if labels.ndim == 1:
-        classes = np.union1d(labels, predictions)
-        true, told = labels[:, None] == classes, predictions[..., None] == classes
-    else:
-        true, told = labels == 1, predictions == 1
-    right, told, true = (counts @ each.astype(float) for each in (told & true, told, true))
-    return right, told + true, told, true
-
-
-def f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """F1 of the highest class, as of two classes the second; 0 where it is undefined."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return _ratio(2 * right, both)[..., -1]
-
-
-def macro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Mean of the F1 of every class that there is."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return np.asarray(_ratio(2 * right, both).sum(-1) / np.maximum((both > 0).sum(-1), 1))
-
-
-def mcc(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Matthews' correlation of any number of classes; 0 where it is undefined."""
-    right, _, told, true = _by_class(labels, predictions, counts)
-    n = counts.sum(-1)
-    spread = (n**2 - (told**2).sum(-1)) * (n**2 - (true**2).sum(-1))
-    above = n * right.sum(-1) - (told * true).sum(-1)
-    return _ratio(above, np.sqrt(np.maximum(spread, 0)), len(labels) ** 2)
-
-
-def label_accuracy(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of right answers, of several labels each one counted."""
-    return np.asarray((labels == predictions).mean(-1) @ counts.T / counts.sum(-1))
-
-
-def exact_match(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of examples of which every label is right."""
-    return np.asarray((labels == predictions).all(-1) @ counts.T / counts.sum(-1))
-
-
-def micro_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """F1 over all labels together; 0 where it is undefined."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return _ratio(2 * right.sum(-1), both.sum(-1))
-
-
-def label_f1(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """Mean of the F1 of every label, 0 of one that is neither there nor predicted."""
-    right, both, _, _ = _by_class(labels, predictions, counts)
-    return np.asarray(_ratio(2 * right, both).mean(-1))
-
-
-def precision(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of predicted labels that are there; 0 where it is undefined."""
-    right, _, told, _ = _by_class(labels, predictions, counts)
-    return _ratio(right.sum(-1), told.sum(-1))
-
-
-def recall(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-    """The share of labels that are predicted; 0 where it is undefined."""
-    right, _, _, true = _by_class(labels, predictions, counts)
-    return _ratio(right.sum(-1), true.sum(-1))
-
-
-METRICS: dict[str, Metric] = {
-    each.__name__: each for each in (accuracy, pearson, spearman, f1, macro_f1, mcc)
-}
-OF_LABELS: dict[str, Metric] = {
-    "f1": micro_f1, "f1_micro": micro_f1, "f1_macro": label_f1, "accuracy": label_accuracy,
-    "exact_match": exact_match, "precision": precision, "recall": recall,
-}  # fmt: skip
-"""Of several labels at once, by the names of ``mtl_bert.tasks.metrics``."""
-
-
-def numbers(column: "Series") -> Floats:
-    """What a file of answers says: numbers [N], or with spaces between several of each [N, C].
-
-    Raises:
-        ValueError: something else, or not as many of each.
-    """
-    if column.dtype.kind in "iuf":
-        return np.asarray(column, np.float64)
-    return np.array([[float(part) for part in str(cell).split(" ")] for cell in column])
-
-
-def _known(labels: Floats) -> dict[str, Metric]:
-    return METRICS if labels.ndim == 1 else OF_LABELS
-
-
-def _of(metric: str, labels: Floats) -> Metric:
-    """A metric by its name, or the mean of several by theirs, accuracy+f1."""
-    parts = [_known(labels)[name] for name in metric.split("+")]
-
-    def mean(labels: Floats, predictions: Floats, counts: Floats) -> Floats:
-        return np.asarray(np.mean([part(labels, predictions, counts) for part in parts], axis=0))
-
-    return mean if len(parts) > 1 else parts[0]
-
-
-def whole(metric: str, labels: Floats, predictions: Floats) -> Floats:
-    """A metric of M models [M, N] on the whole dev set: [M]."""
-    return _of(metric, labels)(labels, predictions, np.ones((1, len(labels))))[:, 0]
-
-
-def recognise(name: str, labels: Floats, predictions: Floats, recorded: float) -> str:
-    """The metric that predictions [N] give the recorded value of, or nothing; ``name`` comes first.
-
-    A metric may bear any name in a task's settings, so it is known by what it says of the answers.
-    A mean of several is known where their names are.
-    """
-    several, metrics = name.split("+"), _known(labels)
-    means = [name] if len(several) > 1 and metrics.keys() >= {*several} else []
-    for known in [*means, *sorted(metrics, key=lambda key: key != name)]:
-        if abs(whole(known, labels, predictions[None])[0] - recorded) <= TOLERANCE:
-            return known
-    return ""
 
 
 def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> Floats:
@@ -201,7 +30,7 @@ def bootstrap(metric: str, labels: Floats, predictions: Floats, stream: int) -> 
         drawn = rng.integers(0, n, (min(batch, RESAMPLES - start), n))
         places = drawn + n * np.arange(len(drawn))[:, None]
         counts = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        parts.append(_of(metric, labels)(labels, predictions, counts.astype(np.float64)))
+        parts.append(metric_of(metric, labels)(labels, predictions, counts.astype(np.float64)))
     return np.concatenate(parts, axis=-1)
 
 

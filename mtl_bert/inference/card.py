@@ -9,12 +9,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from mtl_bert.analysis.methods import method_of
-from mtl_bert.analysis.statistics import bootstrap, numbers, percentiles, recognise
+from mtl_bert.analysis.statistics import bootstrap, percentiles
 from mtl_bert.config.compose import CONF
+from mtl_bert.runs.answers import ANSWERS, numbers
+from mtl_bert.runs.methods import method_of
 from mtl_bert.runs.opened_run import OpenedRun
 from mtl_bert.runs.text_model import TextModel
 from mtl_bert.tasks import Task
+from mtl_bert.tasks.resampled_metrics import recognise
 from mtl_bert.utils.files import without_places
 
 FORMAT = 1
@@ -67,7 +69,7 @@ def interval(opened: OpenedRun, task: str) -> list[float] | None:
     if opened.checkpoint != "best" or not opened.folder.predictions(task).is_file():
         return None
     recorded, answers = opened.results.tasks[task], opened.predictions(task)
-    labels, predictions = (numbers(answers[c]) for c in ("label", "prediction"))
+    labels, predictions = (numbers(answers[name]) for name in ANSWERS)
     known = recognise(recorded.metric, labels, predictions, recorded.value)
     if not known:
         return None

@@ -157,22 +157,14 @@ class OpenedRun:
         Raises:
             UserError: a task that the run does not have, or a file that is missing, damaged or cut.
         """
-        import pandas as pd
+        from mtl_bert.runs.answers import UnusableError, read_answers
 
         path = self.folder.predictions(self.known(task))
-        if not path.is_file():
-            raise UserError(
-                f"{path}: expected the run's predictions, found no such file; open another run"
-            )
-        texts = dict.fromkeys(("id", "text", "text2"), str)
-        missing = {"confidence": [""], "label": [], "prediction": []}
         try:
-            found = pd.read_csv(path, dtype=texts, na_values=missing, keep_default_na=False)
-            found[["id", "text", *missing]]
-        except (OSError, KeyError, ValueError) as error:
+            found = read_answers(path)
+        except UnusableError as error:
             raise UserError(
-                f"{path}: expected the run's predictions, found something else "
-                f"({first_line(error)}); open another run"
+                f"{path}: expected the run's predictions, found none ({error}); open another run"
             ) from error
         n, cut = self.results.tasks[task].n, not path.read_bytes().endswith(b"\n")
         if len(found) != n or cut:

@@ -50,6 +50,12 @@ class RunFolder:
         """Those that are there."""
         return sorted(self.checkpoint("best").parent.glob("best-*.ckpt"))
 
+    @property
+    def wandb_id(self) -> str | None:
+        """The id of its W&B run, the newest where it was resumed; None where it has none."""
+        found = sorted(self.path.glob("wandb/*run-*/run-*.wandb"))
+        return found[-1].stem.removeprefix("run-") if found else None
+
     def refuse_links(self) -> None:
         """Raise UserError if something in the folder would be written, and lies elsewhere."""
         for path in self.path.rglob("*"):

@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from mtl_bert.config.compose import sampler_keys
 from mtl_bert.config.run_key import identity
 from mtl_bert.config.settings import Settings
-from mtl_bert.runs.results import DataRecord, Results, RunFolder, named
+from mtl_bert.runs.answers import UnusableError
+from mtl_bert.runs.results import DataRecord, Results, RunFolder
 from mtl_bert.utils.errors import first_line
 
 log = logging.getLogger(__name__)
@@ -173,38 +173,6 @@ def open_loggers(
                 logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-@dataclass(eq=False)
-class WandbCallback(Callback):
-    """Keeps W&B up to date about the best epoch, so that a killed run has it too."""
-
-    logger: WandbLogger
-    directory: Path  # has the best epoch's predictions
-    results: Callable[[], Results]  # the run's so far
-    shown: int | None = None  # the epoch whose answers W&B has
-
-    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
-        """Show the epoch, if it was scored; it is recorded and its predictions written."""
-        if module.evaluation is not None:
-            results = self.results()
-            # Of a sample nobody wants to see answers: those of the whole dev sets come at the end.
-            self.show(results, module.steps, with_answers=results.dev_sample is None)
-
-    def show(self, results: Results, steps: int, *, with_answers: bool = True) -> None:
-        """Bring the summary up to date, and the answers if there is a new best epoch.
-
-        W&B's tables of runs show the summary: the best epoch's scores, the last one's beside them.
-        """
-        if with_answers and results.best_epoch != self.shown:
-            self.logger.log_metrics(answers(self.directory, results), step=steps)
-            self.shown = results.best_epoch
-        self.logger.experiment.summary.update({
-            "score": results.score, "best_epoch": results.best_epoch,
-            "last/epoch": results.last_epoch, "minutes_per_epoch": results.minutes_per_epoch,
-            "dev/examples": sum(score.n for score in results.tasks.values()),
-            **named(results, "dev"), **named(results.last, "last"),
-        })  # fmt: skip
-
-
 def answers(directory: Path, results: Results) -> dict[str, Any]:
     """The report's figures of the best epoch's answers, as images, and its mistakes, as tables."""
     # Drawing takes seconds to import, and runs without W&B have no use for it.
@@ -212,7 +180,7 @@ def answers(directory: Path, results: Results) -> dict[str, Any]:
     from PIL import Image
 
     from mtl_bert.analysis import figures, publishing, run_view
-    from mtl_bert.analysis.frames import UnusableError, of_results
+    from mtl_bert.analysis.frames import of_results
 
     frames, shown = of_results(results, directory), dict[str, Any]()
     about = frames.settings["about"].iloc[0]

@@ -17,10 +17,10 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
 from mtl_bert.utils.errors import UserError, first_line
-from mtl_bert.utils.files import write_text
+from mtl_bert.utils.files import write_together
 
 TIMEOUT = 20  # seconds to wait for the W&B service
-CURVES = ("Dev scores", "Losses", "Conflicts", "Utilisation", "Time")
+CHOICES = "Choices"  # the section of panels that compare runs
 PANELS = pd.read_csv(Path(__file__).with_name("panels.csv"))
 
 
@@ -32,17 +32,6 @@ class Subject:
     project: str
     tasks: Sequence[str]
     run: str | None = None  # that the run's workspace shows; None shows all
-
-
-def run_id(directory: Path) -> str:
-    """The id of the W&B run that a run's directory holds, the newest where it was resumed."""
-    found = sorted(directory.glob("wandb/*run-*/run-*.wandb"))
-    if not found:
-        raise UserError(
-            f"--run: expected the directory of a run with logger=wandb, found no W&B run in "
-            f"{directory}; write a run's directory that has wandb in it"
-        )
-    return found[-1].stem.removeprefix("run-")
 
 
 def panels(section: str) -> list[Any]:
@@ -72,6 +61,7 @@ def dashboards(subject: Subject) -> dict[str, ws.Workspace]:
               "summary:score", "summary:best_epoch", "summary:minutes_per_epoch"]  # fmt: skip
     charts = [f"answers/chart/{task}" for task in subject.tasks]
     mistakes = (f"answers/mistakes/{task}" for task in subject.tasks)
+    curves = [section for section in PANELS["section"].unique() if section != CHOICES]
     images = wr.MediaBrowser(title="answers on the dev sets", media_keys=charts)
     tables = (wr.WeavePanelSummaryTable(table_name=name) for name in mistakes)
     answers = {"Answers": [images, *tables]}
@@ -88,12 +78,12 @@ def dashboards(subject: Subject) -> dict[str, ws.Workspace]:
         )  # fmt: skip
 
     run = workspace(
-        f"run {subject.run}" if subject.run else "runs", CURVES,
+        f"run {subject.run}" if subject.run else "runs", curves,
         filters=expr.And(expr.Metric("ID") == subject.run) if subject.run else "",
         order=[expr.Ordering(expr.Metric("CreatedTimestamp"), ascending=False)],
     )  # fmt: skip
     sweep = workspace(
-        "sweep over lambda, B and sampler", ("Choices", *CURVES),
+        "sweep over lambda, B and sampler", (CHOICES, *curves),
         groupby=[expr.Metric("Group")],  # repetitions of a setting together
         order=[expr.Ordering(expr.Summary("score"), ascending=False)],
     )  # fmt: skip
@@ -137,10 +127,10 @@ def create(subject: Subject) -> list[str]:
 
 def write(made: Mapping[str, ws.Workspace], out: Path) -> list[Path]:
     """Write what would be created, a JSON file each."""
-    paths = {out / f"{name}.json": specification(one) for name, one in made.items()}
-    for path, content in paths.items():
-        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return list(paths)
+    specs = {out / f"{name}.json": specification(one) for name, one in made.items()}
+    texts = {p: json.dumps(s, indent=1, ensure_ascii=False) + "\n" for p, s in specs.items()}
+    write_together(texts)
+    return list(texts)
 
 
 def specification(one: ws.Workspace) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from mtl_bert.runs import checkpoint, provenance
 from mtl_bert.runs.factories import make, with_single_scores
 from mtl_bert.runs.results import RunFolder
 from mtl_bert.runs.summary import print_summary
-from mtl_bert.tracking.loggers import WandbCallback, open_loggers, run_labels, wandb_logger
+from mtl_bert.tracking.loggers import open_loggers, run_labels, wandb_logger
 from mtl_bert.training import resume
 from mtl_bert.training.build import Assembly, assemble, make_trainer
 from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
+from mtl_bert.training.callbacks.wandb_updates import WandbCallback
 from mtl_bert.training.evaluation import score_more
 from mtl_bert.utils.errors import UserError, first_line, told
 from mtl_bert.utils.files import place_for, remove_temporaries, write_text

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from mtl_bert.analysis import paper
-from mtl_bert.analysis.statistics import whole
 from mtl_bert.runs.results import (
     DataRecord,
     EpochRecord,
@@ -21,6 +20,7 @@ from mtl_bert.runs.results import (
     TaskScore,
     Utilisation,
 )
+from mtl_bert.tasks.resampled_metrics import whole
 from mtl_bert.utils.files import write_text
 
 SENTIMENTS = ("negative", "somewhat negative", "neutral", "somewhat positive", "positive")

@@ -13,8 +13,9 @@ import vl_convert
 
 from mtl_bert import analysis
 from mtl_bert.analysis import figures
-from mtl_bert.analysis.frames import Frames, UnusableError, read
+from mtl_bert.analysis.frames import Frames, read
 from mtl_bert.analysis.leaderboard import Comparison
+from mtl_bert.runs.answers import UnusableError
 from tests.analysis.conflicting import quarrel
 from tests.analysis.factory import Made, make_run
 from tests.analysis.test_summaries import series

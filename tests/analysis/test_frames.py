@@ -9,9 +9,10 @@ import pytest
 
 from mtl_bert import analysis
 from mtl_bert.analysis import columns
-from mtl_bert.analysis.frames import LEFT_OUT, PER_RUN, Frames, UnusableError, read
-from mtl_bert.analysis.methods import ADAPTER
+from mtl_bert.analysis.frames import PER_RUN, Frames, read
 from mtl_bert.config.settings import ModelSettings
+from mtl_bert.runs.answers import LEFT_OUT, UnusableError
+from mtl_bert.runs.methods import ADAPTER
 from mtl_bert.utils.errors import UserError
 from tests.analysis.conflicting import quarrel
 from tests.analysis.factory import Made, changed, damaged, make_run

@@ -24,6 +24,7 @@ from mtl_bert.analysis.leaderboard import (
     verdict,
 )
 from mtl_bert.analysis.statistics import Interval, paired
+from mtl_bert.tasks.resampled_metrics import whole
 from mtl_bert.utils.errors import UserError
 from tests.analysis.factory import Made, changed, make_run
 
@@ -245,7 +246,7 @@ def test_metrics_are_known_by_their_values(tmp_path: Path) -> None:
             DEV, frames.scores.loc[frames.scores["run"] == run, "value"], DEV.values(), strict=True,
         )}  # fmt: skip
         tasks["sst"] |= {
-            "value": float(statistics.whole("mcc", labels, answers)[0]),
+            "value": float(whole("mcc", labels, answers)[0]),
             "metric": "my MCC",
         }
         changed(tmp_path / run, tasks=tasks)

@@ -16,9 +16,9 @@ import pytest
 from mtl_bert.config.settings import Settings
 from mtl_bert.runs.results import Results
 from mtl_bert.tracking import loggers
-from mtl_bert.tracking.loggers import WandbCallback
 from mtl_bert.training import run as running
 from mtl_bert.training.build import assemble
+from mtl_bert.training.callbacks.wandb_updates import WandbCallback
 from tests.cli.driving import SMALL, results_in
 from tests.composing import settings_of
 from tests.documented import filled, promised
