@@ -80,8 +80,8 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _form(name: str) -> str:
-    """A column's form in d3's words, whose g writes zeros at the end."""
-    return column(name).form.replace("g", "~r") if name else ""
+    """A column's form in d3's words, whose g writes zeros at the end, and which has no -0."""
+    return column(name).form.replace("g", "~r").replace("z", "") if name else ""
 
 
 def _tips(*names: str, **others: tuple[str, str]) -> list[alt.Tooltip]:
@@ -108,7 +108,7 @@ def _x(field: str, values: pd.Series, title: str, *, log: bool) -> alt.X:
     kind: dict[str, Any] = {"type": "log"} if log else {"zero": False}
     return alt.X(
         f"{field}:Q", title=title + (" (log scale)" if log else ""),
-        axis=alt.Axis(labelOverlap=True, format=",~r", **few),
+        axis=alt.Axis(labelOverlap=True, format=",.3~r", **few),
         scale=alt.Scale(nice=False, padding=10, **kind),
     )  # fmt: skip
 
@@ -323,10 +323,9 @@ def imbalance(source: Source | Frames) -> Any | None:
         return None
     own = frames.only(frames.runs[frames.runs["setting"].isin(found["setting"])])
     points = found.set_axis(["setting", "x", "series", "panel", "y"], axis=1)
-    panels = _panels(own)
-    panels = {SCORE: panels[SCORE], summaries.WORST: (summaries.WORST, "worst"), **panels}
+    first: Titles = {SCORE: ("dev score", "score"), summaries.WORST: (summaries.WORST, "worst")}
     title = ("largest training set to each other", "imbalance")
-    return _lines(own, points, looks(points["series"].unique()), panels, title,
+    return _lines(own, points, looks(points["series"].unique()), {**first, **_panels(own)}, title,
                   "Scores against the imbalance of sizes", log=True)  # fmt: skip
 
 

@@ -321,9 +321,8 @@ class _Run:
             "partial" in flags, "contaminated" in flags, self.like_the_paper, False, r.commit or "",
             r.finished.astimezone(UTC), r.overrides,
             int(trainer["devices"]) * int(trainer["num_nodes"]), int(config["batch_size"]),
-            None if length is None else int(length),
-            None if imbalance is None else float(imbalance),
-            r.dev_sample, len(r.skipped), r.overflows, r.notes, r.versions, str(self.directory),
+            length and int(length), imbalance and float(imbalance), r.dev_sample, len(r.skipped),
+            r.overflows, r.unlearned, r.notes, r.versions, str(self.directory),
         )  # fmt: skip
 
     def _badges(self) -> Iterator[tuple[str, str]]:
@@ -369,7 +368,7 @@ class _Run:
         train, *used = self._used(r.utilisation, task)
         return (
             task, own.metric, own.value, self.units[task], own.n, *self.range[task],
-            float(config.get("score", {}).get("weight", 1)), own.all,
+            float(config.get("score", {}).get("weight", 1)), own.all, own.constant,
             untrained and untrained.value, r.last.tasks[task].value, train, self.size(task, "dev"),
             ", ".join(r.data.seen.get(task, ())),
             *answer_form(head if isinstance(head, dict) else {}), r.data.train_labels.get(task),

@@ -234,7 +234,7 @@ class Comparison:
         # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
-        found = self.means.assign(
+        found = self.means.rename_axis("method").assign(
             setting=self.about["setting"], baseline=base,
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
@@ -247,9 +247,14 @@ class Comparison:
         found = found[[name for name in columns.names("leaderboard") if name != "method"]]
         more = {f"{task}.value{end}": getattr(self.values[task], how)()
                 for task in self.tasks for end, how in (("", "mean"), ("_sd", "std"))}  # fmt: skip
-        found = found.join(pd.DataFrame(more).reindex(self.methods))
-        found = found.rename_axis("method").reset_index()
+        found = found.join(pd.DataFrame(more).reindex(self.methods)).reset_index()
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+    def unlearned(self) -> str:
+        """The tasks that no method has learned, in a sentence."""
+        runs = self.frames.runs["unlearned"]
+        tasks = [task for task in self.tasks if all(task in own for own in runs)]
+        return f"Nothing has learned {listed(tasks)}: one answer for all is as good." * bool(tasks)
 
     def recommend(self) -> str:
         """Which method to use, in a sentence that says how sure that is."""
@@ -290,7 +295,7 @@ class Comparison:
 
 def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them: a, b and c."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:

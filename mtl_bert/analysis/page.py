@@ -52,7 +52,7 @@ class Study:
             title=self.title,
             badges=about["badges"],
             lead=f"{lead} {about['caution']}".strip(),
-            answer=c.recommend(),
+            answer=f"{c.recommend()} {c.unlearned()}".strip(),
             first=self.named([self.board(board), chart("tradeoff", figures.tradeoff(c))]),
             sections={t: shown for t, made in parts.items() if (shown := self.named(made))},
         )  # fmt: skip
@@ -65,8 +65,7 @@ class Study:
         seeds = sorted({len(c.of(method)) for method in c.methods})
         each = " to ".join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))
         what = f"{len(c.methods)} methods compared" if len(c.methods) > 1 else c.methods[0]
-        each += " seed" if seeds == [1] else " seeds"
-        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each}"
+        return f"{what} on {tasks} of {runs['data'].iloc[0]}, {each} seed{'s' * (seeds != [1])}"
 
     def named(self, made: Iterable[Block | None]) -> list[Block]:
         """The blocks that there are, each with a name for its file that no other setting has."""
@@ -95,8 +94,12 @@ class Study:
 
     def tasks(self, frame: pd.DataFrame) -> Iterable[Block]:
         """Each task's metric by method, and the change to models of one task each."""
-        metrics = self.compared.frames.scores.groupby("task", observed=True)["metric"].first()
+        scores = self.compared.frames.scores.groupby("task", observed=True)
+        metrics, constant = scores["metric"].first(), scores["constant"].mean().dropna()
         more = [column(f"{t}.value", title=f"{t}, {metrics[t]}") for t in self.compared.tasks]
+        if len(constant):
+            last = constant.add_suffix(".value").to_frame().T.assign(method="one answer for all")
+            frame = pd.concat([frame, last])
         if frame["trained_per_task"].nunique() < 2:  # of interest where methods differ in it
             frame = frame.drop(columns="trained_per_task")
         yield table("tasks", frame, more=more)
@@ -231,12 +234,13 @@ class Study:
         if notes := sorted({note for each in runs["notes"] for note in each}):
             yield Text("Notes of the runs:", notes)
         tasks = list(self.compared.tasks)
-        values = self.frames.scores.pivot(index="run", columns="task", values="value")
-        values = values[tasks].add_suffix(".value").reset_index()
-        shown = runs.merge(values, on="run").sort_values(["method", "epochs", "seed"])
-        newer = "left out: a newer run has the same method and seed"
-        shown["remark"] = shown["superseded"].map({True: newer, False: ""})
-        shown = shown.drop(columns=["overrides", "notes", "versions", "directory", "superseded"])
+        own = self.frames.scores.pivot(index="run", columns="task", values="value")[tasks]
+        newer = {True: "left out: a newer run has the same method and seed", False: ""}
+        remarked = runs.assign(remark=runs["superseded"].map(newer))
+        shown = remarked.join(own.add_suffix(".value"), on="run")
+        shown = shown.drop(columns=["overrides", "notes", "unlearned", "versions", "directory",
+                                    "superseded"])  # fmt: skip
+        shown = shown.sort_values(["method", "epochs", "seed"])
         links = [Cell(str(run), link=f"#run={self.numbers[run]}" if self.numbers else "")
                  for run in shown["run"]]  # fmt: skip
         metrics = [] if len(tasks) > MANY else [column(f"{task}.value") for task in tasks]
@@ -290,9 +294,8 @@ def report(
 
 def series(frames: Frames) -> Iterator[Article]:
     """Scores against the ratio of sizes, of settings that differ in it alone."""
-    found = summaries.imbalance(frames)
     if (drawn := chart("imbalance-chart", figures.imbalance(frames))) is not None:
-        values = found.groupby(["what", "method", "ratio"], sort=False)["value"]
+        values = summaries.imbalance(frames).groupby(["what", "method", "ratio"], sort=False).value
         means = values.mean().to_frame().assign(value_sd=values.std(), seeds=values.size())
         yield Article(
             "imbalance", "Scores against the imbalance of sizes",

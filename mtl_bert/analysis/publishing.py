@@ -26,9 +26,8 @@ from mtl_bert.utils.errors import UserError
 from mtl_bert.utils.files import replacing, write_text
 from mtl_bert.utils.spreadsheet import csv_text
 
-PAGE, TEXT, TABLES, FIGURES, ARCHIVE = (
-    "index.html", "report.md", "tables", "figures", "runs.tar.xz",
-)  # fmt: skip
+PAGE, TEXT, ARCHIVE = "index.html", "report.md", "runs.tar.xz"
+TABLES, FIGURES = "tables", "figures"
 
 
 def write_report(page: Page, out: Path, pictures: Sequence[str] = ()) -> None:
@@ -60,8 +59,7 @@ def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
     older = {*(out / TABLES).glob("*.csv"), *(out / FIGURES).glob("*.svg")}
     older = older if (out / ARCHIVE).exists() else set()
     written = write_small(page, out, ("svg",))
-    places = map(Path, runs["directory"])
-    write_archive(dict(zip(runs["run"], places, strict=True)), out / ARCHIVE)
+    write_archive(runs.set_index("run")["directory"].to_dict(), out / ARCHIVE)
     for path in older - written:
         path.unlink()
 
@@ -126,10 +124,8 @@ def _link(b: Table | Chart) -> str:
 
 def _rows(t: Table) -> str:
     """A table without the columns that are hidden or have no text."""
-    places = [
-        n for n, c in enumerate(t.columns) if c.name == t.shown or not c.name.endswith(".against")
-    ]
-    places = [n for n in places if any(row[n].text for row in t.rows)]
+    shown = [c.name == t.shown or not c.name.endswith(".against") for c in t.columns]
+    places = [n for n, here in enumerate(shown) if here and any(row[n].text for row in t.rows)]
     lines = [[_inner(t.columns[n].title) for n in places],
              ["---:" if t.columns[n].form else "---" for n in places],
              *([_inner(row[n].text) for n in places] for row in t.rows)]  # fmt: skip

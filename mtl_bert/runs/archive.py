@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,12 +22,12 @@ from mtl_bert.utils.files import replacing, without_places
 KEPT = ("id", "text", "label", "prediction", "confidence")  # of answers
 
 
-def write_archive(runs: Mapping[str, Path], path: Path) -> None:
+def write_archive(runs: Mapping[Any, str | Path], path: Path) -> None:
     """Write runs by their names, from their folders: the same bytes for the same ones.
 
     Like lies beside like, which packs best.
     """
-    folders = [(RunFolder(Path(name)), RunFolder(place)) for name, place in runs.items()]
+    folders = [(RunFolder(Path(name)), RunFolder(Path(place))) for name, place in runs.items()]
     contents: dict[Path, str] = {}
     tasks: dict[str, None] = {}
     for own, source in folders:

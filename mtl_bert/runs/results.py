@@ -297,6 +297,11 @@ class Results(Record):
     finished: datetime
 
     @property
+    def unlearned(self) -> list[str]:
+        """The tasks of which the best epoch does no better than one answer for all examples."""
+        return [task for task, of in self.tasks.items() if of.learned is False]
+
+    @property
     def dev_sample(self) -> int | None:
         """Examples of each dev set at most that are scored amid training; None if that is all."""
         most = self.config["trainer"].get("dev_sample")

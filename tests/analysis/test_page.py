@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import html
 import io
+import json
 import re
 from pathlib import Path
 
@@ -224,3 +226,20 @@ def test_one_run_alone_makes_a_page_that_says_how_to_make_the_missing_rows(tmp_p
     commands = re.findall(r"mtl-bert train -m \+experiment/table4=(\S+) seed=1,2,3", made.page)
     wanted = [row.experiment for row in paper.rows(4) if row.experiment != "arrp_f0_lambda05"]
     assert [command.split(",") for command in commands] == [wanted]
+
+
+def test_what_one_answer_for_all_would_reach_is_said(tmp_path: Path) -> None:
+    """By every run no better in sst, by one in sts."""
+    constants = {"rr": {"sst": 0.99, "sts": 0.0}, "annealed": {"sst": 0.99, "sts": 0.99}}
+    for sampler, known in constants.items():
+        place = make_run(tmp_path / sampler, Made(sampler=sampler))
+        tasks = json.loads((place / "results.json").read_text("utf-8"))["tasks"]
+        changed(place, tasks={t: of | {"constant": known.get(t)} for t, of in tasks.items()})
+    text = reported(tmp_path).page
+    assert "Nothing has learned sst: one answer for all is as good." in html.unescape(text)
+    told = pd.read_csv(tmp_path / "report" / "tables" / "a-demo-tasks.csv")
+    last = told.iloc[-1]
+    assert last["method"] == "one answer for all"
+    assert last["sst.value"] == 0.99
+    assert last["sts.value"] == pytest.approx(0.495)
+    assert pd.isna(last["qqp.value"])
