@@ -234,7 +234,10 @@ class Comparison:
         # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
+        missed = {m: [t for t in self.tasks if all(t in own for own in self.of(m)["unlearned"])]
+                  for m in self.methods}  # fmt: skip
         found = self.means.rename_axis("method").assign(
+            unlearned=pd.Series({m: ", ".join(tasks) or None for m, tasks in missed.items()}),
             setting=self.about["setting"], baseline=base,
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
@@ -283,14 +286,11 @@ class Comparison:
             return f"{best} and {equal[0]} are equivalent within {self.margin:g}; {saved}."
         if not rest:
             return f"Use {best}: its score is significantly higher than every other method's."
-        names = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
-        cheap = next((m for m in faster if m in rest), None)
-        also = f"none of them is much faster: use {best}"
-        if cheap:
-            also = f"{cheap} takes {write('time_ratio', ratio[cheap])} of its time: use {cheap}"
-        return (
-            f"{lead}, but not significantly higher than {listed(names)}; {also}, or run more seeds."
-        )
+        near = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
+        also = f", {'none of which is' if rest[1:] else 'which is not'} much faster: use {best}"
+        if cheap := next((m for m in faster if m in rest), None):
+            also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time: use {cheap}"
+        return f"{lead}, but not significantly higher than {listed(near)}{also}, or run more seeds."
 
 
 def listed(names: Sequence[str]) -> str:

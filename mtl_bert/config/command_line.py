@@ -283,6 +283,10 @@ def _keys() -> set[str]:
     return {*NO_SETTINGS, *(setting.key for setting in described())}
 
 
+DIRECTORIES = {"model": "model=local model.path", "data": "data=files data.dir"}
+"""Groups whose choices people take for directories, and where these go."""
+
+
 def readable(words: Sequence[str], *, sweep: bool = False) -> list[str]:
     """The words, KEY=VALUE each, as Hydra shall read them; several values may be given in a sweep.
 
@@ -320,6 +324,11 @@ def _check_choice(group: str, value: object) -> None:
     several = isinstance(value, list) and (group in LISTS or "/" in group)
     names = value if isinstance(value, list) and several else [value]
     for name in names if there else ():
+        if isinstance(name, str) and group in DIRECTORIES and Path(name).expanduser().exists():
+            raise UserError(
+                f"{group}: expected one of {', '.join(there)}, found the place {shown(name)}; "
+                f"write {DIRECTORIES[group]}={shlex.quote(name)}"
+            )
         if isinstance(name, str) and ("${" in name or "/" in name):
             continue  # Hydra finds out
         if not isinstance(name, str) or name.removesuffix(".yaml") not in there:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -207,6 +208,7 @@ class PlanLoader(Generic[B]):
         self._datasets, self._collate, self._options = datasets, collate_fn, options
         self._parts, self._rank, self._world_size = accumulate_grad_batches, rank, world_size
         self._epoch, self._first, self._done = 1, 0, 0
+        self._over = False  # the epoch, and nobody has said which is next
         self._plan = lru_cache(maxsize=1)(self._make_plan)
         self._fingerprint = lru_cache(maxsize=1)(self._make_fingerprint)
 
@@ -231,6 +233,7 @@ class PlanLoader(Generic[B]):
                 f"PlanLoader.set_epoch: expected an epoch from 1 to {self.epochs}, found {epoch}; "
                 "count epochs from 1, or write PlanLoader(..., epochs=N) with the N of the run"
             )
+        self._over = False
         if epoch != self._epoch or step is not None:
             self._epoch, self._first, self._done = epoch, step or 0, step or 0
 
@@ -273,10 +276,16 @@ class PlanLoader(Generic[B]):
         """The epoch's steps, or those left of it where a state was loaded."""
         if not self.steps_left:
             return
+        if self._over and self.epochs > 1:
+            warnings.warn(
+                f"PlanLoader: epoch {self._epoch} again, with the same batches; write "
+                "loader.set_epoch(epoch) where each epoch begins",
+                stacklevel=2,
+            )
         plan, first = self.plan(), self._first
         if first == 0:
             for note in plan.notes:
-                log.info("epoch %d: %s", plan.number, note)
+                log.warning("epoch %d: %s", plan.number, note)
         steps = _Steps(plan, first, self._datasets, self._collate, *self._place(), self._parts)
         # Torch draws the workers' seed, by default from the generator that dropout draws from, and
         # a loop that goes on in mid-epoch would have other masks than one that never stopped.
@@ -285,7 +294,7 @@ class PlanLoader(Generic[B]):
         for place, parts in DataLoader(steps, batch_size=None, collate_fn=_as_is, **options):
             self._done = place + 1
             yield PlanStep(plan.number, place, plan.steps[place], parts)
-        self._first = 0
+        self._first, self._over = 0, True
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the plan training stands: the step that was given out last counts as done.
@@ -310,7 +319,7 @@ class PlanLoader(Generic[B]):
                 "PlanLoader.load_state_dict: expected a state of the same sampler, seed, epochs "
                 "and sizes of data sets, found another's; make the loader as it was, or start anew"
             )
-        self._epoch, self._first, self._done = epoch, step, step
+        self._epoch, self._first, self._done, self._over = epoch, step, step, False
 
     def _make_plan(self, epoch: int) -> Epoch:
         return self.planner(epoch, self._history)

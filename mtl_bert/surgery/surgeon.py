@@ -195,9 +195,12 @@ class Surgeon:
         if not self._open:
             raise RuntimeError("Surgeon.backward: expected to be called within Surgeon.step")
         losses, shares = dict[str, Tensor](), dict[str, float]()
-        for name, value in ({task: loss} if isinstance(task, str) else task).items():
-            if value is None or not value.requires_grad:
-                found = "none" if value is None else "one that depends on none of them"
+        given = task if isinstance(task, Mapping) else {task: loss}
+        for name, value in given.items():
+            if not isinstance(value, Tensor) or not value.requires_grad:
+                found = "one that depends on none of them"
+                if not isinstance(value, Tensor):
+                    found = "none" if value is None else f"a {type(value).__name__}"
                 raise RuntimeError(
                     f"Surgeon.backward: expected a loss of {name} that depends on trained "
                     f"parameters, found {found}; leave the task out of this step, or freeze less"

@@ -203,7 +203,7 @@ class PlanDataModule(LightningDataModule):
         size, phase = max(1, min(self._eval_batch_size, some)), Phase("dev")
         steps = [Step(phase, {task: rows}) for task in dev for rows in dev[task].batches(size)]
         mine = Epoch(0, tuple(steps[rank::processes]))
-        return self._loader(lambda *_: mine, dev, rank=0, world_size=1)
+        return self._loader(lambda *_: mine, dev, epochs=1, rank=0, world_size=1)
 
     def _loader(
         self, sampler: Sampler, encoded: Mapping[str, Encoded], **options: Any
@@ -211,9 +211,8 @@ class PlanDataModule(LightningDataModule):
         return PlanLoader(
             {task: Tokenized(part, self._label_types[task]) for task, part in encoded.items()},
             sampler,
-            epochs=self.epochs,
             seed=self._seed,
             collate_fn=as_it_is,
             pin_memory=torch.cuda.is_available(),
-            **options,
+            **{"epochs": self.epochs, **options},
         )

@@ -237,6 +237,9 @@ def test_what_one_answer_for_all_would_reach_is_said(tmp_path: Path) -> None:
         changed(place, tasks={t: of | {"constant": known.get(t)} for t, of in tasks.items()})
     text = reported(tmp_path).page
     assert "Nothing has learned sst: one answer for all is as good." in html.unescape(text)
+    board = pd.read_csv(tmp_path / "report" / "tables" / "a-demo-leaderboard.csv")
+    missed = dict(zip(board["method"].str.split().str[0], board["unlearned"], strict=True))
+    assert missed == {"RR": "sst", "annealed": "sst, sts"}
     told = pd.read_csv(tmp_path / "report" / "tables" / "a-demo-tasks.csv")
     last = told.iloc[-1]
     assert last["method"] == "one answer for all"

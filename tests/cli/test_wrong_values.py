@@ -39,6 +39,8 @@ WRONG = [
     ),
     ("freeze=['*']", "expected something left to train|found all|write freeze=all_but_head"),
     ("data=nope", "data: expected one of cs224n, demo, files, glue, hub|found 'nope'|see --help"),
+    ("model=/", "model: expected one of|found the place '/'|write model=local model.path=/"),
+    ("data=/", "data: expected one of|found the place '/'|write data=files data.dir=/"),
     ("model=local", "model.path: expected the directory of a|found nothing|model.path=DIR"),
     (
         "model=local model.path=gone",

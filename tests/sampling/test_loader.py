@@ -209,3 +209,12 @@ def test_several_batches_of_a_task_are_no_batch() -> None:
     step = next(iter(loader(accumulate_grad_batches=2)))
     with pytest.raises(ValueError, match=r"go through step\.parts"):
         step.batches  # noqa: B018
+
+
+def test_an_epoch_that_comes_again_unasked_is_told() -> None:
+    made = loader()
+    first = [rows(step) for step in made]
+    with pytest.warns(UserWarning, match=r"epoch 1 again, .*; write loader.set_epoch\(epoch\)"):
+        assert [rows(step) for step in made] == first
+    made.set_epoch(1)  # somebody means it: no warning
+    assert [rows(step) for step in made] == first

@@ -446,6 +446,7 @@ def step_with(phase: Phase, losses: dict[str, Tensor | None]) -> None:
     [
         (Phase("p"), {}, r"expected the loss of at least one task in a step, found none; write"),
         (Phase("p"), {"a": torch.zeros(())}, r"a loss of a that depends on trained parameters"),
+        (Phase("p"), {"a": 1.5}, r"a loss of a .* found a float"),
         (
             Phase("p", surgery=False),
             {"a": None, "b": None},
@@ -456,7 +457,7 @@ def step_with(phase: Phase, losses: dict[str, Tensor | None]) -> None:
     ],
 )
 def test_misuse_is_told_in_a_line(
-    phase: Phase, losses: dict[str, Tensor | None], message: str
+    phase: Phase, losses: dict[str, Any], message: str
 ) -> None:
     with pytest.raises((ValueError, RuntimeError, FreezeError), match=message) as raised:
         step_with(phase, losses)

@@ -100,7 +100,7 @@ class Recorder(Callback):
         log, seconds = self._module.step_log, [epoch.seconds for epoch in epochs]
         notes = notes_on(self.settings, self.parts) + state.remarks
         notes += [
-            f"{task} was not learned: one answer for all examples has as good a {of.metric}"
+            f"{task} was not learned: one answer for all examples reaches its {of.metric}, too"
             for task, of in best.tasks.items()
             if epochs and of.learned is False
         ]
