@@ -324,10 +324,11 @@ def _check_choice(group: str, value: object) -> None:
     several = isinstance(value, list) and (group in LISTS or "/" in group)
     names = value if isinstance(value, list) and several else [value]
     for name in names if there else ():
-        if isinstance(name, str) and group in DIRECTORIES and Path(name).expanduser().exists():
+        place = group in DIRECTORIES and os.path.isdir(str(name))  # noqa: PTH112 - of any length
+        if place and str(name) not in there:
             raise UserError(
                 f"{group}: expected one of {', '.join(there)}, found the place {shown(name)}; "
-                f"write {DIRECTORIES[group]}={shlex.quote(name)}"
+                f"write {DIRECTORIES[group]}={shlex.quote(str(name))}"
             )
         if isinstance(name, str) and ("${" in name or "/" in name):
             continue  # Hydra finds out

@@ -132,8 +132,8 @@ def test_files_may_be_named_from_anywhere_and_may_move(
 
 def _columns(printed: str) -> list[list[str]]:
     """The table's columns of numbers: those of now, and those that were recorded."""
-    cells = [[c.strip() for c in line.strip("│ ").split("│")] for line in printed.splitlines()]
-    rows = [row[3:] for row in cells if len(row) == 5]
+    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in printed.splitlines()]
+    rows = [row[3:5] for row in cells if len(row) == 6]
     return [list(column) for column in zip(*rows, strict=True)]
 
 

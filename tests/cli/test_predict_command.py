@@ -169,7 +169,7 @@ def test_any_text_is_answered(command: Command, trained: Path, text: str) -> Non
     assert listed[named[1]] == f"{named[2]}%"
     assert sum(float(c.rstrip("%")) for c in listed.values()) == pytest.approx(100, abs=0.3)
     assert max(float(c.rstrip("%")) for c in listed.values()) == float(named[2])
-    assert "synthetic" in chances[-1]
+    assert any("synthetic" in note for note in chances[5:])
 
 
 def test_one_answer_is_the_files(command: Command, course: Path) -> None:

@@ -456,9 +456,7 @@ def step_with(phase: Phase, losses: dict[str, Tensor | None]) -> None:
         (Phase("p", frozen=("nobody",)), {}, r"freeze: expected patterns of parameter names"),
     ],
 )
-def test_misuse_is_told_in_a_line(
-    phase: Phase, losses: dict[str, Any], message: str
-) -> None:
+def test_misuse_is_told_in_a_line(phase: Phase, losses: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, RuntimeError, FreezeError), match=message) as raised:
         step_with(phase, losses)
     assert "\n" not in str(raised.value)
