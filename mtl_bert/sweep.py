@@ -66,9 +66,9 @@ def _table(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> "Table":
     table = Table(title=f"{folder}: {summary}", title_justify="left")
     table.add_column("run", overflow="fold")  # a name is for copying
     table.add_column("state")
-    numbers = {"epoch": ".0f", "score": ".3f", "minutes": ".1f"}
-    for heading in numbers:
+    for heading in ("best epoch\n(last so far)", "its\nscore", "minutes of\ntraining"):
         table.add_column(heading, justify="right")
+    numbers = {"epoch": ".0f", "score": ".3f", "minutes": ".2f"}
     for job in jobs:
         cells = ("" if job[of] is None else f"{job[of]:{how}}" for of, how in numbers.items())
         table.add_row(job["name"], Text(job["state"], COLOURS[job["state"]]), *cells)
