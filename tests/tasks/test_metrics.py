@@ -81,6 +81,16 @@ def test_matthews_correlation_of_one_answer_for_all_is_undefined_and_counts_0(
         assert remark == "mcc of toy is undefined here and counts as 0"
 
 
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mean_that_no_double_can_hold_correlates_with_nothing(metric: str, seed: int) -> None:
+    """The mean of equal numbers may differ from them in the last digit: of that comes no r."""
+    labels = 5 * torch.rand(431, generator=torch.Generator().manual_seed(seed)).double()
+    task = task_of(SCALE, [metric])
+    assert task.evaluate_constant(labels) == 0
+    assert task.evaluate(labels.mean().expand(431), labels)[1] is not None
+
+
 SOME = torch.tensor([0, 2, 2, 1, 2, 0, 2, 1, 1, 2])
 TWO = (SOME > 1).float()
 TAGGED = torch.tensor([[1, 0, 1], [1, 0, 0], [0, 0, 1], [1, 1, 0], [1, 0, 0]]).double()
