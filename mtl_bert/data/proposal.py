@@ -100,6 +100,14 @@ class Look:
 
 def separator_of(path: Path) -> str:
     """The separator of a delimited file, by its first lines; UserError if they do not tell."""
+    with path.open("rb") as opened:
+        start = opened.read(1024)
+    if not start.strip() or b"\0" in start:
+        found = "a file that is not text (a workbook?)" if start.strip() else "an empty one"
+        raise UserError(
+            f"{path}: expected a text file with a line for each example, found {found}; name "
+            "another (a spreadsheet program saves a workbook as CSV UTF-8)"
+        )
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = [line for line, _ in zip(file, range(50), strict=False) if line.strip()]
     counts = {s: [line.count(s) for line in lines] for s in SEPARATORS}
@@ -129,11 +137,11 @@ def look(path: Path, place: FilePlace) -> Look:
         for name, column in columns.items():
             column.add(record.fields.get(name))
     if rows == 0 or 2 * len(faults) > rows:
-        found = f"{len(faults):,} of {rows:,} that cannot ({faults[0]})" if rows else "no rows"
-        raise UserError(
-            f"{path}: expected rows that can be read, found {found}; write --quoting none, "
-            "--separator or --no-header as the file is, or name another"
-        )
+        found, advice = "none", "write --no-header if its first line is a row, or name another"
+        if rows:
+            found = f"{len(faults):,} of {rows:,} that cannot ({faults[0]})"
+            advice = "write --quoting none or --separator as the file is, or name another"
+        raise UserError(f"{path}: expected rows that can be read, found {found}; {advice}")
     return Look(path, rows, faults, columns)
 
 

@@ -176,6 +176,9 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
         (("texts.csv", "--label-column", "one"), ("at most 100 classes", "values in one")),
         (("two.csv", "--label-column", "a", "--kind", "number"), ("--kind: expected classes",)),
         (("odd.csv",), ("--separator: expected the character between",)),
+        (("book.xlsx",), ("book.xlsx: expected a text file", "saves a workbook as CSV")),
+        (("empty.csv",), ("empty.csv: expected a text file", "found an empty one")),
+        (("header.csv",), ("header.csv: expected rows", "found none", "--no-header")),
         (("two.csv", "--separator", ";;"), ("--separator: expected one character",)),
     ],
 )  # fmt: skip
@@ -193,6 +196,9 @@ def test_what_is_unclear_is_asked_in_a_line_and_nothing_is_written(
     for name, make in files.items():
         spread(tmp_path / f"{name}.csv", [make(i) for i in range(30)])
     (tmp_path / "odd.csv").write_text("text\none\ntwo\n")
+    (tmp_path / "book.xlsx").write_bytes(b"PK\x03\x04\x14\x00\x06\x00")
+    (tmp_path / "empty.csv").write_text("\n")
+    (tmp_path / "header.csv").write_text("text,label\n")
     before = tree(tmp_path)
     done = command("new-task", *words, "--name", "mine")
     assert done.code == 2
