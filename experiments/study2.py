@@ -10,19 +10,21 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mtl_bert.analysis import Frames, read
+from mtl_bert.analysis import Frames, read, summaries
 from mtl_bert.analysis.publishing import ARCHIVE
 from mtl_bert.analysis.statistics import holm, paired
 from mtl_bert.runs.methods import ALL_BUT_HEAD
 from mtl_bert.runs.results import Results, RunFolder
 
 SAMPLERS = ("rr", "proportional", "temperature", "unimax", "annealed", "two_stage", "arrp")
+CELLS = tuple(name.replace("temperature", "temperature 2") for name in SAMPLERS)
 SURGERIES = ("none", "pcgrad_paper")
 RATES = ("1e-4", "3e-4", "1e-3")
 TUNING_SEED = "seed=101"
@@ -35,6 +37,7 @@ SMALL = 1740  # examples of SST and of STS on the ladder: a thirtieth of the Quo
 PUBLISHED = Path(__file__).parent / "results" / "study2"
 RUNS = "runs"  # the folder of those that count, below the study's
 TUNED = PUBLISHED / "rates.csv"
+SECONDS = PUBLISHED / "seconds.csv"
 STATIC = ("proportional", "unimax", *(f"temperature {degree}" for degree in (1, 2, 5, "Infinity")))
 MARGIN, ALPHA = 0.01, 0.05
 
@@ -98,6 +101,13 @@ def single(rates: Mapping[Cell, str]) -> Iterator[Sweep]:
     yield "factorial", [*cell, SINGLE_SEEDS]
 
 
+def alone() -> Iterator[Sweep]:
+    """Every cell for 100 joint steps, of which nothing but the time is looked at."""
+    cells = f"+experiment/study2={','.join(SAMPLERS)}", f"surgery={','.join(SURGERIES)}"
+    few = "B=400", "data.limit={sst: 400, sts: 400, qqp: 52191}"
+    yield "alone", [*cells, *few, "lr=1e-4", TUNING_SEED]
+
+
 PARTS = {
     "factorial": factorial, "frontier": frontier, "lambda": lambda_and_b, "freeze": frozen,
     "ladder": ladder, "single": single,
@@ -132,11 +142,10 @@ def finished(folder: Path) -> list[Results]:
     return [RunFolder(place).read_results() for place in places]
 
 
-def judged(frames: Frames) -> pd.DataFrame:
-    """The nine contrasts that the page names, over seeds that all their cells have.
+def counted(frames: Frames) -> pd.DataFrame:
+    """The runs of all parts but the ladder, with two columns more.
 
-    Columns: contrast, words, seeds, mean, low and high (95 %, paired t), p, p_holm, p_equivalent
-    (two one-sided tests at the margin), verdict.
+    ``small`` is the mean of SST and STS alone, ``chose`` the score by which the epoch was chosen.
     """
     runs = frames.runs.astype({"run": str, "sampler": str})
     runs = runs[runs["run"].str.startswith("factorial/")]
@@ -144,19 +153,31 @@ def judged(frames: Frames) -> pd.DataFrame:
     mapped = (scores["value"] - scores["lowest"]) / (scores["highest"] - scores["lowest"])
     small = mapped[scores["task"] != "qqp"].groupby(scores["run"]).mean()
     chose = frames.epochs.astype({"run": str}).groupby("run")["epoch_score"].max()
-    runs = runs.assign(small=runs["run"].map(small), chose=runs["run"].map(chose))
+    return runs.assign(small=runs["run"].map(small), chose=runs["run"].map(chose))
 
-    def of(sampler: str, surgery: str = "PCGrad", what: str = "score", **more: Any) -> pd.Series:
-        """A cell's numbers, by seed."""
-        more |= {"B": 2190, "lambda_": 0.5, "frozen": ""} | more if sampler == "arrp" else {}
-        name = sampler.replace("proportional", "vanilla").partition(" ")[0]
-        wanted = (runs["sampler"] == name) & runs["surgery"].str.startswith(f"{surgery}")
-        if sampler.startswith("temperature "):
-            degree = f"temperature={sampler.split()[1]}"
-            wanted &= runs["rest"].str.split(", ").map(lambda words: degree in words)
-        for column, value in more.items():
-            wanted &= runs[column] == value
-        return runs[wanted].set_index("seed")[what].astype(float)
+
+def cell(
+    runs: pd.DataFrame, sampler: str, surgery: str = "PCGrad", what: str = "score", **more: Any
+) -> pd.Series:
+    """A cell's numbers, by seed; ``more`` is what else a cell of ARRP's differs in."""
+    more |= {"B": 2190, "lambda_": 0.5, "frozen": ""} | more if sampler == "arrp" else {}
+    name = sampler.replace("proportional", "vanilla").partition(" ")[0]
+    wanted = (runs["sampler"] == name) & runs["surgery"].str.startswith(f"{surgery}")
+    if sampler.startswith("temperature "):
+        degree = f"temperature={sampler.split()[1]}"
+        wanted &= runs["rest"].str.split(", ").map(lambda words: degree in words)
+    for column, value in more.items():
+        wanted &= runs[column] == value
+    return runs[wanted].set_index("seed")[what].astype(float)
+
+
+def judged(frames: Frames) -> pd.DataFrame:
+    """The nine contrasts that the page names, over seeds that all their cells have.
+
+    Columns: contrast, words, seeds, mean, low and high (95 %, paired t), p, p_holm, p_equivalent
+    (two one-sided tests at the margin), verdict.
+    """
+    of = partial(cell, counted(frames))
 
     def surgery_minus_sum(sampler: str) -> pd.Series:
         return of(sampler) - of(sampler, "Sum")
@@ -164,14 +185,13 @@ def judged(frames: Frames) -> pd.DataFrame:
     def more_lambda(B: int) -> pd.Series:
         return of("arrp", B=B, lambda_=0.1) - of("arrp", B=B, lambda_=0.5)
 
-    samplers = [name.replace("temperature", "temperature 2") for name in SAMPLERS]
     best = max(STATIC, key=lambda name: of(name, "Sum", "chose").mean())
     frozen = of("arrp", what="small", frozen=" ".join(ALL_BUT_HEAD)) - of("arrp", what="small")
     contrasts = {
         "arrp − rr": of("arrp") - of("rr"),
         "annealed − arrp": of("annealed") - of("arrp"),
         "annealed − proportional": of("annealed") - of("proportional"),
-        "PCGrad − sum": sum(map(surgery_minus_sum, samplers)) / len(samplers),
+        "PCGrad − sum": pd.DataFrame(map(surgery_minus_sum, CELLS)).mean(skipna=False),
         "(annealed − arrp) × (PCGrad − sum)":
             surgery_minus_sum("annealed") - surgery_minus_sum("arrp"),
         "arrp − two_stage": of("arrp") - of("two_stage"),
@@ -215,6 +235,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for every run")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--parts", default=",".join(PARTS), help="of those after the tuning")
+    parser.add_argument("--alone", action="store_true", help="only measure what examples cost")
     options = parser.parse_intermixed_args()
     # A sweep is looked at as a whole first, without what its jobs choose.
     places = f"data.dir={options.data}", f"model.path={options.encoder}"
@@ -231,6 +252,11 @@ def main() -> None:
             if folder.name == RUNS:
                 publish(folder)
 
+    if options.alone:
+        carry_out(options.folder, alone())
+        found = summaries.costs(read(options.folder / "alone"))
+        found.to_csv(SECONDS, index=False, float_format="%.4g")
+        return
     runs = options.folder / RUNS
     if (PUBLISHED / ARCHIVE).exists():  # what other machines have done is not done again
         with tarfile.open(PUBLISHED / ARCHIVE) as archive:

@@ -62,6 +62,17 @@ def test_every_cell_sees_the_same_number_of_examples(study: Any) -> None:
         assert (settings.model.pooling, settings.model.layers) == ("mean", 2)
 
 
+def test_what_examples_cost_is_measured_of_every_cell_in_a_hundred_joint_steps(study: Any) -> None:
+    ((folder, words),) = study.alone()
+    found = jobs(words)
+    assert (folder, len(found)) == ("alone", 14)
+    for settings in map(composed, found):
+        plan = make_planner(settings, {"sst": 400, "qqp": 52_191, "sts": 400})
+        assert [sum(step.examples for step in plan(epoch).steps) for epoch in (1, 2)] in (
+            [1200, 1200], [1600, 1600],
+        )  # fmt: skip
+
+
 def test_the_numbers_of_runs_are_those_of_the_page(study: Any) -> None:
     page = FILE.with_suffix(".md").read_text("utf-8")
     total = 42
