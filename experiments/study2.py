@@ -162,7 +162,7 @@ def cell(
     """A cell's numbers, by seed; ``more`` is what else a cell of ARRP's differs in."""
     more |= {"B": 2190, "lambda_": 0.5, "frozen": ""} | more if sampler == "arrp" else {}
     name = sampler.replace("proportional", "vanilla").partition(" ")[0]
-    wanted = (runs["sampler"] == name) & runs["surgery"].str.startswith(f"{surgery}")
+    wanted = (runs["sampler"] == name) & runs["surgery"].str.startswith(surgery)
     if sampler.startswith("temperature "):
         degree = f"temperature={sampler.split()[1]}"
         wanted &= runs["rest"].str.split(", ").map(lambda words: degree in words)

@@ -24,7 +24,7 @@ GREY = "#888888"
 
 
 def data(frame: pd.DataFrame) -> Any:
-    """A frame's rows for a chart."""
+    """A chart of a frame's rows."""
     return alt.Chart(alt.Data(values=frame.to_dict("records")))  # type: ignore[no-untyped-call]
 
 

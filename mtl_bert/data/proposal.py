@@ -103,10 +103,11 @@ def separator_of(path: Path) -> str:
     with path.open("rb") as opened:
         start = opened.read(1024)
     if not start.strip() or b"\0" in start:
-        found = "a file that is not text (a workbook?)" if start.strip() else "an empty one"
+        found, advice = "an empty one", "name another"
+        if start.strip():
+            found, advice = "one that is not text", "save a workbook as CSV UTF-8, or name another"
         raise UserError(
-            f"{path}: expected a text file with a line for each example, found {found}; name "
-            "another (a spreadsheet program saves a workbook as CSV UTF-8)"
+            f"{path}: expected a text file with a line for each example, found {found}; {advice}"
         )
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = [line for line, _ in zip(file, range(50), strict=False) if line.strip()]
