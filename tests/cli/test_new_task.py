@@ -176,7 +176,7 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
         (("texts.csv", "--label-column", "one"), ("at most 100 classes", "values in one")),
         (("two.csv", "--label-column", "a", "--kind", "number"), ("--kind: expected classes",)),
         (("odd.csv",), ("--separator: expected the character between",)),
-        (("book.xlsx",), ("book.xlsx: expected a text file", "found one that is not text; save a workbook")),
+        (("book.xlsx",), ("book.xlsx: expected a text file", "not text; save a workbook")),
         (("empty.csv",), ("empty.csv: expected a text file", "found an empty one")),
         (("header.csv",), ("header.csv: expected rows", "found none", "--no-header")),
         (("two.csv", "--separator", ";;"), ("--separator: expected one character",)),
