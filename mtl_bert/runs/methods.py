@@ -15,6 +15,8 @@ NAMES = {
     "full": "full finetuning", "single": "one encoder per task", "random": "random baseline",
 }  # fmt: skip
 PAPER_SURGERY = "PCGrad(include_self=true), all, mean"
+SURGERIES = {PAPER_SURGERY: "", "Sum, all, sum": "no surgery"}
+"""Names for readers, of the usual one none; others go by their words."""
 
 ADAPTER = {"adapter": "none", "adapter_size": None, "adapter_heads": 6, "adapter_layers": None,
            "lora_alpha": 16, "freeze_encoder": None}  # fmt: skip
@@ -70,7 +72,7 @@ class Method:
         more = [
             self.adapter, self.rest, f"freeze={kept}" if self.frozen else "",
             f"λ on the {self.lambda_on}" if self.lambda_on != LOSS else "",
-            self.surgery if self.surgery != PAPER_SURGERY else "",
+            SURGERIES.get(self.surgery, self.surgery),
         ]  # fmt: skip
         words = "; ".join(filter(None, more))
         return " ".join(parts) + (f" ({words})" if words else "")

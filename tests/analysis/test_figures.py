@@ -237,5 +237,5 @@ def test_static_mixtures_without_surgery_are_the_line_to_beat(tmp_path: Path) ->
     rows = line.get("data", {}).get("values") or spec["datasets"][line["data"]["name"]]
     found = {row["series"] for row in rows}
     assert len(found) == 3
-    assert all("temperature" in name for name in found)
+    assert all("temperature" in name and "no surgery" in name for name in found)
     assert "static mixtures" in json.dumps(spec["title"])
