@@ -51,6 +51,7 @@ def identity(settings: Settings) -> str:
         if not matches(key, (*NO_DIFFERENCE, *STEP_SIZE, *freezing))
     }
     told["step size"] = settings.step_size
+    told |= {f"tasks.{task}.batch_size": n for task, n in settings.own_step_sizes.items()}
     told["frozen"] = settings.frozen if len(settings.freezes) == 1 else settings.freezes
     if settings.B is None:
         told.pop("B_scale", None)

@@ -319,7 +319,18 @@ class Settings(_Settings):
     @property
     def step_size(self) -> int:
         """Examples of a step's batch, over all processes and parts."""
-        return self.batch_size * self.trainer.accumulate_grad_batches * self.processes
+        return self.batch_size * self.parts
+
+    @property
+    def parts(self) -> int:
+        """Of a step's batch, over all processes."""
+        return self.trainer.accumulate_grad_batches * self.processes
+
+    @property
+    def own_step_sizes(self) -> dict[str, int]:
+        """The same of the tasks that have a batch size of their own."""
+        own = {name: node.get("batch_size") for name, node in self.tasks.items()}
+        return {name: size * self.parts for name, size in own.items() if isinstance(size, int)}
 
     @property
     def drawn(self) -> int | list[int | None] | None:

@@ -86,7 +86,6 @@ def make_sampler(settings: Settings) -> Sampler:
 
 def _own_batch_sizes(settings: Settings) -> dict[str, int]:
     """The batches of tasks that have a size of their own, over all processes."""
-    at_once, sizes = settings.step_size // settings.batch_size, dict[str, int]()
     for name in settings.tasks:
         if (own := task_settings(settings, name).batch_size) is None:
             continue
@@ -96,8 +95,7 @@ def _own_batch_sizes(settings: Settings) -> dict[str, int]:
                 f"sampler={settings.sampler['name']}, whose batches are of all tasks together, "
                 f"found {own}; leave it out or write sampler=temperature"
             )
-        sizes[name] = own * at_once
-    return sizes
+    return settings.own_step_sizes
 
 
 def make_planner(

@@ -181,6 +181,11 @@ class PlanLoader(Generic[B]):
                     f"examples, found {len(found)}; write classes={{{task!r}: labels}}"
                 )
         for task, limit in (max_repeats or {}).items():
+            if task not in self.sizes:
+                raise ValueError(
+                    f"max_repeats: expected tasks of {', '.join(self.sizes)}, found {task!r}; "
+                    "leave it out"
+                )
             number(f"max_repeats[{task!r}]", limit, 2, exclusive=True)
         for task, texts in [pair for group in same_texts for pair in group.items()]:
             if len(texts) != self.sizes.get(task) or task in (classes or {}):

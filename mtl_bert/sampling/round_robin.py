@@ -34,9 +34,12 @@ def round_robin_steps(
 def most_without_repeats(
     sizes: Mapping[str, int], batch_size: int, batch_sizes_by_task: Mapping[str, int]
 ) -> int:
-    """The ``total`` of round-robin steps with which the first task is used up."""
+    """The ``total`` of round-robin steps with which the first task is used up.
+
+    At least 1 where there are examples: a task of fewer than its own batch fills one step.
+    """
     return min(
-        size * batch_size // batch_sizes_by_task.get(task, batch_size)
+        max(min(size, 1), size * batch_size // batch_sizes_by_task.get(task, batch_size))
         for task, size in sizes.items()
     )
 

@@ -17,9 +17,10 @@ Patterns = Sequence[str]
 class Tiers:
     """Each epoch: round-robin over all tasks, then over ever fewer and larger ones.
 
-    Tasks stand in tiers by their sizes. The first phase lasts until the first tier is used up,
-    which is when its smallest task is; the next is of the tiers that are left, until the next one
-    is used up, and so on. With two tiers, the second of one task, this is ARRP.
+    Tasks stand in tiers by their sizes. The first phase lasts until one of its tasks is used up,
+    the smallest, unless another has larger batches of its own; the next is of the tiers after the
+    first, until one of theirs is used up, and so on. With two tiers, the second of one task, this
+    is ARRP.
 
     Attributes:
         batch_size: examples of each task in a step.
@@ -81,19 +82,20 @@ class Tiers:
         decks = make_decks(sizes, seed, epoch)
         stretches: list[tuple[Step, ...]] = []
         notes = []
-        for place, tier in enumerate(tiers):
+        for place in range(len(tiers)):
             tasks = [task for task in sizes if any(task in of_tier for of_tier in tiers[place:])]
             phase = self._phase(place, tasks, lambdas[place], freezes[place])
-            remaining = {task: len(decks[task].remaining) for task in tier}
-            left = most_without_repeats(remaining, self.batch_size, self.batch_sizes)
+            remaining = {task: len(decks[task].remaining) for task in tasks}
+            size = self.batch_size
+            if len(tasks) == 1:  # B counts its own examples
+                size = self.batch_sizes.get(tasks[0], size)
+            left = most_without_repeats(remaining, size, self.batch_sizes)
             wanted = limits[place]
             if wanted is not None and wanted > left:
                 notes.append(f"B={wanted} is capped at the {left} examples left for {phase.name}")
             total = left if wanted is None else min(wanted, left)
             present = {task: decks[task] for task in tasks}
-            stretches.append(
-                round_robin_steps(present, total, self.batch_size, self.batch_sizes, phase)
-            )
+            stretches.append(round_robin_steps(present, total, size, self.batch_sizes, phase))
         first, *rest = stretches
         later = [step for steps in rest for step in steps]
         steps = interleaved(first, later) if self.interleave else (*first, *later)

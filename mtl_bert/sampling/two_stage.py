@@ -8,6 +8,7 @@ from mtl_bert.sampling.annealed import Annealed
 from mtl_bert.sampling.downsample import Downsample
 from mtl_bert.sampling.epoch import Epoch, Phase, Sampler, Sizes, Step
 from mtl_bert.sampling.fixed_mixture import FixedMixture
+from mtl_bert.sampling.history import is_dynamic
 from mtl_bert.sampling.round_robin import RoundRobin
 from mtl_bert.sampling.temperature import Temperature
 from mtl_bert.sampling.unimax import UniMax
@@ -69,6 +70,11 @@ class TwoStage:
     def mixture(self) -> Sampler:
         """The second stage's sampler."""
         if callable(self.then):
+            if is_dynamic(self.then):
+                raise ValueError(
+                    f"sampler.then: expected a sampler that plans without looking back, found "
+                    f"{type(self.then).__name__}; write for example sampler.then=temperature"
+                )
             return self.then
         given = dict(self.then) if isinstance(self.then, Mapping) else {"name": self.then}
         name = given.pop("name", None)

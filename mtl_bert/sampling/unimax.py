@@ -33,9 +33,15 @@ class UniMax(Mixture):
         number("sampler.max_repeats", self.max_repeats, 4, exclusive=True)
 
     def task_probabilities(self, sizes: Sizes, epoch: int, epochs: int) -> NDArray[np.float64]:
-        """p_i ∝ U_i, in rising N: U_i = min(budget left / tasks left, R · N_i): [K]."""
-        budget, share = float(self.draws(sizes)), {}
-        for done, task in enumerate(sorted(sizes, key=lambda task: sizes[task])):
-            share[task] = min(budget / (len(sizes) - done), self.max_repeats * sizes[task])
+        """p_i ∝ U_i, in rising N: U_i = min(budget left / tasks left, R · N_i): [K].
+
+        Of a task with larger batches of its own an example costs so much less of the budget, which
+        is one of batches.
+        """
+        cost = {t: self.batch_size / self.batch_sizes.get(t, self.batch_size) for t in sizes}
+        budget, left, share = float(self.draws(sizes)), sum(cost.values()), dict[str, float]()
+        for task in sorted(sizes, key=lambda task: sizes[task]):
+            share[task] = cost[task] * min(budget / left, self.max_repeats * sizes[task])
             budget -= share[task]
+            left -= cost[task]
         return in_proportion(share[task] for task in sizes)

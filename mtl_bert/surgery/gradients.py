@@ -7,6 +7,7 @@ A parameter that a task does not reach has no entry in its row (not a zero, whic
 it under AdamW's momentum and weight decay).
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,11 +43,19 @@ class GradientMatrix:
             ``nn.Embedding`` with ``sparse=True``) are combined in the rows that were touched, and
             get a dense gradient like all others.
         rows: where gradients wait; None keeps autograd's own.
+        partly: parameters that some task was seen not to reach: with ``scope="shared"`` they are
+            outside of it in the steps of one task, too. More are added as they are seen.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], rows: LocalRows | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        rows: LocalRows | None = None,
+        partly: set[Parameter] | None = None,
+    ) -> None:
         self._parameters = list(parameters)
         self._rows = LocalRows() if rows is None else rows
+        self._partly = set[Parameter]() if partly is None else partly
         self._touched: dict[int, TouchedRows] = {}
         self._trunk: Trunk | None = None
 
@@ -71,11 +80,19 @@ class GradientMatrix:
             share: those examples by all of the task's in the step.
             scale: of the gradient, not of the loss.
             retain_graph: keep the graph, because another task's loss shares it.
+
+        Raises:
+            RuntimeError: the loss depends on none of the parameters.
         """
         part = loss * share
         row = torch.autograd.grad(
             part * scale, self._parameters, allow_unused=True, retain_graph=retain_graph
         )
+        if all(entry is None for entry in row):
+            raise RuntimeError(
+                f"expected a loss of {task} that depends on parameters to be trained here, found "
+                "one that depends on others alone; give the surgeon all that is to be trained"
+            )
         self._rows.add(task, row, part.detach())
 
     @contextmanager
@@ -161,7 +178,13 @@ class GradientMatrix:
                 "write surgeon.backward(task, loss)"
             )
         columns = [self._column(p, entries) for p, entries in enumerate(zip(*rows, strict=True))]
-        in_scope = [column.shared or surgery.scope == "all" for column in columns]
+        found = list(zip(self._parameters, columns, strict=True))
+        self._partly.update(p for p, column in found if column.reached and not column.shared)
+        in_scope = [
+            surgery.scope == "all"
+            or (column.shared and (len(tasks) > 1 or parameter not in self._partly))
+            for parameter, column in found
+        ]
         groups = [
             [c.entries for c, here in zip(columns, in_scope, strict=True) if here is side]
             for side in (True, False)
@@ -181,6 +204,8 @@ class GradientMatrix:
         if not finite.all():
             return StepResult(tasks, read, finite, stats.gram, None)
         weights, plain = surgery.weights(stats, generator)
+        if not any(column.reached for column in itertools.compress(columns, in_scope)):
+            weights = plain  # of nothing; what is reported are the weights that were used
         own, later = _overwritable(columns, kept), _Later({})
 
         @cache
@@ -193,7 +218,7 @@ class GradientMatrix:
             parameter.grad = column.combine(its, own, later)
         later.add_up()
         summed = own_way / scale**2 if averages else None
-        grams = dict(zip(parts or (), wanted, strict=True))
+        grams = {name: gram / scale**2 for name, gram in zip(parts or (), wanted, strict=True)}
         return StepResult(tasks, read, finite, stats.gram, weights, summed, grams)
 
     def alone(self, scale: float = 1.0) -> StepResult:
@@ -251,6 +276,11 @@ class _Column:
     def shared(self) -> bool:
         """Whether every represented task reaches the parameter."""
         return all(entry is not None for entry in self.entries)
+
+    @property
+    def reached(self) -> bool:
+        """Whether any of them does."""
+        return any(entry is not None for entry in self.entries)
 
     def combine(
         self, factors: Sequence[float], own: frozenset[int], later: "_Later"
@@ -344,7 +374,8 @@ class Surgery:
         method: maps the Gram matrix to weights.
         scope: which parameters enter the dot products and are weighted. ``all`` is the reference
             implementation's reading, heads included; with ``shared`` (Yu et al.) only those
-            that every represented task reaches, and a head takes its own gradient.
+            that every represented task reaches, and a head takes its own gradient. Where there are
+            none, all gradients are added up.
         reduction: of parameters that every represented task reaches, ``sum`` or ``mean`` over
             tasks; the others always take the sum (docs/explanation/paper.md, 8).
         normalise: ``loss`` divides each task's loss by its own value, so that a method combines the

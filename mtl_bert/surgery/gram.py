@@ -150,6 +150,7 @@ def _products(rows: Sequence[Tensor], room: Tensor) -> Tensor:
         shape = len(part[0]), K, part[0].shape[1]
         found = [part[0].as_strided(shape, (shape[2], P, 1))] if beside else _gathered(part, room)
         for J in found:
+            J = J.float() if J.itemsize < 4 else J  # a product in half precision would be rounded
             total += torch.bmm(J, J.mT).sum(0, dtype=torch.float64)
     return total
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Generator, Tensor, nn
@@ -67,8 +68,9 @@ class Surgeon:
         reach: whether a task's loss can depend on the parameter of that name, the same in every
             process. It saves memory and traffic with several processes; None is always.
         seed: of whatever the method draws.
-        task_weights: factors on tasks' gradients, as if on their losses; 1 where none is given.
-            ``last`` has the losses without them.
+        task_weights: factors on tasks' gradients, before the method sees them; 1 where none is
+            given. A method that looks at directions alone (NashMTL, DBMTL) undoes them in what
+            tasks share. ``last``, and methods that look at losses, have these without factors.
 
     Raises:
         ValueError: a method that is none, or a weighting that remembers.
@@ -97,6 +99,7 @@ class Surgeon:
         self._group, self._reach = process_group, reach
         self._steps, self._broadcasted = 0, False
         self._trained: dict[str, Parameter] = {}
+        self._partly = set[Parameter]()
         self._matrix = GradientMatrix([])
         self._rows: AveragedRows | None = None
         self._phase: PhaseLike = PLAIN
@@ -249,9 +252,13 @@ class Surgeon:
                 self._together = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What another surgeon needs to go on: the method's memory, the scale, the steps so far."""
+        """What another surgeon needs to go on: the method's memory, the scale, the steps so far.
+
+        With them ``partly``, the parameters that some task was seen not to reach.
+        """
         return {
             "steps": self._steps,
+            "partly": [name for name, p in self._parameters.items() if p in self._partly],
             "memory": dict(self.surgery.method.memory),
             "scaler": {} if self._scaler is None else self._scaler.state_dict(),
         }
@@ -259,6 +266,8 @@ class Surgeon:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict``."""
         self._steps = int(state["steps"])
+        self._partly.clear()
+        self._partly.update(self._parameters[name] for name in state.get("partly", ()))
         self.surgery.method.memory.clear()
         self.surgery.method.memory.update(state["memory"])
         if self._scaler is not None and state["scaler"]:
@@ -286,7 +295,8 @@ class Surgeon:
         if self.processes > 1:
             tables = [place for place, p in enumerate(parameters) if id(p) in self._tables()]
             self._rows = AveragedRows(parameters, self._reached_by(trained), self._group, tables)
-        self._matrix, self._trained = GradientMatrix(parameters, self._rows), trained
+        self._matrix = GradientMatrix(parameters, self._rows, self._partly)
+        self._trained = trained
 
     def _tables(self) -> set[int]:
         """The identities of embeddings whose gradients come sparse, as far as the module tells."""
@@ -337,7 +347,9 @@ class Surgeon:
         if not self._phase.surgery:
             return self._matrix.alone(self.scale.value)
         if generator is None:
-            generator = torch.Generator().manual_seed((self._seed << 32) + self._steps)
+            # Mixed, as torch's generator looks at 32 bits of a seed.
+            mixed = np.random.SeedSequence((self._seed % 2**64, self._steps)).generate_state(1)
+            generator = torch.Generator().manual_seed(int(mixed[0]))
         places = {name: place for place, name in enumerate(self._trained)}
         wanted = {
             part: [places[name] for name in names if name in places]

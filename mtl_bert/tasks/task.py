@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from mtl_bert.tasks.class_weights import ClassWeighted
 from mtl_bert.tasks.head import Head
 from mtl_bert.tasks.metrics import by_name
-from mtl_bert.tasks.trial import measure, reading, try_head, try_loss
+from mtl_bert.tasks.trial import adds_up, measure, reading, try_head, try_loss
 from mtl_bert.utils.errors import UserError, first_line
 
 
@@ -88,7 +88,8 @@ class Task:
         sources: for each kind of data, where the task's files and columns are.
         submission: the name and the column of files of its predictions.
         known_as: words by which model cards name its data, to find out whether an encoder saw them.
-        weight: factor on its loss, with whatever surgery.
+        weight: factor on its gradient, before surgery; a method that looks at directions alone
+            (Nash-MTL, DB-MTL) undoes it in what tasks share.
         batch_size: of its batches; None takes the run's.
         max_repeats: times that an epoch may use its training set at most; None for no limit.
         balance: ``classes`` deals its examples so that every class comes up equally often.
@@ -210,6 +211,10 @@ class Task:
                 f"head, found {getattr(found, '__name__', type(found).__name__)}, which does not "
                 f"({first_line(error)}); write another, or mend its settings"
             ) from error
+
+    def adds_up(self, dtype: torch.dtype) -> bool:
+        """Whether a batch's loss is the mean of its parts' losses, as a mean over examples is."""
+        return adds_up(self.head, self.loss, dtype)
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move or cast the tensors that the loss holds, as a module, a partial or an object."""

@@ -33,7 +33,7 @@ def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
         given = head.predict(head.shape(rows))
     else:
         given = torch.tensor(2 * labels + labels[:1], dtype=torch.float64)  # more than classes
-    target = head.encode(given).to(dtype if head.label_type.is_floating_point else head.label_type)
+    target = head.encode(given).to(_label_type(head, dtype))
 
     def value(logits: Tensor, labels: Tensor = target) -> float:
         outputs = head.shape(logits).detach().requires_grad_()
@@ -74,6 +74,18 @@ def try_loss(head: Head, loss: Any, dtype: torch.dtype) -> None:
         raise ValueError("it falls without end as right answers grow surer")
 
 
+def adds_up(head: Head, loss: Any, dtype: torch.dtype) -> bool:
+    """Whether a batch's loss is the mean of its parts' losses: not where it divides by weights."""
+    outputs, labels = _mixed(head, dtype)
+    order = labels.argsort() if labels.dim() == 1 else labels[:, 0].argsort()
+    target = head.encode(labels[order]).to(_label_type(head, dtype))
+    whole = float(loss(outputs[order], target))
+    sizes = [1, len(target) // 2, len(target) - 1 - len(target) // 2]
+    parts = zip(torch.split(outputs[order], sizes), torch.split(target, sizes), strict=True)
+    mean = sum(len(labels) * float(loss(own, labels)) for own, labels in parts) / len(target)
+    return math.isfinite(whole) and math.isclose(whole, mean, rel_tol=1e-3, abs_tol=1e-6)
+
+
 def reading(head: Head, metric: Callable[[], Any]) -> Callable[[Tensor], Tensor]:
     """What a metric is given: the head's ``predict``, ``probability`` or ``probabilities``.
 
@@ -81,12 +93,8 @@ def reading(head: Head, metric: Callable[[], Any]) -> Callable[[Tensor], Tensor]
     a curve, calibration errors, thresholds, top k); others, where they refuse predictions. Raises
     ValueError, or what the metric raises, if it takes neither, or its value is not one number.
     """
-    C, labels = len(head.names), head.examples()
-    target = torch.tensor(labels * (1 + 48 // len(labels)))
-    if isinstance(head, MultiLabel):
-        target = (torch.cos(torch.arange(float(len(target) * C))) > 0).view(-1, C).double()
-    logits = 3 * torch.sin(torch.arange(1.0, len(target) * head.outputs + 1) ** 2)
-    outputs = head.shape(logits.view(len(target), -1))
+    C = len(head.names)
+    outputs, target = _mixed(head)
     with warnings.catch_warnings():  # of the memory that it takes
         warnings.simplefilter("ignore")
         bases = _bases(None if isinstance(metric, Metric) else metric())
@@ -139,6 +147,21 @@ def _bases(metric: Any) -> dict[str, int | None]:
         for base in type(part).__mro__
         if base.__module__.startswith("torchmetrics.classification")
     }
+
+
+def _mixed(head: Head, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Outputs of some 50 examples, right and wrong, and their labels."""
+    labels = head.examples()
+    target = torch.tensor(labels * (1 + 48 // len(labels)))
+    if isinstance(head, MultiLabel):
+        C = len(head.names)
+        target = (torch.cos(torch.arange(float(len(target) * C))) > 0).view(-1, C).double()
+    logits = 3 * torch.sin(torch.arange(1.0, len(target) * head.outputs + 1, dtype=dtype) ** 2)
+    return head.shape(logits.view(len(target), -1)), target
+
+
+def _label_type(head: Head, dtype: torch.dtype) -> torch.dtype:
+    return dtype if head.label_type.is_floating_point else head.label_type
 
 
 def _rows(head: Head) -> Tensor:

@@ -39,6 +39,8 @@ from mtl_bert.training.step_log import StepLog
 from mtl_bert.utils.errors import first_line
 from mtl_bert.utils.logging import bar_wanted
 
+log = logging.getLogger(__name__)
+
 # Lightning tells its users about devices and its makers' services; ours have results to read.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
@@ -65,8 +67,16 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         ConfigError, DataError, ModelError, HubError, FreezeError: one line each.
     """
     tasks, trainer = factories.make_tasks(settings), settings.trainer
+    dtype = torch.float64 if trainer.precision == "64-true" else torch.float32
     for task in tasks:
-        task.try_out(torch.float64 if trainer.precision == "64-true" else torch.float32)
+        task.try_out(dtype)
+        if settings.parts > 1 and not task.adds_up(dtype):
+            log.warning(
+                "tasks.%s.loss of a batch is not the mean over its %d parts (weights or examples "
+                "that do not count?): the run trains otherwise than with a batch as a whole; "
+                "class_weights has weights that add up",
+                task.name, settings.parts,
+            )  # fmt: skip
     sampler, surgery = factories.make_sampler(settings), factories.make_surgery(settings)
     optimizer = factories.make(settings.optimizer, "optimizer")
     scheduler = factories.make(settings.scheduler, "scheduler")
@@ -110,10 +120,10 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
     for task in tasks:
         if train and isinstance(task.loss, ClassWeighted):
             task.loss.balance(list(_count_labels(train[task.name], task.head.names).values()))
-    steps = datamodule.total_steps if train else 0
     if train:
         check_freezing(settings.frozen, datamodule, model)
-        _check_optimizer(optimizer, scheduler, model, steps)
+        stages = {datamodule.stage_steps(epoch) for epoch in range(1, settings.epochs + 1)}
+        _check_optimizer(optimizer, scheduler, model, min(stages))
     module = MultiTaskModule(
         model,
         Surgeon(
@@ -127,7 +137,12 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         optimizer,
         scheduler,
         StepLog(trainer.skip_limit, trainer.layers_every),
-        OutOfMemory(settings.batch_size, trainer.accumulate_grad_batches, trainer.eval_batch_size),
+        OutOfMemory(
+            settings.batch_size,
+            trainer.accumulate_grad_batches,
+            trainer.eval_batch_size,
+            {task.name: task.batch_size for task in tasks if task.batch_size is not None},
+        ),
         passes=passes(trainer, model, settings.batch_size * mean_tokens(train)),
         seed=settings.seed,
         patience=trainer.patience,

@@ -76,7 +76,7 @@ def schedule(
     warmup_ratio: float,
     warmup_steps: int | None = None,
 ) -> LRScheduler:
-    """Make a schedule for a run of so many steps.
+    """Make a schedule for a run of so many steps, or a stage of it that starts over.
 
     The rate rises from 0 over a share of them, or over ``warmup_steps`` where that is given.
     """
@@ -92,7 +92,8 @@ def schedule(
         )
     if warmup_steps is not None and not 0 <= warmup_steps <= steps:
         raise ValueError(
-            f"scheduler.warmup_steps: expected a number from 0 to the run's {steps:,} steps, found "
+            f"scheduler.warmup_steps: expected a number from 0 to the {steps:,} steps of the run, "
+            "or of its shorter stage, found "
             f"{warmup_steps!r}; write scheduler.warmup_ratio=0.1"
         )
     rising = round(warmup_ratio * steps) if warmup_steps is None else warmup_steps

@@ -1,9 +1,10 @@
 """Running out of memory, told as the setting to lower."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import gcd
 
 import torch
 
@@ -24,14 +25,19 @@ class OutOfMemory:
     batch_size: int  # of each task, in each process
     accumulate: int  # parts, of batch_size each, of a step's batch
     eval_batch_size: int
+    own: Mapping[str, int] = field(default_factory=dict)  # of tasks that have one
 
     def in_step(
         self, step: PlanStep[Batch], *, one_pass: bool = False
     ) -> AbstractContextManager[None]:
         """Raise OutOfMemoryError for an error in a training step that is one of memory."""
-        size = _half(self.batch_size)
-        parts = self.accumulate * self.batch_size // size
-        advice = f"batch_size={size} trainer.accumulate_grad_batches={parts}, which trains the same"
+        by = _least_divisor(gcd(self.batch_size, *self.own.values()))
+        sizes = [f"batch_size={self.batch_size // by}"]
+        sizes += [f"tasks.{task}.batch_size={size // by}" for task, size in self.own.items()]
+        parts = f"trainer.accumulate_grad_batches={self.accumulate * by}"
+        advice = f"{' '.join(sizes)} {parts}, which trains the same"
+        if by == 1:
+            advice = f"batch_size={max(1, self.batch_size // 2)} hydra.run.dir=ANOTHER"
         if together := one_pass and len(step.parts) > 1:
             advice = "trainer.passes=per_task, which trains the same but for dropout's masks"
         lead = f"batch_size={self.batch_size}: expected room for a step of {step.phase.name}"
@@ -40,7 +46,8 @@ class OutOfMemory:
     def in_validation(self, step: PlanStep[Batch]) -> AbstractContextManager[None]:
         """The same in a validation."""
         lead = f"trainer.eval_batch_size={self.eval_batch_size}: expected room for a validation"
-        advice = f"trainer.eval_batch_size={_half(self.eval_batch_size)}, which scores the same"
+        size = self.eval_batch_size // _least_divisor(self.eval_batch_size)
+        advice = f"trainer.eval_batch_size={size}, which scores the same"
         return _explained(lead, step, advice)
 
 
@@ -85,6 +92,6 @@ def _shortage(error: RuntimeError) -> str | None:
     )
 
 
-def _half(size: int) -> int:
-    """The largest part of a batch that divides it: half, if it is even."""
-    return next((size // by for by in range(2, size + 1) if size % by == 0), 1)
+def _least_divisor(size: int) -> int:
+    """Of a batch, above 1: 2, if it is even. Of 1 itself it is 1."""
+    return next((by for by in range(2, size + 1) if size % by == 0), 1)

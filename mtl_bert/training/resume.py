@@ -54,6 +54,9 @@ def check_changes(old: Settings, new: Settings) -> None:
     free = [*MAY_CHANGE, "epochs"]  # restore looks at those
     if old.step_size == new.step_size:
         free += STEP_SIZE
+        for task in old.own_step_sizes.keys() & new.own_step_sizes.keys():
+            _check_own_step_size(task, old, new)
+            free.append(f"tasks.{task}.batch_size")
     settings = [dict(flat(each.complete())) for each in (old, new)]
     # What an object is called says most, and its class least.
     keys = {**settings[0], **settings[1]}
@@ -64,6 +67,21 @@ def check_changes(old: Settings, new: Settings) -> None:
                 f"{key}: expected {before!r}, with which the run began, found {after!r}; "
                 "leave it out, or write hydra.run.dir=ANOTHER for another run"
             )
+
+
+def _check_own_step_size(task: str, old: Settings, new: Settings) -> None:
+    """Refuse another number of a task's examples in a step, where it has one of its own."""
+    before, now = old.own_step_sizes[task], new.own_step_sizes[task]
+    if before == now:
+        return
+    size, rest = divmod(before, new.parts)
+    advice = (
+        f"batch_size={old.batch_size}, as before" if rest else f"tasks.{task}.batch_size={size}"
+    )
+    raise ConfigError(
+        f"tasks.{task}.batch_size: expected {before} examples of it in a step, with which the run "
+        f"began, found {now}; write {advice}"
+    )
 
 
 def _check_epochs(

@@ -180,6 +180,17 @@ def test_what_decides_the_run_may_not(change: str) -> None:
         assert part in str(refusal.value)
 
 
+def test_a_split_step_needs_own_batch_sizes_split_too() -> None:
+    began = settings_of(*LONG, "sampler=rr", "+tasks.sst.batch_size=16")
+    half = began.batch_size // 2
+    split = (*LONG, "sampler=rr", f"batch_size={half}", "trainer.accumulate_grad_batches=2")
+    check_changes(began, settings_of(*split, "+tasks.sst.batch_size=8"))
+    with pytest.raises(ConfigError, match=r"expected 16 examples of it in a step.*found 32"):
+        check_changes(began, settings_of(*split, "+tasks.sst.batch_size=16"))
+    with pytest.raises(ConfigError, match=r"tasks\.sst\.batch_size: expected 16"):
+        check_changes(began, settings_of(*split))
+
+
 def test_a_refused_change_leaves_all_as_it_was(stopped: Path, command: Command) -> None:
     before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
     outcome = command("train", f"resume={stopped}", "epochs=1")

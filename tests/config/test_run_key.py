@@ -29,6 +29,18 @@ def test_what_makes_no_difference(overrides: list[str]) -> None:
     assert identity(settings_of(*ARRP, *overrides)) == identity(settings_of(*ARRP))
 
 
+OWN = ("sampler=rr", "+tasks.sst.batch_size=16")
+SPLIT = ("batch_size=16", "trainer.accumulate_grad_batches=2")
+
+
+def test_own_batch_sizes_count_by_their_product_too() -> None:
+    whole = identity(settings_of(*OWN))
+    halves = settings_of("sampler=rr", "+tasks.sst.batch_size=8", *SPLIT)
+    assert halves.own_step_sizes == {"sst": 16}
+    assert identity(halves) == whole
+    assert identity(settings_of(*OWN, *SPLIT)) != whole
+
+
 DIFFERENT = (
     [],
     ["seed=2"],

@@ -218,3 +218,8 @@ def test_an_epoch_that_comes_again_unasked_is_told() -> None:
         assert [rows(step) for step in made] == first
     made.set_epoch(1)  # somebody means it: no warning
     assert [rows(step) for step in made] == first
+
+
+def test_limits_of_tasks_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_repeats: expected tasks of a, b, c, found 'd'"):
+        loader(max_repeats={"d": 2})

@@ -13,6 +13,7 @@ from scipy import stats
 from mtl_bert.sampling import (
     ARRP,
     Annealed,
+    DevGap,
     Downsample,
     Epoch,
     FixedMixture,
@@ -330,6 +331,32 @@ def test_a_task_may_have_a_batch_size_of_its_own(sampler: Sampler) -> None:
 def test_round_robin_ends_with_the_task_that_its_batch_size_uses_up_first() -> None:
     plan = RoundRobin(8, batch_sizes={"b": 32})({"a": 100, "b": 320}, 1, 1, 1)
     assert [(len(s.rows["a"]), len(s.rows["b"])) for s in plan.steps] == [(8, 32)] * 10
+
+
+def test_a_task_smaller_than_its_own_batch_fills_one_step() -> None:
+    plan = RoundRobin(8, batch_sizes={"a": 32})({"a": 3, "b": 500}, 1, 1, 1)
+    assert [len(step.rows["b"]) for step in plan.steps] == [1]
+    assert plan.notes == ("a ran out of fresh examples and started over",)
+
+
+def test_unimax_keeps_its_limit_for_a_task_with_larger_batches_of_its_own() -> None:
+    sizes, sampler = {"a": 100, "b": 10_000}, UniMax(8, max_repeats=4, batch_sizes={"a": 32})
+    drawn = [
+        sum(len(step.rows["a"]) for step in sampler(sizes, epoch, 40, 1).steps if "a" in step.rows)
+        for epoch in range(1, 41)
+    ]
+    assert np.mean(drawn) == pytest.approx(400, rel=0.1)
+
+
+def test_tiers_of_two_are_arrp_whatever_the_batch_sizes() -> None:
+    sizes, own = {"a": 100, "b": 500}, {"b": 64}
+    tiers, arrp = Tiers(8, B=200, batch_sizes=own), ARRP(8, B=200, batch_sizes=own)
+    assert as_lists(tiers(sizes, 1, 2, 3)) == as_lists(arrp(sizes, 1, 2, 3))
+
+
+def test_two_stages_refuse_a_mixture_that_looks_back() -> None:
+    with pytest.raises(ValueError, match="plans without looking back, found DevGap; write"):
+        TwoStage(8, then=DevGap(8, single={"a": 0.5, "b": 0.8}))
 
 
 def test_two_stages_refuse_a_mixture_without_batches_of_one_task() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtl_bert.surgery import GradientMatrix, Mean, PCGrad, Sum, Surgery
+from mtl_bert.surgery import GradientMatrix, Mean, NashMTL, PCGrad, Sum, Surgery
 from mtl_bert.surgery.gradients import _Later
 from tests.surgery import dense
 
@@ -108,6 +108,50 @@ def test_a_shared_scope_leaves_the_heads_their_own_gradient() -> None:
         reference.zero_grad()
         reference.loss(task, inputs[task]).backward()
         torch.testing.assert_close(net.heads[task].weight.grad, reference.heads[task].weight.grad)
+
+
+def test_a_head_takes_its_own_gradient_in_a_step_of_its_task_alone() -> None:
+    net, inputs = make(3)
+    matrix, surgery = GradientMatrix(list(net.parameters())), Surgery(NashMTL(), "shared", "sum")
+    for tasks in ("abc", "a"):
+        for task in tasks:
+            matrix.add(task, net.loss(task, inputs[task]))
+        result = matrix.combine(surgery)
+    (weight,) = result.weights.values()
+    own, trunk = torch.autograd.grad(
+        net.loss("a", inputs["a"]), [net.heads["a"].weight, net.trunk.weight]
+    )
+    torch.testing.assert_close(net.heads["a"].weight.grad, own)
+    torch.testing.assert_close(net.trunk.weight.grad, weight * trunk)
+    assert abs(weight - 1) > 0.01
+
+
+def test_without_shared_parameters_gradients_are_added_up_and_reported_so() -> None:
+    parameters = [nn.Parameter(torch.tensor([value])) for value in (1.0, 2.0, 3.0)]
+    x, y, z = parameters
+    matrix = GradientMatrix(parameters)
+    for task, loss in {"a": x * y, "b": -x, "c": z * z}.items():
+        matrix.add(task, loss.sum())
+    result = matrix.combine(Surgery(NashMTL(), "shared", "sum"))
+    assert result.weights == {"a": 1.0, "b": 1.0, "c": 1.0}
+    assert [float(p.grad) for p in parameters if p.grad is not None] == [2 - 1, 1, 6]
+
+
+def test_a_loss_of_other_parameters_is_refused() -> None:
+    net, inputs = make(0)
+    matrix = GradientMatrix(list(net.heads["b"].parameters()))
+    with pytest.raises(RuntimeError, match="expected a loss of a that depends on parameters"):
+        matrix.add("a", net.loss("a", inputs["a"]))
+
+
+def test_the_scale_is_taken_out_of_every_gram_matrix() -> None:
+    net, inputs = make(1)
+    matrix = GradientMatrix(list(net.parameters()))
+    for task in "ab":
+        matrix.add(task, net.loss(task, inputs[task]), scale=2.0**16)
+    everything = {"all": range(len(list(net.parameters())))}
+    result = matrix.combine(Surgery(Sum(), "all", "sum"), scale=2.0**16, parts=everything)
+    torch.testing.assert_close(result.grams["all"], result.gram)
 
 
 def test_the_gram_matrix_and_weights_are_reported() -> None:

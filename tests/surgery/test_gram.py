@@ -100,3 +100,11 @@ def test_long_columns_are_joined_where_launches_cost_most(monkeypatch: pytest.Mo
     monkeypatch.setattr(gram, "GATHERED_ELSEWHERE", 8 * BLOCK)  # joined two by two and so on
     assert len(list(gram._merged(columns))) == 3
     torch.testing.assert_close(gram_matrix(columns, 3), apart, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_gradients_are_multiplied_in_full(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randn(50_000, generator=generator).to(dtype) for _ in range(2)]
+    J = torch.stack(rows).double()
+    torch.testing.assert_close(gram_matrix([rows], 2), J @ J.T, rtol=1e-5, atol=1e-2)

@@ -158,10 +158,20 @@ def test_gradnorm_descends_the_objective_of_the_paper(alpha: float) -> None:
         shared = {t: weights[t] * len(losses) / total for t in losses}
         found = weights_of(method, step(rows, list(losses), list(losses.values())))
         assert dict(zip(losses, found.tolist(), strict=True)) == pytest.approx(shared)
-        weights |= chen(shared, firsts, losses, rows.norm(dim=1), alpha, lr)
+        learned = chen(shared, firsts, losses, rows.norm(dim=1), alpha, lr)
+        # The tasks of the step share out what they had: those that are absent keep theirs.
+        weights |= {t: weight * total / len(losses) for t, weight in learned.items()}
     assert method.memory == pytest.approx(
         {f"weight {t}": weights[t] for t in TASKS} | {f"first {t}": firsts[t] for t in TASKS}
     )
+
+
+def test_gradnorm_learns_nothing_from_a_step_of_one_task() -> None:
+    method = GradNorm()
+    method.memory.update({"weight a": 0.2, "weight b": 0.3, "weight c": 2.5})
+    assert by_name(method, {"a": 0.5}) == {"a": 1.0}
+    kept = {name: value for name, value in method.memory.items() if name.startswith("weight")}
+    assert kept == pytest.approx({"weight a": 0.2, "weight b": 0.3, "weight c": 2.5})
 
 
 def test_gradnorm_without_alpha_makes_norms_equal() -> None:

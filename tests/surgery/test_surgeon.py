@@ -15,8 +15,10 @@ from mtl_bert.surgery import (
     DWA,
     FreezeError,
     GroupDRO,
+    NashMTL,
     NonFiniteGradientError,
     PCGrad,
+    RandomWeights,
     Sum,
     Surgeon,
     Surgery,
@@ -533,3 +535,26 @@ def test_a_tasks_weight_is_a_factor_on_its_loss_that_losses_do_not_show(together
     )  # fmt: skip
     torch.testing.assert_close(weighted, scaled, rtol=1e-12, atol=0)
     assert shown == pytest.approx(plain, rel=1e-12)
+
+
+def test_a_seed_decides_what_the_method_draws() -> None:
+    drawn = []
+    for seed in (0, 1, 0):
+        net = Net()
+        surgeon = Surgeon(net, RandomWeights(), seed=seed)
+        for step in range(2):
+            with surgeon.step(adamw(net)):
+                for task, x in examples(step).items():
+                    surgeon.backward(task, net.loss(task, x))
+        drawn.append(surgeon.last.weights)
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_what_tasks_do_not_share_is_remembered() -> None:
+    net = Net()
+    surgeon, other = Surgeon(net, NashMTL()), Surgeon(net, NashMTL())
+    take(surgeon, net, None, 0)
+    state = surgeon.state_dict()
+    assert state["partly"] == [n for n, _ in net.named_parameters() if n.startswith("heads.")]
+    other.load_state_dict(state)
+    assert other.state_dict() == state

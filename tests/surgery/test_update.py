@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.amp import GradScaler
 
-from mtl_bert.surgery.update import SharedScale
+from mtl_bert.surgery.update import SharedScale, scaled_update
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.cuda:UserWarning")
@@ -46,3 +46,11 @@ def test_without_fp16_there_is_none(scaler: GradScaler | None) -> None:
     assert scale.value == 1
     assert not scale.in_use
     assert not scale.overflowed()
+
+
+def test_a_scaled_update_that_fails_leaves_the_learning_rate_as_it_was() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    with pytest.raises(ZeroDivisionError), scaled_update(optimizer, 0.1):  # noqa: PT012
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+        raise ZeroDivisionError
+    assert optimizer.param_groups[0]["lr"] == 0.5

@@ -244,3 +244,25 @@ def test_no_random_state_moves() -> None:
     before = torch.get_rng_state()
     fitting(SCALE, noisy).try_out(torch.float32)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("head", "loss", "adds_up"),
+    [
+        (FIVE, nn.CrossEntropyLoss(), True),
+        (FIVE, focal, True),
+        (FIVE, Plain(), False),
+        (FIVE, nn.CrossEntropyLoss(ignore_index=0), False),
+        (YES, nn.BCEWithLogitsLoss(), True),
+        (YES, nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0)), True),
+        (SCALE, nn.MSELoss(), True),
+        (SCALE, ranking, False),
+    ],
+)
+def test_whether_a_loss_adds_up_over_parts(
+    head: Head, loss: Any, adds_up: bool, dtype: torch.dtype
+) -> None:
+    task = fitting(head, loss)
+    task.try_out(dtype)
+    assert task.adds_up(dtype) == adds_up

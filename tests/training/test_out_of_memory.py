@@ -74,6 +74,18 @@ def test_a_step(batch_size: int, accumulate: int, advice: str) -> None:
     assert len(message) < 500
 
 
+@pytest.mark.parametrize(
+    ("own", "advice"),
+    [
+        (12, "write batch_size=4 tasks.a.batch_size=6 trainer.accumulate_grad_batches=2, which"),
+        (3, "write batch_size=4 hydra.run.dir=ANOTHER"),
+    ],
+)
+def test_a_task_s_own_batch_is_split_too(own: int, advice: str) -> None:
+    guard = OutOfMemory(8, 1, 64, {"a": own}).in_step(STEP)
+    assert_tells(raised_by(guard, torch.OutOfMemoryError(FULL)), advice)
+
+
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_one_pass_for_all_tasks_is_what_goes_first(batch_size: int) -> None:
     guard = OutOfMemory(batch_size, 1, 64).in_step(STEP, one_pass=True)

@@ -43,15 +43,15 @@ class GradNorm(Method):
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K] as they were before this step; those of represented tasks sum to K."""
         require_losses(self, step.losses)
-        weights = self._recall("weight", step.tasks, torch.ones(len(step.tasks)))
-        weights = weights * len(weights) / weights.sum()
+        stored = self._recall("weight", step.tasks, torch.ones(len(step.tasks)))
+        weights = stored * len(stored) / stored.sum()
         left = step.losses / self._recall("first", step.tasks, step.losses.clamp_min(TINY))
         norms = step.gram.diagonal().sqrt()
         G = weights * norms
         target = G.mean() * (left / left.mean().clamp_min(TINY)) ** self.alpha
         slope = (G - target).sign() * norms / G.mean()
         learned = (weights - self.lr * slope).clamp_min(LEAST)
-        learned = learned * len(learned) / learned.sum()
+        learned = learned * stored.sum() / learned.sum()  # tasks that are absent keep their share
         for task, weight in zip(step.tasks, learned.tolist(), strict=True):
             self._memory[f"weight {task}"] = weight
         return weights

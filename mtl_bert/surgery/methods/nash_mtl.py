@@ -17,19 +17,19 @@ class NashMTL(Method):
     """Nash-MTL (Navon et al. 2022, Algorithm 1): weights α > 0 with Gα = 1/α, every step anew.
 
     They minimize the convex αᵀGα / 2 - Σ log α_i. Newton's method, damped as for self-concordant
-    functions (Nesterov 2004, section 4.1), finds them to rounding in a few rounds. TorchJD's class,
-    the paper's sequence of convex problems, wants gradients and remembers the last step; in one
-    case of ten it stays at its start.
+    functions (Nesterov 2004, section 4.1), finds them to rounding in a few rounds, in some
+    dozens where many gradients all but cancel. TorchJD's class, the paper's sequence of convex
+    problems, wants gradients and remembers the last step; in one case of ten it stays at its start.
 
     Attributes:
         rounds: steps of Newton's method at most.
     """
 
-    rounds: int = 20
+    rounds: int = 100
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        number("surgery.method.rounds", self.rounds, 20, least=1, whole=True)
+        number("surgery.method.rounds", self.rounds, 100, least=1, whole=True)
 
     def weights(self, step: StepStats, generator: Generator | None = None) -> Tensor:
         """Weights [K]: the α with Gα = 1/α, scaled to the gradients' lengths."""
