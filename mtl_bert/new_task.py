@@ -66,6 +66,9 @@ def new_task(
     separator: Annotated[
         str | None, _option("What stands between columns.", metavar="TEXT")
     ] = None,
+    encoding: Annotated[
+        str, _option("How the files' characters are written: utf-16, latin-1, …", metavar="NAME")
+    ] = "utf-8",
     label_separator: Annotated[
         str, _option("What stands between several labels.", metavar="TEXT")
     ] = ",",
@@ -89,6 +92,14 @@ def new_task(
         raise UserError(
             f"{target}: expected no such file yet, found one; delete it, or write another --name"
         )
+    try:
+        b"text".decode(encoding)
+    except (LookupError, UnicodeError):
+        raise UserError(
+            f"--encoding: expected an encoding, found {encoding!r}; write --encoding latin-1"
+        ) from None
+    if test is not None and not test.is_file():
+        raise UserError(f"--test: expected a file, found none at {test}; name another")
     given = {"--text-column": text_column, "--text2-column": text2_column}
     if text2_column and not text_column:
         raise UserError(
@@ -98,7 +109,8 @@ def new_task(
     delimited = file.suffix not in (".jsonl", ".ndjson", ".parquet") and file.is_file()
     written: dict[str, Any] = {}
     if delimited:
-        written = {"separator": separator or proposal.separator_of(file)}
+        written = {"separator": separator or proposal.separator_of(file, encoding)}
+        written |= {} if encoding == "utf-8" else {"encoding": encoding}
         written |= {} if header else {"header": False}
         written |= {} if quoting == "minimal" else {"quoting": quoting}
     try:
@@ -118,7 +130,9 @@ def new_task(
     wanted = proposal.kind_of(columns, kind)
     for look in looks[1:]:  # a class or an end of the scale may be there alone
         for column in columns:
-            column.values.update(look.columns[column.name].values)
+            other = look.columns[column.name]
+            column.values.update(other.values)
+            column.low, column.high = min(column.low, other.low), max(column.high, other.high)
     files = {"train": str(file.absolute())}
     files |= {"dev": str(dev.absolute())} if dev else {}
     files |= {"test": str(test.absolute())} if test else {}
@@ -143,6 +157,8 @@ def new_task(
     used = ", ".join(f"{count:,} {split}" for split, count in usable.items())
     metrics, of = node["metrics"], node["score"].get("of", node["metrics"][:1])
     say(f"examples: {used}; metrics {', '.join(metrics)}, of which {of[0]} counts for the score")
+    if len(names := node["head"].get("names", ())) == 2 and "f1" in metrics:
+        say(f"f1 is that of {names[1]}; write the names the other way round for {names[0]}'s")
     head = f"# @package tasks.{name}\n# {wanted.capitalize()} of {file.name}.\n"
     write_text(
         target,

@@ -96,7 +96,7 @@ class DataSettings(_Settings):
     """Cut every training set but the largest to the largest's size divided by this."""
     seed: Whole = _setting(0, "1")
     """Seed of which examples are kept, and of made-up text; the run's seed does not change it."""
-    dir: str | None = _setting(None, "DIR", only_with="data=cs224n or glue")
+    dir: str | None = _setting(None, "DIR", only_with="data=cs224n, glue or files")
     """Directory that holds the data files."""
     scale: Positive = _setting(1.0, "0.11", only_with="data=demo")
     """Share of the paper's training sizes that is made up."""

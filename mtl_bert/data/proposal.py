@@ -33,6 +33,11 @@ SEPARATORS = "\t,;|"
 SKEWED = 0.7  # share of one class from which accuracy says little
 
 
+def number(text: str) -> float:
+    """What a label says, truths as pandas writes them among them."""
+    return float(TRUTHS.get(text, text))
+
+
 @dataclass
 class Column:
     """What is in a column."""
@@ -43,6 +48,9 @@ class Column:
     numbers: int = 0
     characters: int = 0
     words: int = 0  # of the longest text
+    repeated: bool = False  # whether some value came again
+    low: float = math.inf  # the least and greatest number
+    high: float = -math.inf
     values: Counter[str] = field(default_factory=Counter)
 
     def add(self, value: object) -> None:
@@ -53,7 +61,10 @@ class Column:
             return
         self.filled += 1
         self.lists += listed
-        self.numbers += NUMBER.fullmatch(TRUTHS.get(text, text)) is not None
+        if NUMBER.fullmatch(TRUTHS.get(text, text)):
+            self.numbers += 1
+            self.low, self.high = min(self.low, number(text)), max(self.high, number(text))
+        self.repeated = self.repeated or text in self.values
         self.characters += len(text)
         self.words = max(self.words, len(text.split()))
         if len(self.values) <= KEPT:
@@ -67,7 +78,7 @@ class Column:
     @property
     def whole(self) -> bool:
         """Whether all of it is whole numbers."""
-        return self.numeric and all(float(TRUTHS.get(v, v)).is_integer() for v in self.values)
+        return self.numeric and all(number(v).is_integer() for v in self.values)
 
     @property
     def few(self) -> bool:
@@ -82,7 +93,7 @@ class Column:
     @property
     def may_be_label(self) -> bool:
         """Whether it may be what a model shall say."""
-        number_of_row = self.whole and len(self.values) == self.filled > WHOLE
+        number_of_row = self.whole and not self.repeated and self.filled > WHOLE
         return bool(self.filled) and (self.few or self.numeric or self.lists > 0) and (
             not number_of_row
         )  # fmt: skip
@@ -98,18 +109,24 @@ class Look:
     columns: dict[str, Column]
 
 
-def separator_of(path: Path) -> str:
+def separator_of(path: Path, encoding: str = "utf-8") -> str:
     """The separator of a delimited file, by its first lines; UserError if they do not tell."""
     with path.open("rb") as opened:
         start = opened.read(1024)
-    if not start.strip() or b"\0" in start:
-        found, advice = "an empty one", "name another"
-        if start.strip():
-            found, advice = "one that is not text", "save a workbook as CSV UTF-8, or name another"
+    found, advice = "", "name another"
+    if not start.strip():
+        found = "an empty one"
+    elif start.startswith((b"\xff\xfe", b"\xfe\xff")) and encoding == "utf-8":
+        found, advice = "one in UTF-16", "write --encoding utf-16"
+    elif b"\0" in start and encoding == "utf-8":
+        found, advice = "one that is not text", "save a workbook as CSV UTF-8, or name another"
+    elif start.lstrip(b"\xef\xbb\xbf \r\n").startswith((b"{", b"[{")):
+        found, advice = "JSON", "save it as JSON lines, an object in each, called FILE.jsonl"
+    if found:
         raise UserError(
             f"{path}: expected a text file with a line for each example, found {found}; {advice}"
         )
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding=encoding, errors="replace") as file:
         lines = [line for line, _ in zip(file, range(50), strict=False) if line.strip()]
     counts = {s: [line.count(s) for line in lines] for s in SEPARATORS}
     usual = "\t" if path.suffix in TABBED else ","
@@ -129,7 +146,8 @@ def look(path: Path, place: FilePlace) -> Look:
     """Read a file once; UserError if it is not there or cannot be read."""
     if not path.is_file():
         raise UserError(f"FILE: expected a file with examples, found none at {path}; name another")
-    names, records = read_file(path, place, "--no-header and --quoting")
+    advice = "write --no-header, --quoting none or --encoding as the file is"
+    names, records = read_file(path, place, advice)
     columns, rows, faults = {name: Column(name) for name in names}, 0, []
     for rows, record in enumerate(records, 1):  # noqa: B007
         if record.fault:
@@ -141,7 +159,7 @@ def look(path: Path, place: FilePlace) -> Look:
         found, advice = "none", "write --no-header if its first line is a row, or name another"
         if rows:
             found = f"{len(faults):,} of {rows:,} that cannot ({faults[0]})"
-            advice = "write --quoting none or --separator as the file is, or name another"
+            advice = "write --encoding, --quoting none or --separator as the file is"
         raise UserError(f"{path}: expected rows that can be read, found {found}; {advice}")
     return Look(path, rows, faults, columns)
 
@@ -187,7 +205,7 @@ def kind_of(columns: Sequence[Column], kind: Kind | None) -> Kind:
     """What the labels are; UserError if they may be several things."""
     first = columns[0]
     if len(columns) > 1:
-        ones = all(c.numeric and {float(v) for v in c.values} <= {0.0, 1.0} for c in columns)
+        ones = all(c.numeric and {number(v) for v in c.values} <= {0.0, 1.0} for c in columns)
         found: Kind = "labels" if ones else "shares"
     elif first.lists:
         found = "labels"
@@ -236,10 +254,13 @@ def atoms(column: Column, separator: str) -> Counter[str]:
 
 
 def by_value(values: Sequence[str]) -> list[str]:
-    """Labels in the order of their classes: numbers by value, names by the alphabet."""
-    numbers = {TRUTHS.get(value, value) for value in values}
-    if all(NUMBER.fullmatch(number) for number in numbers):
-        return [f"{number:g}" for number in sorted({float(n) for n in numbers})]
+    """Labels in the order of their classes: numbers by value, names by the alphabet.
+
+    Of numbers that are written in several ways (1, 1.0, True) the shortest counts.
+    """
+    if all(NUMBER.fullmatch(TRUTHS.get(value, value)) for value in values):
+        written = {number(v): TRUTHS.get(v, v) for v in sorted(values, key=len, reverse=True)}
+        return [written[value] for value in sorted(written)]
     return sorted(values)
 
 
@@ -247,8 +268,7 @@ def proposed(kind: Kind, columns: Sequence[Column], separator: str) -> dict[str,
     """Head, loss, metrics and score, as a task's file has them."""
     first, skewed = columns[0], False
     if kind == "number":
-        ends = [float(value) for value in first.values]
-        node: dict[str, Any] = {"low": math.floor(min(ends)), "high": math.ceil(max(ends))}
+        node: dict[str, Any] = {"low": math.floor(first.low), "high": math.ceil(first.high)}
         node["high"] += node["low"] == node["high"]
         return {
             "head": {"_target_": "mtl_bert.tasks.Regression", **node},

@@ -1,7 +1,8 @@
 """Answers to a file of texts, a chunk at a time: the file may be larger than memory.
 
-Read are CSV (comma- or tab-separated, as its header is), JSON lines and Parquet, told apart by how
-they begin; written are CSV and JSON lines. Every row keeps its columns and gets the answers'.
+Read are CSV (separated as its header is: by tabs, commas, ; or |), JSON lines and Parquet, told
+apart by how they begin; written are CSV and JSON lines. Every row keeps its columns and gets the
+answers'.
 """
 
 import csv
@@ -23,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mtl_bert.data.sources.columnar import json_lines, parquet
-from mtl_bert.data.sources.records import Record
+from mtl_bert.data.sources.records import Record, unfit
 from mtl_bert.data.table import DataError, Table
 from mtl_bert.runs.factories import make_tasks
 from mtl_bert.runs.opened_run import OpenedRun
@@ -34,6 +35,7 @@ from mtl_bert.utils.files import replacing
 CHUNK = 8192  # rows that are in memory at once: enough to put texts of the same length together
 STANDARD = "-"  # standard input or output
 TABLES, LINES = (".csv", ".tsv"), (".jsonl", ".ndjson")
+SEPARATORS = "\t,;|"  # of which the first that a header has stands between its columns
 SHOWN = 3  # rows without a text that a message names
 Row = Mapping[str, object]
 
@@ -84,7 +86,7 @@ def _delimited(path: Path) -> tuple[list[str], Iterator[Record]]:
     """
     with path.open(encoding="utf-8-sig", newline="") as text:
         first = text.readline()
-    separator = "\t" if "\t" in first else ","
+    separator = next((each for each in SEPARATORS if each in first), ",")
     (names,) = csv.reader([first], delimiter=separator)
     if len(set(names)) < len(names):
         raise ValueError(f"several columns of one name in {', '.join(names)}")
@@ -114,6 +116,12 @@ class Question(NamedTuple):
         """The text of a row, or the two of a pair; empty ones where there are none."""
         values = (row.get(name) for name in self.texts)
         return tuple("" if value is None else str(value).strip() for value in values)
+
+    def check(self, name: str, at: str, row: Row) -> None:
+        """Raise DataError for a row whose text is none."""
+        for column in self.texts:
+            if fault := unfit(row, column):
+                raise DataError(f"{name} {at}: expected a text, found that {fault}; mend the row")
 
 
 def look(given: TextFile, tasks: Sequence[Task], columns: Sequence[str], few: bool) -> Question:
@@ -214,6 +222,8 @@ def predict_file(
         bar = stack.enter_context(tqdm(total=question.rows, unit=" texts", disable=None))
         rows, done, cut, empty = given.rows(), 0, Counter[int](), list[str]()
         while chunk := list(islice(rows, CHUNK)):
+            for at, row in chunk:
+                question.check(given.name, at, row)
             ids, texts = zip(*((at, question.texts_of(row)) for at, row in chunk), strict=True)
             empty += [at for at, each in zip(ids, texts, strict=True) if not all(each)]
             outputs = dict[str, Tensor]()

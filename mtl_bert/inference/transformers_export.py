@@ -124,7 +124,7 @@ def _write(
     write_card(place, about, "encoder")
 
 
-def load(directory: str | Path) -> TextModel:
+def load(directory: str | Path, *, trust: str | Path | None = None) -> TextModel:
     """The model of a run, or of a directory that ``mtl-bert export`` made, ready to answer.
 
         model = mtl_bert.load("my-model")
@@ -132,13 +132,14 @@ def load(directory: str | Path) -> TextModel:
 
     Args:
         directory: the run's folder, or the directory with heads.json in it.
+        trust: the run's folder again, where its configuration may call classes of your own.
 
     Raises:
-        UserError: a directory of another kind, or a damaged one.
+        UserError: a directory of another kind, a damaged one, or code that is not trusted.
     """
     path = Path(directory)
     if not (path / HEADS).is_file() and (path / "config.yaml").is_file():
-        return OpenedRun.open(path).predictor
+        return OpenedRun.open(path, trust=trust).predictor
     try:
         about = json.loads((path / HEADS).read_text("utf-8"))
         if about["format"] != FORMAT or about["peft"]:  # LoRA's changes would be missing

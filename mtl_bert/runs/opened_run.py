@@ -216,7 +216,7 @@ class OpenedRun:
             there = self.folder.checkpoint(other).exists()
             raise ConfigError(
                 f"{path}: expected a checkpoint of this run, found {found}; "
-                f"write {f'checkpoint {other}' if there else 'another run'}"
+                f"write {f'--checkpoint {other}' if there else 'another run'}"
             ) from error
 
     def known(self, task: str) -> str:

@@ -90,6 +90,8 @@ def _train(settings: Settings, directory: Path) -> None:
         run_state = None if state is None else resume.restore(parts, old, settings, state)
         # From here on things are written.
         processes.from_first(lambda: write_text(folder.config, settings_yaml(settings)))
+        # Of a finished run that gets more epochs they would stand beside other weights.
+        processes.from_first(lambda: folder.results.unlink(missing_ok=True))
 
         recorder = Recorder(folder, settings, parts)
         if run_state is not None:

@@ -35,9 +35,11 @@ def _appearing(path: Path, make: Callable[..., None]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{token_hex(4)}{TEMPORARY}")
     try:
         make(temporary, exist_ok=False)
+        allowed = temporary.stat().st_mode & 0o777  # by the umask
+        allowed |= allowed >> 2 & 0o111  # to be searched where it may be read
         yield temporary
-        for each in (temporary, *temporary.rglob("*")):
-            each.chmod(0o755 if each.is_dir() else 0o644)  # some libraries write for their user
+        for each in (temporary, *temporary.rglob("*")):  # some libraries write for their user
+            each.chmod(allowed if each.is_dir() else allowed & 0o666)
             _sync(each)
         temporary.replace(path)
         _sync(path.parent)

@@ -85,7 +85,7 @@ def test_made_up_text_is_called_so(command: Command, trained: Path) -> None:
         ("checkpoints/best.ckpt", "best.ckpt: expected a checkpoint of this run, found one that"),
         (
             "missing",
-            "best.ckpt: expected a checkpoint of this run, found none; write checkpoint last",
+            "best.ckpt: expected a checkpoint of this run, found none; write --checkpoint last",
         ),
     ],
 )

@@ -180,6 +180,11 @@ def test_several_labels_of_one_text_are_tasks_and_blanks_are_left_out(
         (("empty.csv",), ("empty.csv: expected a text file", "found an empty one")),
         (("header.csv",), ("header.csv: expected rows", "found none", "--no-header")),
         (("two.csv", "--separator", ";;"), ("--separator: expected one character",)),
+        (("wide.csv",), ("wide.csv: expected a text file", "UTF-16; write --encoding utf-16")),
+        (("latin.csv",), ("text that is not UTF-8", "write --encoding")),
+        (("list.json",), ("list.json: expected a text file", "JSON lines", "FILE.jsonl")),
+        (("two.csv", "--label-column", "b", "--encoding", "x"), ("--encoding: expected an enc",)),
+        (("two.csv", "--label-column", "b", "--test", "no.csv"), ("--test: expected a file",)),
     ],
 )  # fmt: skip
 def test_what_is_unclear_is_asked_in_a_line_and_nothing_is_written(
@@ -199,6 +204,10 @@ def test_what_is_unclear_is_asked_in_a_line_and_nothing_is_written(
     (tmp_path / "book.xlsx").write_bytes(b"PK\x03\x04\x14\x00\x06\x00")
     (tmp_path / "empty.csv").write_text("\n")
     (tmp_path / "header.csv").write_text("text,label\n")
+    accented = "text,label\n" + "".join(f"é {next(s)},{i % 2}\n" for i in range(30))
+    (tmp_path / "wide.csv").write_text(accented, "utf-16")
+    (tmp_path / "latin.csv").write_text(accented, "latin-1")
+    (tmp_path / "list.json").write_text('[{"text": "a", "label": 1}]')
     before = tree(tmp_path)
     done = command("new-task", *words, "--name", "mine")
     assert done.code == 2
@@ -217,3 +226,42 @@ def test_columns_that_are_not_used_are_named(command: Command, tmp_path: Path) -
     assert "not used: b, note; --text2-column COLUMN makes one a pair's second text" in done.out
     pair = ("--text-column", "a", "--text2-column", "b", "--label-column", "same")
     assert "not used: note\n" in command("new-task", "pairs.csv", "--name", "two", *pair).out
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_files_in_another_encoding(command: Command, tmp_path: Path, encoding: str) -> None:
+    s = sentences()
+    rows = "text,label\n" + "".join(f"é {next(s)},{i % 2}\n" for i in range(60))
+    (tmp_path / "other.csv").write_text(rows, encoding)
+    done = command("new-task", "other.csv", "--name", "other", "--encoding", encoding)
+    assert done.code == 0, done.err
+    task = yaml.safe_load((tmp_path / "my_conf" / "task" / "other.yaml").read_text())
+    assert task["sources"]["files"]["encoding"] == encoding
+
+
+def test_truths_codes_and_scales_are_read_as_they_are(command: Command, tmp_path: Path) -> None:
+    s, n = sentences(), 12_000
+    rows: list[dict[str, object]] = [
+        {"text": next(s), "row": i, "good": i % 2 == 0, "long": i % 3 == 0,
+         "code": ["01", "1234567", "1234568"][i % 3], "price": i / 10}
+        for i in range(n)
+    ]  # fmt: skip
+    spread(tmp_path / "goods.csv", rows)
+    spread(tmp_path / "goods.jsonl", rows)
+    heads = {}
+    for name, file, columns in (
+        ("several", "goods.jsonl", ["good", "long"]), ("code", "goods.csv", ["code"]),
+        ("price", "goods.csv", ["price"]), ("good", "goods.csv", ["good"]),
+    ):  # fmt: skip
+        chosen = [word for column in columns for word in ("--label-column", column)]
+        done = command("new-task", file, "--name", name, *chosen, "--text-column", "text")
+        assert done.code == 0, done.err
+        assert ("f1 is that of 1;" in done.out) == (name == "good")
+        written = yaml.safe_load((tmp_path / "my_conf" / "task" / f"{name}.yaml").read_text())
+        heads[name] = {k: v for k, v in written["head"].items() if k != "_target_"}
+    assert heads == {
+        "several": {"names": ["good", "long"]}, "code": {"names": ["01", "1234567", "1234568"]},
+        "price": {"low": 0, "high": 1200}, "good": {"names": ["0", "1"]},
+    }  # fmt: skip
+    spread(tmp_path / "plain.csv", [{k: row[k] for k in ("text", "row", "good")} for row in rows])
+    assert command("new-task", "plain.csv", "--name", "plain").code == 0  # rows' numbers are none

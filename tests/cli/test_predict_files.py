@@ -163,6 +163,8 @@ def test_memory_holds_a_chunk(opened: Run, tmp_path: Path, monkeypatch: pytest.M
         ),
         ('{"text": "a"}\n{', "", "my after line 1: expected rows of one form, found no JSON (Exp"),
         ("PAR1", "", "my: expected a Parquet file, found "),
+        ('{"text": ["a", "b"]}', "", "my line 1: expected a text, found that text is a list"),
+        ('{"text": "\\ud83d"}', "", "my line 1: expected a text, found that text has half a"),
         ("text,sst_name\na,b\n", "--task sst", "my: expected no column sst_name"),
         ("text\na\n", "--output out.xml", "--output: expected a name that ends in .csv, .tsv"),
         ("text\na\n", "--text2-column b", "--text2-column: expected --text-column beside it"),
@@ -185,6 +187,19 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     assert ended.err.startswith(message.split("|")[0].partition(":")[0])
     assert len(ended.err.splitlines()) == 1
     assert tree(tmp_path) == ["my"]
+
+
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_the_header_says_what_stands_between_columns(
+    opened: Run, tmp_path: Path, separator: str
+) -> None:
+    texts = ["a fine, fine film", "dull"]
+    lines = [separator.join(row) for row in (("n", "text"), ("1", texts[0]), ("2", texts[1]))]
+    (tmp_path / "my.csv").write_text("\n".join(lines) + "\n")
+    text_files.predict_file(opened, ["sst"], str(tmp_path / "my.csv"), str(tmp_path / "out.csv"))
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["text"].to_list() == texts
+    assert found["n"].to_list() == [1, 2]
 
 
 def test_options_of_a_file_need_one(opened: Run, command: Command, tmp_path: Path) -> None:

@@ -94,7 +94,10 @@ def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(
         command(*chosen)
 
     assert in_a_fork(work) == KILLED
-    assert results_in(tmp_path / "more").last_epoch == 2
+    # Old scores do not stand beside new weights.
+    refusal = command("predict", "more", "--task", "sst", "--text", "fine")
+    assert refusal.code == 2
+    assert "found one that has not ended in more; write mtl-bert train resume" in refusal.err
     outcome = command(*chosen)
     assert outcome.code == 0, outcome.err
     assert results_in(tmp_path / "more").last_epoch == 3

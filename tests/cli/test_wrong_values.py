@@ -31,7 +31,7 @@ WRONG = [
         "task=[sst,nope]",
         "task: expected one of cola, mnli, mrpc|found 'nope'|mtl-bert new-task FILE --name NAME",
     ),
-    ("data.dir=x", "data.dir: expected no value|leave it out, or write data=cs224n or glue"),
+    ("data.dir=x", "data.dir: expected no value|leave it out, or write data=cs224n, glue or files"),
     ("lambda=null", "lambda: expected a finite number ≥ 0|found None|lambda=0.5"),
     (
         "freeze=[nope]",

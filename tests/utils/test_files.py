@@ -1,5 +1,6 @@
 """Whole files and directories, or none."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def test_a_directory_appears_whole(tmp_path: Path, there: bool) -> None:
         assert not out.exists() or not any(out.iterdir())
     assert everything(tmp_path) == ["deep", "deep/out", "deep/out/sub", "deep/out/sub/file"]
     assert (out / "sub" / "file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("mask", "file", "directory"), [(0o077, 0o600, 0o700), (0o2, 0o664, 0o775)]
+)
+def test_who_may_read_it_follows_the_umask(
+    tmp_path: Path, mask: int, file: int, directory: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "a", "mine")
+        with creating(tmp_path / "out") as temporary:
+            (temporary / "sub").mkdir(0o700)
+            (temporary / "sub" / "b").touch(0o600)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"a": file, "out": directory, "sub": directory, "b": file}
 
 
 def test_or_not_at_all(tmp_path: Path) -> None:

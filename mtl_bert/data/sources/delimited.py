@@ -5,10 +5,11 @@ not closed or stray, lines with too few or too many fields, bytes of another enc
 """
 
 import csv
+import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, count, islice, takewhile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,7 @@ from mtl_bert.data.table import DataError
 from mtl_bert.data.token_cache import file_digest
 from mtl_bert.tasks import Task
 
+log = logging.getLogger(__name__)
 csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's 128 KiB
 
 HELD, AHEAD = 10_000, 1_000  # lines of a file that are in memory at least, and read at a time
@@ -110,7 +112,8 @@ class Delimited(Source):
         origin = f"{path} ({split})" if shared else str(path)
 
         def records() -> Iterator[Record]:
-            names, found = read_file(path, place, f"task {task.name}'s file")
+            settings = "header: false, quoting: none or another encoding:"
+            names, found = read_file(path, place, f"write {settings} in task {task.name}'s file")
             place.check(task, names, str(path), labelled=labelled)
             for record in found:
                 if not shared or place.is_in(split, record.fields):
@@ -132,17 +135,26 @@ class Delimited(Source):
         """How a split's file is written, where it is, and whether another split shares it."""
         place = said(FilePlace, task, self.name, separator=self.separator or ",")
         shared = place.shared and split != "test"
-        path = Path(self.dir or ".") / place.of(task, self.name, "train" if shared else split)
+        file = place.of(task, self.name, "train" if shared else split)
+        path = Path(self.dir or ".") / file
+        if not path.is_file() and (moved := Path(self.dir or ".") / path.name).is_file():
+            _tell_moved(path, moved)  # named with the directory where it was
+            path = moved
         named = self.separator is None and "separator" not in task.sources[self.name]
         if named and path.suffix in TABBED:
             place = place.model_copy(update={"separator": "\t"})
         return place, path, shared
 
 
-def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iterator[Record]]:
+@cache
+def _tell_moved(named: Path, found: Path) -> None:
+    log.warning("%s is not there; reading %s in its place", named, found)
+
+
+def read_file(path: Path, place: FilePlace, advice: str) -> tuple[list[str], Iterator[Record]]:
     """The names of a file's columns, and its records, read as they are asked for.
 
-    ``where`` is what messages call the place of settings. DataError, if it cannot be read.
+    DataError, if it cannot be read, with ``advice`` for a header that is none.
     """
     if path.suffix in (".jsonl", ".ndjson"):
         return json_lines(path)
@@ -155,8 +167,7 @@ def read_file(path: Path, place: FilePlace, where: str) -> tuple[list[str], Iter
     elif fault:
         raise DataError(
             f"{path} line {line}: expected a header line with column names, found {fault}; "
-            "name another file, or write header: false, quoting: none or another encoding: in "
-            f"{where}"
+            f"name another file, or {advice}"
         )
     # Of a broken row the fields as far as they go.
     return names, (

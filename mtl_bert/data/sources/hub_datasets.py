@@ -73,6 +73,12 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
             "data=hub: expected the datasets library, found none installed; write "
             "pip install 'mtl-bert[hub]'"
         ) from None
+    # Some unpickle what they find.
+    if path in datasets.packaged_modules._PACKAGED_DATASETS_MODULES and not Path(path).is_dir():
+        raise DataError(
+            f"sources.hub.path: expected a data set or a folder, found {path!r}, which reads any "
+            "files that lie about; name the folder of yours"
+        )
 
     load = partial(datasets.load_dataset, path, config, split=split, trust_remote_code=False)
     if not Path(path).exists():

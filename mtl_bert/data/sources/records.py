@@ -192,6 +192,7 @@ class Source:
         for at, fields, fault in records:
             if labelled and place.blanks and not any(_text(fields, c) for c in place.labels):
                 continue
+            fault = fault or next(filter(None, (unfit(fields, c) for c in place.text)), "")
             row_texts = tuple(_text(fields, column) for column in place.text)
             missing = [c for c, text in zip(place.text, row_texts, strict=True) if not text]
             try:
@@ -199,8 +200,8 @@ class Source:
                     raise ValueError(fault or f"{missing[0]} is missing")
                 label = read_label(fields) if labelled else math.nan
                 row_id = _needed(fields, place.id) if place.id else at
-                unfit = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
-                if unfit and place.id and not whole:  # a file of predictions has to hold it
+                no_name = len(row_id.splitlines()) > 1 or UNREADABLE.search(row_id)
+                if no_name and place.id and not whole:  # a file of predictions has to hold it
                     raise ValueError(f"{place.id} {ascii(row_id)[:40]} is not a name")
             except ValueError as reason:
                 skipped.append(f"{at}: {reason}")
@@ -225,6 +226,16 @@ class Source:
             yield block()
 
 
+def unfit(fields: Mapping[str, object], column: str) -> str:
+    """Why a record's field cannot be a text, or an empty string."""
+    value = fields.get(column)
+    if isinstance(value, list | tuple | dict):
+        return f"{column} is a {type(value).__name__}, not a text"
+    if isinstance(value, str) and (bad := UNREADABLE.search(value)):
+        return f"{column} has {'a NUL byte' if bad[0] == chr(0) else 'half a character'} in it"
+    return ""
+
+
 def _text(fields: Mapping[str, object], column: str) -> str:
     value = fields.get(column)
     return "" if value is None else str(value).strip()
@@ -241,9 +252,8 @@ def _label_reader(
 ) -> Callable[[Mapping[str, object]], float | list[float]]:
     """What reads a record's label, a number or one for each class, or raises ValueError."""
     head, classes = task.head, {name: n for n, name in enumerate(task.head.names)}
-    # Names that are numbers are what the labels say; other labels count the names from 0.
-    written = {float(n): place for n, place in classes.items() if NUMBER.fullmatch(n)}
-    of_values = written if len(written) == len(classes) else {}
+    # Where a name is a number, numbers are what the labels say; else they count the names from 0.
+    of_values = {float(n): place for n, place in classes.items() if NUMBER.fullmatch(n)}
 
     def number(text: str, column: str) -> float:
         if text in classes and not head.per_class:

@@ -487,3 +487,16 @@ def test_lines_of_a_large_file_are_let_go_and_stay_the_same() -> None:
                            str((number - 1) % 2)]  # fmt: skip
         assert len(lines._held) <= HELD + AHEAD + 10
     assert number == len(rows)
+
+
+def test_a_file_named_with_the_directory_where_it_was_is_found_in_another(tmp_path, caplog):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "file.tsv").write_text("id\tsentence\tlabel\na\tone text\t1\n")
+    task = make_task(sources={"files": source_of(train=str(tmp_path / "file.tsv"))})
+    assert Delimited("files", str(moved)).read(task, "train").origin == str(moved / "file.tsv")
+    assert caplog.messages == [
+        f"{tmp_path / 'file.tsv'} is not there; reading {moved / 'file.tsv'} in its place"
+    ]
+    with pytest.raises(DataError, match="expected a data file of task"):
+        Delimited("files", str(tmp_path)).read(task, "train")

@@ -221,3 +221,10 @@ def test_what_the_hub_does_not_have_is_an_error_for_users(monkeypatch):
     with pytest.raises(DataError) as raised:
         read("somebody/toy")
     assert_tells(raised.value, "somebody/toy", "Dataset doesn't exist")
+
+
+@pytest.mark.parametrize("path", ["pandas", "csv"])
+def test_what_would_read_any_files_that_lie_about_is_refused(path):
+    place = {"path": path, "train": "train", "text": ["text"], "label": "label"}
+    with pytest.raises(DataError, match=r"sources\.hub\.path: expected a data set or a folder"):
+        Hub().read(make_task(sources={"hub": place}), "train")

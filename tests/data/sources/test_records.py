@@ -189,3 +189,29 @@ def test_parts_make_the_whole_and_tokens_of_parts_those_of_the_whole(monkeypatch
             assert getattr(joined, name) == getattr(whole, name)
         assert joined.labels.tolist() == whole.labels.tolist()
         assert_same_tokens(tokenize.blocks(parts, 18), tokenize(whole))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (["a", "film"], "text is a list, not a text"),
+        ({"de": "Film"}, "text is a dict, not a text"),
+        ("\ud83d cut in half", "text has half a character in it"),
+        ("a\0b", "text has a NUL byte in it"),
+    ],
+)
+def test_what_is_no_text_is_reported_and_not_trained_on(text, reason):
+    table = build(record(), record(text=text))
+    assert table.texts == (("some text",),)
+    assert table.skipped == (f"row 1: {reason}",)
+    rows = Opened(Records(SINGLE, [Record("row 1", record(text=text))], "somewhere", list))
+    (kept,) = rows.read(make_task(), "test", whole=False).texts
+    kept[0].encode()
+
+
+def test_where_some_names_are_numbers_other_numbers_are_none_of_them():
+    task = make_task(head=MultiClass(["1", "2", "n/a"]))
+    labels = ["2.0", "n/a", "0"]
+    table = build(*(record(label=label) for label in labels), task=task)
+    assert table.labels.tolist() == [1, 2]
+    assert table.skipped == ("row 2: label 0 is none of 1, 2, n/a",)
