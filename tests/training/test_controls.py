@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mtl_bert import Run
-from mtl_bert.config.settings import Settings
+from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.inference.transformers_export import export
 from mtl_bert.model import MultiTaskModel
 from mtl_bert.runs import checkpoint
@@ -18,6 +18,7 @@ from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.training import adamw, schedule
 from mtl_bert.training import run as running
+from mtl_bert.training.build import assemble
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import SMALL, train_here
 from tests.composing import settings_of
@@ -83,6 +84,14 @@ def test_rates_that_cannot_be(wrong: dict[str, float]) -> None:
         adamw(nn.Linear(1, 1).named_parameters(), lr=0.1, weight_decay=0, **wrong)  # type: ignore[arg-type]
 
 
+def test_a_warm_up_longer_than_a_stage_is_refused_at_the_start() -> None:
+    stages = "sampler=two_stage", "sampler.then=rr", "B=64", "epochs=2", "scheduler=linear"
+    steps = assemble(settings_of(*SMALL, *stages)).datamodule.stage_steps(2)
+    assemble(settings_of(*SMALL, *stages, f"scheduler.warmup_steps={steps}"))
+    with pytest.raises(ConfigError, match=rf"from 0 to the {steps} steps .* or of its shorter"):
+        assemble(settings_of(*SMALL, *stages, f"scheduler.warmup_steps={steps + 1}"))
+
+
 def test_the_rate_rises_over_steps_or_over_a_share_of_them() -> None:
     def rise(**settings: Any) -> list[float]:
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
@@ -96,7 +105,7 @@ def test_the_rate_rises_over_steps_or_over_a_share_of_them() -> None:
 
     assert rise(warmup_ratio=0.2) == rise(warmup_ratio=0.9, warmup_steps=4)
     assert rise(warmup_ratio=0.9, warmup_steps=4) == [0, 0.25, 0.5, 0.75, 1, 1]
-    with pytest.raises(ValueError, match=r"scheduler\.warmup_steps: expected .* 20 steps, found"):
+    with pytest.raises(ValueError, match=r"scheduler\.warmup_steps: expected .* 20 steps of the run"):
         rise(warmup_ratio=0.0, warmup_steps=21)
 
 
