@@ -200,3 +200,18 @@ def test_a_difference_is_judged_by_its_family_and_its_margin(study: Any, frames:
     assert told.loc["C2", "verdict"] == "equivalent"
     assert told.loc["C1", "p_holm"] == pytest.approx(9 * told.loc["C1", "p"])
     assert told.loc["C8", "verdict"] == "undecided"  # of the tasks' own numbers, which are random
+
+
+def test_contrasts_that_have_not_run_are_in_the_family_too(study: Any, frames: Any) -> None:
+    factorial = frames.runs[
+        (frames.runs["frozen"] == "")
+        & ~frames.runs["rest"].str.contains("temperature=(?:1|5|Infinity)(?:,|$)")
+        & ((frames.runs["sampler"] != "arrp")
+           | ((frames.runs["B"] == 2190) & (frames.runs["lambda_"] == 0.5)))
+    ]  # fmt: skip
+    told = study.judged(SimpleNamespace(**{**vars(frames), "runs": factorial}))
+    told = told.set_index("contrast")
+    assert list(told.index[told["verdict"] == "not run"]) == ["C7", "C8", "C9"]
+    assert list(told.index[told["seeds"] == 0]) == ["C7", "C8", "C9"]
+    least = told["p"].min()
+    assert told["p_holm"].min() == pytest.approx(min(1.0, 9 * least))

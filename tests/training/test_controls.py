@@ -105,7 +105,9 @@ def test_the_rate_rises_over_steps_or_over_a_share_of_them() -> None:
 
     assert rise(warmup_ratio=0.2) == rise(warmup_ratio=0.9, warmup_steps=4)
     assert rise(warmup_ratio=0.9, warmup_steps=4) == [0, 0.25, 0.5, 0.75, 1, 1]
-    with pytest.raises(ValueError, match=r"scheduler\.warmup_steps: expected .* 20 steps of the run"):
+    with pytest.raises(
+        ValueError, match=r"scheduler\.warmup_steps: expected .* 20 steps of the run"
+    ):
         rise(warmup_ratio=0.0, warmup_steps=21)
 
 
