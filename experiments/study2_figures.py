@@ -55,7 +55,9 @@ def samplers(runs: pd.DataFrame) -> Any:
 
 def contrasts(verdicts: pd.DataFrame) -> Any:
     """Each contrast's mean and interval, the margin in grey."""
-    rows = verdicts.assign(label=verdicts["contrast"] + "  " + verdicts["words"])
+    rows = verdicts.dropna(subset="mean").assign(
+        label=verdicts["contrast"] + "  " + verdicts["words"]
+    )
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=330))
     margin = data(pd.DataFrame({"low": [-MARGIN], "high": [MARGIN]})).mark_rect(opacity=0.15)
     zero = data(pd.DataFrame({"x": [0]})).mark_rule(color=GREY).encode(x="x:Q")

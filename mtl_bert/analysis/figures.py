@@ -376,7 +376,8 @@ def answers(source: Source | Frames, run: str, task: str) -> Any:
         labels = pd.Series(row["labels"] or {}).reindex(names, fill_value=0)
         right = _bars(labels, "training labels")
     elif row["scale"] is not None:
-        left = _scatter(found, row["scale"])
+        seen = [found["label"].min(), found["label"].max()]  # where a scale has no end
+        left = _scatter(found, list(np.where(np.isfinite(row["scale"]), row["scale"], seen)))
         apart = (found["prediction"] - found["label"]).abs()
         groups = pd.cut(apart, [-1, *FARTHEST.values()], labels=list(FARTHEST))
         right = _bars(groups.value_counts(sort=False), "distance d = |predicted − true|")
@@ -399,7 +400,7 @@ def confusion(found: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return shares.set_axis(list(names)).set_axis(list(names), axis=1)
 
 
-def _scatter(found: pd.DataFrame, ends: tuple[float, float]) -> Any:
+def _scatter(found: pd.DataFrame, ends: Sequence[float]) -> Any:
     """True against predicted values."""
     r = found["label"].corr(found["prediction"])
     title = f"Pearson r = {write('value', r)}, N = {write('n', len(found))}"

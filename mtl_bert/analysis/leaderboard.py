@@ -91,24 +91,19 @@ class Comparison:
         """A method's runs, by seed."""
         return self._runs[method]
 
-    def find(self, name: str) -> list[str]:
-        """The methods that a name may mean: its own, its sampler's, or a part of it.
+    def find(self, name: str, of: str = "method") -> list[str]:
+        """The methods that a name means; UserError if there are none, told as one ``of`` which."""
+        if found := self.named(name):
+            return found
+        known = f"{'; '.join(self.methods)}, found {name!r}; write for example {self.methods[0]!r}"
+        raise UserError(f"{of}: expected one of {known}")
 
-        Raises:
-            UserError: none.
-        """
+    def named(self, name: str) -> list[str]:
+        """The methods that a name may mean: its own, its sampler's, or a part of it."""
         wanted = name.casefold()
-        for found in (
-            [m for m in self.methods if m.casefold() == wanted],
-            [m for m in self.methods if self.kinds[m].sampler == wanted],
-            [m for m in self.methods if wanted in m.casefold()],
-        ):
-            if found:
-                return found
-        raise UserError(
-            f"method: expected one of {'; '.join(self.methods)}, found {name!r}; "
-            f"write for example {self.methods[0]!r}"
-        )
+        ways = (lambda m: m.casefold() == wanted, lambda m: self.kinds[m].sampler == wanted,
+                lambda m: wanted in m.casefold())  # fmt: skip
+        return next(filter(None, ([m for m in self.methods if way(m)] for way in ways)), [])
 
     @cached_property
     def values(self) -> dict[str, pd.DataFrame]:
@@ -227,11 +222,12 @@ class Comparison:
         Also ``TASK.value`` and ``TASK.value_sd`` for each task.
         """
         base = self.baseline(baseline)
-        units, values = (
+        units, values, low, high = (
             self.frames.scores.astype({"method": str}).pivot_table(name, "method", "task")
-            for name in ("unit", "value")
+            for name in ("unit", "value", "lowest", "highest")
         )
-        # Δm (Maninis et al., CVPR 2019): the mean change to models of one task each.
+        rises = 2 * (high > low) - 1  # -1 where less is better
+        # Δm (Maninis et al., CVPR 2019): the mean gain over models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
         missed = {m: [t for t in self.tasks if all(t in own for own in self.of(m)["unlearned"])]
@@ -241,7 +237,7 @@ class Comparison:
             setting=self.about["setting"], baseline=base,
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
-            delta_m=(values / alone.where(alone > 0) - 1).mean(axis=1, skipna=False),
+            delta_m=(rises * (values / alone.where(alone > 0) - 1)).mean(axis=1, skipna=False),
             trained_per_task=self.means["trained"] / len(self.tasks),
         )  # fmt: skip
         judged = self.against(base).astype({"method": str}).set_index("method")
@@ -270,27 +266,30 @@ class Comparison:
         judged = self.differences(((best, m, SCORE) for m in others), named=False)
         said = dict(zip(others, judged["verdict"], strict=True))
         lead = f"{best} has the highest score ({write('score', mean[best])})"
-        if all(verdict.startswith("unknown") for verdict in said.values()):
-            why = said[others[0]].removeprefix("unknown: ")
-            return f"{lead}, but that says nothing yet ({why}): run at least three seeds of each."
+        few = [m for m in others if said[m].startswith("unknown")]
+        if few == others:
+            advice = ": run at least three seeds of each" * ("seed" in said[others[0]])
+            return f"{lead}, but nothing is decided ({said[others[0]]}){advice}."
+        if above := next((m for m in others if said[m] == LOWER), None):
+            return f"{lead}, but with their common seeds {above} is higher: run the same of both."
+        more = f" Of {listed(few)} too little is known." * bool(few)
         ratio = {m: self.time_ratio(m, best) for m in others}
         faster = sorted((m for m in others if ratio[m] < WORTH), key=lambda m: ratio[m])
-        rest = [m for m in others if said[m] not in (HIGHER, EQUIVALENT)]
+        rest = [m for m in others if said[m] == NOT_SIGNIFICANT]
         equal = [m for m in (*faster, *others) if said[m] == EQUIVALENT]
         if equal and (equal[0] in faster or not rest):
-            # Where the best is the faster one, it is the method to use.
-            quick = equal[0] in faster
+            quick = equal[0] in faster  # else the best may be the faster one
             use, time = (equal[0], ratio[equal[0]]) if quick else (best, 1 / ratio[equal[0]])
             saved = f"{use} takes {write('time_ratio', time)} of the time: use {use}"
-            saved = saved if time < WORTH else f"neither is faster: use {best}"
-            return f"{best} and {equal[0]} are equivalent within {self.margin:g}; {saved}."
+            saved = saved if time < WORTH else f"neither is known to be faster: use {best}"
+            return f"{best} and {equal[0]} are equivalent within {self.margin:g}; {saved}.{more}"
         if not rest:
-            return f"Use {best}: its score is significantly higher than every other method's."
+            return f"Use {best}: its score is significantly higher than every other's.{more}"
         near = rest if len(rest) < 4 else [*rest[:2], f"{len(rest) - 2} others"]
-        also = f", {'none of which is' if rest[1:] else 'which is not'} much faster: use {best}"
+        also = f"; none is known to be much faster: use {best}, or"
         if cheap := next((m for m in faster if m in rest), None):
-            also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time: use {cheap}"
-        return f"{lead}, but not significantly higher than {listed(near)}{also}, or run more seeds."
+            also = f"; {cheap} takes {write('time_ratio', ratio[cheap])} of its time: to decide,"
+        return f"{lead}, but not significantly above {listed(near)}{also} run more seeds.{more}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -300,9 +299,7 @@ def listed(names: Sequence[str]) -> str:
 
 def compared(source: Compared, setting: str = "A", margin: float = MARGIN) -> Comparison:
     """The methods of a setting, if they are not compared already."""
-    if isinstance(source, Comparison):
-        return source
-    return Comparison(source, setting, margin=margin)
+    return source if isinstance(source, Comparison) else Comparison(source, setting, margin=margin)
 
 
 def compare(
@@ -312,8 +309,7 @@ def compare(
 
     Args:
         source: folders of runs, or the frames of some.
-        first: a method by its name, its sampler's or a part of it; several may be meant.
-        second: the same of the other.
+        first, second: methods by name, their sampler's or a part of it; several may be meant.
         setting: the letter of what the runs have in common.
         margin: within which two methods count as equivalent.
     """

@@ -283,11 +283,15 @@ def report(
         first = frames.runs[frames.runs["setting"] == "A"]
         chosen = [str(first.sort_values("score", kind="stable")["run"].iloc[-1])]
     articles = []
+    every = [Comparison(frames, letter, margin=margin) for letter in frames.settings["setting"]]
+    having = [c for c in every if baseline and c.named(baseline)]
+    if baseline and not having:
+        every[0].find(baseline, of="--baseline")  # refuses it
     with debug_mode(False):  # checking each chart by its schema takes longer than all the rest
-        for letter in frames.settings["setting"]:
-            whole = frames.only(frames.runs[frames.runs["setting"] == letter])
-            compared = Comparison(frames, letter, margin=margin)
-            articles.append(Study(compared, whole, numbers, baseline, chosen).article())
+        for c in every:
+            whole = frames.only(frames.runs[frames.runs["setting"] == c.about["setting"]])
+            known = baseline if c in having else None
+            articles.append(Study(c, whole, numbers, known, chosen).article())
         articles += series(frames)
         return Page(articles, frames.warnings, list(views(frames)) if with_views else ())
 

@@ -101,6 +101,12 @@ class Folder:
         path = self._file(name, state)
         return path.read_text("utf-8") if path.exists() else None
 
+    def failed_since(self, when: datetime) -> list[str]:
+        """The runs that are known to have failed since then."""
+        notes = sorted((self.path / RECORDS).glob(f"*.{State.FAILED}"))
+        recent = [path for path in notes if path.stat().st_mtime >= int(when.timestamp())]
+        return [path.name.removesuffix(f".{State.FAILED}") for path in recent]
+
     def forget(self, name: str, state: State) -> None:
         """Have a job, or a process, not in this state any more."""
         self._file(name, state).unlink(missing_ok=True)
@@ -113,11 +119,13 @@ class Folder:
 
     def state(self, name: str) -> State:
         """What has become of a job."""
-        if self.run(name).results.exists():
+        failed = self.noted(name, State.FAILED) is not None
+        # One that failed may have been finished otherwise, or failed as its results are unreadable.
+        if self.results(name) is not None if failed else self.run(name).results.exists():
             return State.DONE
         if self._held(name):
             return State.RUNNING
-        if self.noted(name, State.FAILED) is not None:
+        if failed:
             return State.FAILED
         return State.STOPPED if self.run(name).config.exists() else State.WAITING
 

@@ -107,7 +107,10 @@ class SweepCallback(Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         del os.environ[SWEEP], os.environ[SWEEP_PROCESS]
-        state_of = {job.name: self._folder.state(job.name) for job in self._sweep.jobs}
+        # Of jobs that the sweeper invented, those that failed are known.
+        invented = [] if self._sweep.jobs else self._folder.failed_since(self._sweep.started)
+        names = [*(job.name for job in self._sweep.jobs), *invented]
+        state_of = {name: self._folder.state(name) for name in names}
         done = sum(state == State.DONE for state in state_of.values())
         reason = self._folder.noted(this_process(), State.STOPPED)
         by_signal = stopped_by_signal(self._folder, this_process())

@@ -136,8 +136,14 @@ def setting_of(results: Results, without: Sequence[str] = ()) -> dict[str, Any]:
         "batch_size": config["batch_size"] * together,
         **{key: config[key] for key in alike},
         **{key: trainer[key] for key in alike_trainer},
+        "patience": trainer.get("patience"),
+        "callbacks": config.get("callbacks") or {},
         "dev_sample": results.dev_sample,
-        "tasks": {name: _without(node, ("sources",)) for name, node in config["tasks"].items()},
+        "tasks": {
+            name: _without(node, ("sources",))
+            | ({"batch_size": own * together} if (own := node.get("batch_size")) else {})
+            for name, node in config["tasks"].items()
+        },
     }
     kept: dict[str, Any] = _without(words, without)  # lr is the optimizer's, too
     return kept

@@ -40,7 +40,8 @@ def by_name(name: str, head: Head) -> Callable[[], Metric]:
     """What makes a metric of that name for a head's answers.
 
     ``f1``, ``precision`` and ``recall`` are those of the second of two classes, of several labels
-    over all of them (micro), and of more classes the mean over these (macro).
+    over all of them (micro), and of more classes the mean over these (macro). ``f1_macro``,
+    ``f1_micro`` and ``balanced_accuracy`` are over all classes, also where there are two.
 
     Raises:
         ValueError: torchmetrics has no such metric for classes, or for numbers.
@@ -59,8 +60,15 @@ def by_name(name: str, head: Head) -> Callable[[], Metric]:
             f"metrics: expected metrics of {'classes' if kind else 'numbers'}, found {name!r}; "
             f"write for example metrics: [{'accuracy, f1' if kind else 'pearson, mse'}]"
         )
+    if name == "balanced_accuracy" and isinstance(head, MultiLabel):
+        raise ValueError(
+            "metrics: expected metrics of several labels, found 'balanced_accuracy', which is one "
+            "of classes; write for example metrics: [f1_macro]"
+        )
     if kind.get("task") == "multiclass" and wanted in BY_CLASS:
         settings = {"average": "macro"} | settings
+    if kind.get("task") == "binary" and "average" in settings:  # over both, not of the second
+        kind = {"task": "multiclass", "num_classes": 2}
     return partial(made, **kind, **settings)
 
 

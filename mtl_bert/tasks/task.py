@@ -255,12 +255,13 @@ class Task:
         """The metric ``name``, or the first, of ``answers`` on ``labels`` [B].
 
         With a remark where it is undefined (Pearson's r of constant predictions) and counts as 0
-        (docs/explanation/paper.md, 13).
+        (docs/explanation/paper.md, 13), or as the worst of a score in which less is better.
         """
         name = name or next(iter(self._makers))
         if math.isfinite(value := measure(self._makers[name], answers, labels)):
             return value, None
-        return 0.0, f"{name} of {self.name} is undefined here and counts as 0"
+        worst = self.score.high if name in self.scored and self.lower_is_better else 0.0
+        return worst, f"{name} of {self.name} is undefined here and counts as {worst:g}"
 
 
 def score(tasks: Sequence[Task], values: Mapping[str, float]) -> float:

@@ -70,15 +70,18 @@ def run_labels(
 
 def csv_logger(labels: RunLabels) -> Logger:
     """``csv/metrics.csv`` in the run's directory, with what it has up to the step to go on from."""
-    path, before = RunFolder(labels.directory).csv / "metrics.csv", list[dict[str, str]]()
+    path, before = RunFolder(labels.directory).csv / "metrics.csv", list[dict[str, Any]]()
     if labels.steps is not None and path.exists():
         with path.open(encoding="utf-8", newline="") as file:
-            before = [row for row in csv.DictReader(file) if int(row["step"]) <= labels.steps]
+            whole = [line for line in file if line.endswith("\n")]  # a killed process leaves half
+        for row in csv.DictReader(whole):
+            before.append({name: float(n) for name, n in row.items() if n})
     path.unlink(missing_ok=True)  # Lightning would, too, and warn
     logger = CSVLogger(path.parent, name="", version="")
-    for row in before:
-        step = int(row.pop("step"))
-        logger.log_metrics({name: float(n) for name, n in row.items() if n}, step)
+    for numbers in before:
+        step = int(numbers.pop("step"))
+        if labels.steps is not None and step <= labels.steps:
+            logger.log_metrics(numbers, step)
     return logger
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -99,13 +100,24 @@ def place_for(directory: Path) -> Iterator[None]:
                 place.rmdir()
 
 
+# A path in quotes, which may hold spaces, or one that begins a word.
+PLACE = re.compile(r"""(['"])(/(?!/)[^'"]*)\1|(?<![\w.'"/])/(?!/)[^\s,'"\]})]+""")
+
+
 def without_places(node: Any) -> Any:
     """The same, but of each path of this machine only its last part."""
     if isinstance(node, Mapping):
         return {without_places(key): without_places(value) for key, value in node.items()}
     if isinstance(node, list):
         return [without_places(value) for value in node]
-    if isinstance(node, str):
-        key, sign, value = node.rpartition("=")  # an override, or plain words
-        return f"{key}{sign}DIR/{PurePath(value).name}" if PurePath(value).is_absolute() else node
-    return node
+    if not isinstance(node, str):
+        return node
+    key, sign, value = node.rpartition("=")  # an override, or plain words
+    if PurePath(value).is_absolute() and not {*"'\","} & {*value}:
+        return f"{key}{sign}DIR/{PurePath(value).name}"
+
+    def cut(found: re.Match[str]) -> str:
+        quote = found[1] or ""
+        return f"{quote}DIR/{PurePath(found[2] or found[0]).name}{quote}"
+
+    return PLACE.sub(cut, node)

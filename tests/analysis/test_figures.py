@@ -239,3 +239,13 @@ def test_static_mixtures_without_surgery_are_the_line_to_beat(tmp_path: Path) ->
     assert len(found) == 3
     assert all("temperature" in name and "no surgery" in name for name in found)
     assert "static mixtures" in json.dumps(spec["title"])
+
+
+def test_a_scale_without_an_end_ends_where_its_labels_do(tmp_path: Path) -> None:
+    make_run(tmp_path / "one", Made(dev=DEV))
+    found = read(tmp_path)
+    of_sts = found.scores.index[found.scores["task"] == "sts"]
+    for row in of_sts:
+        found.scores.at[row, "scale"] = (0.0, float("inf"))
+    drawn = figures.answers(found, "one", "sts")
+    json.dumps(drawn.to_dict(), allow_nan=False)

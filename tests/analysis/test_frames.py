@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -115,6 +116,32 @@ def test_a_run_is_superseded_by_a_newer_one_of_the_same(frames: Frames) -> None:
     own, _ = frames.of("A")
     assert set(own.runs["run"]) == {"rr2", "rr1-again", "arrp1", "arrp2"}
     assert set(own.epochs["run"]) == set(own.runs["run"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"trainer": {"patience": 1}},
+        {"callbacks": {"time_limit": {"_target_": "x"}}},
+        {"tasks": {"sst": {"batch_size": 16}}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_runs_that_end_or_step_otherwise_are_no_repetitions(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    make_run(tmp_path / "one", Made())
+    make_run(tmp_path / "two", Made())
+    config = json.loads((tmp_path / "two" / "results.json").read_text("utf-8"))["config"]
+    for group, more in other.items():
+        for key, value in more.items():
+            before = config.get(group, {}).get(key)
+            merged = {**before, **value} if isinstance(before, dict) else value
+            config[group] = {**config.get(group, {}), key: merged}
+    changed(tmp_path / "two", config=config)
+    found = read(tmp_path)
+    assert not found.runs["superseded"].any()
+    assert list(found.settings["runs"]) == [1, 1]
 
 
 def test_only_runs_of_one_setting_stand_together(frames: Frames) -> None:

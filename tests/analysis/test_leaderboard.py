@@ -192,6 +192,7 @@ def test_compare_takes_names_as_people_write_them(comparison: Comparison) -> Non
 
 SLOW = {"sampler": "annealed", "B": 90, "minutes": 2.0}
 FAST = {"minutes": 1.0}
+OTHER = {"sampler": "vanilla", "B": 90, "device": "another"}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,11 @@ FAST = {"minutes": 1.0}
         ({"rr": (FAST, [0.0] * 3), "a": (SLOW, [0.0] * 3)},
          "equivalent within 0.01; RR takes 0.50 of the time: use RR"),
         ({"rr": (FAST, [0.0, 0.1, 0.05]), "a": (SLOW, [0.2, 0.0, 0.1])},
-         "but not significantly higher than RR; RR takes 0.50 of its time: use RR"),
+         "but not significantly above RR; RR takes 0.50 of its time: to decide, run more seeds."),
+        ({"rr": (FAST, [0.0] * 3), "a": (SLOW, [0.2] * 3), "v": (OTHER, [0.1])},
+         "significantly higher than every other's. Of vanilla B=90 too little is known."),
+        ({"rr": (FAST, [0.0, 0.1, 0.05]), "v": (OTHER, [0.2, 0.0, 0.1])},
+         "not significantly above RR; none is known to be much faster: use vanilla B=90, or run"),
     ],
 )  # fmt: skip
 def test_recommendation(methods: Any, says: str, tmp_path: Path) -> None:
@@ -254,3 +259,18 @@ def test_metrics_are_known_by_their_values(tmp_path: Path) -> None:
     own = found.differences([("RR", "annealed B=90", "sst")], named=False)
     assert own["examples_low"].notna().all()
     assert found.excluded == []
+
+
+def test_a_gain_is_one_also_where_less_is_better(tmp_path: Path) -> None:
+    c = Comparison(study(tmp_path, {
+        "rr": (FAST, [0.0, 0.02]), "single": ({"sampler": "single"}, [0.1, 0.13]),
+    }))  # fmt: skip
+    before = c.leaderboard().set_index("method").loc["RR", "delta_m"]
+    of_sts = c.frames.scores["task"] == "sts"
+    ends = c.frames.scores.loc[of_sts, ["highest", "lowest"]].to_numpy()
+    c.frames.scores.loc[of_sts, ["lowest", "highest"]] = ends
+    base = c.values["sts"]["one encoder per task"].mean()
+    change = c.values["sts"]["RR"].mean() / base - 1
+    after = c.leaderboard().set_index("method").loc["RR", "delta_m"]
+    assert change != 0
+    assert after == pytest.approx(before - 2 * change / len(c.tasks))

@@ -148,7 +148,7 @@ def test_what_is_wrong_is_said_in_a_line(
         ((str(tmp_path),), "found none that can be used below"),
         ((str(tmp_path / "nowhere"),), "expected a directory with runs"),
         ((str(runs), "--run", str(tmp_path)), "--run: expected the directory of a finished run"),
-        ((str(runs), "--baseline", "nobody"), "expected one of RR; vanilla"),
+        ((str(runs), "--baseline", "nobody"), "--baseline: expected one of RR; vanilla"),
         ((str(runs), "--out", str(tmp_path / "taken" / "out")), str(tmp_path / "taken")),
         ((str(runs), "--margin", "-1"), "--margin"),
     ):

@@ -83,6 +83,31 @@ def test_a_finished_run_can_have_more_epochs(
     assert "overrides" not in after.config
 
 
+def test_loggers_that_are_chosen_anew_are_all_there_are(
+    tmp_path: Path, command: Command, trained: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "more")
+    for epochs, chosen, kept in (
+        (3, "logger=tensorboard", ["tensorboard"]),
+        (4, "logger=[]", []),
+    ):
+        outcome = command("train", "resume=more", f"epochs={epochs}", chosen)
+        assert outcome.code == 0, outcome.err
+        assert list(results_in(tmp_path / "more").config["logger"]) == kept
+
+
+def test_half_a_row_of_curves_keeps_no_run_from_going_on(
+    tmp_path: Path, command: Command, trained: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "more")
+    curves = tmp_path / "more" / "csv" / "metrics.csv"
+    lines = curves.read_text("utf-8").splitlines(keepends=True)
+    curves.write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2], "utf-8")
+    outcome = command("train", "resume=more", "epochs=3")
+    assert outcome.code == 0, outcome.err
+    assert curves.read_text("utf-8").startswith("".join(lines[:1])[:10])
+
+
 def test_a_finished_run_that_was_killed_amid_more_epochs_goes_on(
     tmp_path: Path, command: Command, trained: Path
 ) -> None:

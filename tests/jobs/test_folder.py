@@ -1,7 +1,7 @@
 """A job's state follows from what is on disk, whoever looks."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mtl_bert.jobs.folder import Folder, Job, State, Sweep
@@ -32,8 +32,19 @@ def test_the_states(tmp_path: Path) -> None:
     assert folder.noted(NAME, State.FAILED) == "the disk is gone"
     with folder.lock(NAME):
         assert folder.state(NAME) == State.RUNNING
-    run_directory(folder, "results.json")
+    run_directory(folder, "results.json")  # which nobody can read: that is why it failed
+    assert folder.state(NAME) == State.FAILED
+    folder.forget(NAME, State.FAILED)
     assert folder.state(NAME) == State.DONE
+
+
+def test_what_failed_since_a_time_is_known_without_a_list_of_jobs(tmp_path: Path) -> None:
+    """Of the jobs that a sweeper invents as it goes."""
+    folder, began = Folder(tmp_path), datetime.now(UTC)
+    folder.note(NAME, State.FAILED, "no luck")
+    folder.note("host 3", State.STOPPED, "SIGINT")
+    assert folder.failed_since(began) == [NAME]
+    assert folder.failed_since(began + timedelta(seconds=5)) == []
 
 
 def test_a_new_command_tries_again_what_failed(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ OF_NUMBERS = {"pearson", "spearman", "mse", "rmse", "mae", "r2"}
 @pytest.mark.parametrize("head", [Binary(), THREE, TAGS, SHARES, SCALE], ids=repr)
 def test_every_name_fits_the_heads_that_it_is_for(head: Head) -> None:
     names = {n for n in NAMES if (n in OF_NUMBERS) != bool(head.names)} - {"kappa", "exact_match"}
+    names -= {"balanced_accuracy"} if isinstance(head, MultiLabel) else set()
     task = task_of(head, sorted(names))
     task.try_out(torch.float32)
     assert task.reads.keys() == names
@@ -66,6 +67,32 @@ def test_f1_of_classes_is_their_mean_and_of_labels_over_all() -> None:
     told, true = torch.tensor([[1, 0, 1], [0, 0, 1]]), torch.tensor([[1.0, 1, 0], [0, 0, 1]])
     assert tags.evaluate(told, true)[0] == pytest.approx(2 * 2 / (3 + 3))
     assert tags.evaluate(told, true, "f1_macro")[0] == pytest.approx((1 + 0 + 2 / 3) / 3)
+
+
+def test_means_over_classes_are_over_both_of_two() -> None:
+    true = torch.cat([torch.zeros(95), torch.ones(5)])
+    told = torch.zeros(100, dtype=torch.long)
+    told[95] = 1  # one of five found
+    names = ["balanced_accuracy", "f1_macro", "f1_micro"]
+    task = task_of(Binary(), names)
+    task.try_out(torch.float32)
+    found = {name: task.evaluate(told, true, name)[0] for name in names}
+    negative, positive = 2 * 95 / (2 * 95 + 4), 2 * 1 / (2 * 1 + 4)
+    expected = [(1 + 0.2) / 2, (negative + positive) / 2, 96 / 100]
+    assert list(found.values()) == pytest.approx(expected)
+
+
+def test_balanced_accuracy_is_no_metric_of_several_labels() -> None:
+    with pytest.raises(ValueError, match="metrics: expected metrics of several labels, found 'bal"):
+        task_of(TAGS, ["balanced_accuracy"])
+
+
+def test_an_undefined_metric_of_which_less_is_better_counts_as_the_worst() -> None:
+    task = task_of(SCALE, ["MeanSquaredLogError"], score=MetricRange(0, 4))
+    value, remark = task.evaluate(torch.tensor([-2.0, 1.0]), torch.tensor([1.0, 2.0]))
+    assert value == 4
+    assert remark == "MeanSquaredLogError of toy is undefined here and counts as 4"
+    assert score([task], {"toy": value}) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mtl_bert.utils.files import creating, remove_temporaries, write_text, write_together
+from mtl_bert.utils.files import (
+    creating,
+    remove_temporaries,
+    without_places,
+    write_text,
+    write_together,
+)
 
 
 def everything(place: Path) -> list[str]:
@@ -96,3 +102,22 @@ def test_a_directory_appears_where_a_link_leads(tmp_path: Path) -> None:
     with creating(tmp_path / "out") as temporary:
         (temporary / "file").touch()
     assert everything(tmp_path / "empty") == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("data.dir=/home/me/data", "data.dir=DIR/data"),
+        ("data.dir='/home/me/my data'", "data.dir='DIR/my data'"),
+        ('model.path="/home/me/my models/x"', 'model.path="DIR/x"'),
+        ("t.sources={files:{train:/home/me/x.csv}}", "t.sources={files:{train:DIR/x.csv}}"),
+        ("task=[/home/me/a.csv,/home/me/b.csv]", "task=[DIR/a.csv,DIR/b.csv]"),
+        ("/home/me/my data", "DIR/my data"),
+        ("cache: /home/me/c is damaged", "cache: DIR/c is damaged"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("1/2 of n/a", "1/2 of n/a"),
+        ("encoder.*", "encoder.*"),
+    ],
+)
+def test_of_places_of_this_machine_the_last_part_is_left(given: str, left: str) -> None:
+    assert without_places({"a": [given, 3]}) == {"a": [left, 3]}
