@@ -154,6 +154,11 @@ class Tokenize:
             )
             ids, types = encoded["input_ids"], encoded["token_type_ids"]
             cut = [len(row) > self.max_length for row in whole["input_ids"]]
+        if not all(ids):  # a tokenizer without marks makes nothing of no text, which none can pool
+            special = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, 0
+            mark = next(number for number in special if number is not None)
+            types = [kinds or [0] for kinds in types]
+            ids = [row or [mark] for row in ids]
         lengths = np.array([len(row) for row in ids])
         tokens = np.fromiter(chain.from_iterable(ids), self._token_type, lengths.sum())
         segments = np.fromiter(chain.from_iterable(types), np.uint8, lengths.sum())

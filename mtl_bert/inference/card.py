@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.analysis.statistics import bootstrap, percentiles
 from mtl_bert.config.compose import CONF
@@ -101,6 +102,13 @@ def write_tokenizer(place: Path, loaded: TextModel, max_length: int | None = Non
     """Write the tokenizer, which cuts texts where ours does when it is told to cut them."""
     tokenizer = copy.deepcopy(loaded.tokenize.tokenizer)
     tokenizer.model_max_length = max_length or loaded.tokenize.max_length
+    save_tokenizer(tokenizer, place)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, place: Path) -> None:
+    """Save a tokenizer that pads at the end, as ours does and as formulas of features have it."""
+    # An attribute alone is saved only where the tokenizer came with one.
+    tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "right"
     tokenizer.save_pretrained(place)
 
 

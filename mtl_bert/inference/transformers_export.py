@@ -25,6 +25,7 @@ from mtl_bert.inference.card import (
     FORMAT,
     HEADS,
     describe,
+    save_tokenizer,
     write_card,
     write_heads,
     write_tokenizer,
@@ -95,8 +96,7 @@ def _write(
         merge(encoder, tasks[0].name if adapter.kind == "lora_per_task" else SHARED)
     encoder.save_pretrained(place)
     tokenizer, pooling = loaded.tokenize.tokenizer, loaded.model.pooling.kind
-    tokenizer.padding_side = "right"  # as ours, and as "features" below has it
-    tokenizer.save_pretrained(place)
+    save_tokenizer(tokenizer, place)
     if pooling != "pooler":
         write_sentence_transformers(place, pooling, loaded.model.features)
     heads = {

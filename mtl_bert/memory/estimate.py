@@ -298,9 +298,8 @@ def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[W
         rows = np.full(count, row // longest[task].per_example)
         return Tokenized(longest[task], label_type)[rows].to(device)
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model.to_empty(device=device)
-        found = estimate(
+    def estimated(one_pass: bool) -> Estimate:
+        return estimate(
             model,
             works,
             batch_of,
@@ -310,6 +309,15 @@ def _forecast(settings: Settings, tables: Mapping[str, Table], works: Sequence[W
             processes=settings.processes,
             one_pass=one_pass,
         )
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device=device)
+        try:
+            found = estimated(one_pass)
+        except RuntimeError:  # as a run finds out by the weights, which are not here
+            if not one_pass:
+                raise
+            one_pass, found = False, estimated(False)
     each = f", each of {settings.processes} processes" if settings.processes > 1 else ""
     texts = ", ".join(f"{task} {tokens.max()}" for task, tokens in lengths.items())
     guessed = "" if found.optimizer_known else ", if like AdamW's"

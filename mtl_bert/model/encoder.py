@@ -173,8 +173,13 @@ class Pretrained:
 def stacks_of(encoder: PreTrainedModel) -> list[nn.ModuleList]:
     """An encoder's lists of layers: one as a rule, and none in ALBERT, which has but one layer."""
     total = getattr(encoder.config, "num_hidden_layers", None)
-    lists = (part for part in encoder.modules() if isinstance(part, nn.ModuleList))
-    return [part for part in lists if len(part) == total]
+    found: list[nn.ModuleList] = []
+    inside = set[nn.Module]()
+    for part in encoder.modules():  # from outside in: a layer of T5's is a list itself
+        if isinstance(part, nn.ModuleList) and len(part) == total and part not in inside:
+            found.append(part)
+            inside.update(part.modules())
+    return found
 
 
 def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:

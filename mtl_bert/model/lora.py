@@ -48,10 +48,21 @@ def put_lora(
             f"model.adapter: expected peft for LoRA, found none ({error}); write "
             "pip install 'mtl-bert[lora]', or model.adapter=pals"
         ) from None
+    count = getattr(encoder.config, "num_hidden_layers", None)
+    if layers is not None and count and not all(0 <= layer < count for layer in layers):
+        raise ModelError(
+            f"model.adapter_layers: expected some of 0 to {count - 1}, the layers of the encoder, "
+            f"found {list(layers)}; write model.adapter_layers=[{count - 1}]"
+        )
     how: dict[str, Any] = {
         "target_modules": {**BESIDES, **USUAL}.get(encoder.config.model_type, "all-linear"),
         "layers_to_transform": None if layers is None else list(layers),
     }
+    if layers is not None and how["target_modules"] == "all-linear":
+        raise ModelError(
+            f"model.adapter_layers: expected null for LoRA in {type(encoder).__name__}, whose "
+            f"linear layers all get it, found {list(layers)}; leave it out"
+        )
     try:
         config = LoraConfig(r=rank, lora_alpha=alpha, **how)
         tuner = LoraModel(encoder, config, names[0])  # which changes the encoder itself

@@ -1,6 +1,7 @@
 """A model with what turns texts into its input, for training and for inference alike."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mtl_bert.config.settings import ConfigError, ModelSettings, Settings
 from mtl_bert.data.batch import Tokenized
+from mtl_bert.data.sources.records import UNREADABLE
 from mtl_bert.data.table import Encoded, Table
 from mtl_bert.data.tokenize import Tokenize
 from mtl_bert.machine.hardware import return_freed_memory, usable_threads, wants_packing
@@ -81,6 +83,11 @@ class TextModel:
                     f"texts: expected {wanted} for {task}, found {row!r}; write for example "
                     f"{[('a text', 'another')] if pair else ['a text']}"
                 )
+            if any(UNREADABLE.search(text) for text in row):
+                raise UserError(
+                    f"texts: expected text, found {row!r} with a NUL byte or half a character in "
+                    "it; leave that out"
+                )
         if not rows:
             return pd.DataFrame({"prediction": [], "confidence": [], "name": []})
         ids = tuple(map(str, range(len(rows))))
@@ -127,7 +134,8 @@ class TextModel:
 def make_text_model(settings: Settings, tasks: Sequence[Task], source: EncoderSource) -> TextModel:
     """A fresh model, its weights those that the seed gives; UserError without its encoder."""
     precision = settings.trainer.precision
-    torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share the machine
+    torch.set_num_threads(settings.trainer.threads or max(1, DEFAULT_THREADS // beside))
     tokenizer = source.tokenizer()
     cross_encode = settings.model.pairs == "joint"
     per_task = isinstance(make_sampler(settings), Single)

@@ -74,6 +74,12 @@ class AveragedRows(LocalRows):
         tables: Iterable[int] = (),
     ) -> None:
         super().__init__()
+        if len(kinds := {parameter.dtype for parameter in parameters}) > 1:
+            raise ValueError(
+                "parameters: expected one type of number with several processes, found "
+                f"{', '.join(sorted(map(str, kinds)))}; write model.to(torch.float32), and "
+                "autocast for half precision"
+            )
         self.stop_requested, self._tables = False, frozenset(tables)
         self._parameters, self._reach, self._group = list(parameters), reach, group
         self._layouts: dict[tuple[tuple[str, ...], bool], _Layout] = {}

@@ -1,6 +1,5 @@
 """What the steps of an epoch came to, added up: losses, and what the tasks did to each other."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -11,11 +10,11 @@ from torch import Tensor
 from mtl_bert.runs.results import Conflicts, Influence, PairConflict
 from mtl_bert.surgery.diagnostics import Diagnosis
 from mtl_bert.surgery.result import cosines_of
+from mtl_bert.training.optim import LAYER
 
 Sums = dict[str, list[float]]
 """Sums of numbers under a name; the first says how often there were any."""
 
-LAYER = re.compile(r"\.layers?\.(\d+)\.")
 PARTS = ("embeddings", "pooler")
 
 

@@ -62,7 +62,8 @@ def _explained(
         if shortage is None:
             raise
         all_parts = [(task, batch) for task, parts in step.parts.items() for batch, _ in parts]
-        count, longest, of = max((len(batch), batch.max_seqlen, task) for task, batch in all_parts)
+        sizes = ((len(batch), batch.max_seqlen, task) for task, batch in all_parts)
+        count, longest, of = max(sizes, default=(0, 0, "any task"))
         if together:
             longest = max(batch.max_seqlen for _, batch in all_parts)
             of = f"each of {len(step.parts)} tasks"

@@ -54,7 +54,14 @@ def run(settings: Settings, directory: Path) -> Path:
     """
     settings = with_single_scores(resolved(settings))
     count, devices, nodes = settings.processes, settings.trainer.devices, settings.trainer.num_nodes
-    if count == 1 or processes.environment(count) is not None:
+    started = processes.environment(count)
+    if started is not None and started.world_size() != count:
+        raise ConfigError(
+            f"trainer.devices: expected as many processes as were started ("
+            f"{started.world_size()}), found {devices} devices of {nodes} nodes; write "
+            f"trainer.devices={started.world_size() // nodes or 1}"
+        )
+    if count == 1 or started is not None:
         _train(settings, directory)
     elif nodes == 1:
         folder = RunFolder(directory)

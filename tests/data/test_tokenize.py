@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import ByteLevel
 from tqdm import tqdm
 from transformers import BertTokenizer, PreTrainedTokenizer, RobertaTokenizer
 
@@ -153,6 +154,14 @@ def test_words_of_bytes():
     calls = [tokenizer(*row, truncation=True, max_length=LIMIT)["input_ids"] for row in rows]
     assert sequences_of(encoded, encoded.tokens) == calls
     assert encoded.truncated == 1
+
+
+def test_no_text_is_a_mark_where_the_tokenizer_has_none_of_its_own():
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 4, "a": 5, "Ġa": 6}
+    tokenizer = RobertaTokenizer(vocab=vocabulary, merges=[])
+    tokenizer.backend_tokenizer.post_processor = ByteLevel()
+    encoded = Tokenize(tokenizer, LIMIT)(make_table([("a a",), ("",)]))
+    assert sequences_of(encoded, encoded.tokens) == [[5, 5], [2]]
 
 
 @settings(deadline=None)

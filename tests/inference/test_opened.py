@@ -1,6 +1,7 @@
 """A finished run is opened from Python: its numbers as frames, its answers to new texts."""
 
 import csv
+import json
 import math
 import shutil
 import subprocess
@@ -10,11 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mtl_bert.inference.card import save_tokenizer
 from mtl_bert.inference.opened import Run
 from mtl_bert.runs.results import RunFolder
 from mtl_bert.utils.errors import UserError
 from tests.cli.driving import train_here
-from tests.factories import assert_tells
+from tests.factories import TINY, assert_tells
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +160,14 @@ def test_wandb_may_link_its_own_logs_and_nobody_all_of_wandb(tmp_path: Path) -> 
     with pytest.raises(UserError) as error:
         folder.refuse_links()
     assert_tells(error.value, "elsewhere")
+
+
+def test_a_saved_tokenizer_pads_at_the_end_whatever_its_class_does(tmp_path: Path) -> None:
+    save_tokenizer(TINY.tokenizer(), tmp_path)
+    told = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
+    assert told["padding_side"] == "right"
+
+
+def test_half_a_character_is_no_text(run: Run) -> None:
+    with pytest.raises(UserError, match=r"texts: expected text, found .* half a character"):
+        run.predict("sst", ["fine", "\ud83d"])

@@ -107,6 +107,15 @@ def test_layers_can_be_chosen() -> None:
     assert all("layer.1." in name for name in lora_layers(model.encoder))
 
 
+def test_layers_that_are_not_there_are_refused() -> None:
+    for layers in ((1, 99), (12,)):
+        with pytest.raises(ModelError) as refusal:
+            make_model("bert", adapter=lora(layers=layers))
+        assert_tells(
+            refusal.value, "model.adapter_layers: expected some of 0 to 1", str(layers[-1])
+        )
+
+
 def test_without_peft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModelError) as refusal:

@@ -192,6 +192,15 @@ def test_first_layers_are_those_of_the_whole_encoder(kind: str, tmp_path: Path) 
     )
 
 
+def test_a_layer_of_t5_of_two_parts_is_no_stack_of_two_layers() -> None:
+    config = T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    encoder = T5EncoderModel(config).eval()
+    keep_first_layers(encoder, 1)
+    parts = [type(part).__name__ for part in encoder.encoder.block[0].layer]
+    assert parts == ["T5LayerSelfAttention", "T5LayerFF"]
+    assert encoder(input_ids=torch.arange(3, 11)[None]).last_hidden_state.isfinite().all()
+
+
 def _first(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 

@@ -403,3 +403,9 @@ def test_a_loss_more_than_was_told_is_found_out() -> None:
             assert matrix.take().rows == [[2, None], [None, 1]]
 
     assert together(1, work) == [0]
+
+
+def test_numbers_of_several_types_are_refused() -> None:
+    parts = [nn.Parameter(torch.zeros(2, dtype=kind)) for kind in (torch.float32, torch.bfloat16)]
+    with pytest.raises(ValueError, match="parameters: expected one type of number with several"):
+        AveragedRows(parts, lambda _: [True, True])

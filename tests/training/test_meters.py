@@ -113,11 +113,12 @@ def test_the_parts_of_an_encoder_by_name() -> None:
         "encoder.transformer.layer.1.ffn.lin1.weight",
         "encoder.pooler.dense.weight",
         "encoder.final_norm.weight",
+        "encoder.encoder.block.2.layer.1.DenseReluDense.wi.weight",  # T5's: the sublayer comes last
         "heads.sst.weight",
     ]
     assert layer_groups(names) == {
         "embeddings": names[:2], "layer 0": names[2:3], "layer 10": names[3:4],
-        "layer 1": names[4:5], "pooler": names[5:6], "rest": names[6:7],
+        "layer 1": names[4:5], "pooler": names[5:6], "rest": names[6:7], "layer 2": names[7:8],
     }  # fmt: skip
     assert layer_groups(["encoders.sst.embeddings.weight"]) == {}  # nothing is shared
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from mtl_bert.config.settings import ConfigError
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.surgery import AveragedRows, distributed
 from mtl_bert.surgery.rows import GradientRows
 from mtl_bert.training import run as running
 from mtl_bert.training.module import MultiTaskModule
+from tests.cli.driving import SMALL
 from tests.composing import settings_of
 from tests.forking import in_a_fork, together
 from tests.training.test_interruption import at_step, send
@@ -209,3 +211,18 @@ def test_a_signal_to_one_process_stops_all(run: Path) -> None:
     assert together(2, work) == [EXIT_CODE, EXIT_CODE]
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["steps"] == 4
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(1, 1), (4, 4)])
+def test_other_processes_than_were_started_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int, found: int
+) -> None:
+    started = {"RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2",
+               "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1",
+               "TORCHELASTIC_RUN_ID": "test"}  # fmt: skip
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    settings = settings_of(*SMALL, f"trainer.devices={wanted}", "trainer.accelerator=cpu")
+    with pytest.raises(ConfigError, match=rf"were started \(2\), found {found} .*devices=2"):
+        running.run(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -137,6 +137,14 @@ def test_a_phase_that_is_short_is_recorded_in_part(tmp_path: Path) -> None:
     assert "phase finetune: 1 steps of epoch 1, after 0; " in text
 
 
+def test_phases_that_take_turns_are_recorded_together(tmp_path: Path) -> None:
+    turns = "sampler=tiers", "sampler.growth=1", "sampler.interleave=true", "trainer.profile=true"
+    assert run(tmp_path / "run", *turns) == 0
+    text = (tmp_path / "run" / "profile" / "summary.txt").read_text("utf-8")
+    assert text.startswith("phase rr+finetune: 10 steps of epoch 1, after 5; ")
+    assert text.count("phase ") == 1
+
+
 def test_a_run_that_is_stopped_meanwhile_goes_on(tmp_path: Path) -> None:
     stop = at_step(8, send(15))
     assert run(tmp_path / "run", "trainer.profile=true", hook=stop) == EXIT_CODE

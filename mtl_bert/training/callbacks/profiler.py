@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,19 +31,23 @@ class StepProfile(Callback):
     def __init__(self, directory: Path, plan: Callable[[int], Epoch]) -> None:
         self._directory, self._plan = directory, plan
         self._summaries: list[str] = []
-        self._phase = ""
+        self._phase, self._seen = "", set[str]()
         self._profile: profile | None = None  # one a phase: with two windows torch 2.13 crashed
         self._waiting = ExitStack()  # open while a step waits for data
 
     def on_train_batch_start(self, trainer: Trainer, _: Any, batch: Any, *more: Any) -> None:
         """Begin with the first step of a phase."""
         self._waiting.close()
-        if trainer.current_epoch == 0 and batch.plan.rows and batch.phase.name != self._phase:
-            self._phase = batch.phase.name
-            ahead = self._plan(batch.epoch).steps[batch.number :]
-            steps = sum(step.phase == batch.phase for step in ahead)
-            self._profile = self._begun(steps, batch.epoch)
-            self._profile.start()
+        if trainer.current_epoch or not batch.plan.rows or batch.phase.name in self._seen:
+            return
+        ahead, names = self._plan(batch.epoch).steps[batch.number :], [batch.phase.name]
+        steps = sum(1 for _ in takewhile(lambda step: step.phase == batch.phase, ahead))
+        if any(step.phase == batch.phase for step in ahead[steps:]):  # phases that take turns
+            steps, names = len(ahead), list(dict.fromkeys(step.phase.name for step in ahead))
+        self._phase = "+".join(names)
+        self._seen.update(names)
+        self._profile = self._begun(steps, batch.epoch)
+        self._profile.start()
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Tell the profiler that a step is over; what comes next is waiting for a batch."""
