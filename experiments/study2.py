@@ -190,6 +190,8 @@ def judged(frames: Frames) -> pd.DataFrame:
     static = {name: of(name, "Sum", "chose") for name in STATIC}
     best = max(static, key=lambda name: np.nan_to_num(static[name].mean()))
     above = of(best, "Sum") - of("arrp")
+    if not all(map(len, static.values())):
+        best, above = "best static mixture", above[:0]
     frozen = of("arrp", what="small", frozen=" ".join(ALL_BUT_HEAD)) - of("arrp", what="small")
     contrasts = {
         "arrp − rr": of("arrp") - of("rr"),
@@ -199,7 +201,7 @@ def judged(frames: Frames) -> pd.DataFrame:
         "(annealed − arrp) × (PCGrad − sum)":
             surgery_minus_sum("annealed") - surgery_minus_sum("arrp"),
         "arrp − two_stage": of("arrp") - of("two_stage"),
-        f"{best} with sum − arrp": above if all(map(len, static.values())) else above[:0],
+        f"{best} with sum − arrp": above,
         "freeze=all_but_head − none, SST and STS": frozen,
         "(λ 0.1 − λ 0.5) × (B 8,760 − B 2,190)": more_lambda(8760) - more_lambda(2190),
     }  # fmt: skip
