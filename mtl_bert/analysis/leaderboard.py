@@ -226,10 +226,10 @@ class Comparison:
             self.frames.scores.astype({"method": str}).pivot_table(name, "method", "task")
             for name in ("unit", "value", "lowest", "highest")
         )
-        rises = 2 * (high > low) - 1  # -1 where less is better
         # Δm (Maninis et al., CVPR 2019): the mean gain over models of one task each.
         single = [m for m in self.trained if self.kinds[m].sampler == "single"]
         alone = values.reindex([min(single, key=len)] if single else [""]).iloc[0]
+        signs = 2 * (high > low) - 1  # -1 where less is better
         missed = {m: [t for t in self.tasks if all(t in own for own in self.of(m)["unlearned"])]
                   for m in self.methods}  # fmt: skip
         found = self.means.rename_axis("method").assign(
@@ -237,7 +237,7 @@ class Comparison:
             setting=self.about["setting"], baseline=base,
             worst_task=units.idxmin(axis=1), worst=units.min(axis=1),
             time_ratio=pd.Series({m: self.time_ratio(m, base) for m in self.methods}),
-            delta_m=(rises * (values / alone.where(alone > 0) - 1)).mean(axis=1, skipna=False),
+            delta_m=(signs * (values / alone.where(alone > 0) - 1)).mean(axis=1, skipna=False),
             trained_per_task=self.means["trained"] / len(self.tasks),
         )  # fmt: skip
         judged = self.against(base).astype({"method": str}).set_index("method")
@@ -309,7 +309,8 @@ def compare(
 
     Args:
         source: folders of runs, or the frames of some.
-        first, second: methods by name, their sampler's or a part of it; several may be meant.
+        first: a method by its name, its sampler's or a part of it; several may be meant.
+        second: the same of the other.
         setting: the letter of what the runs have in common.
         margin: within which two methods count as equivalent.
     """

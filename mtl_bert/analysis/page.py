@@ -34,7 +34,8 @@ class Study:
     def article(self) -> Article:
         """All that is said of the setting."""
         c, about = self.compared, self.compared.about
-        one, board = c.frames.runs.iloc[0], c.leaderboard(c.baseline(self.baseline))
+        base = self.baseline if self.baseline and c.named(self.baseline) else None
+        one, board = c.frames.runs.iloc[0], c.leaderboard(c.baseline(base))
         parts: dict[str, Iterable[Block | None]] = {
             "The paper's tables": self.paper(),
             "Each task": self.tasks(board),
@@ -284,14 +285,12 @@ def report(
         chosen = [str(first.sort_values("score", kind="stable")["run"].iloc[-1])]
     articles = []
     every = [Comparison(frames, letter, margin=margin) for letter in frames.settings["setting"]]
-    having = [c for c in every if baseline and c.named(baseline)]
-    if baseline and not having:
+    if baseline and not any(c.named(baseline) for c in every):
         every[0].find(baseline, of="--baseline")  # refuses it
     with debug_mode(False):  # checking each chart by its schema takes longer than all the rest
         for c in every:
             whole = frames.only(frames.runs[frames.runs["setting"] == c.about["setting"]])
-            known = baseline if c in having else None
-            articles.append(Study(c, whole, numbers, known, chosen).article())
+            articles.append(Study(c, whole, numbers, baseline, chosen).article())
         articles += series(frames)
         return Page(articles, frames.warnings, list(views(frames)) if with_views else ())
 

@@ -21,7 +21,7 @@ SURGERIES = {PAPER_SURGERY: "", "Sum, all, sum": "no surgery"}
 ADAPTER = {"adapter": "none", "adapter_size": None, "adapter_heads": 6, "adapter_layers": None,
            "lora_alpha": 16, "freeze_encoder": None}  # fmt: skip
 """Settings of the model that say what is trained, and so belong to the method; the usual values."""
-STATIC = ("fixed", "temperature", "vanilla")
+STATIC = ("fixed", "temperature", "unimax", "vanilla")
 
 _OWN_FIELDS = {"_target_", "name", "lambda_on"}
 LOSS, UPDATE = "loss", "update"
