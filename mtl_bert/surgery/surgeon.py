@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Generator, Tensor, nn
@@ -29,6 +28,9 @@ Parameters = nn.Module | Mapping[str, Parameter] | Iterable[tuple[str, Parameter
 
 How = Surgery | Method | Callable[[Tensor], Tensor]
 """A method of ours, one with its scope and reduction, or a weighting [K, K] -> [K]."""
+
+
+FAR = 0x9E3779B1  # 2**32 by the golden ratio, so that multiples lie apart
 
 
 class PhaseLike(Protocol):
@@ -347,9 +349,9 @@ class Surgeon:
         if not self._phase.surgery:
             return self._matrix.alone(self.scale.value)
         if generator is None:
-            # Mixed, as torch's generator looks at 32 bits of a seed.
-            mixed = np.random.SeedSequence((self._seed % 2**64, self._steps)).generate_state(1)
-            generator = torch.Generator().manual_seed(int(mixed[0]))
+            # Torch's generator looks at 32 bits of a seed: seeds begin far apart, steps follow on.
+            place = (FAR * self._seed + self._steps) % 2**32
+            generator = torch.Generator().manual_seed(place)
         places = {name: place for place, name in enumerate(self._trained)}
         wanted = {
             part: [places[name] for name in names if name in places]
