@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -287,6 +288,19 @@ def test_a_person_sees_every_step_of_the_plan(run: str) -> None:
         for number in range(phases[phase])
     ]
     assert whole_run(views(run)) == list(range(17))
+
+
+def test_phases_that_take_turns_are_counted_each(tmp_path: Path) -> None:
+    turns = "sampler=tiers", "sampler.growth=1", "sampler.interleave=true", "epochs=1"
+    code, written = watched(tmp_path / "run", *turns)
+    assert code == 0, written
+    seen = [place[1:] for place in places(views(written)) if place[0] == "epoch 1/1"]
+    trained = [place for place in seen if place[0] != "dev sets"]
+    for phase in ("rr", "finetune"):
+        done = [(number, total) for name, number, total in trained if name == phase]
+        assert done == [(number, done[0][1]) for number in range(done[0][1])]
+    turns_taken = sum(a != b for a, b in pairwise(name for name, *_ in trained))
+    assert turns_taken > 1
 
 
 def test_a_person_sees_losses_rate_and_conflicts(run: str) -> None:

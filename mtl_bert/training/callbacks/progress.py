@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TextIO
@@ -222,7 +223,8 @@ class RunProgress(Callback):
         self._recorder, self._epochs = recorder, recorder.settings.epochs
         self._module, self._datamodule = recorder.parts.module, recorder.parts.datamodule
         self._schedule = Schedule({})
-        self._phases: dict[str, tuple[int, int]] = {}  # of the epoch: first step, steps
+        self._places: list[int] = []  # of the epoch's steps: which of its phase's each is
+        self._phases = Counter[str]()  # the epoch's steps of each phase
         self._clock = self._shown = time.monotonic()  # what was measured ended; display changed
 
     def on_train_start(self, *_: Any) -> None:
@@ -231,18 +233,18 @@ class RunProgress(Callback):
         self._lap()
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """Note where the epoch's phases begin."""
-        self._phases, first = {}, 0
-        for phase, steps in self._datamodule.plan(self._datamodule.epoch).phases():
-            self._phases[phase.name] = first, len(steps)
-            first += len(steps)
+        """Note which steps are of which phase: phases may take turns."""
+        self._places, self._phases = [], Counter()
+        for step in self._datamodule.plan(self._datamodule.epoch).steps:
+            self._places.append(self._phases[step.phase.name])
+            self._phases[step.phase.name] += 1
 
     def on_train_batch_start(self, _: Any, __: Any, batch: PlanStep[Batch], *more: Any) -> None:
         """Show which step begins."""
         if batch.plan.rows and self._due():
             phase = batch.phase.name
-            first, total = self._phases[phase]
-            done, rate = batch.number - first, self._schedule.rate(phase)
+            done, total = self._places[batch.number], self._phases[phase]
+            rate = self._schedule.rate(phase)
             left = self._schedule.left({phase: (total - done) * batch.plan.examples})
             title = f"epoch {batch.epoch}/{self._epochs}  {phase}"
             numbers = [] if rate is None else [f"{rate:,.0f} examples/s"]
