@@ -93,8 +93,8 @@ def new_task(
             f"{target}: expected no such file yet, found one; delete it, or write another --name"
         )
     try:
-        b"text".decode(encoding)
-    except (LookupError, UnicodeError):
+        "".encode(encoding)
+    except LookupError:
         raise UserError(
             f"--encoding: expected an encoding, found {encoding!r}; write --encoding latin-1"
         ) from None

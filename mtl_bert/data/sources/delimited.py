@@ -136,14 +136,22 @@ class Delimited(Source):
         place = said(FilePlace, task, self.name, separator=self.separator or ",")
         shared = place.shared and split != "test"
         file = place.of(task, self.name, "train" if shared else split)
-        path = Path(self.dir or ".") / file
-        if not path.is_file() and (moved := Path(self.dir or ".") / path.name).is_file():
-            _tell_moved(path, moved)  # named with the directory where it was
-            path = moved
+        path = _found(Path(self.dir or "."), file)
         named = self.separator is None and "separator" not in task.sources[self.name]
         if named and path.suffix in TABBED:
             place = place.model_copy(update={"separator": "\t"})
         return place, path, shared
+
+
+def _found(directory: Path, name: str) -> Path:
+    """A file; where it is not, the one in the directory whose place ends most like its name."""
+    path, parts = directory / name, Path(name).parts
+    if not path.is_file():
+        for moved in (directory.joinpath(*parts[start:]) for start in range(1, len(parts))):
+            if moved.is_file():
+                _tell_moved(path, moved)
+                return moved
+    return path
 
 
 @cache

@@ -498,5 +498,9 @@ def test_a_file_named_with_the_directory_where_it_was_is_found_in_another(tmp_pa
     assert caplog.messages == [
         f"{tmp_path / 'file.tsv'} is not there; reading {moved / 'file.tsv'} in its place"
     ]
+    (moved / tmp_path.name).mkdir()  # a place that is more like its name
+    (moved / "file.tsv").rename(moved / tmp_path.name / "file.tsv")
+    (moved / "file.tsv").write_text("id\tsentence\tlabel\na\tanother's\t1\n")
+    assert Delimited("files", str(moved)).read(task, "train").texts == (("one text",),)
     with pytest.raises(DataError, match="expected a data file of task"):
         Delimited("files", str(tmp_path)).read(task, "train")
