@@ -117,11 +117,9 @@ class Composed:
         for override in anew:
             key = override.lstrip("+~").partition("=")[0].partition("@")[0]
             node = NODES.get(key, key)
-            new = OmegaConf.select(config, node)
-            if node in ("logger", "callbacks"):  # those that were chosen, and no others
-                new = OmegaConf.create({} if new is None else new)
-            merge = node not in ("logger", "callbacks")
-            OmegaConf.update(saved, node, new, merge=merge, force_add=True)
+            new, whole = OmegaConf.select(config, node), node in ("logger", "callbacks")
+            new = {} if whole and new is None else new  # those that are chosen, and no others
+            OmegaConf.update(saved, node, new, merge=not whole, force_add=True)
         # Another sampler is refused for its name, not for what is left of the old one's settings.
         chosen = any(override.startswith("sampler=") for override in anew)
         settings = read_job_settings(saved)[0] if chosen else read_settings(saved)

@@ -1,6 +1,7 @@
 """Where an encoder and its tokenizer come from, and what the encoder was trained on."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -180,6 +181,15 @@ def stacks_of(encoder: PreTrainedModel) -> list[nn.ModuleList]:
             found.append(part)
             inside.update(part.modules())
     return found
+
+
+def check_layers(layers: Sequence[int], count: int) -> None:
+    """Raise ModelError unless these are some of an encoder's layers, numbered from 0."""
+    if not layers or min(layers) < 0 or max(layers) >= count:
+        raise ModelError(
+            f"model.adapter_layers: expected some of 0 to {count - 1}, the layers of the encoder, "
+            f"found {list(layers)}; write model.adapter_layers=[{count - 1}]"
+        )
 
 
 def keep_first_layers(encoder: PreTrainedModel, count: int) -> None:

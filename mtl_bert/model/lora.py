@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.model.encoder import ModelError
+from mtl_bert.model.encoder import ModelError, check_layers
 
 SHARED, ADAPTERS = "shared", "adapters"
 BESIDES = {
@@ -49,11 +49,8 @@ def put_lora(
             "pip install 'mtl-bert[lora]', or model.adapter=pals"
         ) from None
     count = getattr(encoder.config, "num_hidden_layers", None)
-    if layers is not None and count and not all(0 <= layer < count for layer in layers):
-        raise ModelError(
-            f"model.adapter_layers: expected some of 0 to {count - 1}, the layers of the encoder, "
-            f"found {list(layers)}; write model.adapter_layers=[{count - 1}]"
-        )
+    if layers is not None and count:
+        check_layers(layers, count)
     how: dict[str, Any] = {
         "target_modules": {**BESIDES, **USUAL}.get(encoder.config.model_type, "all-linear"),
         "layers_to_transform": None if layers is None else list(layers),

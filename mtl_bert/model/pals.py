@@ -22,7 +22,7 @@ from torch.nn.functional import gelu, pad, scaled_dot_product_attention
 from transformers import PreTrainedModel
 
 from mtl_bert.data.batch import Batch
-from mtl_bert.model.encoder import ModelError, stacks_of
+from mtl_bert.model.encoder import ModelError, check_layers, stacks_of
 from mtl_bert.model.packing import packed_attention
 
 Attend = Callable[..., Tensor]
@@ -72,11 +72,7 @@ class Shape:
                 f"{size}; write model.adapter_size={max(1, size // heads) * heads}"
             )
         chosen = tuple(range(count) if layers is None else sorted(set(layers)))
-        if not chosen or chosen[-1] >= count:
-            raise ModelError(
-                f"model.adapter_layers: expected some of 0 to {count - 1}, the layers of the "
-                f"encoder, found {list(layers or ())}; write model.adapter_layers=[{count - 1}]"
-            )
+        check_layers(chosen, count)
         return cls(kind, size, heads, chosen)
 
     def make(self, encoder: PreTrainedModel) -> nn.Module:

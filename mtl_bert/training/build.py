@@ -72,9 +72,9 @@ def assemble(settings: Settings, splits: Sequence[str] = ("train", "dev")) -> As
         task.try_out(dtype)
         if settings.parts > 1 and not task.adds_up(dtype):
             log.warning(
-                "tasks.%s.loss of a batch is not the mean over its %d parts (weights or examples "
-                "that do not count?): the run trains otherwise than with a batch as a whole; "
-                "class_weights has weights that add up",
+                "tasks.%s.loss: the mean over %d parts of a batch is not the loss of the whole "
+                "(does it divide by weights?), so the run trains otherwise than with one part; "
+                "class_weights adds up",
                 task.name, settings.parts,
             )  # fmt: skip
     sampler, surgery = factories.make_sampler(settings), factories.make_surgery(settings)

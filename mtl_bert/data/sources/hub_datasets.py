@@ -76,8 +76,8 @@ def _load(path: str, config: str | None, split: str) -> "Dataset":
     # Some unpickle what they find.
     if path in datasets.packaged_modules._PACKAGED_DATASETS_MODULES and not Path(path).is_dir():
         raise DataError(
-            f"sources.hub.path: expected a data set or a folder, found {path!r}, which reads any "
-            "files that lie about; name the folder of yours"
+            f"sources.hub.path: expected a data set or a folder, found {path!r}, which reads "
+            "whatever files are in the current folder; name your folder"
         )
 
     load = partial(datasets.load_dataset, path, config, split=split, trust_remote_code=False)
