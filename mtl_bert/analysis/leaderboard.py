@@ -249,6 +249,13 @@ class Comparison:
         found = found.join(pd.DataFrame(more).reindex(self.methods)).reset_index()
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
+    def elsewhere(self) -> str:
+        """Whose minutes are of another device than most methods', in a sentence after a space."""
+        devices = self.means["device"]
+        others = devices.index[devices != devices.mode()[0]]
+        said = f" Minutes compare on one device only; another had {listed(others)}."
+        return said * bool(len(others))
+
     def unlearned(self) -> str:
         """The tasks that no method has learned, in a sentence."""
         runs = self.frames.runs["unlearned"]

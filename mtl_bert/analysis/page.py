@@ -90,7 +90,7 @@ class Study:
             given[f"{base}.against"] = [versus(rows.get(m)) for m in frame["method"]]
         columns = [column(f"{m}.against", f"against {m}") for m in c.methods]
         made = table("leaderboard", frame.drop(columns="setting"), more=columns, given=given,
-                     epochs=c.epochs, margin=c.margin)  # fmt: skip
+                     epochs=c.epochs, margin=c.margin, elsewhere=c.elsewhere())  # fmt: skip
         return made._replace(shown=f"{frame['baseline'].iloc[0]}.against")
 
     def tasks(self, frame: pd.DataFrame) -> Iterable[Block]:

@@ -156,6 +156,7 @@ def test_leaderboard(comparison: Comparison) -> None:
     assert annealed["verdict"] == HIGHER
     assert annealed["low"] < annealed["difference"] < annealed["high"]
     assert np.isnan(found.loc["vanilla B=90", "time_ratio"])  # another device
+    assert comparison.elsewhere().endswith("; another had vanilla B=90.")
     for task in comparison.tasks:
         values = comparison.values[task]["annealed B=90"]
         assert annealed[f"{task}.value"] == values.mean()
