@@ -148,13 +148,38 @@ def counted(frames: Frames) -> pd.DataFrame:
 
     ``small`` is the mean of SST and STS alone, ``chose`` the score by which the epoch was chosen.
     """
+    return _measured(frames, "factorial/")
+
+
+def laddered(frames: Frames) -> pd.DataFrame:
+    """Each sampler minus round-robin on each rung of the ladder, paired over seeds; exploratory.
+
+    Columns: times (as many Quora pairs as examples of SST and of STS), sampler, what (score, small
+    or qqp), seeds, mean, low and high (95 %, paired t).
+    """
+    runs = _measured(frames, "ladder-")
+    rungs = runs["run"].str.extract(r"^ladder-(\d+)/", expand=False).astype(int)
+    found = []
+    for times, rung in runs.groupby(rungs):
+        for what in ("score", "small", "qqp"):
+            values = rung.pivot_table(what, "seed", "sampler")
+            for sampler in values.columns.drop("rr"):
+                one = paired((values[sampler] - values["rr"]).dropna().to_numpy(), MARGIN)
+                found.append((times, sampler, what, one.n, one.mean, *one.interval))
+    names = ["times", "sampler", "what", "seeds", "mean", "low", "high"]
+    return pd.DataFrame(found, columns=names)
+
+
+def _measured(frames: Frames, place: str) -> pd.DataFrame:
     runs = frames.runs.astype({"run": str, "sampler": str})
-    runs = runs[runs["run"].str.startswith("factorial/")]
+    runs = runs[runs["run"].str.startswith(place)]
     scores = frames.scores.astype({"run": str, "task": str})
     mapped = (scores["value"] - scores["lowest"]) / (scores["highest"] - scores["lowest"])
     small = mapped[scores["task"] != "qqp"].groupby(scores["run"]).mean()
+    large = mapped[scores["task"] == "qqp"].groupby(scores["run"]).mean()
     chose = frames.epochs.astype({"run": str}).groupby("run")["epoch_score"].max()
-    return runs.assign(small=runs["run"].map(small), chose=runs["run"].map(chose))
+    means = {"small": small, "qqp": large, "chose": chose}
+    return runs.assign(**{name: runs["run"].map(values) for name, values in means.items()})
 
 
 def cell(
@@ -229,8 +254,10 @@ def publish(runs: Path) -> None:
     """The report of what there is, and the contrasts."""
     report = [sys.executable, "-m", "mtl_bert.report", str(runs), "--tuned", "lr"]
     subprocess.run([*report, "--publish", "--out", str(PUBLISHED)], check=False)
-    verdicts = judged(read(runs))
-    verdicts.to_csv(PUBLISHED / "contrasts.csv", index=False, float_format="%.4f")
+    frames = read(runs)
+    verdicts = judged(frames)
+    for name, found in {"contrasts": verdicts, "ladder": laddered(frames)}.items():
+        found.to_csv(PUBLISHED / f"{name}.csv", index=False, float_format="%.4f")
     print(verdicts.to_string(index=False))
 
 

@@ -1,7 +1,7 @@
 """Draw what the second study found: ``python experiments/study2_figures.py``.
 
-Two pictures from the published runs: each sampler's scores with and without surgery, and the nine
-contrasts that study2.md names with their intervals.
+Three pictures from the published runs: each sampler's scores with and without surgery, the nine
+contrasts that study2.md names with their intervals, and the ladder that grows the large task.
 """
 
 import tarfile
@@ -11,7 +11,7 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-from study2 import CELLS, MARGIN, PUBLISHED, cell, counted, judged
+from study2 import CELLS, MARGIN, PUBLISHED, cell, counted, judged, laddered
 
 from mtl_bert import analysis
 from mtl_bert.analysis.publishing import ARCHIVE
@@ -20,7 +20,7 @@ from mtl_bert.runs.methods import NAMES
 ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 SURGERY = {"PCGrad": "PCGrad", "Sum": "sum of the gradients"}
 COLOURS = ("hsl(202, 100%, 35%)", "hsl(27, 100%, 45%)")
-GREY = "#888888"
+GREEN, GREY = "hsl(160, 100%, 30%)", "#888888"
 
 
 def data(frame: pd.DataFrame) -> Any:
@@ -74,13 +74,49 @@ def contrasts(verdicts: pd.DataFrame) -> Any:
     ).properties(width=380, height=alt.Step(26))  # fmt: skip
 
 
+def ladder(found: pd.DataFrame) -> Any:
+    """What each sampler adds to round-robin as the large task grows, with intervals."""
+    panels = {"score": "score", "qqp": "Quora", "small": "SST and STS"}
+    rows = found.assign(
+        sampler=found["sampler"].map({**NAMES, "temperature": "temperature 2"}),
+        ratio=found["times"].map("{} : 1".format),
+        panel=found["what"].map(panels),
+    )
+    order = rows["sampler"].drop_duplicates().to_list()
+    x = alt.X(
+        "ratio:N", title="Quora : SST", sort=None,
+        axis=alt.Axis(labelAngle=0),
+    )  # fmt: skip
+    y = alt.Y("low:Q", title="difference to round-robin")
+    base = alt.Chart().encode(
+        x=x, xOffset=alt.XOffset("sampler:N", sort=order),
+        color=alt.Color(
+            "sampler:N", title=None, sort=order, scale=alt.Scale(range=[*COLOURS, GREEN]),
+            legend=alt.Legend(orient="top"),
+        ),
+    )  # fmt: skip
+    zero = alt.Chart().mark_rule(color=GREY).encode(y=alt.datum(0))
+    layers = alt.layer(
+        zero, base.mark_rule(strokeWidth=2).encode(y=y, y2="high:Q"),
+        base.mark_point(size=45, filled=True, opacity=1).encode(y="mean:Q"),
+        data=alt.Data(values=rows.to_dict("records")),  # type: ignore[no-untyped-call]
+    ).properties(width=170, height=190)  # fmt: skip
+    return layers.facet(
+        column=alt.Column("panel:N", title=None, sort=list(panels.values())), spacing=14
+    )
+
+
 def main(out: Path = ASSETS, archive: Path = PUBLISHED / ARCHIVE) -> None:
     """Unpack the published runs and draw."""
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
         frames = analysis.read(folder)
-    charts = {"samplers": samplers(counted(frames)), "contrasts": contrasts(judged(frames))}
+    charts = {
+        "samplers": samplers(counted(frames)),
+        "contrasts": contrasts(judged(frames)),
+        "ladder": ladder(laddered(frames)),
+    }
     for name, chart in charts.items():
         chart.properties(background="white").save(out / f"{name}.svg")
 

@@ -215,3 +215,35 @@ def test_contrasts_that_have_not_run_are_in_the_family_too(study: Any, frames: A
     assert list(told.index[told["seeds"] == 0]) == ["C7", "C8", "C9"]
     least = told["p"].min()
     assert told["p_holm"].min() == pytest.approx(min(1.0, 9 * least))
+
+
+def test_the_ladder_is_each_sampler_less_round_robin_of_the_same_rung_and_seed(study: Any) -> None:
+    rng, runs, scores = np.random.default_rng(2), [], []
+    of: dict[tuple[int, str, str], list[float]] = {}
+    for folder, words in study.ladder(rates(study)):
+        *cell, seeds = words
+        for job, seed in itertools.product(jobs(cell), seeds.partition("=")[2].split(",")):
+            times, run = int(folder.partition("-")[2]), f"{folder}/{len(runs)}"
+            values = dict(zip(("sst", "qqp", "sts"), rng.uniform(0.4, 0.6, 3), strict=True))
+            sampler = method_of(composed(job).config()).sampler
+            means = {"score": sum(values.values()) / 3, "qqp": values["qqp"],
+                     "small": (values["sst"] + values["sts"]) / 2}  # fmt: skip
+            for what, value in means.items():
+                of.setdefault((times, sampler, what), []).append(value)
+            runs.append(
+                {"run": run, "seed": int(seed), "sampler": sampler, "score": means["score"]}
+            )
+            scores += [{"run": run, "task": task, "value": 2 * v - 1 if task == "sts" else v,
+                        "lowest": -1.0 if task == "sts" else 0.0, "highest": 1.0}
+                       for task, v in values.items()]  # fmt: skip
+    epochs = [{"run": run["run"], "epoch_score": 0.5} for run in runs]
+    made = {"runs": runs[::-1], "scores": scores, "epochs": epochs}
+    frames = SimpleNamespace(**{name: pd.DataFrame(rows) for name, rows in made.items()})
+    found = study.laddered(frames)
+    assert len(found) == 4 * 3 * 3
+    assert set(found["times"]) == {1, 3, 10, 30}
+    assert (found["seeds"] == 5).all()
+    for times, sampler, what, _, *told in found.itertuples(index=False, name=None):
+        minus = np.subtract(of[times, sampler, what], of[times, "rr", what])
+        interval = scipy.stats.ttest_1samp(minus, 0).confidence_interval()
+        assert told == pytest.approx([minus.mean(), interval.low, interval.high])
