@@ -109,9 +109,34 @@ def alone() -> Iterator[Sweep]:
     yield "alone", [*cells, *few, "lr=1e-4", TUNING_SEED]
 
 
+def tables(_: Mapping[Cell, str]) -> Iterator[Sweep]:
+    """Tables 2 and 4 by the paper's schedule: ten epochs, one rate, the same dev sets throughout.
+
+    B is the share of the files that the paper's is of its own: of all of them, of the largest
+    one's for ARRP.
+    """
+    few, some, most, arrp, more = (
+        round(B * here / paper) for B, here, paper in (
+            (16_000, 66_775, 297_594), (56_000, 66_775, 297_594), (80_000, 66_775, 297_594),
+            (24_000, 52_191, 283_010), (100_000, 52_191, 283_010),
+        )
+    )  # fmt: skip
+    common = (
+        "model.pooling=mean", "model.layers=2", "lr=1e-4", "data.dev_limit={qqp: 2000}",
+        "trainer.threads=1", "trainer.keep=none", "trainer.enable_progress_bar=false", "seed=1",
+    )  # fmt: skip
+    for table, rows, B in (
+        (2, "rr,random", "null"), (4, "arrp_f0_lambda05,arrp_f1_lambda05", arrp),
+        (2, "annealed_16000,vanilla_16000", few), (2, "annealed_56000,vanilla_56000", some),
+        (4, "arrp_f0_lambda03,arrp_f0_lambda07,arrp_f1_lambda1", arrp),
+        (4, "arrp_f0_lambda01_100000", more), (2, "annealed_80000", most), (2, "full", "null"),
+    ):  # fmt: skip
+        yield "tables", [f"+experiment/table{table}={rows}", f"B={B}", *common]
+
+
 PARTS = {
     "factorial": factorial, "frontier": frontier, "lambda": lambda_and_b, "freeze": frozen,
-    "ladder": ladder, "single": single,
+    "ladder": ladder, "single": single, "tables": tables,
 }  # fmt: skip
 
 

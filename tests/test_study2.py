@@ -76,7 +76,9 @@ def test_what_examples_cost_is_measured_of_every_cell_in_a_hundred_joint_steps(s
 def test_the_numbers_of_runs_are_those_of_the_page(study: Any) -> None:
     page = FILE.with_suffix(".md").read_text("utf-8")
     total = 42
-    assert set(study.PARTS) == {"factorial", "frontier", "lambda", "freeze", "ladder", "single"}
+    assert set(study.PARTS) == {
+        "factorial", "frontier", "lambda", "freeze", "ladder", "single", "tables",
+    }  # fmt: skip
     for name, part in study.PARTS.items():
         sweeps = [jobs(words) for _, words in part(rates(study))]
         runs = sum(map(len, sweeps))
@@ -84,8 +86,23 @@ def test_the_numbers_of_runs_are_those_of_the_page(study: Any) -> None:
         start = {"lambda": "λ × B", "freeze": "F"}.get(name, name)
         (row,) = (line for line in page.splitlines() if line.startswith(f"| {start} |"))
         assert row.endswith(f"| {runs} |"), row
-        total += runs
+        total += runs * (name != "tables")  # which was added later
     assert f"{total} runs" in page
+
+
+def test_the_tables_have_the_papers_epochs_and_its_share_of_the_files(study: Any) -> None:
+    rows = [(composed(job), job[0]) for _, words in study.tables({}) for job in jobs(words)]
+    names = {row.rpartition("=")[2] for _, row in rows}
+    folder = FILE.parents[1] / "conf" / "experiment"
+    listed = {file.stem for table in (2, 4) for file in (folder / f"table{table}").glob("*.yaml")}
+    assert names == listed
+    assert len(rows) == len(names)
+    sizes = {"sst": 8544, "qqp": 52_191, "sts": 6040}
+    for settings, row in rows:
+        assert (settings.epochs, settings.batch_size, settings.lr) == (10, 8, 1e-4), row
+        (told,) = re.findall(r"_(\d{5,6})$", row) or [24_000 if "arrp" in row else 0]
+        paper = sizes["qqp"] / 283_010 if "arrp" in row else sum(sizes.values()) / 297_594
+        assert settings.B == (round(int(told) * paper) or None), row
 
 
 def test_the_rate_is_the_best_by_the_examples_that_choose(study: Any) -> None:
