@@ -126,8 +126,8 @@ def tables(_: Mapping[Cell, str]) -> Iterator[Sweep]:
         "trainer.threads=1", "trainer.keep=none", "trainer.enable_progress_bar=false", "seed=1",
     )  # fmt: skip
     for table, rows, B in (
-        (2, "rr,random", "null"), (4, "arrp_f0_lambda05,arrp_f1_lambda05", arrp),
-        (2, "annealed_16000,vanilla_16000", few), (2, "annealed_56000,vanilla_56000", some),
+        (2, "annealed_16000,vanilla_16000", few), (2, "rr,random", "null"),
+        (4, "arrp_f0_lambda05,arrp_f1_lambda05", arrp), (2, "annealed_56000,vanilla_56000", some),
         (4, "arrp_f0_lambda03,arrp_f0_lambda07,arrp_f1_lambda1", arrp),
         (4, "arrp_f0_lambda01_100000", more), (2, "annealed_80000", most), (2, "full", "null"),
     ):  # fmt: skip
