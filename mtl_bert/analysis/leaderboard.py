@@ -250,7 +250,7 @@ class Comparison:
         return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def elsewhere(self) -> str:
-        """Say in a sentence, after a space, which methods' minutes are of another device than most."""
+        """Say, after a space, which methods' minutes are of another device than most."""
         devices = self.means["device"]
         others = devices.index[devices != devices.mode()[0]]
         said = f" Minutes compare on one device only; another had {listed(others)}."
