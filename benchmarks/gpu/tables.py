@@ -37,7 +37,7 @@ def tables(
         )  # fmt: skip
     beside = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}") if jobs > 1 else ()
     for seed in (1,) if smoke else (1, 2, 3):
-        for table in (4,) if smoke else (2, 4):  # four rows of Table 2 fit into a short loan
+        for table in (4,) if smoke else (2, 4):  # the shorter rows first
             rows = ("rr",) if smoke else ROWS[table]
             code = _until(end, [
                 sys.executable, "-m", "mtl_bert.train", "-m",
