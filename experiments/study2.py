@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -162,10 +162,9 @@ def tried_rates(runs: Sequence[Results]) -> dict[Cell, dict[str, float]]:
     return {cell: {rates[r]: score for r, score in tried.items()} for cell, tried in found.items()}
 
 
-def finished(folder: Path) -> list[Results]:
-    """The runs that a sweep's folder holds."""
-    places = sorted(path.parent for path in folder.glob("*/results.json"))
-    return [RunFolder(place).read_results() for place in places]
+def ended(folder: Path) -> list[Path]:
+    """The folders of the runs below one that have ended."""
+    return sorted(path.parent for path in folder.rglob("results.json"))
 
 
 def counted(frames: Frames) -> pd.DataFrame:
@@ -303,14 +302,12 @@ def main() -> None:
     if options.jobs > 1:
         given += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={options.jobs}"]
 
-    def carry_out(folder: Path, sweeps: Iterator[Sweep]) -> None:
+    def carry_out(folder: Path, sweeps: Iterable[Sweep]) -> None:
         for place, words in sweeps:
             where = f"hydra.sweep.dir={folder / place}"
             command = [sys.executable, "-m", "mtl_bert.train", "-m", *words, *given, where]
             if status := subprocess.run(command, check=False).returncode:
                 sys.exit(status)
-            if folder.name == RUNS:
-                publish(folder)
 
     if options.alone:
         carry_out(options.folder, alone())
@@ -324,7 +321,8 @@ def main() -> None:
     if not TUNED.exists():
         carry_out(options.folder, tuning())
         PUBLISHED.mkdir(parents=True, exist_ok=True)
-        tried = pd.DataFrame(tried_rates(finished(options.folder / "tuning"))).T
+        runs_tried = [RunFolder(run).read_results() for run in ended(options.folder / "tuning")]
+        tried = pd.DataFrame(tried_rates(runs_tried)).T
         tried.rename_axis(["sampler", "surgery"]).to_csv(TUNED, float_format="%.4f")
     best = pd.read_csv(TUNED, index_col=[0, 1], keep_default_na=False).idxmax(axis="columns")
     rates = {
@@ -332,8 +330,12 @@ def main() -> None:
     }
     for (sampler, surgery), rate in rates.items():
         print(f"{sampler}, {surgery}: lr={rate}")
-    for part in options.parts.split(","):
-        carry_out(runs, PARTS[part](rates))
+    reported: list[Path] = []
+    for sweep in (sweep for part in options.parts.split(",") for sweep in PARTS[part](rates)):
+        carry_out(runs, [sweep])
+        if (there := ended(runs)) != reported:  # sweeps that had been done add nothing
+            publish(runs)
+            reported = there
 
 
 if __name__ == "__main__":
