@@ -6,6 +6,8 @@ tried on a seed that stands in no table. Stopped or killed, the same command goe
 """
 
 import argparse
+import lzma
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -21,8 +23,15 @@ import pandas as pd
 from mtl_bert.analysis import Frames, read, summaries
 from mtl_bert.analysis.publishing import ARCHIVE
 from mtl_bert.analysis.statistics import holm, paired
+from mtl_bert.config.command_line import assignment
+from mtl_bert.config.compose import read_job_settings
+from mtl_bert.config.run_key import run_name
+from mtl_bert.machine import signals
 from mtl_bert.runs.methods import ALL_BUT_HEAD
-from mtl_bert.runs.results import Results, RunFolder
+from mtl_bert.runs.results import RESULTS, Results, RunFolder
+from mtl_bert.utils.console import command_line
+from mtl_bert.utils.errors import UserError, first_line
+from mtl_bert.utils.files import write_text
 
 SAMPLERS = ("rr", "proportional", "temperature", "unimax", "annealed", "two_stage", "arrp")
 CELLS = tuple(name.replace("temperature", "temperature 2") for name in SAMPLERS)
@@ -37,8 +46,7 @@ SINGLE_SEEDS = "seed=11,12,13"
 SMALL = 1740  # examples of SST and of STS on the ladder: a thirtieth of the Quora pairs
 PUBLISHED = Path(__file__).parent / "results" / "study2"
 RUNS = "runs"  # the folder of those that count, below the study's
-TUNED = PUBLISHED / "rates.csv"
-SECONDS = PUBLISHED / "seconds.csv"
+TUNED, SECONDS = "rates.csv", "seconds.csv"
 STATIC = ("proportional", "unimax", *(f"temperature {degree}" for degree in (1, 2, 5, "Infinity")))
 MARGIN, ALPHA = 0.01, 0.05
 
@@ -144,7 +152,7 @@ def tried_rates(runs: Sequence[Results]) -> dict[Cell, dict[str, float]]:
     """Each cell's rates, with the best epoch's score on the dev examples that choose.
 
     Raises:
-        ValueError: a cell of which a rate has not been tried.
+        UserError: a cell of which a rate has not been tried.
     """
     found: dict[Cell, dict[str, float]] = {}
     for run in runs:
@@ -156,8 +164,10 @@ def tried_rates(runs: Sequence[Results]) -> dict[Cell, dict[str, float]]:
     rates = {f"{float(rate):g}": rate for rate in RATES}
     for cell in product(SAMPLERS, SURGERIES):
         if found.get(cell, {}).keys() != rates.keys():
-            raise ValueError(
-                f"tuning: expected {', '.join(RATES)} of {cell}, found {found.get(cell)}"
+            tried = ", ".join(rates[rate] for rate in found.get(cell, ())) or "none"
+            raise UserError(
+                f"tuning: expected {', '.join(RATES)} tried with {', '.join(cell)}, found {tried}; "
+                "write the same command again"
             )
     return {cell: {rates[r]: score for r, score in tried.items()} for cell, tried in found.items()}
 
@@ -168,9 +178,10 @@ def ended(folder: Path) -> list[Path]:
 
 
 def counted(frames: Frames) -> pd.DataFrame:
-    """The runs of all parts but the ladder, with two columns more.
+    """The runs that the contrasts are about, with columns more.
 
-    ``small`` is the mean of SST and STS alone, ``chose`` the score by which the epoch was chosen.
+    ``small`` is the mean of SST and STS alone, ``qqp`` Quora's score, ``chose`` the score by which
+    the epoch was chosen.
     """
     return _measured(frames, "factorial/")
 
@@ -196,7 +207,7 @@ def laddered(frames: Frames) -> pd.DataFrame:
 
 def _measured(frames: Frames, place: str) -> pd.DataFrame:
     runs = frames.runs.astype({"run": str, "sampler": str})
-    runs = runs[runs["run"].str.startswith(place)]
+    runs = runs[runs["run"].str.startswith(place) & ~runs["superseded"]]
     scores = frames.scores.astype({"run": str, "task": str})
     mapped = (scores["value"] - scores["lowest"]) / (scores["highest"] - scores["lowest"])
     small = mapped[scores["task"] != "qqp"].groupby(scores["run"]).mean()
@@ -274,68 +285,179 @@ def judged(frames: Frames) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def publish(runs: Path) -> None:
-    """The report of what there is, and the contrasts."""
+def unpack(archive: Path, runs: Path, data: Path, encoder: Path) -> None:
+    """Put published runs where this machine's sweeps look for them; what is there stays.
+
+    A run's name follows from its settings, where data and encoder lie among them. The archive has
+    the last parts of those places.
+
+    Raises:
+        UserError: it is no archive of runs, or only a part of one; then nothing is written.
+    """
+    try:
+        with tarfile.open(archive) as opened:
+            content = {
+                Path(entry.name): file.read().decode()
+                for entry in opened
+                if (file := opened.extractfile(entry)) is not None
+            }
+        if outside := [path for path in content if path.is_absolute() or ".." in path.parts]:
+            raise ValueError(f"{outside[0]} leads out of it")
+        found = {
+            path.parent: Results.model_validate_json(text)
+            for path, text in content.items()
+            if path.name == RESULTS
+        }
+    except (EOFError, ValueError, tarfile.TarError, lzma.LZMAError) as error:
+        raise UserError(
+            f"{archive}: expected an archive of finished runs, found something else "
+            f"({first_line(error)}); restore it, or write --out DIR for a study of your own"
+        ) from error
+    for place, results in found.items():
+        config: Any = results.config
+        here = {config["data"]["dir"]: str(data), config["model"]["path"]: str(encoder)}
+        # JSON has a word for a temperature that is a number here.
+        settings = read_job_settings(_replaced(config, {**here, "Infinity": np.inf}))[0]
+        own = RunFolder(runs / place.parent / run_name(settings))
+        if not own.results.exists():
+            for path in (path for path in content if path.parent == place / "predictions"):
+                write_text(own.path / "predictions" / path.name, content[path])
+            write_text(own.results, content[place / RESULTS])  # last: it says that the run is whole
+
+
+def _replaced(node: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(node, dict):
+        return {key: _replaced(value, values) for key, value in node.items()}
+    return values.get(node, node) if isinstance(node, str) else node
+
+
+def publish(runs: Path, out: Path) -> int:
+    """The report of what there is, and the contrasts; the report's exit code."""
     report = [sys.executable, "-m", "mtl_bert.report", str(runs), "--tuned", "lr"]
-    subprocess.run([*report, "--publish", "--out", str(PUBLISHED)], check=False)
+    if code := carried_out([*report, "--publish", "--out", str(out)]):
+        return code
     frames = read(runs)
     verdicts = judged(frames)
     for name, found in {"contrasts": verdicts, "ladder": laddered(frames)}.items():
-        found.to_csv(PUBLISHED / f"{name}.csv", index=False, float_format="%.4f")
+        write_text(out / f"{name}.csv", found.to_csv(index=False, float_format="%.4f"))
     print(verdicts.to_string(index=False))
+    return 0
 
 
-def main() -> None:
+def carried_out(command: Sequence[str]) -> int:
+    """A program's exit code; whoever asks this one to stop, asks that one."""
+    # In a session of its own, it gets a Ctrl-C at the terminal from here alone, and once.
+    program = subprocess.Popen(command, start_new_session=True)
+    with signals.handled(lambda number, _: program.send_signal(number)):
+        code = program.wait()
+    return code if code >= 0 else 128 - code
+
+
+class Study:
+    """The study in a folder.
+
+    Args:
+        options: what the command line says.
+
+    Attributes:
+        code: the exit code, of the last program that failed.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.code, self._options, self._folder = 0, options, options.folder
+        self._runs = options.folder / RUNS
+        self._out = options.out or (
+            options.folder / "published" if options.overrides else PUBLISHED
+        )
+
+    def alone(self) -> None:
+        """Measure what examples cost."""
+        self._sweep(self._folder, alone(), jobs=1)
+        found = summaries.costs(read(self._folder / "alone"))
+        write_text(self._out / SECONDS, found.to_csv(index=False, float_format="%.4g"))
+
+    def run(self, parts: Iterable[str]) -> None:
+        """Choose the rates, unless they are chosen, and carry the parts out in order."""
+        if (archive := self._out / ARCHIVE).exists():  # what others have done is not done again
+            print(f"runs and rates so far: {self._out} (--out DIR for a study of your own)")
+            unpack(archive, self._runs, self._options.data, self._options.encoder)
+        rates = self._rates()
+        for (sampler, surgery), rate in rates.items():
+            print(f"{sampler}, {surgery}: lr={rate}", flush=True)
+        reported: list[Path] = []
+        for sweep in (sweep for part in parts for sweep in PARTS[part](rates)):
+            self._sweep(self._runs, [sweep], self._options.jobs)
+            if (there := ended(self._runs)) != reported:  # what had been done adds nothing
+                self.code = publish(self._runs, self._out) or self.code
+                reported = there
+
+    def _rates(self) -> dict[Cell, str]:
+        """Each cell's learning rate: the best of those tried."""
+        path = self._out / TUNED
+        if not path.exists():
+            self._sweep(self._folder, tuning(), self._options.jobs)
+            runs = [RunFolder(run).read_results() for run in ended(self._folder / "tuning")]
+            tried = pd.DataFrame(tried_rates(runs)).T.rename_axis(["sampler", "surgery"])
+            write_text(path, tried.to_csv(float_format="%.4f"))
+        tried = pd.read_csv(path, index_col=[0, 1], keep_default_na=False)
+        best = tried.idxmax(axis="columns")
+        cells = [(str(cell[0]), str(cell[1])) for cell in best.index]
+        return dict(zip(cells, map(str, best), strict=True))
+
+    def _sweep(self, folder: Path, sweeps: Iterable[Sweep], jobs: int) -> None:
+        """Carry sweeps out; one that fails leaves the others to go on, one that stops does not."""
+        for place, words in sweeps:
+            # A sweep is looked at as a whole first, without what its jobs choose.
+            given = ["data=cs224n", "model=local"]
+            for key, value in {
+                "data.dir": self._options.data, "model.path": self._options.encoder,
+                "hydra.sweep.dir": folder / place,
+            }.items():  # fmt: skip
+                given += shlex.split(assignment(key, value))
+            if jobs > 1:
+                given += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
+            train = [sys.executable, "-m", "mtl_bert.train", "-m"]
+            code = carried_out([*train, *words, *given, *self._options.overrides])
+            if code in (signals.EXIT_CODE, signals.AT_ONCE):
+                sys.exit(code)
+            self.code = code or self.code
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts in order."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="the folder of the course's files")
     parser.add_argument("encoder", type=Path, help="the folder of all-MiniLM-L6-v2")
     parser.add_argument("folder", type=Path, help="where runs go")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for every run")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    parser.add_argument("--parts", default=",".join(PARTS), help="of those after the tuning")
-    parser.add_argument("--alone", action="store_true", help="only measure what examples cost")
-    options = parser.parse_intermixed_args()
-    # A sweep is looked at as a whole first, without what its jobs choose.
-    places = f"data.dir={options.data}", f"model.path={options.encoder}"
-    given = ["data=cs224n", "model=local", *places, *options.overrides]
-    if options.jobs > 1:
-        given += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={options.jobs}"]
-
-    def carry_out(folder: Path, sweeps: Iterable[Sweep]) -> None:
-        for place, words in sweeps:
-            where = f"hydra.sweep.dir={folder / place}"
-            command = [sys.executable, "-m", "mtl_bert.train", "-m", *words, *given, where]
-            if status := subprocess.run(command, check=False).returncode:
-                sys.exit(status)
-
-    if options.alone:
-        carry_out(options.folder, alone())
-        found = summaries.costs(read(options.folder / "alone"))
-        found.to_csv(SECONDS, index=False, float_format="%.4g")
-        return
-    runs = options.folder / RUNS
-    if (PUBLISHED / ARCHIVE).exists():  # what other machines have done is not done again
-        with tarfile.open(PUBLISHED / ARCHIVE) as archive:
-            archive.extractall(runs, filter="data")
-    if not TUNED.exists():
-        carry_out(options.folder, tuning())
-        PUBLISHED.mkdir(parents=True, exist_ok=True)
-        runs_tried = [RunFolder(run).read_results() for run in ended(options.folder / "tuning")]
-        tried = pd.DataFrame(tried_rates(runs_tried)).T
-        tried.rename_axis(["sampler", "surgery"]).to_csv(TUNED, float_format="%.4f")
-    best = pd.read_csv(TUNED, index_col=[0, 1], keep_default_na=False).idxmax(axis="columns")
-    rates = {
-        (str(cell[0]), str(cell[1])): str(rate) for cell, rate in zip(best.index, best, strict=True)
-    }
-    for (sampler, surgery), rate in rates.items():
-        print(f"{sampler}, {surgery}: lr={rate}")
-    reported: list[Path] = []
-    for sweep in (sweep for part in options.parts.split(",") for sweep in PARTS[part](rates)):
-        carry_out(runs, [sweep])
-        if (there := ended(runs)) != reported:  # sweeps that had been done add nothing
-            publish(runs)
-            reported = there
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--parts", default=",".join(PARTS), help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="where results are published, and where those of other machines are taken from "
+        "(default: experiments/results/study2; FOLDER/published with KEY=VALUE)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alone", action="store_true", help="only measure what examples cost, one run at a time"
+    )
+    with command_line(arguments) as words:
+        options = parser.parse_intermixed_args(words)
+        parts = options.parts.split(",")
+        if unknown := [part for part in parts if part not in PARTS]:
+            parser.error(f"--parts: expected some of {', '.join(PARTS)}, found {unknown[0]!r}")
+        if options.jobs < 1:
+            parser.error(f"--jobs: expected 1 or more, found {options.jobs}")
+        for name in ("data", "encoder"):
+            if not (place := getattr(options, name)).is_dir():
+                parser.error(f"{name}: expected a folder, found none at {place}")
+        if (place := options.folder).exists() and not place.is_dir():
+            parser.error(f"folder: expected a folder, found a file at {place}; write another")
+        study = Study(options)
+        if options.alone:
+            study.alone()
+        else:
+            study.run(parts)
+    sys.exit(study.code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 import importlib.util
 import itertools
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +15,13 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from mtl_bert.config.run_key import run_name
 from mtl_bert.config.settings import Settings
+from mtl_bert.runs.archive import write_archive
 from mtl_bert.runs.factories import make_planner
 from mtl_bert.runs.methods import method_of
+from mtl_bert.utils.errors import UserError
+from tests.analysis.factory import Made, changed, make_run
 from tests.composing import settings_of
 
 FILE = Path(__file__).parents[1] / "experiments" / "study2.py"
@@ -46,7 +53,33 @@ def composed(job: tuple[str, ...]) -> Settings:
 
 
 def rates(study: Any) -> dict[tuple[str, str], str]:
-    return {(a, b): "1e-4" for a in study.SAMPLERS for b in study.SURGERIES}
+    """Not one for all: a sweep that took another cell's would be seen."""
+    cells = itertools.product(study.SAMPLERS, study.SURGERIES)
+    return {cell: study.RATES[(n // 2 + n) % 3] for n, cell in enumerate(cells)}
+
+
+@pytest.mark.parametrize("name", ["factorial", "frontier", "lambda", "freeze", "ladder", "single"])
+def test_every_run_has_the_rate_that_its_cell_chose(study: Any, name: str) -> None:
+    chosen = rates(study)
+    assert len({chosen["rr", "none"], chosen["arrp", "pcgrad_paper"]}) == 2
+    for _, words in study.PARTS[name](chosen):
+        for job in jobs(words):
+            told = dict(word.lstrip("+").split("=", 1) for word in job)
+            cell = told["experiment/study2"], told.get("surgery", "none")
+            assert told["lr"] == chosen[cell], job
+
+
+def test_on_the_ladder_all_but_round_robin_see_as_many_examples(study: Any) -> None:
+    for folder, words in study.ladder(rates(study)):
+        settings = composed(jobs(words)[0])
+        times = int(folder.partition("-")[2])
+        sizes = {"sst": 1740, "qqp": 1740 * times, "sts": 1740}
+        assert settings.data.limit == sizes
+        assert (settings.epochs, settings.data.select) == (2, 0.5)
+        plan = make_planner(settings, sizes)
+        seen = [sum(step.examples for step in plan(epoch).steps) for epoch in (1, 2)]
+        more = 0 if settings.sampler["name"] == "rr" else 1740 * (times - 1) / 4
+        assert seen == pytest.approx([3 * 1740 + more] * 2, abs=24), (folder, settings.sampler)
 
 
 def test_every_cell_sees_the_same_number_of_examples(study: Any) -> None:
@@ -123,7 +156,7 @@ def test_the_rate_is_the_best_by_the_examples_that_choose(study: Any) -> None:
     tried = study.tried_rates(runs)
     assert tried[cells[0]] == dict.fromkeys(study.RATES, 0.2)
     assert tried[cells[1]] == {**dict.fromkeys(study.RATES, 0.2), study.RATES[1]: 0.9}
-    with pytest.raises(ValueError, match="tuning: expected"):
+    with pytest.raises(UserError, match="tuning: expected 1e-4, 3e-4, 1e-3 tried with rr, none"):
         study.tried_rates(runs[1:])
 
 
@@ -142,7 +175,8 @@ def frames(study: Any) -> Any:
             runs.append(
                 {"run": run, "seed": int(seed), "sampler": method.sampler, "B": method.B,
                  "lambda_": method.lambda_, "frozen": " ".join(method.frozen),
-                 "surgery": method.surgery, "rest": method.rest, "score": sum(values.values()) / 3}
+                 "surgery": method.surgery, "rest": method.rest, "score": sum(values.values()) / 3,
+                 "superseded": False}
             )  # fmt: skip
             scores += [{"run": run, "task": task, "value": 2 * v - 1 if task == "sts" else v,
                         "lowest": -1.0 if task == "sts" else 0.0, "highest": 1.0}
@@ -158,7 +192,7 @@ def test_the_contrasts_are_those_of_the_page(study: Any, frames: Any) -> None:
     assert re.findall(r"^\| (C\d) \|", page, re.M) == list(found.index)
     assert (found["seeds"] == 7).all()
 
-    runs = frames.runs.assign(run=lambda all_: all_["run"])
+    runs = frames.runs.copy()
     runs["chose"] = frames.epochs.groupby("run")["epoch_score"].max().loc[runs["run"]].to_numpy()
     scores = frames.scores.pivot(index="run", columns="task", values="value").loc[runs["run"]]
     runs["small"] = ((scores["sst"] + (scores["sts"] + 1) / 2) / 2).to_numpy()
@@ -248,7 +282,13 @@ def test_the_ladder_is_each_sampler_less_round_robin_of_the_same_rung_and_seed(s
             for what, value in means.items():
                 of.setdefault((times, sampler, what), []).append(value)
             runs.append(
-                {"run": run, "seed": int(seed), "sampler": sampler, "score": means["score"]}
+                {
+                    "run": run,
+                    "seed": int(seed),
+                    "sampler": sampler,
+                    "score": means["score"],
+                    "superseded": False,
+                }
             )
             scores += [{"run": run, "task": task, "value": 2 * v - 1 if task == "sts" else v,
                         "lowest": -1.0 if task == "sts" else 0.0, "highest": 1.0}
@@ -264,3 +304,194 @@ def test_the_ladder_is_each_sampler_less_round_robin_of_the_same_rung_and_seed(s
         minus = np.subtract(of[times, sampler, what], of[times, "rr", what])
         interval = scipy.stats.ttest_1samp(minus, 0).confidence_interval()
         assert told == pytest.approx([minus.mean(), interval.low, interval.high])
+
+
+def test_a_run_that_a_newer_one_replaces_does_not_count(study: Any, frames: Any) -> None:
+    told = study.judged(frames)
+    older = frames.runs.assign(score=0.0, superseded=True)
+    both = pd.concat([older, frames.runs], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        study.judged(SimpleNamespace(**{**vars(frames), "runs": both})), told
+    )
+
+
+class Programs:
+    """Stands for the programs that a study starts: it notes them, and ends as it is told."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.codes: dict[str, int] = {}  # of a command that has the word
+
+    def __call__(self, command: list[str]) -> int:
+        self.commands.append([str(word) for word in command])
+        if "mtl_bert.train" in command:
+            (folder,) = (word for word in command if word.startswith("hydra.sweep.dir="))
+            place = Path(folder.partition("=")[2])
+            run = place / f"run{len([*place.glob('*')])}"
+            run.mkdir(parents=True)
+            (run / "results.json").touch()
+        return next((code for word, code in self.codes.items() if word in command), 0)
+
+
+@pytest.fixture
+def programs(study: Any, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    found = Programs()
+    monkeypatch.setattr(study, "carried_out", found)
+    monkeypatch.setattr(study, "read", lambda *_: None)
+    for name in ("judged", "laddered"):
+        monkeypatch.setattr(study, name, lambda _, name=name: pd.DataFrame({name: [1]}))
+    return found
+
+
+@pytest.fixture
+def out(study: Any, tmp_path: Path) -> Path:
+    """Where rates have been published, and no run yet."""
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / study.TUNED).write_bytes((study.PUBLISHED / study.TUNED).read_bytes())
+    return place
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[str, str, str]:
+    """Of the data, whose name a sweep could take for two, of an encoder and of the runs."""
+    made = tmp_path / "a, b", tmp_path / "net"
+    for place in made:
+        place.mkdir()
+    return str(made[0]), str(made[1]), str(tmp_path / "runs")
+
+
+def ended_with(study: Any, *words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        study.main(list(words))
+    return int(end.value.code or 0)
+
+
+def test_the_parts_run_in_order_and_each_is_published(
+    study: Any, programs: Programs, out: Path, places: tuple[str, str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    runs = Path(places[2]) / "runs"
+    assert ended_with(study, *places, "--parts", "freeze,single", "--out", str(out)) == 0
+    first, report, second, again = programs.commands
+    assert "freeze=all_but_head" in first
+    assert "sampler=single" in second
+    assert f"hydra.sweep.dir={runs / 'factorial'}" in first
+    assert f'data.dir="{places[0]}"' in first  # one folder, not a sweep of two
+    assert report == again
+    published = [str(runs), "--tuned", "lr", "--publish", "--out", str(out)]
+    assert report[2:] == ["mtl_bert.report", *published]
+    assert (out / "contrasts.csv").read_text("utf-8") == "judged\n1\n"
+    # The best of each row of rates.csv.
+    assert "arrp, pcgrad_paper: lr=3e-4" in capsys.readouterr().out
+    assert "lr=3e-4" in first
+
+
+def test_what_was_not_chosen_yet_is_tuned_and_stands_in_no_report(
+    study: Any, programs: Programs, places: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = itertools.product(study.SAMPLERS, study.SURGERIES)
+    tried = {cell: {"1e-4": 0.5, "3e-4": 0.75, "1e-3": 0.25} for cell in cells}
+    monkeypatch.setattr(study, "tried_rates", lambda _: tried)
+    monkeypatch.setattr(study.RunFolder, "read_results", lambda _: None)
+    # With a setting of one's own nothing is taken from what is published, nor put there.
+    runs = Path(places[2])
+    assert ended_with(study, *places, "epochs=1", "--parts", "single") == 0
+    tuning, single, report = programs.commands
+    assert tuning[-1] == single[-1] == "epochs=1"
+    assert f"hydra.sweep.dir={runs / 'tuning'}" in tuning
+    assert "lr=3e-4" in single
+    assert report[3] == str(runs / "runs")
+    assert report[-1] == str(runs / "published")
+    assert "rr,none,0.5000,0.7500,0.2500" in (runs / "published" / study.TUNED).read_text("utf-8")
+
+
+def test_what_fails_is_the_exit_code_and_what_stops_is_the_end(
+    study: Any, programs: Programs, out: Path, places: tuple[str, str, str]
+) -> None:
+    words = *places, "--parts", "freeze,single", "--out", str(out)
+    programs.codes = {"freeze=all_but_head": 2}
+    assert ended_with(study, *words) == 2
+    assert "sampler=single" in programs.commands[2]  # the others went on
+    programs.commands.clear()
+    programs.codes = {"mtl_bert.report": 3}
+    (out / "contrasts.csv").unlink()
+    assert ended_with(study, *words) == 3
+    assert not (out / "contrasts.csv").exists()  # not beside an older report
+    programs.commands.clear()
+    programs.codes = {"freeze=all_but_head": 75}
+    assert ended_with(study, *words) == 75
+    assert len(programs.commands) == 1
+
+
+def test_asked_to_stop_it_has_the_sweep_save_and_waits_for_it(tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    sweep = (
+        "import signal, sys, time, pathlib; "
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3),"
+        f" pathlib.Path({str(saved)!r}).touch(), sys.exit(75))); print(flush=True); time.sleep(60)"
+    )
+    program = (
+        f"import sys; sys.path.insert(0, {str(FILE.parent)!r}); import study2\n"
+        f"sys.exit(study2.carried_out([sys.executable, '-c', {sweep!r}]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the sweep listens
+        process.terminate()
+        assert process.wait() == 75
+    assert saved.exists()
+
+
+def test_what_is_wrong_is_told_before_anything_begins(
+    study: Any, programs: Programs, places: tuple[str, str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    data, encoder, runs = places
+    file = Path(encoder) / "file"
+    file.touch()
+    for words, said in (
+        ((*places, "--parts", "single,freez"), "--parts: expected some of factorial, frontier, "),
+        ((*places, "--parts", ""), "found ''"),
+        ((*places, "--jobs", "0"), "--jobs: expected 1 or more, found 0"),
+        ((runs, encoder, runs), f"data: expected a folder, found none at {runs}"),
+        ((data, str(file), runs), f"encoder: expected a folder, found none at {file}"),
+        ((data, encoder, str(file)), f"folder: expected a folder, found a file at {file}"),
+    ):
+        assert ended_with(study, *words) == 2
+        assert said in capsys.readouterr().err
+    assert not programs.commands
+    assert not Path(runs).exists()
+
+
+def test_published_runs_are_found_where_data_and_encoder_lie_elsewhere(
+    study: Any, tmp_path: Path
+) -> None:
+    here, there, archive = tmp_path / "here", tmp_path / "there", tmp_path / "runs.tar.xz"
+
+    def settings(folder: str, sampler: str) -> Settings:
+        return composed((
+            f"+experiment/study2={sampler}", f"data.dir={folder}/files", f"model.path={folder}/net",
+            "sampler.temperature=inf" if sampler == "temperature" else "seed=12",
+        ))  # fmt: skip
+
+    for sampler in ("temperature", "arrp"):
+        run = here / "factorial" / sampler
+        make_run(run, Made())
+        changed(run, config=json.loads(settings("/old", sampler).model_dump_json(by_alias=True)))
+    write_archive({f"factorial/{run.name}": run for run in (here / "factorial").iterdir()}, archive)
+    study.unpack(archive, there, Path("/new/files"), Path("/new/net"))
+    named = {name: run_name(settings("/new", name)) for name in ("temperature", "arrp")}
+    assert {path.name for path in (there / "factorial").iterdir()} == {*named.values()}
+    own = there / "factorial" / named["arrp"]
+    assert study.RunFolder(own).read_results().config["sampler"]["name"] == "arrp"
+    assert (own / "predictions" / "sst.csv").exists()
+    # What is there is newer, and stays.
+    (own / "results.json").write_text("mine", "utf-8")
+    study.unpack(archive, there, Path("/new/files"), Path("/new/net"))
+    assert (own / "results.json").read_text("utf-8") == "mine"
+    # A part of an archive is none, and nothing is written.
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"runs\.tar\.xz: expected an archive of finished runs"):
+        study.unpack(archive, tmp_path / "nowhere", Path("/new/files"), Path("/new/net"))
+    assert not (tmp_path / "nowhere").exists()
