@@ -196,11 +196,11 @@ class EpochRecord(Record):
     epoch: int = Field(description="counted from 1")
     score: float | None = Field(
         description="mean over tasks of the metrics, each mapped to 0..1; null where the dev sets "
-        "were not scored (trainer.check_val_every_n_epoch); of samples of them where n says so"
+        "were not scored (trainer.check_val_every_n_epoch); of what chooses the best epoch "
+        "(trainer.dev_sample, data.select)"
     )
     tasks: dict[TaskName, TaskScore] | None = Field(
-        description="null likewise; of a sample of the dev sets where n is smaller "
-        "than the run's (trainer.dev_sample)"
+        description="null likewise; of the same examples"
     )
     synthetic: bool = Field(description="made-up text: no number from it is a published one")
     seconds: float = Field(description="wall clock of training, validation excluded")
@@ -285,7 +285,8 @@ class Results(Record):
     best_of_tasks: dict[TaskName, Scores] = Field(
         default={},
         description="the scores of each task's own best epoch, the first of those scored, where "
-        "trainer.best_per_task keeps its weights; of samples of the dev sets where n says so",
+        "trainer.best_per_task keeps its weights; samples may have chosen it, and these scores are "
+        "of the dev sets that the run reports",
     )
     untrained: Scores | None = Field(description="the random baseline, measured before training")
     utilisation: dict[TaskName, Utilisation] = Field(description="over all epochs")

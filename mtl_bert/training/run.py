@@ -33,7 +33,7 @@ from mtl_bert.training.callbacks.profiler import StepProfile
 from mtl_bert.training.callbacks.progress import RunProgress
 from mtl_bert.training.callbacks.recorder import Recorder, notes_on
 from mtl_bert.training.callbacks.wandb_updates import WandbCallback
-from mtl_bert.training.evaluation import score_more
+from mtl_bert.training.evaluation import Evaluation, score_more
 from mtl_bert.utils.errors import UserError, first_line, told
 from mtl_bert.utils.files import place_for, remove_temporaries, write_text
 from mtl_bert.utils.logging import messages_kept_in
@@ -272,26 +272,35 @@ def _stopping_when_asked(parts: Assembly, folder: RunFolder, first: bool) -> Ite
 def _final_evaluation(
     trainer: Trainer, parts: Assembly, recorder: Recorder, folder: RunFolder
 ) -> None:
-    """Score the last epoch's model and the best one's on the whole dev sets.
+    """Score the last epoch's model and the best ones on the dev sets that are reported, whole.
 
     The module has the best epoch's weights afterwards.
     """
-    module, path, evaluations = parts.module, folder.checkpoint("best"), []
+    module, evaluations = parts.module, dict[int, Evaluation]()
     so_far = processes.from_first(recorder.results)
-    for epoch in dict.fromkeys((so_far.last_epoch, so_far.best_epoch)):
+    last, best = so_far.last_epoch, so_far.best_epoch
+
+    def load(path: Path) -> None:
+        weights = processes.from_first(lambda: checkpoint.read(path, recorder.key)["state_dict"])
+        module.model.load_state_dict(weights)
+
+    # Each epoch once: a task's best one may be another's, too. The last one's weights are there.
+    own = {scores.epoch: folder.checkpoint_of(t) for t, scores in so_far.best_of_tasks.items()}
+    named = {name: folder.checkpoint(name) for name in ("last", "best")}
+    for epoch, path in {last: named["last"], **own, best: named["best"]}.items():
         if processes.in_any(bool(module.stop)):
             raise Interrupted
-        if epoch != so_far.last_epoch:
-            weights = processes.from_first(
-                lambda: checkpoint.read(path, recorder.key)["state_dict"]
-            )
-            module.model.load_state_dict(weights)
+        if epoch != last:
+            load(path)
         module.loaded_epoch = epoch
         trainer.validate(module, parts.datamodule, verbose=False)
         assert module.evaluation is not None
-        evaluations.append(module.evaluation)
+        evaluations[epoch] = module.evaluation
+    if module.loaded_epoch != best:
+        load(named["best"])
+        module.loaded_epoch = best
     if trainer.is_global_zero:
-        recorder.finish(evaluations[-1], evaluations[0])
+        recorder.finish(evaluations, best, last)
 
 
 def _score_more(trainer: Trainer, parts: Assembly, recorder: Recorder, folder: RunFolder) -> None:

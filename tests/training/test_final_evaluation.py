@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from mtl_bert import evaluate
 from mtl_bert.inference.opened import Run
 from mtl_bert.machine.signals import EXIT_CODE
 from mtl_bert.training import run as running
@@ -114,26 +115,52 @@ def test_one_half_chooses_and_the_other_is_reported(
 ) -> None:
     whole, chosen = tmp_path / "whole", tmp_path / "half"
     assert carry_out(whole, *BIG, "epochs=1", "trainer.dev_sample=null") == 0
-    assert carry_out(chosen, *BIG, "data.select=0.5") == 0
+    assert carry_out(chosen, *BIG, "data.select=0.4") == 0
     found = left_by(chosen)["results"]
-    assert found["data"]["sizes"]["sst"] | {"train": 0} == {"train": 0, "dev": 30, "select": 30}
-    assert {of["n"] for of in (found["tasks"]["sst"], found["epochs"][0]["tasks"]["sst"])} == {30}
+    assert found["data"]["sizes"]["sst"] | {"train": 0} == {"train": 0, "dev": 36, "select": 24}
+    assert [of["tasks"]["sst"]["n"] for of in (*found["epochs"], found)] == [24] * 4 + [36]
     scores = [epoch["score"] for epoch in found["epochs"]]
     assert found["best_epoch"] == 1 + scores.index(max(scores))
-    assert [note for note in found["notes"] if "data.select=0.5" in note]
+    assert [note for note in found["notes"] if "data.select=0.4" in note]
     ids = {}
-    for run, n in ((whole, 60), (chosen, 30)):
+    for run, n in ((whole, 60), (chosen, 36)):
         with (run / "predictions" / "sst.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == n
         ids[run] = [row["id"] for row in rows]
     assert set(ids[chosen]) < set(ids[whole])
     right = [float(row["label"]) == float(row["prediction"]) for row in rows]
-    assert found["tasks"]["sst"]["value"] == pytest.approx(sum(right) / 30)
+    assert found["tasks"]["sst"]["value"] == pytest.approx(sum(right) / 36)
     last, full = left_by(chosen)["last"], everything["last"]
     assert {n: w.tolist() for n, w in last["state_dict"].items()} == {
         n: w.tolist() for n, w in full["state_dict"].items()
     }
+
+
+@pytest.mark.parametrize("by", ["data.select=0.4", "trainer.dev_sample=12"])
+def test_each_tasks_best_epoch_is_reported_on_what_did_not_choose_it(
+    by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = (*BIG, "trainer.best_per_task=true", by)
+    assert carry_out(tmp_path / "run", *chosen) == 0
+    found = left_by(tmp_path / "run")["results"]
+    reported = {task: of["n"] for task, of in found["tasks"].items()}
+    amid = {task: of["n"] for task, of in found["epochs"][0]["tasks"].items()}
+    assert reported["sst"] > amid["sst"]
+    for task, of in found["best_of_tasks"].items():
+        values = [epoch["tasks"][task]["value"] for epoch in found["epochs"]]
+        assert of["epoch"] == 1 + values.index(max(values))
+        assert {t: own["n"] for t, own in of["tasks"].items()} == reported
+        evaluate.main([str(tmp_path / "run"), "--checkpoint", task])
+        assert "the numbers are the recorded ones" in capsys.readouterr().out
+    # Otherwise nothing was tested: an epoch that is neither the best nor the last.
+    others = {of["epoch"] for of in found["best_of_tasks"].values()}
+    assert others - {found["best_epoch"], found["last_epoch"]}
+    # The best epoch's answers stand beside its scores, whatever was scored after it.
+    with (tmp_path / "run" / "predictions" / "sst.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    right = [float(row["label"]) == float(row["prediction"]) for row in rows]
+    assert found["tasks"]["sst"]["value"] == pytest.approx(sum(right) / len(right))
 
 
 def test_a_sample_as_large_as_the_dev_sets_is_none(

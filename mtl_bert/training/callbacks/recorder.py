@@ -58,7 +58,7 @@ class Recorder(Callback):
         self.trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._commit = provenance.commit()  # the checkout may change while the run goes on
         self._state = RunState()
-        self._final: tuple[Scores, Scores] | None = None
+        self._final: tuple[Scores, Scores, dict[str, Scores]] | None = None
         self._phase: str | None = None  # that is running
         self._since = self._validation_began = 0.0
         self._saved, self._digest = time.monotonic(), parts.datamodule.digest()
@@ -83,18 +83,25 @@ class Recorder(Callback):
             own = checkpoint.read(self.folder.checkpoint_of(task), self.key)
             state.best_of_tasks[task] = Scores.model_validate_json(own["scores"])
 
-    def finish(self, best: Evaluation, last: Evaluation) -> None:
-        """Report what whole dev sets say of the last epoch and of the best, which samples chose."""
-        self._final = best.scores, last.scores
-        for epoch, remarks in {e.scores.epoch: e.remarks for e in (best, last)}.items():
+    def finish(self, evaluations: Mapping[int, Evaluation], best: int, last: int) -> None:
+        """Report what whole dev sets say of the last epoch and of the best, which samples chose.
+
+        ``evaluations`` are by their epochs, each task's own best one among them.
+        """
+        scores = {epoch: evaluation.scores for epoch, evaluation in evaluations.items()}
+        own = {task: scores[chosen.epoch] for task, chosen in self._state.best_of_tasks.items()}
+        self._final = scores[best], scores[last], own
+        for epoch in dict.fromkeys((best, last, *scores)):
             lead = f"epoch {epoch}, whole dev sets"
+            remarks = evaluations[epoch].remarks
             self._state.remarks += [f"{lead}: {remark}" for remark in remarks]
-        write_predictions(self.folder, self.parts.dev, best.columns())
+        write_predictions(self.folder, self.parts.dev, evaluations[best].columns())
 
     def results(self) -> Results:
         """The results so far or at the end; of whole dev sets as soon as those were scored."""
         state, epochs = self._state, self._state.epochs
-        best, last = self._final or (state.best, epochs[-1].scores if epochs else state.best)
+        so_far = state.best, epochs[-1].scores if epochs else state.best, state.best_of_tasks
+        best, last, best_of_tasks = self._final or so_far
         assert best is not None
         assert last is not None
         log, seconds = self._module.step_log, [epoch.seconds for epoch in epochs]
@@ -127,7 +134,7 @@ class Recorder(Callback):
             best_epoch=best.epoch,
             last_epoch=last.epoch,
             last=last,
-            best_of_tasks=state.best_of_tasks,
+            best_of_tasks=best_of_tasks,
             untrained=state.untrained,
             utilisation=self.utilisation(),
             minutes_per_epoch=sum(seconds) / max(1, len(seconds)) / 60,
