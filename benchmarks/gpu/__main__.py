@@ -5,7 +5,8 @@
 3. Tables 2 and 4 by the paper's schedule, as far as the time goes.
 
 Each part writes its files into ``--out`` as it goes and has a limit of time of its own; a part that
-fails leaves the others alone. ``summary.txt`` has the device's name and what came of each part.
+fails leaves the others alone, and the exit code is 1. ``summary.txt`` has the device's name and
+what came of each part.
 """
 
 import argparse
@@ -25,8 +26,8 @@ from mtl_bert.runs.provenance import commit
 PARTS = {"tests": 0.2, "throughput": 0.3, "tables": 0.5}
 
 
-def tests(device: str, out: Path, *, smoke: bool, limit: float) -> str:
-    """Run what is marked ``cuda``; writes ``tests.txt``."""
+def tests(device: str, out: Path, *, smoke: bool, limit: float) -> tuple[str, bool]:
+    """Run what is marked ``cuda``; writes ``tests.txt``; says what came of it, and if it did."""
     # Without a GPU the tests are there and skipped, which is all that can be tried.
     command = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-rfE", "tests/cuda"]
     # Warnings of other versions of libraries than the pinned ones are no failures there.
@@ -37,9 +38,9 @@ def tests(device: str, out: Path, *, smoke: bool, limit: float) -> str:
                 command, stdout=file, stderr=subprocess.STDOUT, timeout=limit, check=False
             ).returncode
         except subprocess.TimeoutExpired:
-            return f"did not end in {limit:.0f} s: see tests.txt"
+            return f"did not end in {limit:.0f} s: see tests.txt", False
     last = (out / "tests.txt").read_text("utf-8", "replace").strip().splitlines()[-1:]
-    return f"exit code {code}: {' '.join(last)}"
+    return f"exit code {code}: {' '.join(last)}", code == 0
 
 
 def main() -> None:
@@ -63,10 +64,12 @@ def main() -> None:
         parser.error(f"--parts: expected some of {', '.join(PARTS)}, found {unknown.pop()}")
     if "tables" in chosen and not given.smoke and not (given.data and given.encoder):
         parser.error("tables: expected --data and --encoder, found none; or write --parts tests")
+    if given.out.exists() and not given.out.is_dir():
+        parser.error(f"--out: expected a folder, found a file at {given.out}; write another")
     given.out.mkdir(parents=True, exist_ok=True)
     name = torch.cuda.get_device_name() if given.device == "cuda" else "CPU"
-    lines = [f"{name}, torch {torch.__version__}, commit {commit() or 'unknown'}"]
-    works: dict[str, Callable[..., str]] = {
+    worked, lines = True, [f"{name}, torch {torch.__version__}, commit {commit() or 'unknown'}"]
+    works: dict[str, Callable[..., tuple[str, bool]]] = {
         "tests": tests,
         "throughput": throughput,
         "tables": lambda *a, **k: tables(
@@ -77,12 +80,14 @@ def main() -> None:
     for part in chosen:
         began, limit = time.perf_counter(), 60 * given.minutes * PARTS[part] / whole
         try:
-            outcome = works[part](given.device, given.out, smoke=given.smoke, limit=limit)
+            outcome, did = works[part](given.device, given.out, smoke=given.smoke, limit=limit)
         except Exception:
-            outcome = traceback.format_exc()
+            outcome, did = traceback.format_exc(), False
+        worked &= did
         lines.append(f"\n{part} ({time.perf_counter() - began:.0f} s)\n{outcome}")
         print(lines[-1], flush=True)
         (given.out / "summary.txt").write_text("\n".join([*lines, ""]), "utf-8")
+    sys.exit(not worked)
 
 
 if __name__ == "__main__":

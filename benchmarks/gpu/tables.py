@@ -8,6 +8,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from mtl_bert.runs.results import RESULTS
@@ -22,12 +23,13 @@ PATIENCE = 40  # seconds for the runs to save when the time is over
 
 def tables(
     device: str, out: Path, *, smoke: bool, limit: float, jobs: int, data: str, encoder: str
-) -> str:
+) -> tuple[str, bool]:
     """Train the tables' rows, seed after seed, until the time is over; the same again goes on.
 
-    Writes ``tables.tar.xz``: results and settings of the runs that are finished.
+    Writes ``tables.tar.xz``: results and settings of the runs that are finished. Says what came of
+    it, and whether nothing failed.
     """
-    folder, end, said = out / "tables", time.perf_counter() + limit, []
+    folder, end, said, worked = out / "tables", time.perf_counter() + limit, [], True
     chosen: Sequence[str] = SMOKE
     if not smoke:
         chosen = (
@@ -36,18 +38,19 @@ def tables(
             "trainer.precision=bf16-mixed",
         )  # fmt: skip
     beside = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}") if jobs > 1 else ()
-    for seed in (1,) if smoke else (1, 2, 3):
-        for table in (4,) if smoke else (2, 4):  # the shorter rows first
-            rows = ("rr",) if smoke else ROWS[table]
-            code = _until(end, [
-                sys.executable, "-m", "mtl_bert.train", "-m",
-                f"+experiment/table{table}={','.join(rows)}", f"seed={seed}", *chosen, *beside,
-                f"hydra.sweep.dir={folder}", "trainer.keep=none",
-                "trainer.enable_progress_bar=false",
-            ], out / f"table{table}-seed{seed}.log")  # fmt: skip
-            said.append(f"Table {table}, seed {seed}: exit code {code}")
-            if time.perf_counter() > end or code not in (0, 75):
-                break
+    # The shorter rows first.
+    for seed, table in [(1, 4)] if smoke else product((1, 2, 3), (2, 4)):
+        rows = ("rr",) if smoke else ROWS[table]
+        code = _until(end, [
+            sys.executable, "-m", "mtl_bert.train", "-m",
+            f"+experiment/table{table}={','.join(rows)}", f"seed={seed}", *chosen, *beside,
+            f"hydra.sweep.dir={folder}", "trainer.keep=none",
+            "trainer.enable_progress_bar=false",
+        ], out / f"table{table}-seed{seed}.log")  # fmt: skip
+        said.append(f"Table {table}, seed {seed}: exit code {code}")
+        worked = code in (0, 75)
+        if time.perf_counter() > end or not worked:
+            break
     done = sorted(folder.glob(f"*/{RESULTS}"))
     with tarfile.open(out / "tables.tar.xz", "w:xz") as archive:
         for path in done:
@@ -57,7 +60,7 @@ def tables(
         scores = ", ".join(f"{t} {s['value']:.3f}" for t, s in found["tasks"].items())
         minutes = found["minutes_per_epoch"]
         said.append(f"{path.parent.name}: {found['score']:.3f} ({scores}), {minutes:.2f} min/epoch")
-    return "\n".join(said)
+    return "\n".join(said), worked
 
 
 def _until(end: float, command: Sequence[str], log: Path) -> int | str:
@@ -69,9 +72,16 @@ def _until(end: float, command: Sequence[str], log: Path) -> int | str:
         try:
             return process.wait(max(1.0, end - time.perf_counter()))
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-        try:
-            return process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return "killed"
+            return _stop(process)
+        except KeyboardInterrupt:  # it is in a session of its own, and would go on
+            _stop(process)
+            raise
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> int | str:
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return "killed"

@@ -27,6 +27,7 @@ from mtl_bert.sampling.epoch import Phase, Step
 from mtl_bert.sampling.loader import Part, PlanStep
 from mtl_bert.surgery import PCGrad, Surgeon, Surgery
 from mtl_bert.training.step import take_step
+from mtl_bert.utils.errors import first_line
 
 PAPER = Surgery(PCGrad(include_self=True), scope="all", reduction="mean")
 PEAK = {"fp32": 67e12, "bf16": 989e12, "fp16": 989e12}  # of an H100 SXM without sparsity, FLOP/s
@@ -171,10 +172,11 @@ def measure(
                 works[way.name](warm)
         except Exception as error:  # what a way cannot do is part of the answer
             works.pop(way.name, None)
-            failed[way.name] = f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
+            failed[way.name] = f"{type(error).__name__}: {first_line(error)[:160]}"
     began = time.perf_counter()
     with finished(device):
-        next(iter(works.values()))(warm)
+        for take in [*works.values()][:1]:
+            take(warm)
     count = max(1, int(warm * seconds / max(time.perf_counter() - began, 1e-6)))
     times: Mapping[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -211,8 +213,11 @@ CASES = tuple(
 )
 
 
-def throughput(device: str, out: Path, *, smoke: bool, limit: float) -> str:
-    """Measure all cases until the time is over; writes ``throughput.json``; a table for people."""
+def throughput(device: str, out: Path, *, smoke: bool, limit: float) -> tuple[str, bool]:
+    """Measure all cases until the time is over; writes ``throughput.json``.
+
+    Gives a table for people, and whether some way of every case could be measured.
+    """
     began, found = time.perf_counter(), []
     ways = [way for way in WAYS if not way.compiled]
     cases: list[tuple[Sequence[Way], str, int, int, str]] = [
@@ -229,7 +234,7 @@ def throughput(device: str, out: Path, *, smoke: bool, limit: float) -> str:
         )  # fmt: skip
         found.append(each)
         (out / "throughput.json").write_text(json.dumps(found, indent=1), "utf-8")
-    table = Table(title="milliseconds per step (share of the device's peak)", expand=False)
+    table = Table(title="milliseconds per step (share of an H100's peak)", expand=False)
     for heading in (
         "",
         *(f"{f['size']} K={f['K']} × {f['examples']} {f['precision']}" for f in found),
@@ -248,4 +253,5 @@ def throughput(device: str, out: Path, *, smoke: bool, limit: float) -> str:
         console = Console(width=200, record=True, file=file)
         console.print(table)
     left = len(cases) - len(found)
-    return f"{console.export_text()}{f'{left} cases were left out for time' if left else ''}"
+    told = f"{console.export_text()}{f'{left} cases were left out for time' if left else ''}"
+    return told, all(each["milliseconds"] for each in found)
