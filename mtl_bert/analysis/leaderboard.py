@@ -206,6 +206,15 @@ class Comparison:
         ours, theirs = (float(self.of(m)["minutes"].mean()) for m in (method, other))
         return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
 
+    def is_faster(self, method: str, other: str) -> bool:
+        """Whether a method saves time that is worth it, and no chance of what ran beside it."""
+        ratio = self.time_ratio(method, other)
+        if np.isnan(ratio) or ratio >= WORTH:
+            return False
+        ours, theirs = (self.of(m).set_index("seed")["minutes"] for m in (method, other))
+        by_seed = np.log((ours / theirs).dropna().to_numpy(float))
+        return bool(statistics.paired(by_seed, self.margin).interval.high < 0)
+
     @cached_property
     def means(self) -> pd.DataFrame:
         """Each method's mean score and minutes, with NAME_sd; numbers trained, seeds, devices."""
@@ -281,14 +290,15 @@ class Comparison:
             return f"{lead}, but with their common seeds {above} is higher: run the same of both."
         more = f" Of {listed(few)} too little is known." * bool(few)
         ratio = {m: self.time_ratio(m, best) for m in others}
-        faster = sorted((m for m in others if ratio[m] < WORTH), key=lambda m: ratio[m])
+        faster = sorted((m for m in others if self.is_faster(m, best)), key=lambda m: ratio[m])
         rest = [m for m in others if said[m] == NOT_SIGNIFICANT]
         equal = [m for m in (*faster, *others) if said[m] == EQUIVALENT]
         if equal and (equal[0] in faster or not rest):
-            quick = equal[0] in faster  # else the best may be the faster one
-            use, time = (equal[0], ratio[equal[0]]) if quick else (best, 1 / ratio[equal[0]])
-            saved = f"{use} takes {write('time_ratio', time)} of the time: use {use}"
-            saved = saved if time < WORTH else f"neither is known to be faster: use {best}"
+            use, slow = (equal[0], best) if equal[0] in faster else (best, equal[0])
+            time = write("time_ratio", self.time_ratio(use, slow))
+            saved = f"{use} takes {time} of the time: use {use}"
+            if not self.is_faster(use, slow):
+                saved = f"neither is known to be faster: use {best}"
             return f"{best} and {equal[0]} are equivalent within {self.margin:g}; {saved}.{more}"
         if not rest:
             return f"Use {best}: its score is significantly higher than every other's.{more}"

@@ -226,6 +226,23 @@ def test_recommendation(methods: Any, says: str, tmp_path: Path) -> None:
     assert says in found.recommend()
 
 
+def test_time_is_saved_if_seeds_agree_on_it(tmp_path: Path) -> None:
+    study(tmp_path, {"rr": (FAST, [0.0] * 3), "a": (SLOW, [0.0] * 3)})
+    for minutes, faster in (
+        ([0.5, 0.6, 0.55], True),
+        ([0.6, 1.15, 0.7], False),  # a mean of 0.82, as other work may make it
+        ([0.97, 0.96, 0.97], False),  # sure, and nothing to speak of
+    ):
+        for seed, each in enumerate(minutes, start=1):
+            changed(tmp_path / f"a{seed}", minutes_per_epoch=each)
+        found = Comparison(tmp_path)
+        assert found.is_faster("annealed B=90", "RR") is faster, minutes
+        assert not found.is_faster("RR", "annealed B=90")
+    (tmp_path / "a2" / "results.json").unlink()
+    (tmp_path / "a3" / "results.json").unlink()
+    assert not Comparison(tmp_path).is_faster("annealed B=90", "RR")  # one seed
+
+
 def test_files_that_cannot_be_resampled_say_why(tmp_path: Path) -> None:
     study(tmp_path, {"rr": (FAST, [0.0, 0.1]), "a": (SLOW, [0.1, 0.2])})
     (tmp_path / "rr1" / "predictions" / "sst.csv").unlink()
