@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -495,3 +496,26 @@ def test_published_runs_are_found_where_data_and_encoder_lie_elsewhere(
     with pytest.raises(UserError, match=r"runs\.tar\.xz: expected an archive of finished runs"):
         study.unpack(archive, tmp_path / "nowhere", Path("/new/files"), Path("/new/net"))
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_is_published_is_what_the_published_runs_say(study: Any, tmp_path: Path) -> None:
+    with tarfile.open(study.PUBLISHED / "runs.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    frames = study.read(tmp_path)
+    assert frames.warnings == ()
+    planned = {folder for part in study.PARTS.values() for folder, _ in part(rates(study))}
+    assert set(frames.runs["run"].str.partition("/")[0]) <= planned
+    assert not frames.runs["commit"].str.contains("dirty").any()
+    verdicts = study.judged(frames)
+    for name, found in {"contrasts": verdicts, "ladder": study.laddered(frames)}.items():
+        text = found.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        assert text == (study.PUBLISHED / f"{name}.csv").read_text("utf-8"), name
+    listed = pd.concat(
+        pd.read_csv(path) for path in (study.PUBLISHED / "tables").glob("*-runs.csv")
+    )
+    own = frames.runs.astype({"run": str}).set_index("run")["score"].sort_index()
+    pd.testing.assert_series_equal(listed.set_index("run")["score"].sort_index(), own)
+    page = FILE.parents[1].joinpath("docs", "what-we-found.md").read_text("utf-8")
+    for one in verdicts.itertuples():
+        mean, low, high = (f"{v:.3f}".replace("-", "−") for v in (one.mean, one.low, one.high))
+        assert any(f"{sign}{mean} [{low}, {high}]" in page for sign in ("", "+")), one.words

@@ -61,7 +61,7 @@ def publish_report(page: Page, runs: pd.DataFrame, out: Path) -> None:
     written = write_small(page, out, ("svg",))
     write_archive(runs.set_index("run")["directory"].to_dict(), out / ARCHIVE)
     for path in older - written:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def picture(spec: dict[str, Any], kind: str) -> bytes:

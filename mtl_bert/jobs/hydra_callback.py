@@ -81,6 +81,11 @@ class SweepCallback(Callback):
         try:
             self._folder = Folder(place("hydra.sweep.dir", config.hydra.sweep.dir))
             place("hydra.sweep.subdir", config.hydra.sweep.subdir)
+            if config.hydra.launcher.get("n_jobs") == 0:  # joblib would end in a traceback
+                raise ConfigError(
+                    "hydra.launcher.n_jobs: expected jobs at a time, or -1 for one on each core, "
+                    "found 0; write hydra.launcher.n_jobs=2"
+                )
             jobs, command = _jobs(config), tuple(config.hydra.overrides.task)
             self._sweep = Sweep(command=command, started=datetime.now(UTC), jobs=jobs)
             self._folder.add(self._sweep, this_process())

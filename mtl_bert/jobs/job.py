@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from mtl_bert.config.settings import Settings
 from mtl_bert.jobs.folder import Folder, State
 from mtl_bert.machine.signals import EXIT_CODE, SIGNALS, how_killed
+from mtl_bert.runs.results import Results
 from mtl_bert.utils.errors import REFUSED, UserError, first_line, say, told
 from mtl_bert.utils.logging import plain_messages
 
@@ -69,6 +70,7 @@ class JobProcess:
             made = f"{results.finished:%Y-%m-%d}, commit {(results.commit or 'unknown')[:7]}"
             score = f"score {results.score:.3f}, {made}"
             log.info("job %d is already done (%s): %s", number, score, name)
+            self._prune(results)
             return results.score
         if reason := folder.noted(sweep, State.STOPPED):
             self._remove_if_empty()
@@ -95,6 +97,13 @@ class JobProcess:
         if self.fail_fast and sweep:
             folder.note(sweep, State.STOPPED, f"fail_fast, and job {number} failed")
         return NOTHING
+
+    def _prune(self, results: Results) -> None:
+        """Remove what a run meant to, if it was killed after its results and before that."""
+        run = self.folder.run(self.name)
+        if run.checkpoint("last").exists():
+            with suppress(OSError, Timeout), FileLock(run.lock, blocking=False):
+                run.prune(results.config["trainer"].get("keep", "all"))
 
     def _remove_if_empty(self) -> None:
         """Remove the folder that Hydra made for a run that has not begun."""

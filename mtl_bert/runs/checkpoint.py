@@ -9,7 +9,7 @@ import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -48,16 +48,6 @@ def write(path: Path, run: str, content: Mapping[str, Any], keep: Path | None = 
 def write_last(folder: RunFolder, run: str, content: Mapping[str, Any]) -> None:
     """Write a run's newest checkpoint, keeping the one before."""
     write(folder.checkpoint("last"), run, content, keep=folder.checkpoint("previous"))
-
-
-def prune(folder: RunFolder, keep: Literal["all", "best", "none"]) -> None:
-    """Remove the checkpoints that a finished run need not keep: its largest files by far."""
-    to_go_on = ("last", "previous")
-    removed = {"all": (), "best": to_go_on, "none": (*to_go_on, "best")}
-    for path in folder.checkpoints_of_tasks if keep == "none" else ():
-        path.unlink()
-    for name in removed[keep]:
-        folder.checkpoint(name).unlink(missing_ok=True)
 
 
 def read(path: Path, run: str, needed: str = "state_dict") -> dict[str, Any]:

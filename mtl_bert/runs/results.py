@@ -71,6 +71,17 @@ class RunFolder:
             "put the file itself there, or write another run"
         )
 
+    def prune(self, keep: str) -> None:
+        """Remove the checkpoints that a finished run need not keep: its largest files by far.
+
+        Args:
+            keep: what it was told by ``trainer.keep``: all, best or none.
+        """
+        to_go_on = [self.checkpoint(name) for name in ("last", "previous")]
+        best = [self.checkpoint("best"), *self.checkpoints_of_tasks]
+        for path in {"all": [], "best": to_go_on, "none": [*to_go_on, *best]}[keep]:
+            path.unlink(missing_ok=True)
+
     def read_results(self) -> "Results":
         """The results of a finished run; OSError or ValueError if they cannot be read."""
         return Results.model_validate_json(self.results.read_text("utf-8"))

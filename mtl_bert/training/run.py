@@ -87,7 +87,10 @@ def _train(settings: Settings, directory: Path) -> None:
         if opened is None:
             if first:
                 log.info("already finished: nothing to do")
-                print_summary(folder.read_results(), directory)
+                results = folder.read_results()
+                # It may have been killed before it did.
+                folder.prune(results.config["trainer"].get("keep", "all"))
+                print_summary(results, directory)
             return
         old, state = opened
         settings = settings.model_copy(update={"run_key": key_of(old)})
@@ -152,7 +155,7 @@ def _train(settings: Settings, directory: Path) -> None:
                 write_text(folder.results, results.model_dump_json(indent=2) + "\n")
                 for callback in wandb:
                     callback.show(results, module.steps)
-                checkpoint.prune(folder, trainer_settings.keep)
+                folder.prune(trainer_settings.keep)
     if first:
         print_summary(results, directory)
 

@@ -67,13 +67,29 @@ def test_every_combination_is_a_run_of_its_own(command: Command, tmp_path: Path)
         ended_with.add(weights(run))
     assert len(ended_with) == 3
 
+    # One was to keep the best weights alone, and was killed between its results and that.
+    (killed,) = (run for run in runs if run.name.startswith("rr-"))
+    text = (killed / "results.json").read_text("utf-8")
+    (killed / "results.json").write_text(text.replace('"keep": "all"', '"keep": "best"'), "utf-8")
     before = {run: (run / "results.json").stat().st_mtime_ns for run in runs}
     again = command("train", "-m", *SMALL, "sampler=rr,arrp", "lambda=0.5", "B=8", "seed=1,2")
     assert again.code == 0, again.err
     assert "sweep of 4 jobs in runs/sweep, 2 already done" in again.err
     assert again.err.count("is already done (score") == 2
     assert {run: (run / "results.json").stat().st_mtime_ns for run in runs} == before
+    assert {run for run in runs if not (run / "checkpoints" / "last.ckpt").exists()} == {killed}
+    assert (killed / "checkpoints" / "best.ckpt").exists()
     assert len(list((tmp_path / "runs").rglob("results.json"))) == 5
+
+
+def test_no_jobs_at_a_time_are_refused_before_anything_is_written(
+    command: Command, tmp_path: Path
+) -> None:
+    ended = command("train", "-m", *SMALL, *JOBLIB[:1], "hydra.launcher.n_jobs=0", "seed=1,2")
+    assert ended.code == 2
+    assert ended.err.startswith("hydra.launcher.n_jobs: expected jobs at a time, or -1 for one")
+    assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture(scope="module")

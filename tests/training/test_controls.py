@@ -1,6 +1,7 @@
 """What each parameter learns with, and when a run ends."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from mtl_bert import Run
 from mtl_bert.config.settings import ConfigError, Settings
 from mtl_bert.inference.transformers_export import export
 from mtl_bert.model import MultiTaskModel
-from mtl_bert.runs import checkpoint
 from mtl_bert.runs.factories import make, make_tasks
 from mtl_bert.runs.results import Results, RunFolder
 from mtl_bert.training import adamw, schedule
@@ -23,6 +23,7 @@ from mtl_bert.utils.errors import UserError
 from tests.cli.driving import SMALL, train_here
 from tests.composing import settings_of
 from tests.factories import TINY, assert_tells
+from tests.forking import in_a_fork
 
 
 def model_of(*overrides: str) -> tuple[MultiTaskModel, Any, Settings]:
@@ -236,7 +237,25 @@ def test_each_tasks_best_epoch_is_kept_and_can_be_used(tmp_path: Path) -> None:
     assert len({best.epoch for best in found.best_of_tasks.values()}) > 1  # or this shows little
     with pytest.raises(UserError, match=r"--checkpoint: expected best or last, found 'sst'"):
         Run.open(tmp_path / "b", checkpoint="sst")
-    checkpoint.prune(RunFolder(tmp_path / "a"), "best")
+    RunFolder(tmp_path / "a").prune("best")
     assert len(list((tmp_path / "a" / "checkpoints").glob("best*"))) == 3
-    checkpoint.prune(RunFolder(tmp_path / "a"), "none")
+    RunFolder(tmp_path / "a").prune("none")
     assert not list((tmp_path / "a" / "checkpoints").glob("*.ckpt"))
+
+
+def test_killed_before_it_removed_checkpoints_it_does_so_when_asked_again(tmp_path: Path) -> None:
+    words, folder = (*SMALL, "epochs=1", "trainer.keep=best"), RunFolder(tmp_path / "a")
+
+    def killed(*_: object) -> None:
+        os._exit(9)
+
+    def work() -> None:
+        RunFolder.prune = killed  # type: ignore[method-assign]
+        running.run(settings_of(*words), folder.path)
+
+    assert in_a_fork(work) == 9
+    assert folder.checkpoint("last").exists()
+    assert folder.results.exists()
+    running.run(settings_of(*words), folder.path)
+    assert not folder.checkpoint("last").exists()
+    assert folder.checkpoint("best").exists()
