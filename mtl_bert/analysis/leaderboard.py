@@ -207,7 +207,7 @@ class Comparison:
         return ours / theirs if self.same_device(method, other) and ours * theirs else np.nan
 
     def is_faster(self, method: str, other: str) -> bool:
-        """Whether a method saves time that is worth it, and no chance of what ran beside it."""
+        """Whether a ``method`` needs clearly less time than the ``other``, and not by chance."""
         ratio = self.time_ratio(method, other)
         if np.isnan(ratio) or ratio >= WORTH:
             return False
