@@ -373,13 +373,17 @@ class Study:
     def alone(self) -> None:
         """Measure what examples cost."""
         self._sweep(self._folder, alone(), jobs=1)
-        found = summaries.costs(read(self._folder / "alone"))
-        write_text(self._out / SECONDS, found.to_csv(index=False, float_format="%.4g"))
+        if not self.code:
+            found = summaries.costs(read(self._folder / "alone"))
+            write_text(self._out / SECONDS, found.to_csv(index=False, float_format="%.4g"))
 
     def run(self, parts: Iterable[str]) -> None:
         """Choose the rates, unless they are chosen, and carry the parts out in order."""
         if (archive := self._out / ARCHIVE).exists():  # what others have done is not done again
-            print(f"runs and rates so far: {self._out} (--out DIR for a study of your own)")
+            print(
+                f"runs and rates so far: {self._out} (--out DIR for a study of your own)",
+                flush=True,
+            )
             unpack(archive, self._runs, self._options.data, self._options.encoder)
         rates = self._rates()
         for (sampler, surgery), rate in rates.items():
