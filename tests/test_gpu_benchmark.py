@@ -68,7 +68,8 @@ def test_ctrl_c_stops_the_sweep_too(tmp_path: Path) -> None:
     )
     log = tmp_path / "log"
     program = (
-        "import sys, time, pathlib\nfrom benchmarks.gpu.tables import _until\n"
+        "import signal, sys, time, pathlib\nfrom benchmarks.gpu.tables import _until\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
         f"_until(time.perf_counter() + 60, [sys.executable, '-c', {sweep!r}], "
         f"pathlib.Path({str(log)!r}))"
     )
