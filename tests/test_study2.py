@@ -21,8 +21,10 @@ from mtl_bert.config.settings import Settings
 from mtl_bert.runs.archive import write_archive
 from mtl_bert.runs.factories import make_planner
 from mtl_bert.runs.methods import method_of
+from mtl_bert.training.build import assemble
 from mtl_bert.utils.errors import UserError
 from tests.analysis.factory import Made, changed, make_run
+from tests.cli.driving import SMALL
 from tests.composing import settings_of
 
 FILE = Path(__file__).parents[1] / "experiments" / "study2.py"
@@ -519,3 +521,27 @@ def test_what_is_published_is_what_the_published_runs_say(study: Any, tmp_path: 
     for one in verdicts.itertuples():
         mean, low, high = (f"{v:.3f}".replace("-", "−") for v in (one.mean, one.low, one.high))
         assert any(f"{sign}{mean} [{low}, {high}]" in page for sign in ("", "+")), one.words
+
+
+def test_cells_are_paired_as_the_page_says(study: Any) -> None:
+    """One seed: the same heads to begin with, and in the first epoch one order of each task."""
+    orders: dict[str, dict[str, list[int]]] = {}
+    for sampler in study.SAMPLERS:
+        plan = make_planner(composed((f"+experiment/study2={sampler}", "seed=11")), SIZES)
+        orders[sampler] = {task: [] for task in SIZES}
+        for step in plan(1).steps:
+            for task, rows in step.rows.items():
+                orders[sampler][task] += [int(row) for row in rows]
+    for sampler in set(study.SAMPLERS) - {"proportional", "two_stage"}:
+        for task, order in orders["rr"].items():
+            own = orders[sampler][task]
+            both = min(len(own), len(order))
+            assert both > 500
+            assert own[:both] == order[:both], (sampler, task)
+    models = [
+        assemble(settings_of(*SMALL, f"sampler={sampler}", "epochs=2", f"surgery={surgery}"))
+        for sampler, surgery in zip(study.SAMPLERS, itertools.cycle(study.SURGERIES), strict=False)
+    ]
+    first, *others = ({n: w.tolist() for n, w in m.module.model.state_dict().items()}
+                      for m in models)  # fmt: skip
+    assert all(other == first for other in others)

@@ -79,7 +79,7 @@ class RunFolder:
         """
         to_go_on = [self.checkpoint(name) for name in ("last", "previous")]
         best = [self.checkpoint("best"), *self.checkpoints_of_tasks]
-        for path in {"all": [], "best": to_go_on, "none": [*to_go_on, *best]}[keep]:
+        for path in {"best": to_go_on, "none": [*to_go_on, *best]}.get(keep, []):
             path.unlink(missing_ok=True)
 
     def read_results(self) -> "Results":
